@@ -1,0 +1,66 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(target: Path | str) -> Iterator[Path]:
+    """Yield a private path beside `target`; on success flush it and rename it to `target`.
+
+    A writer that fails removes its private file; one that is killed leaves a hidden `.partial`, which the next
+    writer of the same target sweeps. Under the final name there is a whole file or none.
+
+    Raises:
+        OSError: the folder is read-only, the disk is full, ...; `nearid.cli` turns it into a readable message.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for stray in target.parent.glob(f".{target.name}.*.partial"):
+        stray.unlink(missing_ok=True)
+    private = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(3)}.partial"
+    try:
+        yield private
+        with open(private, "rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(private, target)
+        sync_folder(target.parent)
+    finally:
+        private.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(target: Path | str, content: bytes) -> None:
+    """Write `content` to `target` atomically."""
+    with replacing(target) as private:
+        private.write_bytes(content)
+
+
+def write_text(target: Path | str, content: str) -> None:
+    """Write `content` to `target` atomically as UTF-8."""
+    write_bytes(target, content.encode())
+
+
+def write_json(target: Path | str, content: Any) -> None:
+    """Write `content` to `target` atomically as sorted, indented JSON (same content, same bytes; NaN is an error)."""
+    write_text(target, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(source: Path | str) -> Any:
+    """Read a JSON file."""
+    return json.loads(Path(source).read_text())

@@ -1,0 +1,75 @@
+"""Parquet tables that `datasets` reads too: images are {bytes, path} structs declared in the schema's metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nearid.errors import UserError
+from nearid.io.files import replacing
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def write_table(target: Path | str, columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> None:
+    """Write `columns` (in `schema`'s order) to `target` atomically; equal content gives equal bytes.
+
+    Columns of type `IMAGE` take encoded bytes or None per row.
+    """
+    arrays = [
+        pa.array(
+            [None if value is None else {"bytes": value, "path": None} for value in columns[field.name]]
+            if field.type == IMAGE
+            else columns[field.name],
+            type=field.type,
+        )
+        for field in schema
+    ]
+    table = pa.Table.from_arrays(arrays, schema=_declare_images(schema))
+    with replacing(target) as private:
+        # Small row groups: a reader of one identity must not decode the whole shard.
+        pq.write_table(table, private, compression="zstd", row_group_size=64)
+
+
+def read_table(source: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read `source`; image columns stay {bytes, path} structs.
+
+    Raises:
+        UserError: the file is cut off or lacks one of `columns`.
+    """
+    try:
+        table = pq.read_table(source, columns=None if columns is None else list(columns))
+    except FileNotFoundError:
+        raise UserError(source, "no such file", "a Parquet file", "run the rule that makes it") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(source, f"not a whole Parquet file ({error})", "a Parquet file", "remake it") from error
+    missing = set(columns or ()) - set(table.column_names)
+    if missing:
+        raise UserError(source, f"columns {table.column_names}", f"also {sorted(missing)}", "remake the file")
+    return table
+
+
+def image_bytes(value: Mapping[str, Any] | None) -> bytes | None:
+    """The encoded bytes of one value of an `IMAGE` column, None for an empty slot."""
+    return None if value is None else value["bytes"]
+
+
+def _declare_images(schema: pa.Schema) -> pa.Schema:
+    # The form in which `datasets` keeps its features, so that load_dataset("parquet") decodes the images.
+    def feature(field: pa.Field) -> dict[str, Any]:
+        if field.type == IMAGE:
+            return {"_type": "Image"}
+        if pa.types.is_list(field.type):
+            return {"feature": {"dtype": str(field.type.value_type), "_type": "Value"}, "_type": "List"}
+        dtype = {"double": "float64", "float": "float32"}.get(str(field.type), str(field.type))
+        return {"dtype": dtype, "_type": "Value"}
+
+    features = {field.name: feature(field) for field in schema}
+    metadata = dict(schema.metadata or {})
+    metadata[b"huggingface"] = json.dumps({"info": {"features": features}}).encode()
+    return schema.with_metadata(metadata)
