@@ -1,0 +1,1 @@
+"""Stage `data`: identities, views, masks, splits and the part-edit benchmark."""
