@@ -1,0 +1,264 @@
+"""HDF5 shards of patch tokens and their reader (spec performance.md, section 3).
+
+A shard is written once, whole, under a private name, and never changed. Each image is one chunk at a 4 KiB boundary,
+neither compressed nor filtered, so that a reader asks HDF5 for the chunks' places in the file once and then reads them
+with `preadv`: h5py's fancy indexing is a hundred times slower, and its one lock keeps threads from reading together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from nearid.errors import UserError
+from nearid.io.files import replacing
+
+FORMAT = "nearid-tokens-1"
+KEY = np.dtype([("id", "<i8"), ("slot", "<i2"), ("variant", "S8")])
+DTYPE = np.dtype("<f2")
+# What all shards of one store must have in common.
+ORIGIN = ("backbone", "weights_hash", "preprocess_hash")
+
+
+def write_shard(
+    target: Path | str,
+    keys: NDArray[np.void],
+    blocks: Iterable[NDArray[np.float16]],
+    token_shape: tuple[int, int],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write a shard atomically; equal content gives equal bytes.
+
+    Args:
+        target: the shard's path.
+        keys: one of `KEY` per image, all different.
+        blocks: the tokens [images, tokens, dim] in the order of `keys`, cut anywhere.
+        token_shape: (tokens, dim) of one image.
+        attributes: `backbone`, `weights_hash`, `preprocess_hash`, `content_key`, ...: strings or numbers.
+
+    Raises:
+        ValueError: keys repeat, or blocks and keys differ in number.
+    """
+    if len(np.unique(keys)) != len(keys):
+        raise ValueError(f"{target}: keys repeat")
+    sides = {"ids": keys["id"], "slots": keys["slot"], "variants": keys["variant"]}
+    sides = {name: np.ascontiguousarray(side) for name, side in sides.items()}
+    sides["crc32"] = np.zeros(len(keys), "<u4")
+    chunk_bytes = int(np.prod(token_shape)) * DTYPE.itemsize
+    with (
+        replacing(target) as private,
+        h5py.File(
+            private, "w", libver="earliest", locking=False, alignment_threshold=chunk_bytes, alignment_interval=4096
+        ) as shard,
+    ):
+        dataset = shard.create_dataset(
+            "tokens",
+            shape=(len(keys), *token_shape),
+            # HDF5 takes no chunks larger than a data set that cannot grow, so an empty one may.
+            maxshape=(len(keys) or None, *token_shape),
+            chunks=(1, *token_shape),
+            dtype=DTYPE,
+            track_times=False,
+        )
+        count = 0
+        for block in blocks:
+            for image in np.ascontiguousarray(block, DTYPE):
+                dataset.id.write_direct_chunk((count, 0, 0), image.data)
+                sides["crc32"][count] = zlib.crc32(image.data)
+                count += 1
+        if count != len(keys):
+            raise ValueError(f"{target}: {count} images for {len(keys)} keys")
+        for name, side in sides.items():
+            shard.create_dataset(name, data=side, track_times=False)
+        header = {"format": FORMAT, "n": len(keys), **attributes}
+        shard.attrs.update(header | {"header_crc32": _checksum(header, sides), "complete": True})
+
+
+class _Shard:
+    """One open-and-closed shard: its keys, checksums and the place of each image in the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with h5py.File(path, "r", locking=False) as shard:
+                self.attributes = {name: _plain(value) for name, value in shard.attrs.items()}
+                self._check(shard)
+        except FileNotFoundError:
+            raise UserError(path, "no such file", "a token shard", "run `extract_tokens` for it") from None
+        except (OSError, KeyError, RuntimeError) as error:
+            raise self._refuse(f"not a whole HDF5 file ({error})", "a token shard") from error
+
+    def _check(self, shard: h5py.File) -> None:
+        version = self.attributes.get("format")
+        if version != FORMAT:
+            raise self._refuse(f"format {version!r}", f"format {FORMAT!r}")
+        if not self.attributes.get("complete"):
+            raise self._refuse("a shard that was never completed", "attribute `complete` set")
+        dataset, count = shard["tokens"], self.attributes["n"]
+        chunks: list[Any] = []
+        dataset.id.chunk_iter(chunks.append)
+        if len(chunks) != count or len(dataset) != count:
+            raise self._refuse(f"{len(chunks)} images", f"{count} images")
+        sides = {name: shard[name][()] for name in ("ids", "slots", "variants", "crc32")}
+        header = {name: value for name, value in self.attributes.items() if name not in ("header_crc32", "complete")}
+        if _checksum(header, sides) != self.attributes["header_crc32"]:
+            raise self._refuse("damaged keys or attributes", f"crc32 {self.attributes['header_crc32']:08x}")
+        self.keys = np.empty(count, KEY)
+        self.keys["id"], self.keys["slot"], self.keys["variant"], self.checksums = sides.values()
+        self.token_shape = dataset.shape[1:]
+        self.offsets = np.zeros(count, np.int64)
+        for chunk in chunks:
+            self.offsets[chunk.chunk_offset[0]] = chunk.byte_offset
+        size = int(np.prod(self.token_shape)) * DTYPE.itemsize
+        end = int(self.offsets.max(initial=0)) + size * bool(count)
+        if dataset.dtype != DTYPE or any(chunk.size != size or chunk.filter_mask for chunk in chunks):
+            raise self._refuse("filtered chunks or another dtype", "plain float16 chunks")
+        if self.path.stat().st_size < end:
+            raise self._refuse(f"{self.path.stat().st_size} bytes", f"at least {end}")
+
+    def _refuse(self, found: str, expected: str) -> UserError:
+        return UserError(self.path, found, expected, "remove the file and make it again (`extract_tokens`)")
+
+
+class TokenStore:
+    """Reads tokens of one collection from its shards, in any order, from any number of processes and threads.
+
+    Opening reads the shards' keys and places and checks that they are whole; each image's checksum is checked when it
+    is read for the first time (`verify` checks all). Files are opened when first read, once per process: HDF5 handles
+    that cross a fork give wrong data, plain descriptors read by `preadv` do not, and pickling leaves them behind.
+
+    Args:
+        paths: the shards; the store's images are theirs in this order.
+
+    Raises:
+        UserError: a shard is missing, cut off, incomplete or of another format; shards come from different backbones;
+            a key occurs twice.
+    """
+
+    def __init__(self, paths: Sequence[Path | str]) -> None:
+        if not paths:
+            raise UserError("token store", "no shard", "at least one shard", "name the shards of the collection")
+        shards = [_Shard(Path(path)) for path in paths]
+        first = shards[0]
+        self.paths = [shard.path for shard in shards]
+        self.attributes = {name: first.attributes.get(name) for name in ORIGIN}
+        self.token_shape: tuple[int, int] = first.token_shape
+        for shard in shards[1:]:
+            found = {name: shard.attributes.get(name) for name in ORIGIN} | {"shape": shard.token_shape}
+            expected = self.attributes | {"shape": first.token_shape}
+            if found != expected:
+                raise UserError(shard.path, str(found), f"{expected} as in {first.path}", "make both shards again")
+        self.keys: NDArray[np.void] = np.concatenate([shard.keys for shard in shards])
+        self._shard_of = np.repeat(np.arange(len(shards)), [len(shard.keys) for shard in shards])
+        self._offsets = np.concatenate([shard.offsets for shard in shards])
+        self._checksums = np.concatenate([shard.checksums for shard in shards])
+        self._checked = np.zeros(len(self.keys), bool)
+        self._index = {key: position for position, key in enumerate(self.keys.tolist())}
+        if len(self._index) != len(self.keys):
+            raise UserError(", ".join(map(str, self.paths)), "a key twice", "each key once", "name each shard once")
+        self._descriptors: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def contains(self, id: int, slot: int, variant: str) -> bool:
+        """Whether the store has the tokens of this view and variant (`full`, `fg`)."""
+        return (id, slot, variant.encode()) in self._index
+
+    def find(self, id: int, slot: int, variant: str) -> int:
+        """Index of the tokens of this view and variant.
+
+        Raises:
+            UserError: there are none.
+        """
+        try:
+            return self._index[id, slot, variant.encode()]
+        except KeyError:
+            found = f"no tokens of id {id}, slot {slot}, variant {variant!r}"
+            raise UserError(
+                self.paths[0].parent, found, "a key of the collection", "extract the split or source that has it"
+            ) from None
+
+    def read(self, indices: Sequence[int] | NDArray[np.integer], out: NDArray[np.float16] | None = None) -> NDArray:
+        """Tokens [n, tokens, dim], float16, of the images at `indices`, in their order; repeats are allowed.
+
+        Args:
+            indices: positions in `keys`.
+            out: contiguous float16 buffer of at least n images, to be used again; the result is its first n.
+
+        Raises:
+            UserError: an image is damaged or its file cut off.
+            IndexError: an index is out of range.
+        """
+        indices = np.asarray(indices, np.int64)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"indices {indices.min()} to {indices.max()} of {len(self)} images")
+        if out is None:
+            out = np.empty((len(indices), *self.token_shape), DTYPE)
+        elif out.dtype != DTYPE or not out.flags.c_contiguous or out.shape[1:] != self.token_shape:
+            raise ValueError(f"buffer {out.dtype} {out.shape}, expected contiguous {DTYPE} [n, {self.token_shape}]")
+        result = out[: len(indices)]
+        if len(result) != len(indices):
+            raise ValueError(f"buffer of {len(result)} images for {len(indices)}")
+        for image, index in zip(result, indices.tolist(), strict=True):
+            read = os.preadv(self._descriptor(int(self._shard_of[index])), [image.data], int(self._offsets[index]))
+            if read != image.nbytes or not (self._checked[index] or zlib.crc32(image.data) == self._checksums[index]):
+                raise self._damaged(index)
+            self._checked[index] = True
+        return result
+
+    def verify(self) -> None:
+        """Read every image and check its checksum.
+
+        Raises:
+            UserError: an image is damaged.
+        """
+        self._checked[:] = False
+        buffer = np.empty((1, *self.token_shape), DTYPE)
+        for index in range(len(self)):
+            self.read([index], out=buffer)
+
+    def _descriptor(self, shard: int) -> int:
+        if shard not in self._descriptors:
+            opened = os.open(self.paths[shard], os.O_RDONLY | os.O_CLOEXEC)
+            if self._descriptors.setdefault(shard, opened) != opened:  # another thread was faster
+                os.close(opened)
+        return self._descriptors[shard]
+
+    def _damaged(self, index: int) -> UserError:
+        id, slot, variant = self.keys[index].tolist()
+        return UserError(
+            self.paths[self._shard_of[index]],
+            f"damaged tokens of id {id}, slot {slot}, variant {variant.decode()!r}",
+            f"crc32 {self._checksums[index]:08x}",
+            "remove the file and make it again (`extract_tokens`)",
+        )
+
+    def close(self) -> None:
+        """Close the files; the next read opens them again."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptors"):
+            self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_descriptors": {}}
+
+
+def _checksum(header: Mapping[str, Any], sides: Mapping[str, NDArray[Any]]) -> int:
+    text = json.dumps(header, sort_keys=True).encode()
+    return zlib.crc32(b"".join([text, *(side.tobytes() for side in sides.values())]))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
