@@ -1,0 +1,40 @@
+"""Symmetric InfoNCE with one positive per row (paper Table 4, first trained row; spec losses.md R1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nearid.heads.objectives import Terms
+from nearid.heads.pools import Batch, gather, global_mean
+
+
+@dataclass(frozen=True)
+class Objective(Terms):
+    """Mean of the anchor -> positive and positive -> anchor losses over the picked positives; no distractors."""
+
+    temperature: float = 0.07
+
+    def weights(self) -> dict[str, float]:
+        """See `Terms`."""
+        return {"contrast": 1.0}
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """See `Terms`."""
+        return {"contrast": contrast(batch, self.temperature)}
+
+
+def contrast(batch: Batch, temperature: float, distractors: bool = False) -> Tensor:
+    """The symmetric loss; `distractors` adds each row's own valid ones as columns of both directions (R1-neg)."""
+    mask = batch.distractor_mask if distractors else torch.zeros_like(batch.distractor_mask)
+    own = (batch.anchor * batch.picked).sum(1) / temperature
+
+    def direction(queries: Tensor, targets: Tensor) -> Tensor:
+        columns = queries @ gather(targets).T / temperature
+        extra = torch.einsum("bd,bkd->bk", queries, batch.distractors) / temperature
+        return torch.cat([columns, extra.masked_fill(~mask, -torch.inf)], 1).logsumexp(1) - own
+
+    losses = (direction(batch.anchor, batch.picked) + direction(batch.picked, batch.anchor)) / 2
+    return global_mean(losses, torch.ones_like(losses, dtype=torch.bool))
