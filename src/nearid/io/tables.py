@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from nearid.errors import UserError
 from nearid.io.files import replacing
@@ -52,6 +54,21 @@ def read_table(source: Path | str, columns: Sequence[str] | None = None) -> pa.T
     if missing:
         raise UserError(source, f"columns {table.column_names}", f"also {sorted(missing)}", "remake the file")
     return table
+
+
+def read_presence(source: Path | str, columns: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rows of `IMAGE` columns hold an image, `[rows, columns]`, without reading the images.
+
+    Raises:
+        UserError: as `read_table`.
+    """
+    read_table(source, columns=[])  # its errors
+    # Only ParquetFile keeps a struct whole when asked for one field of it, and so which of them are null.
+    paths = pq.ParquetFile(source).read(columns=[f"{column}.path" for column in columns])
+    missing = set(columns) - set(paths.column_names)
+    if missing:
+        raise UserError(source, f"no column {sorted(missing)}", "an image column", "remake the file")
+    return np.stack([paths[column].is_valid().to_numpy() for column in columns], axis=1)
 
 
 def image_bytes(value: Mapping[str, Any] | None) -> bytes | None:
