@@ -1,0 +1,155 @@
+"""Views, siblings and edits: what the other stages ask of the rendered world, each from seeds alone."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearid.data.rendered.instances import CATEGORY_NAMES, Instance, draw_instance, draw_sibling
+from nearid.data.rendered.markings import band_of_body, paint_body
+from nearid.data.rendered.scenes import SCENE_NAMES, Scene, draw_scene
+from nearid.data.rendered.shapes import build_parts
+from nearid.data.rendered.stage import Image, Pose, composite, open_stage, project_box
+from nearid.io.randomness import keyed_rng
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """What a view shows besides the object."""
+
+    scene: Scene
+    pose: Pose
+
+
+def identity_from_seed(stream: str, seed: int, identity_id: int) -> Instance:
+    """Identity `identity_id` of a stream (`nearid`, `mtg_train`, `mtg_test`, `pretraining`): streams never meet.
+
+    Categories take turns, so each occurs equally often.
+    """
+    rng = keyed_rng("instance", stream, seed, identity_id)
+    return draw_instance(rng, CATEGORY_NAMES[identity_id % len(CATEGORY_NAMES)])
+
+
+def view_plan(stream: str, seed: int, identity_id: int, three_view_fraction: float) -> list[ViewPlan]:
+    """Two or three views: scenes of different kinds, the object turned by 0.4 to 1.1 rad from one to the next."""
+    rng = keyed_rng("views", stream, seed, identity_id)
+    count = 3 if rng.random() < three_view_fraction else 2
+    kinds = rng.permutation(len(SCENE_NAMES))[:count]
+    yaw = rng.uniform(0, 2 * np.pi)
+    plans = []
+    for kind in kinds:
+        plans.append(ViewPlan(draw_scene(rng, SCENE_NAMES[kind]), _draw_pose(rng, yaw)))
+        yaw += rng.choice([-1, 1]) * rng.uniform(0.4, 1.1)
+    return plans
+
+
+def render_view(instance: Instance, plan: ViewPlan, size_px: int) -> tuple[Image, Mask]:
+    """One view [size, size, 3] and its exact mask [size, size]."""
+    background = open_stage(size_px).render_scene(plan.scene, plan.pose)
+    item = render_instance(instance, plan, size_px)
+    return composite(background, item), item[..., 3] > 127
+
+
+def render_instance(instance: Instance, plan: ViewPlan, size_px: int, scale: float = 1.0) -> Image:
+    """The object alone under the scene's light; premultiplied RGBA [size, size, 4]."""
+    return open_stage(size_px).render_object(
+        build_parts(instance.category, instance.proportions),
+        _body_texture(instance),
+        instance.colours[[1, 3]],
+        plan.scene,
+        plan.pose,
+        scale,
+    )
+
+
+def render_sibling(
+    options: Mapping[str, Any], data_seed: int, identity_id: int, slot: int, seed: int, working_px: int
+) -> Image:
+    """Another instance on the background of a view: same category, palette, camera and light [working, working, 3].
+
+    The sibling is scaled into the box of the view's object, since a distractor is only kept inside the view's mask.
+
+    Args:
+        options: `dataset.rendered` of the config. data_seed: seed of the data set.
+        identity_id, slot: the view. seed: chooses the sibling. working_px: size to render at.
+    """
+    instance = identity_from_seed("nearid", data_seed, identity_id)
+    plan = view_plan("nearid", data_seed, identity_id, options["three_view_fraction"])[slot]
+    sibling = draw_sibling(instance, keyed_rng("sibling", seed))
+    own, other = (project_box(build_parts(one.category, one.proportions), plan.pose) for one in (instance, sibling))
+    item = render_instance(sibling, plan, working_px, scale=float(np.min(own / other)))
+    return composite(open_stage(working_px).render_scene(plan.scene, plan.pose), item)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A local change of an instance: what it becomes, and which part of it changed."""
+
+    instance: Instance
+    low: float
+    high: float
+    surfaces: tuple[str, ...]
+
+
+def draw_edit(instance: Instance, rng: np.random.Generator) -> Edit:
+    """A change from small to large: a band of the body, and for the largest also the plain parts.
+
+    Inside the band the body takes another instance's palette and markings.
+    """
+    extent = rng.uniform(0.08, 1.25)
+    height = min(extent, 1.0)
+    low = rng.uniform(0, 1 - height)
+    surfaces = tuple(name for name, limit in (("accent", 0.85), ("second", 1.05)) if extent > limit)
+    return Edit(draw_sibling(draw_instance(rng, instance.category), rng), low, low + height, surfaces)
+
+
+def render_edit(instance: Instance, edit: Edit, plan: ViewPlan, size_px: int) -> tuple[Image, Mask]:
+    """The view with the edited object [size, size, 3], and the mask of the edited part [size, size]."""
+    stage = open_stage(size_px)
+    parts = build_parts(instance.category, instance.proportions)
+    band = band_of_body(edit.low, edit.high)
+    texture = np.where(band[..., None], _body_texture(edit.instance), _body_texture(instance))
+    colours = np.stack(
+        [
+            (edit.instance if surface in edit.surfaces else instance).colours[index]
+            for surface, index in (("second", 1), ("accent", 3))
+        ]
+    )
+    item = stage.render_object(parts, texture, colours, plan.scene, plan.pose)
+    image = composite(stage.render_scene(plan.scene, plan.pose), item)
+    return image, stage.render_region(parts, band, edit.surfaces, plan.scene, plan.pose)
+
+
+def draw_plan(rng: np.random.Generator) -> ViewPlan:
+    """A single view with nothing to agree with."""
+    return ViewPlan(draw_scene(rng), _draw_pose(rng, rng.uniform(0, 2 * np.pi)))
+
+
+def _draw_pose(rng: np.random.Generator, yaw: float) -> Pose:
+    return Pose(
+        yaw=float(yaw),
+        elevation=float(np.radians(rng.uniform(10, 32))),
+        zoom=float(rng.uniform(0.95, 1.15)),
+        shift=(float(rng.uniform(-0.12, 0.12)), float(rng.uniform(-0.06, 0.06))),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _body_texture(instance: Instance) -> Image:
+    return paint_body(
+        instance.pattern,
+        instance.around,
+        instance.rows,
+        instance.motif,
+        instance.motifs_around,
+        instance.motif_height,
+        instance.motif_size,
+        instance.colours[:3],
+    )
