@@ -1,22 +1,70 @@
-"""Progress of long steps: a bar in a terminal, plain lines with count, rate and time left in a log file."""
+"""Progress of long steps (count, rate, time left) and the log file that a step's stderr is copied to."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
 Item = TypeVar("Item")
 
 
+class _Tee:
+    """Two streams that are written as one."""
+
+    def __init__(self, terminal: TextIO, log: TextIO) -> None:
+        self._terminal, self._log = terminal, log
+
+    def write(self, text: str) -> int:
+        self._log.write(text)
+        return self._terminal.write(text)
+
+    def flush(self) -> None:
+        self._log.flush()
+        self._terminal.flush()
+
+    def isatty(self) -> bool:
+        # A bar redraws its line: that spoils a log file, and the terminal too where steps run side by side.
+        return False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._terminal, name)
+
+
+@contextmanager
+def logging_to(log: Path) -> Iterator[None]:
+    """Copy what goes to stderr meanwhile (progress, warnings, errors) to the file `log`, line by line."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    terminal = sys.stderr
+    with open(log, "w", buffering=1) as stream:
+        sys.stderr = _Tee(terminal, stream)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            sys.stderr = terminal
+
+
 def track(items: Iterable[Item], label: str, total: int, done: int = 0, interval_s: float = 10.0) -> Iterator[Item]:
-    """Yield `items` and report on stderr: `done` of `total` were finished by an earlier try."""
+    """Yield `items` and report on stderr: a bar in a terminal, else plain lines.
+
+    Args:
+        items: what is still to do.
+        label: names the step.
+        total: how many there are in all, those of an earlier try included.
+        done: how many an earlier try finished.
+        interval_s: seconds between two plain lines.
+    """
     if sys.stderr.isatty():
         yield from tqdm(items, desc=label, total=total, initial=done)
         return
+    if done:
+        print(f"{label}: {done}/{total} done by an earlier try", file=sys.stderr, flush=True)
     start = last = time.monotonic()
     count = done
     for item in items:

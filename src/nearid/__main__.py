@@ -1,0 +1,5 @@
+"""`python -m nearid`: the command line."""
+
+import nearid.cli
+
+nearid.cli.main()

@@ -1,0 +1,78 @@
+"""The command line: one group per stage, one command per rule; what a rule runs, a person can run by hand."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from nearid import __version__
+from nearid.errors import UserError
+from nearid.io import progress
+
+STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
+# What the machine refused, and what its owner can do.
+_REFUSALS = {
+    errno.EROFS: ("a read-only file system", "a folder that can be written", "choose another `results_dir`"),
+    errno.EACCES: ("no permission", "a folder that you may write", "mend the permissions, or choose another folder"),
+    errno.EPERM: ("no permission", "a folder that you may write", "mend the permissions, or choose another folder"),
+    errno.ENOSPC: ("no space left on the disk", "room for the results", "free some space and run it again"),
+    errno.EDQUOT: ("the disk quota is used up", "room for the results", "free some space and run it again"),
+}
+
+
+class _Commands(click.Group):
+    """Imports a group's module when it is asked for, and tells problems so that a person can mend them."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        # Here and not in main(): the log file of --log is still open, so the message lands in it too.
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            problem = error
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                return _crash()
+            place = error.filename2 or error.filename or "the results folder"
+            problem = UserError(place, *_REFUSALS[error.errno])
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception:
+            return _crash()
+        print(problem, file=sys.stderr, flush=True)
+        sys.exit(2)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*STAGES, "config", "fetch"]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
+            return None
+        return getattr(importlib.import_module(f"nearid.cli.{name}"), name)
+
+
+@click.group(cls=_Commands, context_settings={"max_content_width": 120})
+@click.version_option(__version__)
+@click.option("--log", type=click.Path(path_type=Path), help="Also write progress, warnings and errors to this file.")
+@click.pass_context
+def nearid(ctx: click.Context, log: Path | None) -> None:
+    """NearID, reproduced: the steps of the workflow, one command each."""
+    if log:
+        ctx.with_resource(progress.logging_to(log))
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
+
+
+def main() -> None:
+    """Run the command line; a problem that the user can mend is four lines and exit code 2, not a traceback."""
+    nearid()
+
+
+def _crash() -> NoReturn:
+    traceback.print_exc()
+    sys.exit(1)

@@ -1,0 +1,71 @@
+"""What every step's command has in common: where results lie and which settings hold."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nearid.errors import UserError
+from nearid.layout import Layout
+
+Command = Callable[..., Any]
+
+
+def step(name: str) -> Callable[[Command], Command]:
+    """Give a command `--results`, `--settings` and `--config`, and call it with `layout` and `settings`.
+
+    A rule passes `--results DIR --settings JSON`. A person says `--config config/demo.yaml` instead (repeatable, on top
+    of `config.yaml`); `nearid.config.step_settings(name, config, **ids)` then gives both, `ids` being the command's
+    other options. Put it below the command's own options:
+
+        @distractors.command()
+        @click.option("--source", required=True)
+        @click.option("--shard", required=True)
+        @step("inpaint_shard")
+        def inpaint(layout: Layout, settings: dict[str, Any], source: str, shard: str) -> None: ...
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(results: Path | None, settings: str | None, config: tuple[Path, ...], **ids: Any) -> Any:
+            layout, values = _resolve(name, results, settings, config, ids)
+            return command(layout=layout, settings=values, **ids)
+
+        options = (
+            click.option("--results", type=click.Path(path_type=Path), help="The folder results/<name>."),
+            click.option("--settings", metavar="JSON", help="This step's settings, as its rule passes them."),
+            click.option(
+                "--config",
+                multiple=True,
+                type=click.Path(path_type=Path),
+                help="Overlay on config.yaml, instead of --settings (repeatable).",
+            ),
+        )
+        for option in reversed(options):
+            run = option(run)
+        return run
+
+    return decorate
+
+
+def _resolve(
+    name: str, results: Path | None, settings: str | None, overlays: tuple[Path, ...], ids: dict[str, Any]
+) -> tuple[Layout, dict[str, Any]]:
+    if settings is not None and overlays:
+        raise UserError(f"nearid, step {name}", "both --settings and --config", "one of them", "leave one out")
+    if settings is not None:
+        if results is None:
+            raise UserError(f"nearid, step {name}", "no --results", "--results results/<name>", "add it")
+        try:
+            return Layout(results), json.loads(settings)
+        except json.JSONDecodeError as error:
+            raise UserError("--settings", f"no JSON ({error})", "a JSON object", "see the rule's params") from error
+    from nearid.config import load, results_folder, step_settings
+
+    config = load(*overlays)
+    return Layout(results or results_folder(config)), step_settings(name, config, **ids)

@@ -1,0 +1,103 @@
+"""Where everything of one results folder lies: the one place that knows file names (docs/architecture.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def shard_ids(count: int) -> list[str]:
+    """Ids `000`, `001`, … of `count` shards."""
+    return [f"{number:03d}" for number in range(count)]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths under `root` = results/<name>. Ids may be Snakemake wildcards such as `{shard}`: nothing is looked up."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))
+
+    # data
+    def positives(self, shard: str) -> Path:
+        """Rows of identities: views, masks, text."""
+        return self.root / "data" / "positives" / f"{shard}.parquet"
+
+    @property
+    def identities(self) -> Path:
+        """One light row per identity."""
+        return self.root / "data" / "identities.parquet"
+
+    @property
+    def splits(self) -> Path:
+        """Row positions of train, val and test."""
+        return self.root / "data" / "splits.json"
+
+    @property
+    def dropped(self) -> Path:
+        """Every dropped record with its reason."""
+        return self.root / "data" / "dropped.tsv"
+
+    def mtg(self, split: str) -> Path:
+        """The part-edit set; `split` is train or test."""
+        return self.root / "data" / "mtg" / f"{split}.parquet"
+
+    # distractors
+    def distractors(self, source: str, shard: str) -> Path:
+        """Distractors of one source, row-aligned with the positives' shard."""
+        return self.root / "distractors" / source / f"{shard}.parquet"
+
+    def distractor_report(self, source: str, shard: str) -> Path:
+        """Counts, retries, empty slots and their reasons."""
+        return self.root / "distractors" / source / f"{shard}.report.json"
+
+    # tokens
+    def tokens(self, backbone: str, collection: str, shard: str = "000") -> Path:
+        """Patch tokens; `collection` is `positives`, a source, `mtg_train` or `mtg_test` (these two: one shard)."""
+        return self.root / "tokens" / backbone / collection / f"{shard}.h5"
+
+    # heads
+    def head(self, ablation: str) -> Path:
+        """The folder of one trained head."""
+        return self.root / "heads" / ablation
+
+    def head_file(self, ablation: str, name: str = "head.safetensors") -> Path:
+        """One file of a head: head.safetensors, config.json, log.jsonl, provenance.json, timelapse.safetensors."""
+        return self.head(ablation) / name
+
+    # scores
+    def scores(self, scorer: str, benchmark: str) -> Path:
+        """Similarities; `benchmark` is nearid_bench, mtg or dreambench."""
+        return self.root / "scores" / scorer / f"{benchmark}.parquet"
+
+    def metrics(self, scorer: str) -> Path:
+        """Every metric of a scorer with its counts."""
+        return self.root / "scores" / scorer / "metrics.json"
+
+    # paper
+    def table(self, table: str, suffix: str) -> Path:
+        """A table; `suffix` is csv, tex or md."""
+        return self.root / "paper" / "tables" / f"{table}.{suffix}"
+
+    def figure_data(self, figure: str) -> Path:
+        """What a figure plots."""
+        return self.root / "paper" / "data" / f"{figure}.npz"
+
+    def figure(self, figure: str, suffix: str) -> Path:
+        """A plotted figure; `suffix` is pdf, png or gif."""
+        return self.root / "paper" / "figures" / f"{figure}.{suffix}"
+
+    def paper(self, name: str) -> Path:
+        """comparison.csv, index.html, manifest.json or summary.txt."""
+        return self.root / "paper" / name
+
+    # what a step leaves beside its results
+    def log(self, stage: str, rule: str, name: str) -> Path:
+        """A step's log."""
+        return self.root / "logs" / stage / rule / f"{name}.log"
+
+    def benchmark(self, stage: str, rule: str, name: str) -> Path:
+        """A step's time and memory."""
+        return self.root / "benchmarks" / stage / rule / f"{name}.tsv"
