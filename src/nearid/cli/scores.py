@@ -1,0 +1,52 @@
+"""`nearid scores`: similarities and metrics per scorer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nearid.cli.options import step
+from nearid.layout import Layout
+
+
+@click.group()
+def scores() -> None:
+    """Score the benchmarks, and draw the metrics."""
+
+
+@scores.command("nearid-bench")
+@click.option("--scorer", required=True, help="Id of the scorer.")
+@click.option("--split", help="Split to score instead of the settings' one; needs --output.")
+@click.option("--output", type=click.Path(path_type=Path), help="File to write instead of the scorer's own.")
+@step("score_nearid_bench")
+def nearid_bench(layout: Layout, settings: dict[str, Any], scorer: str, split: str | None, output: Path | None) -> None:
+    """Similarities of views and distractors, per identity, source and condition."""
+    from nearid.scores.nearid_bench import score_nearid_bench
+
+    if split and not output:
+        raise click.UsageError("--split needs --output: the scorer's own file holds the benchmark's split")
+    if split:
+        settings = settings | {"split": split}
+    score_nearid_bench(settings, layout, output or layout.scores(scorer, "nearid_bench"))
+
+
+@scores.command()
+@click.option("--scorer", required=True, help="Id of the scorer.")
+@step("score_mtg")
+def mtg(layout: Layout, settings: dict[str, Any], scorer: str) -> None:
+    """Similarities of MTG's originals and edited copies, beside the size of the edit."""
+    from nearid.scores.mtg import score_mtg
+
+    score_mtg(settings, layout, layout.scores(scorer, "mtg"))
+
+
+@scores.command()
+@click.option("--scorer", required=True, help="Id of the scorer.")
+@step("summarise_scores")
+def summarise(layout: Layout, settings: dict[str, Any], scorer: str) -> None:
+    """Every metric of a scorer with counts and confidence intervals, from its similarities."""
+    from nearid.scores.summary import summarise
+
+    summarise(settings, layout)

@@ -1,0 +1,54 @@
+"""Colours alone: what a scorer without any notion of shape or markings reaches inside the exact mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearid.errors import UserError
+from nearid.scores.pictures import read_pictures
+from nearid.scores.scorers import ImageKey
+
+if TYPE_CHECKING:
+    from nearid.layout import Layout
+
+BINS = 6
+
+
+class Scorer:
+    """Embeds the object's pixels as the square root of their colour histogram over 6^3 bins (spec demo.md, section 3).
+
+    The dot product of two such vectors is the Bhattacharyya coefficient. Since only pixels inside the mask count,
+    `full` and `fg` give the same. It bounds what the palette gives away: distractors should share it.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
+        self._layout = layout
+
+    def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
+        """Unit vectors `[images, 216]`; NaN where the mask is missing or empty."""
+        wanted = {(key.shard, key.id, key.slot) for key in images}
+        histograms = {
+            place: embed_colours(*picture) for place, picture in read_pictures(self._layout, collection, wanted)
+        }
+        for key in images:
+            if (key.shard, key.id, key.slot) not in histograms:
+                raise UserError(
+                    f"{collection} shard {key.shard}",
+                    f"no image of id {key.id}, slot {key.slot}",
+                    "every image that identities.parquet and the distractors list",
+                    "make the collection again",
+                )
+        return np.stack([histograms[key.shard, key.id, key.slot] for key in images])
+
+
+def embed_colours(image: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    """Square root of the colour histogram `[216]` of an image `[h, w, 3]` inside its mask `[h, w]`: a unit vector."""
+    if mask is None or not mask.any():
+        return np.full(BINS**3, np.nan, np.float32)
+    levels = image[mask].astype(np.int64) * BINS // 256
+    counts = np.bincount(levels @ (BINS * BINS, BINS, 1), minlength=BINS**3)
+    return np.sqrt(counts / counts.sum()).astype(np.float32)
