@@ -68,6 +68,13 @@ class Dataset(Protocol):
         """
         ...
 
+    def fingerprint(self) -> str:
+        """What the identities depend on beyond options and seed (files on disk, say); empty where there is nothing.
+
+        A finished part of a killed run is used again only where this is the same.
+        """
+        ...
+
     def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
         """The identity at `index`, None where nothing of it is usable; runs in worker processes."""
         ...

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nearid.errors import UserError
 
@@ -43,9 +43,12 @@ def _open(source: bytes | Path | str, where: object) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
         image.load()
+        # Cameras store the turn of a picture beside its pixels.
+        return ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError) as error:
         place = where or (source if not isinstance(source, bytes) else "an image")
+        # Pillow's own words for it hold an address in memory.
+        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise UserError(
-            place, f"no readable image ({error})", "a whole PNG or JPEG", "replace the file, or remove the view"
+            place, f"no readable image ({reason})", "a whole PNG or JPEG", "replace the file, or remove the view"
         ) from error
-    return image

@@ -1,0 +1,36 @@
+"""`nearid data`: identities, views, masks and splits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nearid.cli.options import step
+from nearid.layout import Layout
+
+
+@click.group()
+def data() -> None:
+    """Make the data set: positives, splits, the part-edit benchmark."""
+
+
+@data.command()
+@click.option("--workers", default=1, show_default=True, help="Processes that load identities.")
+@step("curate_positives")
+def curate(layout: Layout, settings: dict[str, Any], workers: int) -> None:
+    """Load all identities, drop what cannot be used (with its reason), draw the splits."""
+    from nearid.data.positives import curate
+
+    curate(settings, layout, workers)
+
+
+@data.command()
+@click.option("--split", required=True, type=click.Choice(["train", "test"]), help="Split of the part-edit set.")
+@click.option("--workers", default=1, show_default=True, help="Processes that render.")
+@step("make_mtg")
+def mtg(layout: Layout, settings: dict[str, Any], split: str, workers: int) -> None:
+    """Make one split of the part-edit (Mind-the-Glitch) set."""
+    from nearid.data.mtg import write_mtg
+
+    write_mtg(settings, layout, split, workers)

@@ -1,0 +1,181 @@
+"""Own pictures: `<identity>/<view>.jpg`, optional `<view>.mask.png`, optional `classes.csv` (docs/own_images.md)."""
+
+from __future__ import annotations
+
+import csv
+import re
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nearid.data.masks import Estimator
+from nearid.data.records import Dropped, Identity, View
+from nearid.errors import UserError
+from nearid.io.hashing import hash_json
+from nearid.io.images import decode_mask, decode_rgb
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+_MASK = ".mask.png"
+_CLASSES = "classes.csv"
+
+
+class Dataset:
+    """An image folder.
+
+    Args:
+        options: `path`, `mask_estimator` (member of nearid.data.masks; empty: views without a mask file are dropped),
+            `mask_model` (for estimators that load one), `size_px` (larger pictures are reduced to this long side).
+        seed: unused; the pictures are what they are.
+
+    Raises:
+        UserError: no such folder, no identities in it, or a class file that does not fit it.
+    """
+
+    def __init__(self, options: dict[str, Any], seed: int) -> None:
+        del seed
+        self._options = options
+        self._root = Path(options["path"])
+        if not options["path"] or not self._root.is_dir():
+            raise UserError(
+                "dataset.image_folder.path",
+                f"{options['path']!r} is no folder",
+                "a folder with one sub-folder of pictures per identity",
+                "give its path, e.g. --config with dataset: {image_folder: {path: ...}}",
+            )
+        self._folders = sorted(p for p in self._root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        if not self._folders:
+            raise UserError(self._root, "no sub-folders", "one sub-folder of pictures per identity", "sort them so")
+        self._classes = self._read_classes()
+
+    def names(self) -> list[str]:
+        """Folder names in lower case, with `_` for blanks and punctuation; see `nearid.data.records.Dataset`."""
+        seen: dict[str, Path] = {}
+        for folder in self._folders:
+            other = seen.setdefault(_normalise(folder.name), folder)
+            if other != folder:
+                raise UserError(
+                    self._root,
+                    f"the folders {other.name!r} and {folder.name!r} are both named {_normalise(folder.name)!r}",
+                    "names that differ in more than case, blanks and punctuation",
+                    "rename one of them, or join them if they show one object",
+                )
+        return list(seen)
+
+    def fingerprint(self) -> str:
+        """Hash over the names, sizes and times of all files, which tells whether a finished part is still good."""
+        files = sorted(path for path in self._root.rglob("*") if path.is_file())
+        return hash_json([[str(p.relative_to(self._root)), p.stat().st_size, p.stat().st_mtime_ns] for p in files])
+
+    def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
+        """Decode the pictures and masks of folder `index`; its position in the sorted folders is the id."""
+        folder, name = self._folders[index], self.names()[index]
+        views: list[View] = []
+        dropped: list[Dropped] = []
+        pictures, strays = _sort_files(folder)
+        dropped += [Dropped(name, file.name, reason) for file, reason in strays]
+        for picture in pictures:
+            try:
+                views.append(self._load_view(picture))
+            except UserError as error:
+                dropped.append(Dropped(name, picture.name, error.found))
+        class_name, description = self._classes.get(folder.name, ("object", name.replace("_", " ")))
+        return Identity(index, name, class_name, description, tuple(views)), dropped
+
+    def _load_view(self, picture: Path) -> View:
+        image = decode_rgb(picture)
+        mask_file = picture.with_name(picture.stem + _MASK)
+        mask = None
+        if mask_file.exists():
+            mask = decode_mask(mask_file)
+            _check_shape(mask, image, mask_file)
+        image = _reduce(image, self._options["size_px"])
+        height, width = image.shape[:2]
+        if mask is not None:
+            resized = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+            mask = np.asarray(resized) > 0
+        elif self._estimator is not None:
+            mask = self._estimator.estimate(image)
+        return View(image, mask, prompt="", filename=f"{picture.parent.name}/{picture.name}")
+
+    @cached_property
+    def _estimator(self) -> Estimator | None:
+        member = self._options["mask_estimator"]
+        if not member:
+            return None
+        estimator: Estimator = import_module(f"nearid.data.masks.{member}").Estimator(self._options)
+        return estimator
+
+    def _read_classes(self) -> dict[str, tuple[str, str]]:
+        """Class and foreground text of each folder; empty where there is no class file."""
+        path = self._root / _CLASSES
+        if not path.exists():
+            return {}
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            if not {"subject", "class"} <= set(reader.fieldnames or ()):
+                raise UserError(
+                    path, f"the header {reader.fieldnames}", "subject,class[,description]", "mend its first line"
+                )
+            rows = list(reader)
+        subjects = [row["subject"].strip() for row in rows]
+        folders = {folder.name for folder in self._folders}
+        twice = sorted({subject for subject in subjects if subjects.count(subject) > 1})
+        if set(subjects) != folders or twice:
+            raise UserError(
+                path,
+                f"folders without a line: {sorted(folders - set(subjects))}, "
+                f"lines without a folder: {sorted(set(subjects) - folders)}, subjects with two lines: {twice}",
+                "one line per folder",
+                "mend the file, or delete it: without it all identities are of one class",
+            )
+        return {
+            row["subject"].strip(): (row["class"].strip(), (row.get("description") or row["class"]).strip())
+            for row in rows
+        }
+
+
+def _normalise(name: str) -> str:
+    return re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_") or "_"
+
+
+def _sort_files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Pictures by name, and the files that are none or that nothing belongs to, with the reason."""
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    masks = [path for path in files if path.name.endswith(_MASK)]
+    pictures = [path for path in files if path.suffix.lower() in _SUFFIXES and path not in masks]
+    stems = [picture.stem for picture in pictures]
+    twice = sorted(picture.name for picture in pictures if stems.count(picture.stem) > 1)
+    if twice:
+        raise UserError(folder, f"views of one name: {twice}", "one picture per name", "rename or remove one of them")
+    strays = [(mask, "a mask without its picture") for mask in masks if mask.name.removesuffix(_MASK) not in stems]
+    strays += [
+        (path, f"not a picture ({', '.join(sorted(_SUFFIXES))})") for path in files if path not in pictures + masks
+    ]
+    return pictures, strays
+
+
+def _check_shape(mask: NDArray[np.bool_], image: NDArray[np.uint8], mask_file: Path) -> None:
+    """A smaller mask is scaled; one of another aspect belongs to another picture."""
+    (mask_h, mask_w), (height, width) = mask.shape, image.shape[:2]
+    if abs(mask_h * width - mask_w * height) > 0.02 * mask_w * height:
+        raise UserError(
+            mask_file,
+            f"mask {mask_file.name} of {mask_w} x {mask_h} px, but a picture of {width} x {height} px",
+            "a mask of the picture's size, or of its aspect",
+            "make the mask again from this picture",
+        )
+
+
+def _reduce(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """`image` with a long side of at most `size_px`, aspect kept; processors resize on their own anyway."""
+    height, width = image.shape[:2]
+    if max(height, width) <= size_px:
+        return image
+    factor = size_px / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))

@@ -1,0 +1,189 @@
+"""Curation: from a data set to shards of positives, identities, splits and the list of what fell out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nearid.config import code_fingerprint
+from nearid.data.datasets import open_dataset
+from nearid.data.masks.cleaning import clean
+from nearid.data.records import MAX_VIEWS, Dataset, Dropped, Identity, View
+from nearid.data.schema import IDENTITIES, POSITIVES, columns_of, positives_row
+from nearid.data.splits import draw_splits
+from nearid.errors import UserError
+from nearid.io.files import read_json, write_json, write_text
+from nearid.io.hashing import hash_json
+from nearid.io.progress import track
+from nearid.io.resume import Parts
+from nearid.io.tables import image_bytes, read_table, write_table
+from nearid.io.workers import map_ordered
+from nearid.layout import Layout, shard_ids
+
+_PART_SIZE = 16
+_PART = POSITIVES.append(pa.field("name", pa.string()))
+_LIGHT = ["id", "name", "category", "category_description", "n_images"]
+
+
+def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
+    """Write all of `data/`: positives, identities, splits and dropped records (docs/architecture.md).
+
+    A killed run goes on from the parts in `data/.progress/`; the bytes are those of an undisturbed run, whatever the
+    number of workers.
+
+    Args:
+        settings: `{seed, kind, shards, splits, clean_masks, min_views, options}`.
+        layout: paths of the results folder.
+        workers: processes that load identities.
+
+    Raises:
+        UserError: duplicate names or ids, splits or shards that do not fit, no identity left.
+    """
+    # Splits and shards are cut from the finished parts, so these settings may change between two tries.
+    reading = {key: settings[key] for key in ("seed", "kind", "clean_masks", "min_views", "options")}
+    dataset = open_dataset(settings["kind"], settings["options"], settings["seed"])
+    names = dataset.names()
+    code = code_fingerprint("nearid.data.positives", f"nearid.data.datasets.{settings['kind']}")
+    key = hash_json([reading, names, dataset.fingerprint(), code])
+    parts = Parts(layout.identities.parent / ".progress" / "positives", key)
+    _load_parts(reading, parts, len(names), workers)
+
+    numbers = parts.finished(".json")
+    rows = [row for number in numbers for row in read_rows(parts.path(number, ".parquet"), _LIGHT)]
+    dropped = [Dropped(**record) for number in numbers for record in read_json(parts.path(number, ".json"))]
+    _check_rows(rows, dropped, settings["shards"])
+    splits = draw_splits([row["category"] for row in rows], settings["splits"], settings["seed"])
+    split_of = {row: split for split, members in splits.items() for row in members}
+    _write_shards(rows, split_of, parts, settings["shards"], layout)
+    write_json(layout.splits, {**splits, "seed": settings["seed"]})
+    lines = ["name\tview\treason", *(f"{record.name}\t{record.view}\t{record.reason}" for record in dropped)]
+    write_text(layout.dropped, "\n".join(lines) + "\n")
+    parts.clear()
+
+
+def read_rows(path: Path | str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Rows of a table of this stage; images stay `{bytes, path}` structs (`nearid.io.tables.image_bytes`).
+
+    Raises:
+        UserError: the file is missing, cut off, or lacks one of `columns`.
+    """
+    rows: list[dict[str, Any]] = read_table(path, columns).to_pylist()
+    return rows
+
+
+def select_views(identity: Identity, min_views: int, clean_masks: bool) -> tuple[Identity | None, list[Dropped]]:
+    """`identity` with the views that can be used, None where there are too few, and what fell out.
+
+    A view needs a mask that is neither empty nor the whole frame, and one of the three slots.
+    """
+    views: list[View] = []
+    dropped: list[Dropped] = []
+    for view in identity.views:
+        mask = clean(view.mask) if clean_masks and view.mask is not None else view.mask
+        if mask is None:
+            reason = "no mask file and no mask estimator"
+        elif not mask.any():
+            reason = "empty mask: no object found"
+        elif mask.all():
+            reason = "the mask is the whole picture: no background left"
+        elif len(views) == MAX_VIEWS:
+            reason = f"one view too many: there are {MAX_VIEWS} slots"
+        else:
+            views.append(replace(view, mask=mask))
+            continue
+        dropped.append(Dropped(identity.name, view.filename, reason))
+    if len(views) < min_views:
+        dropped.append(Dropped(identity.name, "", f"{len(views)} usable views, {min_views} needed"))
+        return None, dropped
+    return replace(identity, views=tuple(views)), dropped
+
+
+@dataclass(frozen=True)
+class _Loader:
+    """Writes one part: a run of identities as rows of the positives, then its drops, which mark the part as whole."""
+
+    dataset: Dataset
+    settings: dict[str, Any]
+    parts: Parts
+
+    def __call__(self, members: range) -> int:
+        rows: list[dict[str, Any]] = []
+        dropped: list[Dropped] = []
+        for index in members:
+            identity, fell = self.dataset.load(index)
+            dropped += fell
+            if identity is not None:
+                identity, fell = select_views(identity, self.settings["min_views"], self.settings["clean_masks"])
+                dropped += fell
+            if identity is not None:
+                rows.append({**positives_row(identity), "name": identity.name, "split": ""})
+        number = members.start // _PART_SIZE
+        write_table(self.parts.path(number, ".parquet"), columns_of(rows, _PART), _PART)
+        write_json(self.parts.path(number, ".json"), [asdict(record) for record in dropped])
+        return len(members)
+
+
+def _make_loader(settings: dict[str, Any], parts: Parts) -> _Loader:
+    return _Loader(open_dataset(settings["kind"], settings["options"], settings["seed"]), settings, parts)
+
+
+def _load_parts(settings: dict[str, Any], parts: Parts, count: int, workers: int) -> None:
+    """Write the parts that are missing, with progress counted in identities."""
+    finished = set(parts.finished(".json"))
+    blocks = [range(start, min(start + _PART_SIZE, count)) for start in range(0, count, _PART_SIZE)]
+    missing = [block for block in blocks if block.start // _PART_SIZE not in finished]
+    sizes = map_ordered(partial(_make_loader, settings, parts), missing, workers)
+    identities = (index for size in sizes for index in range(size))
+    for _ in track(identities, "curate", total=count, done=count - sum(map(len, missing))):
+        pass
+
+
+def _check_rows(rows: Sequence[Mapping[str, Any]], dropped: Sequence[Dropped], shards: int) -> None:
+    """Raise UserError where ids repeat, or where too few identities are left."""
+    name_of: dict[int, str] = {}
+    for row in rows:
+        other = name_of.setdefault(row["id"], row["name"])
+        if other != row["name"]:
+            raise UserError(
+                "the data set", f"{other!r} and {row['name']!r} both have id {row['id']}", "unique ids", "renumber one"
+            )
+    if len(rows) < shards:
+        reasons = Counter(record.reason for record in dropped).most_common(5)
+        commonest = "; ".join(f"{count} x {reason}" for reason, count in reasons)
+        raise UserError(
+            "dataset.shards",
+            f"{len(rows)} usable identities for {shards} shards (fell out: {commonest or 'nothing'})",
+            "at least one identity per shard",
+            "mend the pictures, or ask for fewer shards",
+        )
+
+
+def _write_shards(
+    rows: Sequence[Mapping[str, Any]], split_of: Mapping[int, str], parts: Parts, shards: int, layout: Layout
+) -> None:
+    """Cut the parts' rows evenly into `shards` files, in order, and list them in the table of identities."""
+    edges = [len(rows) * shard // shards for shard in range(shards + 1)]
+    full = (row for number in parts.finished(".json") for row in read_rows(parts.path(number, ".parquet")))
+    identities: list[dict[str, Any]] = []
+    for shard, (start, end) in zip(shard_ids(shards), pairwise(edges), strict=True):
+        members = [row | {"split": split_of[at]} for at, row in zip(range(start, end), full, strict=False)]
+        for row in members:
+            row.update({name: image_bytes(row[name]) for name in row if name.startswith(("images", "masks"))})
+        write_table(layout.positives(shard), columns_of(members, POSITIVES), POSITIVES)
+        identities += [
+            {**rows[at], "row": at, "shard": shard, "shard_row": at - start, "split": split_of[at]}
+            for at in range(start, end)
+        ]
+    for row in identities:
+        row["class_name"] = row["category"]
+    write_table(layout.identities, columns_of(identities, IDENTITIES), IDENTITIES)
+    current = {layout.positives(shard) for shard in shard_ids(shards)}
+    for stale in set(layout.positives("000").parent.glob("*.parquet")) - current:
+        stale.unlink()

@@ -1,0 +1,97 @@
+"""Columns of the released sets (spec data.md 1.3) and the rows that we write under them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from nearid.data.records import MAX_VIEWS, Identity
+from nearid.io.images import encode_png
+from nearid.io.tables import IMAGE
+
+SLOTS = range(1, MAX_VIEWS + 1)
+
+
+def _slots(name: str, dtype: pa.DataType) -> list[tuple[str, pa.DataType]]:
+    return [(f"{name}{slot}", dtype) for slot in SLOTS]
+
+
+POSITIVES = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("category", pa.string()),
+        ("category_description", pa.string()),
+        *_slots("images", IMAGE),
+        *_slots("masks", IMAGE),
+        ("n_images", pa.int64()),
+        ("objaverse_id", pa.string()),
+        ("quality", pa.string()),
+        ("dino_01", pa.float64()),
+        ("dino_02", pa.float64()),
+        ("dino_12", pa.float64()),
+        *_slots("aesthetics", pa.float64()),
+        *_slots("size", pa.list_(pa.int64())),
+        *_slots("prompts", pa.string()),
+        *_slots("filenames", pa.string()),
+        ("id_safe", pa.bool_()),
+        ("split", pa.string()),
+    ]
+)
+DISTRACTORS = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("category", pa.string()),
+        ("category_description", pa.string()),
+        *_slots("nimg", IMAGE),
+        ("n_images", pa.int64()),
+        ("objaverse_id", pa.string()),
+        *_slots("prompts", pa.string()),
+        ("quality", pa.string()),
+        *_slots("seed", pa.int64()),
+        *_slots("flag", pa.string()),
+    ]
+)
+IDENTITIES = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("id", pa.int64()),
+        ("shard", pa.string()),
+        ("shard_row", pa.int64()),
+        ("split", pa.string()),
+        ("class_name", pa.string()),
+        ("category_description", pa.string()),
+        ("n_images", pa.int64()),
+        ("name", pa.string()),
+    ]
+)
+
+
+def positives_row(identity: Identity) -> dict[str, Any]:
+    """One row of the positives but for its split; what a data set of ours does not know stays null or empty."""
+    row: dict[str, Any] = dict.fromkeys(POSITIVES.names)
+    row |= {
+        "id": identity.id,
+        "category": identity.class_name,
+        "category_description": identity.description,
+        "n_images": len(identity.views),
+        "objaverse_id": "",
+        "quality": "",
+    }
+    for slot, view in enumerate(identity.views, start=1):
+        assert view.mask is not None
+        height, width = view.mask.shape
+        row |= {
+            f"images{slot}": encode_png(view.image),
+            f"masks{slot}": encode_png(view.mask),
+            f"size{slot}": [width, height],
+            f"prompts{slot}": view.prompt,
+            f"filenames{slot}": view.filename,
+        }
+    return row
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> dict[str, list[Any]]:
+    """`rows` turned into the columns of `schema`."""
+    return {name: [row[name] for row in rows] for name in schema.names}

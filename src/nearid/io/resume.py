@@ -1,0 +1,37 @@
+"""Finished parts of a long step, kept outside the declared results so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+
+class Parts:
+    """Part files of one step under `<folder>/<key>/`.
+
+    The folder is undeclared, since Snakemake deletes the declared outputs of a failed job. `key` is a hash of all
+    that the parts depend on; parts of another key are stale and swept.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder = folder
+        self._current = folder / key[:16]
+        if folder.is_dir():
+            for stale in folder.iterdir():
+                if stale != self._current:
+                    shutil.rmtree(stale)
+        self._current.mkdir(parents=True, exist_ok=True)
+
+    def path(self, number: int, suffix: str) -> Path:
+        """The file of part `number`."""
+        return self._current / f"{number:07d}{suffix}"
+
+    def finished(self, suffix: str) -> list[int]:
+        """Numbers of the parts whose file with `suffix` exists (its writer makes it the last of the part), sorted."""
+        return sorted(int(path.name.removesuffix(suffix)) for path in self._current.glob(f"[0-9]*{suffix}"))
+
+    def clear(self) -> None:
+        """Remove everything; call it once the declared results stand."""
+        shutil.rmtree(self._folder)
+        if self._folder.parent.name == ".progress" and not any(self._folder.parent.iterdir()):
+            self._folder.parent.rmdir()
