@@ -1,0 +1,25 @@
+"""Commands of the stage `heads`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nearid.cli.options import step
+from nearid.layout import Layout
+
+
+@click.group()
+def heads() -> None:
+    """Train pooling heads on frozen tokens."""
+
+
+@heads.command()
+@click.option("--ablation", required=True, help="Id in the config's `ablations`.")
+@step("train_head")
+def train(layout: Layout, settings: dict[str, Any], ablation: str) -> None:
+    """Train the head of one ablation; started again after a kill, it goes on where it was."""
+    from nearid.heads.training import train
+
+    train(settings | {"ablation": ablation}, layout)

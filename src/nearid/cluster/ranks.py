@@ -1,0 +1,89 @@
+"""One bootstrap of ranks: torchrun, srun with torch's variables, or one plain process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from nearid.errors import UserError
+
+VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Rank of one process among `size`."""
+
+    rank: int
+    local_rank: int
+    size: int
+
+
+def read_ranks() -> Ranks:
+    """Who this process is, from the launcher's environment; without launcher rank 0 of 1, on a free port.
+
+    The world size is never guessed from an allocation: a launcher says it or there is one process. The variables of
+    the single process are set for libraries that read them (DeepSpeed).
+
+    Raises:
+        UserError: only some of the variables are set, or they contradict each other.
+    """
+    found = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
+    if not found:
+        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+        found = alone | {"MASTER_PORT": str(_free_port())}
+        os.environ.update(found)
+    if len(found) < len(VARIABLES):
+        missing = ", ".join(name for name in VARIABLES if name not in found)
+        raise _refuse(f"{', '.join(found)} without {missing}")
+    try:
+        ranks = Ranks(int(found["RANK"]), int(found["LOCAL_RANK"]), int(found["WORLD_SIZE"]))
+    except ValueError as error:
+        raise _refuse(str(error)) from error
+    if not 0 <= ranks.rank < ranks.size:
+        raise _refuse(f"RANK {ranks.rank} of WORLD_SIZE {ranks.size}")
+    return ranks
+
+
+@contextmanager
+def join() -> Iterator[Ranks]:
+    """Join the process group (gloo on a CPU, NCCL on GPUs) and leave it at the end; a group that exists is kept.
+
+    Raises:
+        UserError: see `read_ranks`.
+    """
+    import torch
+    import torch.distributed as dist
+
+    ranks = read_ranks()
+    if dist.is_initialized():
+        yield ranks
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ranks.local_rank)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    # One process needs no port, so none can clash.
+    store = dist.HashStore() if ranks.size == 1 else None
+    dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.size)
+    try:
+        yield ranks
+    finally:
+        dist.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _refuse(found: str) -> UserError:
+    return UserError(
+        "environment of the launcher",
+        found,
+        f"all of {', '.join(VARIABLES)}, or none",
+        "start with torchrun, or with srun and these variables, or unset them for one process",
+    )

@@ -1,0 +1,116 @@
+"""What a killed training goes on from: state and log, bound to the settings they belong to."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nearid.errors import UserError
+from nearid.io.files import replacing
+from nearid.io.resume import Parts
+
+State = dict[str, Any]
+
+
+class Checkpoints:
+    """Progress of one head in its undeclared folder `.progress`.
+
+    Checkpoint `s` is the whole state after `s` steps, replaced atomically by the next; the log grows beside it and is
+    cut back to the checkpoint on resume, so no step is missing or there twice.
+
+    Args:
+        folder: the head's folder.
+        key: hash of all that the outcome depends on; the progress of another key is discarded, and said.
+        writer: whether this rank writes; the others only read.
+    """
+
+    def __init__(self, folder: Path, key: str, writer: bool = True) -> None:
+        progress = folder / ".progress"
+        if writer and progress.is_dir() and any(part.name != key[:16] for part in progress.iterdir()):
+            print(f"{progress}: discarded, it belongs to other settings, tokens or code", file=sys.stderr)
+        self._parts = Parts(progress, key)
+        self._log_path = self._parts.path(0, ".jsonl")
+        self._writer = writer
+        self._log = None
+
+    def restore(self) -> State | None:
+        """The newest state, None at the start; opens the log behind it."""
+        steps = self._parts.finished(".pt")
+        state = torch.load(self._parts.path(steps[-1], ".pt"), weights_only=True) if steps else None
+        if self._writer:
+            self._log_path.touch()
+            os.truncate(self._log_path, state["log_bytes"] if state else 0)
+            self._log = self._log_path.open("a")
+        return state
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add one line to the log."""
+        if self._log:
+            self._log.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def save(self, step: int, state: State) -> None:
+        """Make `state` after `step` steps the one to go on from."""
+        if not self._log:
+            return
+        self._log.flush()
+        os.fsync(self._log.fileno())
+        older = self._parts.finished(".pt")
+        with replacing(self._parts.path(step, ".pt")) as private:
+            torch.save(state | {"log_bytes": self._log_path.stat().st_size}, private)
+        for number in older:
+            if number != step:
+                self._parts.path(number, ".pt").unlink()
+
+    def keep(self, step: int, head: dict[str, Tensor]) -> None:
+        """Keep the head after `step` steps for the time lapse."""
+        if self._writer:
+            with replacing(self._parts.path(step, ".safetensors")) as private:
+                save_file(head, private)
+
+    def kept(self) -> dict[str, Tensor]:
+        """All kept heads, keys `step_000100.<name>`."""
+        return {
+            f"step_{step:06d}.{name}": tensor
+            for step in self._parts.finished(".safetensors")
+            for name, tensor in load_file(self._parts.path(step, ".safetensors")).items()
+        }
+
+    def log(self) -> str:
+        """The whole log."""
+        if self._log:
+            self._log.flush()
+        return self._log_path.read_text()
+
+    def clear(self) -> None:
+        """Remove the progress, once the declared results stand."""
+        if self._log:
+            self._log.close()
+        self._parts.clear()
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` against a second training of the same head.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                folder, "another process trains this head", "one training at a time", "wait for it, or end it"
+            ) from None
+        yield

@@ -1,0 +1,165 @@
+"""Training tuples: which images make a sample in which epoch (spec data.md 3, losses.md 1).
+
+A sample has six slots: anchor, two positives, three distractors; distractor k is painted on the background of view k
+*after* the anchor shuffle. Every draw is a function of (seed, epoch, data set, row, purpose, slot), so that batch
+size, order, workers and resume change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearid.errors import UserError
+from nearid.io.randomness import keyed_rng
+
+SLOTS = 3
+PADDING = -1
+VARIANTS = ("full", "fg")
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tuples:
+    """Samples of one epoch or batch.
+
+    Args:
+        images: [n, 6] positions in the token pool: anchor, positives, distractors; `PADDING` is an empty slot.
+        picks: [n] the one positive of the symmetric InfoNCE rows, an index into the positives.
+        ids: [n] identity ids, and `samples` [n] the name of the data set each comes from, for messages.
+    """
+
+    images: Indices
+    picks: Indices
+    ids: Indices
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: slice | Indices) -> Tuples:
+        return Tuples(self.images[rows], self.picks[rows], self.ids[rows])
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """[n, 6], False for padding."""
+        return self.images != PADDING
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The images of one data set's training identities.
+
+    Args:
+        name: keys its randomness.
+        rows: [n] position of each identity in its data set; keys its randomness.
+        ids: [n] identity ids.
+        views: [n, 3, 2] positions of each view's variants (full, foreground), `PADDING` where there is none.
+        distractors: [n, sources, 3, 2] likewise; a source without a distractor for a slot has `PADDING`.
+    """
+
+    name: str
+    rows: Indices
+    ids: Indices
+    views: Indices
+    distractors: Indices
+
+    def draw(self, seed: int, epoch: int, mask_probability: Mapping[str, float]) -> Tuples:
+        """The samples of one epoch: anchor shuffle, a source per original slot, role masking, a pick.
+
+        Args:
+            seed: head seed.
+            epoch: from 0.
+            mask_probability: of the foreground variant, per role `anchor`, `positive`, `distractor`.
+        """
+        count = len(self.rows)
+        each, slots = np.arange(count)[:, None], np.arange(SLOTS)
+
+        def uniform(purpose: str) -> NDArray[np.float64]:
+            # One table per purpose over all rows of the data set: entry (row, slot) depends on its key alone.
+            table = keyed_rng("tuples", seed, epoch, self.name, purpose)
+            return table.random((int(self.rows.max()) + 1, SLOTS))[self.rows]
+
+        there = self.views[:, :, 0] != PADDING
+        order = np.argsort(np.where(there, uniform("anchor"), 2.0), axis=1, kind="stable")
+        source = (uniform("source") * self.distractors.shape[1]).astype(np.int64)
+        views = self.views[each, order]
+        distractors = self.distractors[each, source, slots][each, order]
+
+        by_role = [mask_probability[role] for role in ("anchor", "positive", "positive")]
+        masked_view = (uniform("mask_view") < by_role).astype(np.int64)
+        masked_distractor = (uniform("mask_distractor") < mask_probability["distractor"]).astype(np.int64)
+        images = np.concatenate([views[each, slots, masked_view], distractors[each, slots, masked_distractor]], axis=1)
+        positives = there.sum(axis=1) - 1
+        return Tuples(images, (uniform("pick")[:, 0] * positives).astype(np.int64), self.ids)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Data sets with their repeats, concatenated and shuffled anew each epoch; the last partial batch is dropped.
+
+    Repeats of a sample get identical draws within an epoch (spec data.md 3).
+    """
+
+    samples: Sequence[Samples]
+    repeats: Sequence[int]
+    seed: int
+    mask_probability: Mapping[str, float]
+
+    def __len__(self) -> int:
+        return sum(len(part.rows) * repeats for part, repeats in zip(self.samples, self.repeats, strict=True))
+
+    def epoch(self, epoch: int) -> Tuples:
+        """All tuples of `epoch` in its order."""
+        drawn = [
+            tuples
+            for part, repeats in zip(self.samples, self.repeats, strict=True)
+            for tuples in [part.draw(self.seed, epoch, self.mask_probability)] * repeats
+        ]
+        order = keyed_rng("mix", self.seed, epoch).permutation(len(self))
+        whole = Tuples(*(np.concatenate([getattr(t, field) for t in drawn]) for field in ("images", "picks", "ids")))
+        return whole[order]
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Whole batches of an epoch.
+
+        Raises:
+            UserError: not even one.
+        """
+        steps = len(self) // batch_size
+        if steps == 0:
+            raise UserError(
+                "training.batch_size",
+                f"{batch_size}, with {len(self)} samples in the mix",
+                "at most one epoch's samples",
+                "lower the batch size or raise the repeats of the mix",
+            )
+        return steps
+
+
+def check_training_rows(rows: Sequence[int], identities: Mapping[str, Sequence]) -> None:
+    """Check that no validation or test identity is among the training rows.
+
+    Args:
+        rows: the training rows of `splits.json`.
+        identities: columns `row`, `id`, `split` of the identities' table.
+
+    Raises:
+        UserError: a row belongs to another split or does not exist; an id occurs in training and outside; names the id.
+    """
+    known = dict(zip(identities["row"], zip(identities["id"], identities["split"], strict=True), strict=True))
+    training = {known[row][0] for row in rows if row in known}
+    held_out = {known[row][0] for row in known if known[row][1] != "train"}
+    for row in rows:
+        identity, split = known.get(row, (None, "no split"))
+        if split != "train" or identity in held_out:
+            raise UserError(
+                f"data/splits.json, training row {row}, id {identity}",
+                f"an identity of {split if split != 'train' else 'training and of a held-out split'}",
+                "training identities only, none of them held out under another row",
+                "make the splits and the identities' table again (`curate_positives`)",
+            )
+    if not training:
+        raise UserError("data/splits.json", "no training identity", "at least one", "make the held-out splits smaller")
