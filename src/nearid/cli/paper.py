@@ -1,0 +1,99 @@
+"""`nearid paper`: tables, figures, the comparison with the paper, the page and the manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nearid.cli.options import step
+from nearid.layout import Layout
+
+Settings = dict[str, Any]
+
+
+@click.group()
+def paper() -> None:
+    """Make the paper's artifacts from scores, heads and images."""
+
+
+@paper.command()
+@click.option("--table", required=True, help="Id of the table.")
+@step("make_table")
+def table(layout: Layout, settings: Settings, table: str) -> None:
+    """One table as CSV, LaTeX and Markdown."""
+    from nearid.paper.formats import write_table
+    from nearid.paper.tables import build_table
+
+    write_table(build_table(settings, layout), layout)
+
+
+@paper.command("figure-data")
+@click.option("--figure", required=True, help="Id of the figure.")
+@step("compute_figure")
+def figure_data(layout: Layout, settings: Settings, figure: str) -> None:
+    """Compute what a figure plots."""
+    from nearid.paper.figures import compute_figure
+
+    compute_figure(settings, layout)
+
+
+@paper.command()
+@click.option("--figure", required=True, help="Id of the figure.")
+@step("plot_figure")
+def figure(layout: Layout, settings: Settings, figure: str) -> None:
+    """Plot a figure from its data; nothing is computed anew."""
+    from nearid.paper.figures import plot_figure
+
+    plot_figure(settings, layout)
+
+
+@paper.command()
+@step("compare_with_paper")
+def compare(layout: Layout, settings: Settings) -> None:
+    """Our value beside the paper's for every cell of the tables."""
+    from nearid.paper.comparison import write_comparison
+
+    write_comparison(settings, layout)
+
+
+@paper.command()
+@step("make_page")
+def page(layout: Layout, settings: Settings) -> None:
+    """One page that shows it all."""
+    from nearid.paper.page import write_page
+
+    write_page(settings, layout)
+
+
+@paper.command()
+@step("write_manifest")
+def manifest(layout: Layout, settings: Settings) -> None:
+    """Hashes, settings, versions and machine."""
+    from nearid.paper.manifest import write_manifest
+
+    write_manifest(settings, layout)
+
+
+@paper.command()
+@step("write_summary")
+def summary(layout: Layout, settings: Settings) -> None:
+    """The headline numbers in a few lines."""
+    from nearid.paper.summary import write_summary
+
+    click.echo(write_summary(settings, layout), nl=False)
+
+
+@paper.command()
+@click.option(
+    "--results", "folders", multiple=True, required=True, type=click.Path(path_type=Path), help="One per seed."
+)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder for seeds.csv and seeds.md.")
+@click.option("--ours", default="nearid", show_default=True, help="Scorer that should win.")
+@click.option("--baseline", default="infonce", show_default=True, help="Scorer that it should beat.")
+def seeds(folders: tuple[Path, ...], output: Path, ours: str, baseline: str) -> None:
+    """Mean and spread over full runs with different seeds (repeat --results)."""
+    from nearid.paper.seeds import write_seeds
+
+    click.echo(write_seeds([Layout(folder) for folder in folders], output, ours, baseline), nl=False)

@@ -1,0 +1,76 @@
+"""Reading scores/<scorer>/metrics.json as cells: a value with its interval and count, or a gap with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nearid.errors import UserError
+from nearid.io.files import read_json
+from nearid.layout import Layout
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table; `value` is None for a gap, and `reason` says why."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    count: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The measured metrics of one scorer."""
+
+    scorer: str
+    content: Mapping[str, Any]
+
+    def rate(self, metric: str, name: str, kind: str = "groups", condition: str = "full") -> Cell:
+        """`ssr`, `ssr_mean` or `pa` of a group or source (`kind` = groups | sources) of NearID-bench, in percent."""
+        return self._cell(("nearid_bench", condition, kind, name), metric, "trials" if metric == "pa" else "n")
+
+    def mtg(self, metric: str, condition: str = "full") -> Cell:
+        """`m_o`, `m_o_pair`, `mtg_ssr` or `mtg_pa` (spec data.md 2)."""
+        return self._cell(("mtg", condition), metric, "trials" if metric == "mtg_pa" else "n")
+
+    def m_h(self) -> Cell:
+        """Alignment with humans on DreamBench++ (spec data.md 4.6)."""
+        value = self.content.get("m_h")
+        return Cell(value=value) if value is not None else Cell(reason=self._reason(("m_h",)))
+
+    def cosine(self, pair: str, condition: str = "full") -> Cell:
+        """Mean cosine of `positive`, `distractor` or `random` pairs."""
+        return self._cell(("nearid_bench", condition, "cosine"), pair, "n")
+
+    def _cell(self, path: tuple[str, ...], metric: str, count: str) -> Cell:
+        node: Any = self.content
+        for part in path:
+            node = (node or {}).get(part)
+        if not node or node.get(metric) is None:
+            return Cell(reason=self._reason((*path, metric)))
+        low, high = node.get(f"{metric}_ci") or (None, None)
+        return Cell(value=node[metric], low=low, high=high, count=node.get(count))
+
+    def _reason(self, path: tuple[str, ...]) -> str:
+        reasons = self.content.get("reasons", {})
+        candidates = [".".join(path[:end]) for end in range(len(path), 0, -1)] + [path[-1]]
+        return next((reasons[key] for key in candidates if key in reasons), f"{'.'.join(path)} was not measured")
+
+
+def read_metrics(layout: Layout, scorers: Iterable[str]) -> dict[str, Metrics]:
+    """The metrics of `scorers` by id.
+
+    Raises:
+        UserError: a scorer of the run has no metrics; a table must not shrink in silence.
+    """
+    found = {}
+    for scorer in scorers:
+        path = layout.metrics(scorer)
+        if not path.is_file():
+            raise UserError(path, "no such file", f"the metrics of scorer {scorer}", "run `nearid scores summarise`")
+        found[scorer] = Metrics(scorer, read_json(path))
+    return found

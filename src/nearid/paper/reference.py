@@ -1,0 +1,62 @@
+"""The paper's printed values (paper_results.json), by table, row and column."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+METHODS = {
+    "qwen3vl_30b": "Qwen3-VL 30B",
+    "clip": "CLIP",
+    "dinov2": "DINOv2",
+    "vsm": "VSM",
+    "siglip2": "SigLIP 2",
+    "nearid": "NearID",
+    "frozen": "Frozen",
+    "infonce": "InfoNCE",
+    "infonce_rneg": "InfoNCE + distractors",
+    "infonce_oracle": "InfoNCE + oracle",
+    "infonce_rneg_oracle": "InfoNCE + distractors + oracle",
+    "siglip": "SigLIP + ranking",
+    "circle": "Circle + ranking",
+    "nearid_cohesion": "NearID + cohesion",
+}
+
+# Spec data.md 4.2: how far half precision alone moved the authors' own numbers.
+TOLERANCES = {"nearid_pa": 0.04, "pa": 0.04, "m_o": 0.011, "m_o_pair": 0.011, "mtg_ssr": 1.0, "mtg_pa": 0.5}
+
+# The kinds of data on which a difference to the paper means something, and why it does not on the others.
+COMPARABLE_KINDS = {
+    "nearid": "the released data",
+    "syncd": "the paper's curation of SynCD; distractors painted again",
+}
+INCOMPARABLE_KINDS = {
+    "rendered": "rendered objects, a small backbone of our own and other distractor sources than the paper's",
+    "image_folder": "photographs of our own and other distractor sources than the paper's",
+}
+
+
+@cache
+def published() -> dict[str, Any]:
+    """All of paper_results.json."""
+    return json.loads(resources.files("nearid.paper").joinpath("paper_results.json").read_text())
+
+
+def published_rows(table: str) -> dict[str, dict[str, Any]]:
+    """The rows of a table of the paper by the value of its first column."""
+    content = published()[table]
+    return {row[content["columns"][0]]: row for row in content["rows"]}
+
+
+def published_value(table: str, row: str | None, column: str | None) -> float | None:
+    """A printed value, None where the paper has no such cell or left it empty."""
+    return published_rows(table).get(row or "", {}).get(column or "")
+
+
+def comparability(dataset_kind: str) -> tuple[bool, str]:
+    """Whether numbers from this kind of data set may be compared with the paper's, and why."""
+    if dataset_kind in COMPARABLE_KINDS:
+        return True, COMPARABLE_KINDS[dataset_kind]
+    return False, INCOMPARABLE_KINDS.get(dataset_kind, f"data of kind {dataset_kind}, not the paper's")

@@ -1,0 +1,65 @@
+"""What the paper stage knows of a run: its scorers, sources and groups (docs/architecture.md, settings `run`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A way to compare two images; `paper_row` is the id of its row in the paper's tables, if it has one."""
+
+    id: str
+    display: str
+    kind: str
+    paper_row: str | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where distractors come from."""
+
+    id: str
+    display: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """The members of a run, in the config's order."""
+
+    name: str
+    seed: int
+    dataset_kind: str
+    scorers: tuple[Scorer, ...]
+    sources: tuple[Source, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    headline_group: str
+    benchmarks: tuple[str, ...]
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Run:
+        """The run of a step's settings."""
+        return cls(
+            name=settings["name"],
+            seed=settings["seed"],
+            dataset_kind=settings["dataset_kind"],
+            scorers=tuple(
+                Scorer(entry["id"], entry["display"], entry["kind"], entry.get("paper_row") or None)
+                for entry in settings["scorers"]
+            ),
+            sources=tuple(Source(entry["id"], entry["display"]) for entry in settings["sources"]),
+            groups={group: tuple(sources) for group, sources in settings["groups"].items()},
+            headline_group=settings["headline_group"],
+            benchmarks=tuple(settings["benchmarks"]),
+        )
+
+    def in_paper_row(self, paper_row: str) -> Scorer | None:
+        """The first scorer that stands for `paper_row` of the paper's tables."""
+        return next((scorer for scorer in self.scorers if scorer.paper_row == paper_row), None)
+
+    def group_of(self, source: str) -> str:
+        """The first group that holds `source`, preferring those that are not the headline."""
+        holding = [group for group, sources in self.groups.items() if source in sources]
+        return next((group for group in holding if group != self.headline_group), holding[0] if holding else "")

@@ -1,0 +1,54 @@
+"""The few lines with which a run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nearid.io.files import write_text
+from nearid.layout import Layout
+from nearid.paper.effects import find_effects
+from nearid.paper.metrics import Cell, Metrics, read_metrics
+from nearid.paper.run import Run
+
+
+def write_summary(settings: Mapping[str, Any], layout: Layout) -> str:
+    """Write paper/summary.txt and return it."""
+    run = Run.from_settings(settings["run"])
+    text = summarise(run, read_metrics(layout, [scorer.id for scorer in run.scorers]))
+    write_text(layout.paper("summary.txt"), text)
+    return text
+
+
+def summarise(run: Run, metrics: Mapping[str, Metrics]) -> str:
+    """Headline numbers per scorer and which of the paper's effects hold."""
+    others = [group for group in run.groups if group != run.headline_group]
+    heads = ["SSR", "PA", *(f"SSR {group}" for group in others), "MTG SSR", "M-O"]
+    width = max(len(scorer.display) for scorer in run.scorers)
+    lines = [
+        f"{run.name}: NearID-bench on test identities, percent, pooled over group {run.headline_group}",
+        " " * width + "".join(f"{head:>{_width(head)}}" for head in heads),
+    ]
+    for scorer in run.scorers:
+        measured = metrics[scorer.id]
+        texts = [
+            _show(measured.rate("ssr", run.headline_group)),
+            _show(measured.rate("pa", run.headline_group)),
+            *(_show(measured.rate("ssr", group)) for group in others),
+            _show(measured.mtg("mtg_ssr")),
+            _show(measured.mtg("m_o"), digits=3),
+        ]
+        cells = "".join(f"{text:>{_width(head)}}" for text, head in zip(texts, heads, strict=True))
+        lines.append(f"{scorer.display:<{width}}{cells}")
+    lines += ["", "The paper's effects on this run:"]
+    for effect in find_effects(run, metrics):
+        lines.append(f"  [{effect.verdict}] {effect.claim} ({effect.numbers})")
+    return "\n".join(lines) + "\n"
+
+
+def _width(head: str) -> int:
+    return max(7, len(head)) + 2
+
+
+def _show(cell: Cell, digits: int = 1) -> str:
+    return "—" if cell.value is None else f"{cell.value:.{digits}f}"

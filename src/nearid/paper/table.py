@@ -1,0 +1,95 @@
+"""A table as data: rows, columns, cells, where the best values are and why cells are empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nearid.paper.metrics import Cell
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of numbers; `spanner` is the heading that it shares with its neighbours."""
+
+    id: str
+    display: str
+    spanner: str
+    metric: str
+    digits: int
+    paper_column: str | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row; `labels` are its texts beside the name, `opens_block` asks for a rule above it."""
+
+    id: str
+    display: str
+    cells: Mapping[str, Cell]
+    paper_row: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    opens_block: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in one of the paper's layouts; the higher of two values is the better one in all of them.
+
+    Attributes:
+        key: heading of the row names, and (lower case) their column in the CSV.
+        labels: headings of the rows' labels.
+        best_along: whether values compete within a column, or within a row among columns of the same metric.
+    """
+
+    name: str
+    title: str
+    key: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    best_along: Literal["column", "row"]
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def shown(self, row: Row, column: Column) -> str | None:
+        """A value as printed, None for a gap."""
+        value = row.cells[column.id].value
+        return None if value is None else f"{value:.{column.digits}f}"
+
+    def best(self) -> set[tuple[str, str]]:
+        """(row id, column id) of the best values; equal as printed is equally good."""
+        contests: dict[tuple[str, str], list[tuple[float, tuple[str, str]]]] = {}
+        for row in self.rows:
+            for column in self.columns:
+                shown = self.shown(row, column)
+                if shown is not None:
+                    contest = (column.id, "") if self.best_along == "column" else (row.id, column.metric)
+                    contests.setdefault(contest, []).append((float(shown), (row.id, column.id)))
+        return {
+            place
+            for entries in contests.values()
+            if len(entries) > 1
+            for value, place in entries
+            if value == max(value for value, _ in entries)
+        }
+
+    def gap_marks(self) -> dict[str, str]:
+        """A letter for each reason why a cell is empty, in order of appearance."""
+        reasons = dict.fromkeys(
+            row.cells[column.id].reason
+            for row in self.rows
+            for column in self.columns
+            if row.cells[column.id].value is None
+        )
+        return {reason: chr(ord("a") + index) for index, reason in enumerate(reasons)}
+
+    def spanners(self) -> list[tuple[str, int]]:
+        """The shared headings and how many columns each spans."""
+        spans: list[tuple[str, int]] = []
+        for column in self.columns:
+            if spans and spans[-1][0] == column.spanner:
+                spans[-1] = (column.spanner, spans[-1][1] + 1)
+            else:
+                spans.append((column.spanner, 1))
+        return spans

@@ -1,0 +1,61 @@
+"""Table 5: SSR and PA per distractor source, a pair of columns per scorer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from nearid.paper.methods import NOT_RUN
+from nearid.paper.metrics import Cell, Metrics
+from nearid.paper.reference import METHODS
+from nearid.paper.run import Run
+from nearid.paper.table import Column, Row, Table
+
+_PAPER_SCORERS = ("siglip2", "qwen3vl_30b", "vsm", "nearid")
+_PAPER_GROUPS = {"main7": "all7_main"}
+
+
+def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
+    """Discrimination per source and per group of sources, full image (paper table 5)."""
+    columns = tuple(_columns(run))
+    rows = []
+    for source in run.sources:
+        cells = {column.id: _cell(column, metrics, source.id, "sources") for column in columns}
+        labels = {"Group": run.group_of(source.id), "n": _counts(cells)}
+        rows.append(Row(source.id, source.display, cells, source.id, labels))
+    for index, group in enumerate(run.groups):
+        cells = {column.id: _cell(column, metrics, group, "groups") for column in columns}
+        labels = {"Group": group, "n": _counts(cells)}
+        paper_row = f"avg_{_PAPER_GROUPS.get(group, group)}"
+        rows.append(Row(f"avg_{group}", f"Pooled: {group}", cells, paper_row, labels, opens_block=index == 0))
+    return Table(
+        "table5",
+        "Discrimination per distractor source, full image",
+        "Source",
+        columns,
+        tuple(rows),
+        best_along="row",
+        labels=("Group", "n"),
+        notes=(
+            "Percent. Pools weight SSR by identities and PA by margins.",
+            "n: identities with at least one valid margin, summed over the sources of a pool.",
+        ),
+    )
+
+
+def _columns(run: Run) -> Iterator[Column]:
+    shown = [(scorer.id, scorer.display, scorer.paper_row) for scorer in run.scorers]
+    absent = [name for name in _PAPER_SCORERS if run.in_paper_row(name) is None]
+    for id, display, paper_row in [*shown, *((name, METHODS[name], name) for name in absent)]:
+        for metric in ("ssr", "pa"):
+            paper_column = f"{paper_row}_{metric}" if paper_row in _PAPER_SCORERS else None
+            yield Column(f"{id}_{metric}", metric.upper(), display, metric, 1, paper_column)
+
+
+def _cell(column: Column, metrics: Mapping[str, Metrics], name: str, kind: str) -> Cell:
+    scorer = column.id.removesuffix(f"_{column.metric}")
+    return metrics[scorer].rate(column.metric, name, kind) if scorer in metrics else Cell(reason=NOT_RUN)
+
+
+def _counts(cells: Mapping[str, Cell]) -> str:
+    counts = sorted({cell.count for id, cell in cells.items() if id.endswith("_ssr") and cell.count is not None})
+    return "" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
