@@ -1,0 +1,22 @@
+"""The config: loaded, merged, checked against the closed schema, and cut into what each step reads.
+
+Nothing heavy is imported here: every job of a cluster parses the workflow again, and with it this package.
+"""
+
+from nearid.config.downloads import required_downloads
+from nearid.config.fingerprint import code_fingerprint, step_code
+from nearid.config.loading import complete, load, results_folder
+from nearid.config.members import check_members, missing_members
+from nearid.config.steps import step_settings
+
+__all__ = [
+    "check_members",
+    "code_fingerprint",
+    "complete",
+    "load",
+    "missing_members",
+    "required_downloads",
+    "results_folder",
+    "step_code",
+    "step_settings",
+]

@@ -1,0 +1,36 @@
+"""Which downloads a step's settings ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from nearid.errors import UserError
+
+FOLDER = "resources/"
+
+
+def required_downloads(settings: Any, config: dict[str, Any]) -> list[str]:
+    """Ids in `downloads` that any value below `resources/<id>` in `settings` names.
+
+    Raises:
+        UserError: such a path names no entry of `downloads`.
+    """
+    ids = sorted({text.removeprefix(FOLDER).split("/")[0] for text in _texts(settings) if text.startswith(FOLDER)})
+    for name in ids:
+        if name not in config["downloads"]:
+            raise UserError(
+                "config, a path", f"{FOLDER}{name}", "an id in `downloads`, or a path elsewhere", "mend either"
+            )
+    return ids
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)

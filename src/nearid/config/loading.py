@@ -1,0 +1,133 @@
+"""From files to one checked config with every default filled in."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from nearid.config.references import check_references, nearest
+from nearid.errors import UserError
+
+BASE = Path("config.yaml")
+_SCHEMA = Path(__file__).with_name("schema.yaml")
+Config = dict[str, Any]
+
+
+@functools.cache
+def schema() -> dict[str, Any]:
+    """The closed JSON schema of the config."""
+    return yaml.safe_load(_SCHEMA.read_text())
+
+
+def load(*overlays: Path | str) -> Config:
+    """Read `config.yaml`, put `overlays` on top in order (mappings merged, lists replaced) and check the whole.
+
+    Raises:
+        UserError: a file is missing or is no YAML mapping, a key is unknown, a value does not fit, an id is unknown.
+    """
+    config: Config = {}
+    for path in (BASE, *map(Path, overlays)):
+        config = _merge(config, _read(path))
+    return complete(config)
+
+
+def complete(config: Mapping[str, Any]) -> Config:
+    """Check `config` (as Snakemake merged it) and fill in every default of the schema.
+
+    Raises:
+        UserError: where, found, expected, next.
+    """
+    whole = copy.deepcopy(dict(config))
+    _check_schema(whole)
+    _fill_defaults(whole, schema())
+    if whole["photos_dir"]:
+        whole["dataset"]["image_folder"]["path"] = whole["photos_dir"]
+    check_references(whole)
+    return whole
+
+
+def results_folder(config: Config) -> Path:
+    """`results/<name>`."""
+    return Path(config["results_dir"]) / config["name"]
+
+
+def resolve(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema part with its `$ref` replaced by what it points to; keys beside the `$ref` win."""
+    if "$ref" not in part:
+        return dict(part)
+    return {**resolve(schema()["$defs"][part["$ref"].rsplit("/", 1)[1]]), **part}
+
+
+def _read(path: Path) -> Config:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(path, "no such file", "a YAML file; run from the repository's root", "check the path") from None
+    except yaml.YAMLError as error:
+        raise UserError(path, f"no YAML: {error}", "a YAML mapping", "mend the file") from error
+    if not isinstance(content, dict):
+        raise UserError(path, type(content).__name__, "a YAML mapping", "mend the file")
+    return content
+
+
+def _merge(below: Any, above: Any) -> Any:
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return {key: _merge(below.get(key), above[key]) if key in above else below[key] for key in [*below, *above]}
+
+
+def _fill_defaults(value: Any, part: Mapping[str, Any]) -> None:
+    part = resolve(part)
+    if not isinstance(value, dict):
+        return
+    known = part.get("properties", {})
+    for key, inner in known.items():
+        inner = resolve(inner)
+        if key not in value and "default" in inner:
+            value[key] = copy.deepcopy(inner["default"])
+    others = part.get("additionalProperties")
+    for key, inner_value in value.items():
+        inner = known.get(key, others if isinstance(others, dict) else {})
+        _fill_defaults(inner_value, inner)
+
+
+def _check_schema(config: Config) -> None:
+    validator = jsonschema.Draft202012Validator(schema())
+    error = min(validator.iter_errors(config), key=lambda e: (len(e.absolute_path), str(e.message)), default=None)
+    if error is not None:
+        raise _explain(error)
+
+
+def _explain(error: jsonschema.ValidationError) -> UserError:
+    path = list(error.absolute_path)
+    part, value = error.schema, error.instance
+    if error.validator == "additionalProperties":
+        known = list(part["properties"])
+        unknown = next(key for key in value if key not in known)
+        return UserError(
+            _where([*path, unknown]), f"the unknown key `{unknown}`", nearest(unknown, known), "mend the key's name"
+        )
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in value)
+        return UserError(_where([*path, missing]), "nothing", "this key; it has no default", "add it")
+    if error.validator == "propertyNames" or (error.validator == "pattern" and "propertyNames" in error.schema_path):
+        return UserError(_where(path), f"the id {value!r}", "an id of a-z, 0-9 and _", "rename it")
+    expected = error.message
+    if error.validator == "type":
+        expected = f"a value of type {error.validator_value}"
+        if isinstance(value, str) and error.validator_value in ("number", "integer"):
+            expected += " (YAML takes 1e-4 for text: write 1.0e-4; --config can only set keys at the top)"
+    elif error.validator == "enum":
+        expected = nearest(value, error.validator_value)
+    hint = part.get("description")
+    return UserError(_where(path), repr(value), expected + (f": {hint}" if hint else ""), "mend the value")
+
+
+def _where(path: Iterable[object]) -> str:
+    return "config, key " + (".".join(map(str, path)) or "(top)")

@@ -1,0 +1,107 @@
+"""Every id that the config mentions must exist in its catalogue, and what is selected must be complete."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nearid.errors import UserError
+
+SCORER_KEYS = {"encoder": ("backbone", "readout"), "head": ("ablation",)}
+
+
+def check_references(config: Mapping[str, Any]) -> None:
+    """Check ids and what belongs together.
+
+    Raises:
+        UserError: an id is not in its catalogue; something selected needs what is not selected.
+    """
+    select, paper = config["select"], config["paper"]
+    for catalogue, chosen in (
+        (config["sources"], "sources"),
+        (config["ablations"], "ablations"),
+        (config["scorers"], "scorers"),
+        (config["groups"], "groups"),
+        (paper["tables"], "tables"),
+        (paper["figures"], "figures"),
+    ):
+        _known(select[chosen], catalogue, f"select.{chosen}")
+    for name, sources in config["groups"].items():
+        _known(sources, config["sources"], f"groups.{name}")
+    for name, mix in config["mixes"].items():
+        _known(mix["sources"], config["sources"], f"mixes.{name}.sources")
+    _known([config["training"]["backbone"]], config["backbones"], "training.backbone")
+    for name, ablation in config["ablations"].items():
+        _known([ablation["mix"]], config["mixes"], f"ablations.{name}.mix")
+        if "backbone" in ablation["training"]:
+            _known([ablation["training"]["backbone"]], config["backbones"], f"ablations.{name}.training.backbone")
+    for name, scorer in config["scorers"].items():
+        _check_scorer(name, scorer, config)
+    for name, table in paper["tables"].items():
+        _known(table["scorers"], config["scorers"], f"paper.tables.{name}.scorers")
+    _check_selection(config)
+
+
+def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    where = f"scorers.{name}"
+    for key in SCORER_KEYS.get(scorer["kind"], ()):
+        if key not in scorer:
+            raise UserError(f"config, key {where}.{key}", "nothing", f"kind {scorer['kind']} needs it", "add it")
+    if "backbone" in scorer:
+        _known([scorer["backbone"]], config["backbones"], f"{where}.backbone")
+    if "ablation" in scorer:
+        _known([scorer["ablation"]], config["ablations"], f"{where}.ablation")
+
+
+def _check_selection(config: Mapping[str, Any]) -> None:
+    select, paper = config["select"], config["paper"]
+    _selected([config["headline_group"]], select["groups"], "headline_group", "select.groups")
+    for group in select["groups"]:
+        _selected(config["groups"][group], select["sources"], f"select.groups ({group})", "select.sources")
+    for scorer in select["scorers"]:
+        if "ablation" in config["scorers"][scorer]:
+            ablation = config["scorers"][scorer]["ablation"]
+            _selected([ablation], select["ablations"], f"scorers.{scorer}.ablation", "select.ablations")
+    for name in select["ablations"]:
+        mix = config["mixes"][config["ablations"][name]["mix"]]
+        _selected(mix["sources"], select["sources"], f"ablations.{name} (its mix)", "select.sources")
+        if not (mix["sources"] and mix["nearid_repeats"]) and not mix["mtg_repeats"]:
+            raise UserError(
+                f"config, key ablations.{name}.mix", "no rows at all", "sources or MTG copies", "mend the mix"
+            )
+    for name in select["tables"]:
+        _selected(paper["tables"][name]["scorers"], select["scorers"], f"paper.tables.{name}.scorers", "select.scorers")
+    for name in select["figures"]:
+        figure, where = paper["figures"][name], f"paper.figures.{name}"
+        _selected(figure["scorers"], select["scorers"], f"{where}.scorers", "select.scorers")
+        _selected(figure["sources"], select["sources"], f"{where}.sources", "select.sources")
+        _selected([figure["ablation"]] if "ablation" in figure else [], select["ablations"], where, "select.ablations")
+        if "tokens" in figure["needs"] and "ablation" not in figure:
+            raise UserError(f"config, key {where}.ablation", "nothing", "a figure from tokens needs a head", "add it")
+
+
+def _known(ids: Iterable[str], catalogue: Iterable[str], where: str) -> None:
+    known = list(catalogue)
+    for name in ids:
+        if name not in known:
+            raise UserError(f"config, key {where}", f"the unknown id `{name}`", nearest(name, known), "mend the id")
+
+
+def _selected(ids: Iterable[str], chosen: Iterable[str], where: str, selection: str) -> None:
+    missing = sorted(set(ids) - set(chosen))
+    if missing:
+        raise UserError(
+            f"config, key {where}",
+            f"{', '.join(missing)}, not in {selection}",
+            "only what this run makes",
+            f"add it to {selection}, or leave it out here",
+        )
+
+
+def nearest(wrong: object, known: Iterable[object]) -> str:
+    """`one of a, b, c`, with what was probably meant in front."""
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(str(wrong), names, n=1)
+    listed = f"one of {', '.join(sorted(names))}" if names else "nothing (no such id exists)"
+    return f"did you mean `{close[0]}`? ({listed})" if close else listed

@@ -1,0 +1,221 @@
+"""What each step reads of the config, and nothing else: a changed setting re-runs the steps that use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nearid.errors import UserError
+
+Config = Mapping[str, Any]
+Settings = dict[str, Any]
+CONDITIONS = ["full", "fg"]
+
+
+def step_settings(step: str, config: Config, **ids: Any) -> Settings:
+    """Settings of `step` for the given ids, e.g. `step_settings("inpaint_shard", config, source="sibling", shard="000")`.
+
+    Ids that change no setting (a shard's, a thread count) are ignored. See docs/architecture.md for each step's keys.
+
+    Raises:
+        UserError: an id is not in the config.
+    """
+    try:
+        return _STEPS[step](config, ids)
+    except KeyError as error:
+        raise UserError(f"step {step}, {ids}", f"{error} is unknown", "ids of the config", "check the ids") from error
+
+
+def mix_of(config: Config, ablation: str) -> Mapping[str, Any]:
+    """The training mixture of an ablation."""
+    return config["mixes"][config["ablations"][ablation]["mix"]]
+
+
+def training_of(config: Config, ablation: str) -> Settings:
+    """The training settings of an ablation: the defaults with its overrides on top."""
+    own = config["ablations"][ablation]["training"]
+    chances = {**config["training"]["mask_probability"], **own.get("mask_probability", {})}
+    return {**config["training"], **own, "mask_probability": chances}
+
+
+def backbone_of(config: Config, scorer: str) -> str | None:
+    """The backbone whose tokens a scorer reads, if it reads any."""
+    entry = config["scorers"][scorer]
+    if "ablation" in entry:
+        return training_of(config, entry["ablation"])["backbone"]
+    return entry.get("backbone")
+
+
+def benchmarks_of(config: Config, scorer: str) -> list[str]:
+    """The selected benchmarks that a scorer takes part in."""
+    own = config["scorers"][scorer]["benchmarks"]
+    return [name for name in config["select"]["benchmarks"] if not own or name in own]
+
+
+def _entry(config: Config, catalogue: str, name: str) -> Settings:
+    """A catalogue entry without what only tables show: a new display name must not paint or train again."""
+    return {key: value for key, value in config[catalogue][name].items() if key not in ("display", "paper_row")}
+
+
+def _dataset(config: Config) -> Settings:
+    kind = config["dataset"]["kind"]
+    return {"kind": kind, "options": config["dataset"].get(kind, {})}
+
+
+def _curate(config: Config, ids: Config) -> Settings:
+    keys = ("shards", "splits", "clean_masks", "min_views")
+    return {"seed": config["seed"], **{key: config["dataset"][key] for key in keys}, **_dataset(config)}
+
+
+def _mtg(config: Config, ids: Config) -> Settings:
+    return {"seed": config["seed"], **_dataset(config)}
+
+
+def _inpaint(config: Config, ids: Config) -> Settings:
+    source = ids["source"]
+    settings = {"source": _entry(config, "sources", source), "source_id": source}
+    return {"seed": config["seed"], **settings, "dataset": _dataset(config)}
+
+
+def _extract(config: Config, ids: Config) -> Settings:
+    backbone, collection = ids["backbone"], ids["collection"]
+    splits = ["val", "test"]
+    for ablation in config["select"]["ablations"]:
+        mix = mix_of(config, ablation)
+        drawn = ["positives", *mix["sources"]] if mix["sources"] and mix["nearid_repeats"] else []
+        if training_of(config, ablation)["backbone"] == backbone and collection in drawn:
+            splits = ["train", *splits]
+            break
+    return {"backbone": _entry(config, "backbones", backbone), "splits": splits}
+
+
+def _train(config: Config, ids: Config) -> Settings:
+    ablation = ids["ablation"]
+    entry, training = config["ablations"][ablation], training_of(config, ablation)
+    backbone = training["backbone"]
+    return {
+        "ablation": ablation,
+        "objective": entry["objective"],
+        "params": entry["params"],
+        "mix": mix_of(config, ablation),
+        "seed": entry.get("seed", config["seed"]),
+        "backbone": _entry(config, "backbones", backbone),
+        "backbone_id": backbone,
+        "training": training,
+    }
+
+
+def _score(config: Config, ids: Config) -> Settings:
+    scorer = ids["scorer"]
+    settings = {"scorer": _entry(config, "scorers", scorer), "scorer_id": scorer, "conditions": CONDITIONS}
+    backbone = backbone_of(config, scorer)
+    if backbone:
+        settings |= {"backbone": _entry(config, "backbones", backbone), "backbone_id": backbone}
+    return settings
+
+
+def _score_nearid_bench(config: Config, ids: Config) -> Settings:
+    return {**_score(config, ids), "sources": config["select"]["sources"], "split": "test"}
+
+
+def _score_dreambench(config: Config, ids: Config) -> Settings:
+    return {**_score(config, ids), "path": config["dreambench"]["path"]}
+
+
+def _summarise(config: Config, ids: Config) -> Settings:
+    return {
+        "scorer_id": ids["scorer"],
+        "groups": _groups(config),
+        "headline_group": config["headline_group"],
+        "benchmarks": benchmarks_of(config, ids["scorer"]),
+        "seed": config["seed"],
+    }
+
+
+def _groups(config: Config) -> Settings:
+    return {name: config["groups"][name] for name in config["select"]["groups"]}
+
+
+def _run(config: Config, scorers: list[str] | None = None, sources: list[str] | None = None) -> Settings:
+    """What the paper stage needs to know of a run."""
+    entries = {name: config["scorers"][name] for name in scorers or config["select"]["scorers"]}
+    shown = ("display", "paper_row", "kind")
+    return {
+        "name": config["name"],
+        "seed": config["seed"],
+        "dataset_kind": config["dataset"]["kind"],
+        "scorers": [{"id": name, **{key: entry[key] for key in shown}} for name, entry in entries.items()],
+        "sources": [
+            {"id": name, "display": config["sources"][name]["display"]}
+            for name in sources or config["select"]["sources"]
+        ],
+        "groups": _groups(config),
+        "headline_group": config["headline_group"],
+        "benchmarks": config["select"]["benchmarks"],
+    }
+
+
+def _table(config: Config, ids: Config) -> Settings:
+    table = ids["table"]
+    return {"table": table, "run": _run(config, config["paper"]["tables"][table]["scorers"])}
+
+
+def _tables(config: Config) -> Settings:
+    return {table: _table(config, {"table": table}) for table in config["select"]["tables"]}
+
+
+def _compute_figure(config: Config, ids: Config) -> Settings:
+    figure = config["paper"]["figures"][ids["figure"]]
+    needs = figure["needs"]
+    settings: Settings = {"figure": ids["figure"], "seed": figure.get("seed", config["seed"])}
+    if "tokens" in needs:
+        backbone = training_of(config, figure["ablation"])["backbone"]
+        settings |= {
+            "ablation": figure["ablation"],
+            "backbone": _entry(config, "backbones", backbone),
+            "backbone_id": backbone,
+            "source": (figure["sources"] or config["select"]["sources"])[0],
+            "split": figure["split"],
+            "identities": figure["identities"],
+            "timelapse": figure["animate"],
+            "display": {
+                "frozen": config["backbones"][backbone]["display"],
+                "trained": config["ablations"][figure["ablation"]]["display"],
+            },
+        }
+    if {"images", "scores"} & set(needs):
+        settings |= {"condition": figure["condition"], "run": _run(config, figure["scorers"], figure["sources"])}
+    if "images" in needs:
+        settings |= {"rows": figure["identities"], "size_px": figure["size_px"]}
+    if "training_log" in needs:
+        ablations = figure["ablations"] or config["select"]["ablations"]
+        settings["ablations"] = [{"id": name, "display": config["ablations"][name]["display"]} for name in ablations]
+    return settings
+
+
+def _plot_figure(config: Config, ids: Config) -> Settings:
+    return {"figure": ids["figure"], "style": config["paper"]["figures"][ids["figure"]]["style"]}
+
+
+def _page(config: Config, ids: Config) -> Settings:
+    return {"run": _run(config), "tables": _tables(config), "figures": config["select"]["figures"]}
+
+
+_STEPS: dict[str, Callable[[Config, Config], Settings]] = {
+    "curate_positives": _curate,
+    "make_mtg": _mtg,
+    "inpaint_shard": _inpaint,
+    "extract_tokens": _extract,
+    "train_head": _train,
+    "score_nearid_bench": _score_nearid_bench,
+    "score_mtg": _score,
+    "score_dreambench": _score_dreambench,
+    "summarise_scores": _summarise,
+    "make_table": _table,
+    "compute_figure": _compute_figure,
+    "plot_figure": _plot_figure,
+    "compare_with_paper": lambda config, ids: {"tables": _tables(config)},
+    "make_page": _page,
+    "write_summary": lambda config, ids: {"run": _run(config)},
+    "write_manifest": lambda config, ids: {"config": config},
+}
