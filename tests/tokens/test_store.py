@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -183,7 +184,7 @@ def test_writer_that_fails_leaves_nothing(tmp_path):
 def test_killed_writer_leaves_no_shard(tmp_path):
     script = f"""
 import sys, time
-sys.path.insert(0, {os.path.dirname(__file__)!r})
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_store import *
 def blocks():
     for tokens in make_tokens(0, 12):

@@ -24,6 +24,8 @@ from nearid.io.files import replacing
 FORMAT = "nearid-tokens-1"
 KEY = np.dtype([("id", "<i8"), ("slot", "<i2"), ("variant", "S8")])
 DTYPE = np.dtype("<f2")
+# From this version on HDF5 keeps checksums of its own structures; before, one flipped bit there ends the process.
+LIBVER = ("v110", "v110")
 # What all shards of one store must have in common.
 ORIGIN = ("backbone", "weights_hash", "preprocess_hash")
 
@@ -56,7 +58,12 @@ def write_shard(
     with (
         replacing(target) as private,
         h5py.File(
-            private, "w", libver="earliest", locking=False, alignment_threshold=chunk_bytes, alignment_interval=4096
+            private,
+            "w",
+            libver=("v110", "v110"),
+            locking=False,
+            alignment_threshold=chunk_bytes,
+            alignment_interval=4096,
         ) as shard,
     ):
         dataset = shard.create_dataset(

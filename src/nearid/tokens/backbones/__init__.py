@@ -20,9 +20,16 @@ class Backbone(Protocol):
     batch_size: int
     weights_hash: str
     preprocess_hash: str
+    token_shape: tuple[int, int]
+
+    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """The model's input for images [h, w, 3]; may run in any thread."""
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Patch tokens [images, tokens, dim] after the last layer norm, of preprocessed pixels."""
 
     def tokens(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Patch tokens [images, tokens, dim] after the last layer norm, of images [h, w, 3]."""
+        """Patch tokens [images, tokens, dim] of images [h, w, 3]: both steps in one."""
 
     def pooled(self, tokens: Tensor) -> Tensor:
         """The model's own embeddings [images, dim] of its patch tokens."""

@@ -1,0 +1,76 @@
+"""`nearid tokens`: frozen patch tokens of every image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nearid.cli.options import step
+from nearid.layout import Layout
+
+SHARDS = click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+@click.group()
+def tokens() -> None:
+    """Compute, check and describe frozen patch tokens; pretrain the demo's backbone."""
+
+
+@tokens.command()
+@click.option("--backbone", required=True, help="Id in the config's `backbones`.")
+@click.option("--collection", required=True, help="`positives`, the id of a source, `mtg_train` or `mtg_test`.")
+@click.option("--shard", required=True, help="Id of the positives' shard; MTG has `000` alone.")
+@click.option("--workers", default=1, show_default=True, help="Threads that decode and preprocess.")
+@step("extract_tokens")
+def extract(layout: Layout, settings: dict[str, Any], backbone: str, collection: str, shard: str, workers: int) -> None:
+    """Tokens of one shard, whole image and foreground; started again after a kill, it goes on where it was."""
+    from nearid.tokens import load_backbone
+    from nearid.tokens.collections import open_collection
+    from nearid.tokens.extraction import extract
+
+    pictures, inputs = open_collection(layout, collection, shard, settings["splits"])
+    target = layout.tokens(backbone, collection, shard)
+    extract(load_backbone(settings["backbone"]), backbone, pictures, inputs, target, workers)
+
+
+@tokens.command()
+@SHARDS
+def verify(shards: tuple[Path, ...]) -> None:
+    """Read whole shards and check every image's checksum."""
+    from nearid.tokens import TokenStore
+
+    for shard in shards:
+        store = TokenStore([shard])
+        store.verify()
+        click.echo(f"{shard}: {len(store)} images, whole")
+
+
+@tokens.command()
+@SHARDS
+def info(shards: tuple[Path, ...]) -> None:
+    """Tell what shards hold, as JSON."""
+    import json
+    from collections import Counter
+
+    from nearid.tokens import TokenStore
+
+    for shard in shards:
+        store = TokenStore([shard])
+        count, dim = store.token_shape
+        variants = Counter(variant.decode() for variant in store.keys["variant"].tolist())
+        held = {"shard": str(shard), "images": dict(sorted(variants.items())), "tokens": count, "dim": dim}
+        click.echo(json.dumps(held | {"identities": len(set(store.keys["id"].tolist()))} | store.attributes, indent=2))
+
+
+@tokens.command()
+@click.option("--settings", required=True, type=click.Path(path_type=Path), help="config/backbone.yaml or your own.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the model.")
+def pretrain(settings: Path, output: Path) -> None:
+    """Pretrain the demo's backbone; started again after a kill, it goes on where it was."""
+    import yaml
+
+    from nearid.tokens.pretraining import pretrain
+
+    pretrain(yaml.safe_load(settings.read_text()), output)

@@ -1,0 +1,120 @@
+"""The images of a collection, in a fixed order, still encoded: the positives, a distractor source, MTG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from nearid.errors import UserError
+from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.tables import image_bytes, read_table
+from nearid.layout import Layout
+
+SLOTS = (1, 2, 3)  # the released columns count from one, our slots from zero
+MTG_COLUMNS = tuple(
+    (f"image_{view}_{kind}", f"image_{view}_object_mask") for kind in ("original", "inpainted") for view in (1, 2)
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of a collection: the place it came from, its key, its encoded bytes and those of its object mask."""
+
+    where: str
+    id: int
+    slot: int
+    image: bytes
+    mask: bytes | None
+
+    def pixels(self, variant: str) -> NDArray[np.uint8]:
+        """Pixels [h, w, 3]: as they are (`full`), or black outside the object (`fg`).
+
+        Raises:
+            UserError: image or mask is damaged.
+        """
+        image = decode_rgb(self.image, self.where)
+        if variant == "full":
+            return image
+        assert self.mask is not None
+        return foreground(image, decode_mask(self.mask, f"{self.where}, its mask"))
+
+
+def foreground(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """`image` [h, w, 3] with black outside `mask`, same frame; a mask of another size is resized by nearest (4.3)."""
+    if mask.shape != image.shape[:2]:
+        mask = np.asarray(Image.fromarray(mask).resize(image.shape[1::-1], Image.Resampling.NEAREST))
+    return np.where(mask[..., None], image, np.uint8(0))
+
+
+def open_collection(
+    layout: Layout, collection: str, shard: str, splits: Sequence[str]
+) -> tuple[list[Picture], list[Path]]:
+    """The pictures of a shard of `collection` (`positives`, `mtg_train`, `mtg_test` or a source), and its input files.
+
+    `splits` restricts positives and distractors to the identities of these splits.
+    """
+    if collection.startswith("mtg_"):
+        inputs = [layout.mtg(collection.removeprefix("mtg_"))]
+        return list(mtg(*inputs)), inputs
+    if collection == "positives":
+        inputs = [layout.positives(shard)]
+        return list(positives(*inputs, splits)), inputs
+    inputs = [layout.distractors(collection, shard), layout.positives(shard)]
+    return list(distractors(*inputs, splits)), inputs
+
+
+def positives(path: Path, splits: Sequence[str]) -> Iterator[Picture]:
+    """The views of identities of `splits` in a shard of the positives."""
+    table = read_table(path, ["id", "split", *_slot_columns("images"), *_slot_columns("masks")])
+    for row in _rows_of(table, splits):
+        for slot in SLOTS:
+            yield from _picture(path, table, row, slot - 1, f"images{slot}", _bytes(table, row, f"masks{slot}"))
+
+
+def distractors(path: Path, positives_path: Path, splits: Sequence[str]) -> Iterator[Picture]:
+    """The distractors of identities of `splits` in a source's shard, with the masks of the views that they replace.
+
+    Raises:
+        UserError: the two shards' rows do not belong together.
+    """
+    table = read_table(path, ["id", *_slot_columns("nimg")])
+    views = read_table(positives_path, ["id", "split", *_slot_columns("masks")])
+    if not table.column("id").equals(views.column("id")):
+        raise UserError(path, "other ids or another order", f"the ids of {positives_path}", "make the shard again")
+    for row in _rows_of(views, splits):
+        for slot in SLOTS:
+            yield from _picture(path, table, row, slot - 1, f"nimg{slot}", _bytes(views, row, f"masks{slot}"))
+
+
+def mtg(path: Path) -> Iterator[Picture]:
+    """An MTG split: slots 0, 1 are the originals, 2, 3 the edited images, with the object mask of their image."""
+    table = read_table(path, ["id", *dict.fromkeys(column for pair in MTG_COLUMNS for column in pair)])
+    for row in range(table.num_rows):
+        for slot, (image, mask) in enumerate(MTG_COLUMNS):
+            yield from _picture(path, table, row, slot, image, _bytes(table, row, mask))
+
+
+def _slot_columns(name: str) -> list[str]:
+    return [f"{name}{slot}" for slot in SLOTS]
+
+
+def _rows_of(table: pa.Table, splits: Sequence[str]) -> list[int]:
+    return [row for row, split in enumerate(table.column("split").to_pylist()) if split in splits]
+
+
+def _bytes(table: pa.Table, row: int, column: str) -> bytes | None:
+    return image_bytes(table.column(column)[row].as_py())
+
+
+def _picture(path: Path, table: pa.Table, row: int, slot: int, column: str, mask: bytes | None) -> Iterator[Picture]:
+    # An empty slot gives nothing: padding is never stored.
+    image = _bytes(table, row, column)
+    if image is not None:
+        id = table.column("id")[row].as_py()
+        yield Picture(f"{path}, id {id}, slot {slot} (`{column}`)", id, slot, image, mask)

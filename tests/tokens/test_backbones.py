@@ -1,0 +1,91 @@
+"""The SigLIP backbone against transformers' own processor and model; models that cannot be used."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, SiglipModel
+from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
+
+from nearid.errors import UserError
+from nearid.heads.map_head import MAPHead
+from nearid.tokens import load_backbone
+
+
+@pytest.fixture
+def images():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (height, width, 3), np.uint8) for height, width in ((28, 28), (40, 33), (3, 50))]
+
+
+def test_pixels_tokens_and_pooled_equal_transformers(settings, model_folder, images):
+    backbone = load_backbone(settings)
+    processor = AutoImageProcessor.from_pretrained(model_folder, backend="pil")
+    pixels = processor([Image.fromarray(image) for image in images], return_tensors="pt")["pixel_values"]
+    assert torch.equal(backbone.preprocess(images), pixels)
+    model = SiglipModel.from_pretrained(model_folder).eval()
+    with torch.no_grad():
+        expected = model.vision_model(pixels)
+    tokens = backbone.tokens(images)
+    assert tokens.shape[1:] == backbone.token_shape == (16, 32)
+    assert torch.equal(tokens, expected.last_hidden_state)
+    assert torch.equal(backbone.pooled(tokens), expected.pooler_output)
+
+
+def test_own_head_starts_ours(settings, images):
+    backbone = load_backbone(settings)
+    SiglipMultiheadAttentionPoolingHead(backbone.config).load_state_dict(backbone.head_state())
+    head = MAPHead(backbone.config)
+    head.load_state_dict(backbone.head_state())
+    tokens = backbone.tokens(images)
+    torch.testing.assert_close(head(tokens), backbone.pooled(tokens), rtol=1e-5, atol=1e-5)
+
+
+def test_hashes_tell_weights_precision_and_preprocessing_apart(settings, model_folder, tmp_path):
+    first = load_backbone(settings)
+    again = load_backbone(settings)
+    assert (first.weights_hash, first.preprocess_hash) == (again.weights_hash, again.preprocess_hash)
+    assert load_backbone(settings | {"precision": "bfloat16"}).weights_hash != first.weights_hash
+    other = shutil.copytree(model_folder, tmp_path / "other")
+    preprocessing = json.loads((other / "preprocessor_config.json").read_text())
+    (other / "preprocessor_config.json").write_text(json.dumps(preprocessing | {"resample": 2}))
+    changed = load_backbone(settings | {"path": str(other)})
+    assert changed.weights_hash == first.weights_hash
+    assert changed.preprocess_hash != first.preprocess_hash
+
+
+def edit_config(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: shutil.rmtree(folder), "no model to load"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "no model to load"),
+        (lambda folder: (folder / "preprocessor_config.json").unlink(), "no model to load"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"\x10" + b"\0" * 30), "no model to load"),
+        (lambda folder: edit_config(folder, model_type="siglip2"), "model type 'siglip2'"),
+        (lambda folder: edit_config(folder, vision_config={"num_hidden_layers": 3}), "no weights for|no model"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"cut"), "no model to load"),
+    ],
+)
+def test_unfit_model_is_refused(settings, model_folder, tmp_path, spoil, message):
+    folder = shutil.copytree(model_folder, tmp_path / "spoilt")
+    spoil(folder)
+    with pytest.raises(UserError, match=message) as caught:
+        load_backbone(settings | {"path": str(folder)})
+    assert str(folder) in caught.value.where
+
+
+def test_processor_of_another_size_is_refused(settings, model_folder, tmp_path, images):
+    folder = shutil.copytree(model_folder, tmp_path / "spoilt")
+    preprocessing = json.loads((folder / "preprocessor_config.json").read_text())
+    size = {"height": 14, "width": 14}
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing | {"size": size}))
+    with pytest.raises(UserError, match="14, 14"):
+        load_backbone(settings | {"path": str(folder)}).tokens(images)
