@@ -162,7 +162,7 @@ def fit_scale(parts: Sequence[Part]) -> float:
     """The factor that makes an object's larger extent (height, or width without thin parts that stick out) 1."""
     points = np.concatenate([part.points for part in parts])
     radius = np.hypot(points[:, 0], points[:, 1])
-    return float(1.0 / max(np.ptp(points[:, 2]), 1.7 * np.percentile(radius, 75), 1.4 * radius.max()))
+    return float(1.0 / max(np.ptp(points[:, 2]), 1.7 * np.percentile(radius, 75), 1.5 * radius.max()))
 
 
 def project_box(parts: Sequence[Part], pose: Pose) -> NDArray[np.float64]:
@@ -235,7 +235,6 @@ def _texture(pixels: Image, repeat: bool) -> vtkTexture:
     texture = vtkTexture()
     texture.SetInputDataObject(image)
     texture.InterpolateOn()
-    texture.MipmapOn()
     texture.SetRepeat(repeat)
     return texture
 

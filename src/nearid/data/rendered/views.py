@@ -136,7 +136,7 @@ def _draw_pose(rng: np.random.Generator, yaw: float) -> Pose:
     return Pose(
         yaw=float(yaw),
         elevation=float(np.radians(rng.uniform(10, 32))),
-        zoom=float(rng.uniform(0.95, 1.15)),
+        zoom=float(rng.uniform(0.95, 1.12)),
         shift=(float(rng.uniform(-0.12, 0.12)), float(rng.uniform(-0.06, 0.06))),
     )
 

@@ -1,0 +1,68 @@
+"""What the backbone is trained on: captions for the pooled output, dense losses for the patch tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nearid.data.rendered.instances import CATEGORY_NAMES, MOTIF_NAMES, PATTERN_NAMES
+from nearid.data.rendered.scenes import SCENE_NAMES
+from nearid.tokens.pretraining.stream import N_TRAITS
+
+
+def sigmoid_loss(image: Tensor, text: Tensor, same: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """SigLIP's pairwise loss; image and text unit vectors [n, d], `same` [n, n] says which captions fit."""
+    logits = image @ text.T * scale.exp() + bias
+    return -functional.logsigmoid(torch.where(same, logits, -logits)).sum() / len(image)
+
+
+class DenseReadouts(nn.Module):
+    """Linear read-outs of single patch tokens; thrown away after pretraining.
+
+    An object's patches each say the words of its description (kind, pattern, motif, and numbers for colours and
+    proportions), a scene's patches say the scene, and every patch its own pixels and how much of it is object.
+    """
+
+    def __init__(self, width: int, patch_px: int) -> None:
+        super().__init__()
+        self.sizes = [len(CATEGORY_NAMES), len(PATTERN_NAMES), len(MOTIF_NAMES), N_TRAITS]
+        self.words = nn.Linear(width, sum(self.sizes))
+        self.scene = nn.Linear(width, len(SCENE_NAMES))
+        self.share = nn.Linear(width, 1)
+        self.pixels = nn.Linear(width, 3 * patch_px**2)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        share: Tensor,
+        category: Tensor,
+        pattern: Tensor,
+        motif: Tensor,
+        traits: Tensor,
+        scene: Tensor,
+        pixels: Tensor,
+        hidden: Tensor,
+    ) -> dict[str, Tensor]:
+        """The parts of the dense loss.
+
+        Args:
+            tokens: [n, t, d]. share: part of each patch that is object [n, t]. category, pattern, motif, scene: [n].
+            traits: [n, 23]. pixels: normalised pixels of each patch [n, t, 3 p^2]. hidden: patches that were masked [n, t].
+        """
+        row, patch = torch.nonzero(share > 0.5, as_tuple=True)
+        words = self.words(tokens[row, patch]).split(self.sizes, dim=1)
+        behind, place = torch.nonzero((share < 0.05) & (scene < len(SCENE_NAMES))[:, None], as_tuple=True)
+        error = (self.pixels(tokens) - pixels).square().mean(-1)
+        return {
+            "category": functional.cross_entropy(words[0], category[row]),
+            "pattern": functional.cross_entropy(words[1], pattern[row]),
+            "motif": functional.cross_entropy(words[2], motif[row]),
+            "traits": (words[3] - traits[row]).square().mean(),
+            "scene": functional.cross_entropy(self.scene(tokens[behind, place]), scene[behind]),
+            "share": functional.binary_cross_entropy_with_logits(self.share(tokens)[..., 0], share),
+            "masked": error[hidden].mean(),
+            "pixels": error[~hidden].mean(),
+            "pattern_right": (words[1].argmax(1) == pattern[row]).float().mean(),
+            "motif_right": (words[2].argmax(1) == motif[row]).float().mean(),
+        }

@@ -1,0 +1,145 @@
+"""The endless stream: chunks of rendered objects and scenes, each keyed by its number, composed anew for every batch."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nearid.data.rendered.instances import CATEGORY_NAMES, MOTIF_NAMES, PATTERN_NAMES, Instance, draw_instance
+from nearid.data.rendered.scenes import SCENE_NAMES
+from nearid.data.rendered.stage import composite, open_stage
+from nearid.data.rendered.views import draw_plan, render_instance
+from nearid.io.randomness import keyed_rng
+
+NO_SCENE = len(SCENE_NAMES)  # the object on black, "alone"
+N_TRAITS = 23
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Rendered objects with what is to be known of them.
+
+    Attributes:
+        items: premultiplied RGBA [n, h, w, 4]. scenes: their surroundings without them [n, h, w, 3].
+        category, pattern, motif, scene_kind: indices [n]. traits: standardised numbers [n, 23], see `describe_traits`.
+    """
+
+    items: NDArray[np.uint8]
+    scenes: NDArray[np.uint8]
+    category: NDArray[np.int64]
+    pattern: NDArray[np.int64]
+    motif: NDArray[np.int64]
+    scene_kind: NDArray[np.int64]
+    traits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees: images [n, h, w, 3], alpha [n, h, w] in [0, 1], and labels as in `Objects`; scene may be NO_SCENE."""
+
+    images: NDArray[np.uint8]
+    alpha: NDArray[np.float32]
+    category: NDArray[np.int64]
+    pattern: NDArray[np.int64]
+    motif: NDArray[np.int64]
+    scene: NDArray[np.int64]
+    traits: NDArray[np.float32]
+
+
+def describe_traits(instance: Instance) -> NDArray[np.float32]:
+    """Proportions [6], palette [12], and the numbers of the markings [5], each about uniform with unit variance [23]."""
+    markings = [
+        (instance.around - 6) / 6,
+        (instance.rows - 2) / 2,
+        (instance.motifs_around - 4) / 2,
+        (instance.motif_height - 0.25) * 2,
+        (instance.motif_size - 0.15) * 20,
+    ]
+    values = np.concatenate([instance.proportions, np.ravel(instance.palette), markings])
+    return ((values - 0.5) / 0.29).astype(np.float32)
+
+
+def render_chunk(stream: str, seed: int, chunk: int, size: int, size_px: int) -> Objects:
+    """Chunk number `chunk` of a stream: `size` new objects; the same on every call."""
+    stage = open_stage(size_px)
+    rows: dict[str, list[Any]] = {field.name: [] for field in fields(Objects)}
+    for index in range(size):
+        rng = keyed_rng("pretraining", stream, seed, chunk, index)
+        instance, plan = draw_instance(rng), draw_plan(rng)
+        rows["items"].append(render_instance(instance, plan, size_px))
+        rows["scenes"].append(stage.render_scene(plan.scene, plan.pose))
+        rows["category"].append(CATEGORY_NAMES.index(instance.category))
+        rows["pattern"].append(PATTERN_NAMES.index(instance.pattern))
+        rows["motif"].append(MOTIF_NAMES.index(instance.motif))
+        rows["scene_kind"].append(SCENE_NAMES.index(plan.scene.kind))
+        rows["traits"].append(describe_traits(instance))
+    return Objects(**{name: np.stack(values) for name, values in rows.items()})
+
+
+def follow_stream(stream: str, seed: int, first: int, size: int, size_px: int, kept: int) -> Iterator[Objects]:
+    """Yield pools of the last `kept` chunks, one new chunk at a time, rendered ahead by one worker process.
+
+    Args:
+        first: number of the first chunk to add; earlier ones in the window are rendered again, so that a resumed run sees
+            what an undisturbed one saw.
+    """
+    # Spawn: a forked child would inherit the parent's OpenGL context and thread pools.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        numbers = iter(range(max(0, first - kept + 1), 1 << 40))
+        pending = [pool.submit(render_chunk, stream, seed, next(numbers), size, size_px) for _ in range(2)]
+        window: list[Objects] = []
+        number = max(0, first - kept + 1)
+        while True:
+            window = [*window, pending.pop(0).result()][-kept:]
+            pending.append(pool.submit(render_chunk, stream, seed, next(numbers), size, size_px))
+            if number >= first:
+                yield join_objects(window)
+            number += 1
+
+
+def join_objects(chunks: list[Objects]) -> Objects:
+    """One pool out of several chunks."""
+    return Objects(**{f.name: np.concatenate([getattr(chunk, f.name) for chunk in chunks]) for f in fields(Objects)})
+
+
+def compose_batch(pool: Objects, size: int, rng: np.random.Generator) -> Batch:
+    """Draw objects and put them before scenes: their own, another, or none; some pictures lose resolution."""
+    picks = rng.integers(len(pool.items), size=size)
+    behind = np.where(rng.random(size) < 0.5, picks, rng.integers(len(pool.items), size=size))
+    alone = rng.random(size) < 0.2
+    images = []
+    for pick, other, bare in zip(picks, behind, alone, strict=True):
+        item = pool.items[pick]
+        image = np.ascontiguousarray(item[..., :3]) if bare else composite(pool.scenes[other], item)
+        images.append(_degrade(image, rng))
+    return Batch(
+        images=np.stack(images),
+        alpha=pool.items[picks][..., 3].astype(np.float32) / 255,
+        category=pool.category[picks],
+        pattern=pool.pattern[picks],
+        motif=pool.motif[picks],
+        scene=np.where(alone, NO_SCENE, pool.scene_kind[behind]),
+        traits=pool.traits[picks],
+    )
+
+
+def _degrade(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    # A general backbone has seen pictures of every quality.
+    kind = rng.random()
+    size = image.shape[1], image.shape[0]
+    if kind < 0.12:
+        factor = rng.uniform(0.4, 0.8)
+        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)
+    elif kind < 0.2:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.0))
+    gain = rng.uniform(0.85, 1.15)
+    return np.clip(image * gain, 0, 255).astype(np.uint8)
