@@ -17,7 +17,7 @@ from nearid.io.hashing import hash_file, hash_json
 from nearid.io.progress import track
 from nearid.io.resume import Parts
 from nearid.tokens.collections import Picture
-from nearid.tokens.store import DTYPE, FORMAT, KEY, write_shard
+from nearid.tokens.store import FORMAT, KEY, write_shard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +75,7 @@ def extract(
 
     prepared = zip(todo, _map_ahead(prepare, todo, workers), strict=True)
     for number, pixels in track(prepared, f"tokens {target.stem}", len(batches), len(done)):
-        tokens = backbone.encode(pixels).float().cpu().numpy().astype(DTYPE)
+        tokens = backbone.encode(pixels).half().cpu().numpy()
         finite = np.isfinite(tokens).all((1, 2))
         if not finite.all():
             where = batches[number][int(finite.argmin())][0].where

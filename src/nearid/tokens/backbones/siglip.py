@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -35,24 +36,21 @@ class Backbone:
         self.batch_size = int(settings["batch_size"])
         source = {"revision": settings["revision"] or None, "local_files_only": True}
         dtype = getattr(torch, settings["precision"])
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # else one line per weight of the text tower, which we leave out knowingly
         try:
             kind = AutoConfig.from_pretrained(self._path, **source).model_type
             if kind not in ("siglip", "siglip_vision_model"):
                 raise self._refuse(f"model type {kind!r}", "a fixed-resolution SigLIP (`siglip`)")
             # "pil" by name: with torchvision installed, transformers would resize in another way.
             self.processor = AutoImageProcessor.from_pretrained(self._path, backend="pil", **source)
-            model, report = SiglipVisionModel.from_pretrained(
-                self._path, dtype=dtype, output_loading_info=True, **source
-            )
+            with _quiet():
+                model, report = SiglipVisionModel.from_pretrained(
+                    self._path, dtype=dtype, output_loading_info=True, **source
+                )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise self._refuse(
                 f"no model to load ({reason})", "config.json, preprocessor_config.json and whole weights"
             ) from error
-        finally:
-            logging.set_verbosity(verbosity)
         missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
         if missing or not model.config.vision_use_head:
             raise self._refuse(f"no weights for {missing[:3] or 'the pooling head'}", "all of the vision model")
@@ -100,6 +98,20 @@ class Backbone:
         return UserError(
             f"backbone {self._path}", found, expected, "mend `path` in config's `backbones`, or fetch or make the model"
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # Else transformers lists every weight of the text tower, which we leave out knowingly, and draws a bar into logs.
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _hash_state(state: Mapping[str, Tensor]) -> str:

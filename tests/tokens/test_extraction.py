@@ -1,0 +1,221 @@
+"""From Parquet shards to token shards: which images, what each variant shows, kills, damage."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from transformers import AutoImageProcessor, SiglipVisionModel
+
+from nearid.cli.tokens import tokens as commands
+from nearid.errors import UserError
+from nearid.io.images import encode_png
+from nearid.io.tables import IMAGE, write_table
+from nearid.layout import Layout
+from nearid.tokens import TokenStore, load_backbone
+from nearid.tokens.collections import MTG_COLUMNS, foreground, open_collection
+from nearid.tokens.extraction import extract
+
+IDS, SPLITS = [7, 3, 11, 5], ["train", "test", "train", "test"]
+VIEWS = {7: 3, 3: 2, 11: 2, 5: 3}
+
+
+def picture(*key):
+    return np.random.default_rng(key).integers(0, 256, (30, 30 + key[0], 3), np.uint8)
+
+
+def mask_of(*key):
+    mask = np.zeros((30, 30 + key[0]), bool)
+    mask[5 : 20 + key[1], 8:20] = True
+    return mask
+
+
+def write_images(path, columns, names):
+    schema = pa.schema([("id", pa.int64()), ("split", pa.string()), *((name, IMAGE) for name in names)])
+    write_table(path, {"id": IDS, "split": SPLITS} | columns, schema)
+
+
+def slots(name, make, missing=()):
+    return {
+        f"{name}{slot + 1}": [
+            encode_png(make(id, slot)) if slot < VIEWS[id] and (id, slot) not in missing else None for id in IDS
+        ]
+        for slot in range(3)
+    }
+
+
+@pytest.fixture
+def layout(tmp_path):
+    layout = Layout(tmp_path)
+    views = slots("images", picture) | slots("masks", mask_of)
+    write_images(layout.positives("000"), views, views)
+    painted = slots("nimg", lambda id, slot: picture(id, slot, 1), missing=[(7, 1)])
+    write_images(layout.distractors("sibling", "000"), painted, painted)
+    edits = {}
+    for slot, (image, mask) in enumerate(MTG_COLUMNS):
+        edits[image] = [encode_png(picture(id, slot, 2)) for id in IDS]
+        edits[mask] = [encode_png(mask_of(id, slot % 2)) for id in IDS]
+    edits["image_2_object_mask"][1] = None
+    write_images(layout.mtg("test"), edits, edits)
+    return layout
+
+
+def run(settings, layout, collection, splits=("train", "test"), target=None):
+    pictures, inputs = open_collection(layout, collection, "000", splits)
+    target = target or layout.tokens("tiny", collection)
+    extract(load_backbone(settings), "tiny", pictures, inputs, target, workers=2)
+    return TokenStore([target])
+
+
+def slow_tokens(folder, image, mask=None):
+    """What transformers gives for one image alone, blackened pixel by pixel."""
+    image = image.copy()
+    if mask is not None:
+        for row, column in np.argwhere(~mask):
+            image[row, column] = 0
+    pixels = AutoImageProcessor.from_pretrained(folder, backend="pil")(Image.fromarray(image), return_tensors="pt")
+    with torch.no_grad():
+        return SiglipVisionModel.from_pretrained(folder)(**pixels).last_hidden_state[0].numpy()
+
+
+def expect(store, folder, id, slot, image, mask):
+    for variant, own_mask in (("full", None), ("fg", mask)):
+        read = store.read([store.find(id, slot, variant)])[0]
+        np.testing.assert_allclose(read, slow_tokens(folder, image, own_mask), rtol=2e-3, atol=2e-3)
+
+
+def test_positives_hold_every_view_twice(settings, layout, model_folder):
+    store = run(settings, layout, "positives")
+    assert store.keys.tolist() == [
+        (id, slot, variant) for id in IDS for slot in range(VIEWS[id]) for variant in (b"full", b"fg")
+    ]
+    for id, slot in ((7, 2), (5, 0)):
+        expect(store, model_folder, id, slot, picture(id, slot), mask_of(id, slot))
+
+
+def test_distractors_take_the_mask_of_their_view(settings, layout, model_folder):
+    store = run(settings, layout, "sibling")
+    assert not store.contains(7, 1, "full")  # the empty slot stays empty and shifts nothing
+    expect(store, model_folder, 7, 2, picture(7, 2, 1), mask_of(7, 2))
+
+
+def test_mtg_edits_take_the_object_mask_of_their_image(settings, layout, model_folder, capsys):
+    store = run(settings, layout, "mtg_test")
+    expect(store, model_folder, 7, 1, picture(7, 1, 2), mask_of(7, 1))
+    expect(store, model_folder, 7, 3, picture(7, 3, 2), mask_of(7, 1))
+    assert store.contains(3, 3, "full") and not store.contains(3, 3, "fg")
+    assert "2 images have no mask" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("collection", ["positives", "sibling"])
+def test_only_the_asked_splits_are_extracted(settings, layout, collection):
+    assert set(run(settings, layout, collection, ["test"]).keys["id"].tolist()) == {3, 5}
+    assert len(run(settings, layout, collection, ["val"])) == 0
+
+
+def test_foreground_resizes_the_mask_by_nearest():
+    image = picture(0, 0)
+    mask = np.zeros((15, 15), bool)
+    mask[3:9, 4:8] = True
+    expected = np.where(mask.repeat(2, 0).repeat(2, 1)[..., None], image, 0)
+    assert (foreground(image, mask) == expected).all()
+
+
+def test_rows_that_do_not_belong_together_are_refused(settings, layout):
+    painted = slots("nimg", picture)
+    write_table(
+        layout.distractors("sibling", "000"),
+        {"id": IDS[::-1]} | painted,
+        pa.schema([("id", pa.int64()), *((name, IMAGE) for name in painted)]),
+    )
+    with pytest.raises(UserError, match="other ids or another order"):
+        run(settings, layout, "sibling")
+
+
+@pytest.mark.parametrize("name", ["images2", "masks2"])
+def test_damaged_image_is_named(settings, layout, name):
+    views = slots("images", picture) | slots("masks", mask_of)
+    views[name][2] = views[name][2][:60]
+    write_images(layout.positives("000"), views, views)
+    with pytest.raises(UserError, match=r"000\.parquet, id 11, slot 1"):
+        run(settings, layout, "positives")
+    assert not layout.tokens("tiny", "positives").exists()
+
+
+def test_tokens_beyond_float16_are_refused(settings, layout, model_folder, monkeypatch):
+    backbone = load_backbone(settings)
+    monkeypatch.setattr(backbone, "encode", lambda pixels: torch.full((len(pixels), 16, 32), 1e6))
+    pictures, inputs = open_collection(layout, "positives", "000", ["train"])
+    with pytest.raises(UserError, match="not finite in float16"):
+        extract(backbone, "tiny", pictures, inputs, layout.tokens("tiny", "positives"))
+
+
+def test_killed_run_goes_on_and_gives_the_same_bytes(settings, layout, tmp_path):
+    whole = tmp_path / "undisturbed" / "000.h5"
+    run(settings, layout, "positives", target=whole)
+    target = layout.tokens("tiny", "positives")
+    script = f"""
+import os, signal
+from nearid.tokens import extraction
+from nearid.cli.tokens import tokens
+save, left = extraction.np.save, [3]
+def save_or_die(*arguments):
+    save(*arguments)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+extraction.np.save = save_or_die
+tokens({command(layout, settings)!r})
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    killed = subprocess.run([sys.executable, "-c", script], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not target.exists()
+    parts = list(target.parent.glob(".progress/000/*/*.npy"))
+    assert len(parts) == 2
+    times = [part.stat().st_mtime_ns for part in parts]
+    interrupted = CliRunner().invoke(commands, command(layout, settings, "--collection", "sibling"))
+    assert interrupted.exit_code == 0, interrupted.output
+    assert [part.stat().st_mtime_ns for part in parts] == times  # another collection leaves them alone
+    again = CliRunner().invoke(commands, command(layout, settings))
+    assert again.exit_code == 0, again.output
+    assert "2/5 done by an earlier try" in again.output
+    assert target.read_bytes() == whole.read_bytes()
+    assert [path.name for path in target.parent.iterdir()] == ["000.h5"]
+
+
+def test_progress_of_other_contents_is_not_used(settings, layout):
+    stale = layout.tokens("tiny", "positives").parent / ".progress" / "000" / "0123456789abcdef" / "0000000.npy"
+    stale.parent.mkdir(parents=True)
+    np.save(stale, np.zeros((4, 16, 32), np.float16))
+    assert run(settings, layout, "positives").read([0]).any()
+
+
+def command(layout, settings, *more):
+    ids = ["--backbone", "tiny", "--collection", "positives", "--shard", "000"]
+    given = json.dumps({"backbone": settings, "splits": ["train", "test"]})
+    return ["extract", *ids, *more, "--results", str(layout.root), "--settings", given]
+
+
+def test_commands_describe_and_verify_shards(settings, layout):
+    run(settings, layout, "positives")
+    shard = layout.tokens("tiny", "positives")
+    told = CliRunner().invoke(commands, ["info", str(shard)])
+    held = json.loads(told.output)
+    assert (held["images"], held["identities"], held["tokens"]) == ({"fg": 10, "full": 10}, 4, 16)
+    assert "20 images, whole" in CliRunner().invoke(commands, ["verify", str(shard)]).output
+    damaged = bytearray(shard.read_bytes())
+    tokens = TokenStore([shard]).read([3]).tobytes()
+    damaged[damaged.index(tokens)] ^= 1
+    shard.write_bytes(damaged)
+    refused = CliRunner().invoke(commands, ["verify", str(shard)])
+    assert refused.exit_code != 0
+    assert "id 7, slot 1, variant 'fg'" in str(refused.exception)
