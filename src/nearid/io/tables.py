@@ -44,16 +44,8 @@ def read_table(source: Path | str, columns: Sequence[str] | None = None) -> pa.T
     Raises:
         UserError: the file is cut off or lacks one of `columns`.
     """
-    try:
-        table = pq.read_table(source, columns=None if columns is None else list(columns))
-    except FileNotFoundError:
-        raise UserError(source, "no such file", "a Parquet file", "run the rule that makes it") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(source, f"not a whole Parquet file ({error})", "a Parquet file", "remake it") from error
-    missing = set(columns or ()) - set(table.column_names)
-    if missing:
-        raise UserError(source, f"columns {table.column_names}", f"also {sorted(missing)}", "remake the file")
-    return table
+    table = _read(source, columns, columns)
+    return table if columns is None else table.select(list(columns))
 
 
 def read_presence(source: Path | str, columns: Sequence[str]) -> NDArray[np.bool_]:
@@ -62,13 +54,23 @@ def read_presence(source: Path | str, columns: Sequence[str]) -> NDArray[np.bool
     Raises:
         UserError: as `read_table`.
     """
-    read_table(source, columns=[])  # its errors
-    # Only ParquetFile keeps a struct whole when asked for one field of it, and so which of them are null.
-    paths = pq.ParquetFile(source).read(columns=[f"{column}.path" for column in columns])
-    missing = set(columns) - set(paths.column_names)
-    if missing:
-        raise UserError(source, f"no column {sorted(missing)}", "an image column", "remake the file")
-    return np.stack([paths[column].is_valid().to_numpy() for column in columns], axis=1)
+    # One field of a struct is enough to see whether the struct is null.
+    table = _read(source, columns, [f"{column}.path" for column in columns])
+    return np.stack([table[column].is_valid().to_numpy() for column in columns], axis=1)
+
+
+def _read(source: Path | str, columns: Sequence[str] | None, fields: Sequence[str] | None) -> pa.Table:
+    try:
+        with pq.ParquetFile(source) as file:
+            names = file.schema_arrow.names
+            missing = sorted(set(columns or ()) - set(names))
+            if missing:
+                raise UserError(source, f"columns {', '.join(names)}", f"also {', '.join(missing)}", "remake the file")
+            return file.read(columns=None if fields is None else list(fields))
+    except FileNotFoundError:
+        raise UserError(source, "no such file", "a Parquet file", "run the rule that makes it") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(source, f"not a whole Parquet file ({error})", "a Parquet file", "remake it") from error
 
 
 def image_bytes(value: Mapping[str, Any] | None) -> bytes | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from nearid.errors import UserError
 from nearid.io.progress import track
+from nearid.layout import Layout
 from nearid.scores.scorers import ImageKey
 from nearid.tokens.store import TokenStore
 
@@ -21,15 +22,20 @@ BATCH = 64
 
 @torch.inference_mode()
 def embed_tokens(
-    read_out: Callable[[Tensor], Tensor], shards: Sequence[Path], images: Sequence[ImageKey], label: str
+    read_out: Callable[[Tensor], Tensor],
+    settings: Mapping[str, Any],
+    layout: Layout,
+    collection: str,
+    images: Sequence[ImageKey],
 ) -> NDArray[np.float32]:
     """Embed `images` of one collection.
 
     Args:
         read_out: from float32 tokens `[batch, tokens, dim]` to embeddings `[batch, dim]`.
-        shards: the token shards that hold them.
+        settings: of the step: `backbone_id` names the tokens, `scorer_id` the progress line.
+        layout: where the token shards lie.
+        collection: of the images.
         images: what to embed; the condition is the tokens' variant.
-        label: of the progress line.
 
     Returns:
         Unit vectors `[images, dim]`.
@@ -37,7 +43,9 @@ def embed_tokens(
     Raises:
         UserError: tokens are missing or damaged, or an embedding is not finite.
     """
-    store = TokenStore(shards)
+    label = f"{settings['scorer_id']}: {collection}"
+    shards = sorted({image.shard for image in images})
+    store = TokenStore([layout.tokens(settings["backbone_id"], collection, shard) for shard in shards])
     indices = [store.find(image.id, image.slot, image.condition) for image in images]
     batches = range(0, len(images), BATCH)
     vectors = [

@@ -20,6 +20,7 @@ from nearid.scores.correlations import edit_correlations, oracle_agreement
 from nearid.scores.margins import SIMILARITIES, Columns, Rates, count_wins, directed_margins, edit_margins, pool, rate
 
 RATES = ("ssr", "ssr_mean", "pa")
+NOTHING = np.empty((0, 6))
 Json = dict[str, Any]
 
 
@@ -65,8 +66,10 @@ def summarise_nearid_bench(
     path: a smaller pool would pass for the whole.
 
     Raises:
-        UserError: a group names a source that the table lacks.
+        UserError: a group names a source that the table lacks; `headline_group` is no group.
     """
+    if headline_group not in groups:
+        raise UserError("headline_group", headline_group, f"one of {', '.join(groups)}", "mend the config")
     metrics: Json = {}
     sources = nearid_bench.sources_of(table)
     for condition in table["condition"].unique().to_pylist():
@@ -83,13 +86,11 @@ def summarise_nearid_bench(
             empty = [source for source in members if source in rates and not rates[source].n]
             if empty:
                 reasons[f"nearid_bench.{condition}.groups.{group}"] = f"no valid margin for {', '.join(empty)}"
-                pooled = rate(np.empty((0, 6)))
+                pooled, total = rate(NOTHING), count_wins(NOTHING)
             else:
                 pooled = pool(rates, members, f"groups.{group}, condition {condition}")
-            total = sum(counts[source] for source in members) if not empty else np.zeros((0, 5), np.int64)
+                total = np.sum([counts[source] for source in members], axis=0)
             entries["groups"][group] = _entry(pooled, total, [columns[source] for source in members], seed)
-        if headline_group not in groups:
-            raise UserError("headline_group", headline_group, f"one of {', '.join(groups)}", "mend the config")
         entries["cosine"] = entries["groups"][headline_group]["cosine"]
         metrics[condition] = entries
     return metrics

@@ -37,11 +37,7 @@ class Scorer:
 
     def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
         """Unit vectors `[images, dim]` of the images' cached tokens."""
-        backbone_id = self._settings["backbone_id"]
-        shards = [
-            self._layout.tokens(backbone_id, collection, shard) for shard in sorted({key.shard for key in images})
-        ]
-        return embed_tokens(self._read_out, shards, images, f"{self._settings['scorer_id']} {collection}")
+        return embed_tokens(self._read_out, self._settings, self._layout, collection, images)
 
     def _read_out(self, tokens: Tensor) -> Tensor:
         return tokens.mean(dim=1) if self._readout == "mean" else self._backbone.pooled(tokens)
