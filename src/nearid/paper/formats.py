@@ -121,7 +121,7 @@ def to_latex(table: Table) -> str:
 
 def escape_latex(text: str) -> str:
     """`text` with the characters that LaTeX reads as commands made printable."""
-    return re.sub(r"[\\~^<>&%$#_{}]", lambda match: _LATEX[match[0]], text).replace("—", "---").replace("–", "--")
+    return re.sub(r"[\\~^<>&%$#_{}]", lambda match: _LATEX[match[0]], text).replace("—", "---")
 
 
 def _line(cells: list[str]) -> str:

@@ -30,8 +30,7 @@ def build_methods(
 ) -> Table:
     """All rows of the paper's table in its order, those not run as gaps, then the scorers that the paper lacks.
 
-    Args:
-        paper_ids: id in this table of a scorer's `paper_row`, where it differs.
+    `paper_ids` gives a scorer's row in this table where it is not its `paper_row`.
     """
     stands_for = {
         scorer.id: paper_ids.get(scorer.paper_row, scorer.paper_row) for scorer in run.scorers if scorer.paper_row

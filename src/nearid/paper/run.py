@@ -14,7 +14,7 @@ class Scorer:
     id: str
     display: str
     kind: str
-    paper_row: str | None
+    paper_row: str | None = None
 
 
 @dataclass(frozen=True)

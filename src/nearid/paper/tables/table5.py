@@ -58,4 +58,4 @@ def _cell(column: Column, metrics: Mapping[str, Metrics], name: str, kind: str) 
 
 def _counts(cells: Mapping[str, Cell]) -> str:
     counts = sorted({cell.count for id, cell in cells.items() if id.endswith("_ssr") and cell.count is not None})
-    return "" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    return "" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"

@@ -1,0 +1,55 @@
+"""The paper's figures, one module per figure.
+
+`compute(settings, layout) -> arrays` takes what a figure shows from the results; `plot(arrays, look) -> Figure` draws
+it and computes nothing; `animate(arrays, look) -> frames`, where a figure moves. Between the two lies one `.npz` file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearid.errors import UserError
+from nearid.io.files import replacing
+from nearid.layout import Layout
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def compute_figure(settings: Mapping[str, Any], layout: Layout) -> None:
+    """Write the data of a figure (settings of `compute_figure`)."""
+    name = settings["figure"]
+    arrays = import_module(f"nearid.paper.figures.{name}").compute(settings, layout)
+    with replacing(layout.figure_data(name)) as private, open(private, "wb") as stream:  # noqa: PTH123
+        np.savez_compressed(stream, **arrays)
+
+
+def plot_figure(settings: Mapping[str, Any], layout: Layout) -> None:
+    """Draw a figure from its data (settings of `plot_figure`)."""
+    from nearid.paper.style import Look, save_animation, save_figure
+
+    name, look = settings["figure"], Look.from_settings(settings["style"])
+    module = import_module(f"nearid.paper.figures.{name}")
+    arrays = read_arrays(layout, name)
+    with look.applied():
+        save_figure(module.plot(arrays, look), name, layout, look)
+        frames = module.animate(arrays, look) if hasattr(module, "animate") else []
+        if frames:
+            save_animation(frames, name, layout, look.frame_ms)
+
+
+def read_arrays(layout: Layout, name: str) -> Arrays:
+    """The data of a figure.
+
+    Raises:
+        UserError: they were not computed yet.
+    """
+    path = layout.figure_data(name)
+    if not path.is_file():
+        raise UserError(path, "no such file", "the figure's data", f"run `nearid paper figure-data --figure {name}`")
+    with np.load(path) as content:
+        return dict(content)

@@ -1,0 +1,201 @@
+"""Figure 5: a few identities and their distractors in the plane, frozen beside trained, and how training moves them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearid.errors import UserError
+from nearid.layout import Layout
+from nearid.paper.figures import Arrays
+from nearid.paper.identities import Chosen, choose_identities
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from nearid.paper.style import Look
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The images shown: tokens [n, tokens, dim], which identity [n] and whether a distractor [n]."""
+
+    tokens: NDArray[np.float16]
+    identity: NDArray[np.int64]
+    distractor: NDArray[np.bool_]
+
+
+def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+    """KernelPCA (cosine kernel, 2-D) of validation identities and one source's distractors (paper figure 5).
+
+    Args:
+        settings: of `compute_figure`.
+        layout: of the results folder.
+
+    Returns:
+        `frozen`, `trained` [n, 2], `identity`, `distractor` [n], `ids` [identities], `names` of panels and source;
+        with `timelapse` also `frames` [steps, n, 2] and `steps`, every frame turned onto the last (Procrustes).
+
+    Raises:
+        UserError: too few identities, missing tokens, or no kept heads to animate.
+    """
+    from nearid.heads.map_head import MAPHead
+    from nearid.tokens.backbones import load_backbone
+
+    chosen = choose_identities(layout, settings["split"], settings["identities"], settings["seed"], "figure5")
+    images = _read_images(layout, settings["backbone_id"], settings["source"], chosen)
+    backbone = load_backbone(settings["backbone"])
+    head = MAPHead(backbone.config)
+
+    def embed(state: Mapping[str, Tensor]) -> NDArray[np.float64]:
+        import torch
+
+        head.load_state_dict(state)
+        with torch.inference_mode():
+            return head(torch.from_numpy(images.tokens).float()).double().numpy()
+
+    trained = project(embed(_read_state(layout, settings["ablation"], "head.safetensors")))
+    arrays: Arrays = {
+        "frozen": turn(project(embed(backbone.head_state())), trained),
+        "trained": trained,
+        "identity": images.identity,
+        "distractor": images.distractor,
+        "ids": np.array([identity.id for identity in chosen]),
+        "names": np.array([settings["display"]["frozen"], settings["display"]["trained"], settings["source"]]),
+    }
+    if settings["timelapse"]:
+        kept = _read_state(layout, settings["ablation"], "timelapse.safetensors")
+        steps = sorted({int(key.split(".")[0].removeprefix("step_")) for key in kept})
+        states = [_at_step(kept, step) for step in steps]
+        arrays |= {
+            "steps": np.array(steps),
+            "frames": np.stack([turn(project(embed(state)), trained) for state in states]),
+        }
+    return arrays
+
+
+def project(embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The plane [n, 2] of embeddings [n, dim] under KernelPCA with the cosine kernel."""
+    from sklearn.decomposition import KernelPCA
+
+    return KernelPCA(n_components=2, kernel="cosine", eigen_solver="dense").fit_transform(embeddings)
+
+
+def turn(points: NDArray[np.float64], onto: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`points` [n, 2] rotated or mirrored to lie closest to `onto` (Procrustes without scaling: spread is a result)."""
+    from scipy.linalg import orthogonal_procrustes
+
+    rotation, _ = orthogonal_procrustes(points, onto)
+    return points @ rotation
+
+
+def plot(arrays: Arrays, look: Look) -> Figure:
+    """Both panels: circles are views of an object, crosses its distractors."""
+    figure = look.canvas(height_in=0.53 * look.width_in)
+    panels = figure.subplots(1, 2)
+    frozen, trained, source = arrays["names"]
+    for axes, key, title in zip(panels, ("frozen", "trained"), (frozen, trained), strict=True):
+        _scatter(axes, arrays[key], arrays, look)
+        _frame(axes, _limit(arrays[key]), title)
+    _legend(figure, arrays, look, source)
+    return figure
+
+
+def animate(arrays: Arrays, look: Look) -> Iterator[NDArray[np.uint8]] | None:
+    """One image per kept step, on shared axes; None where nothing was kept."""
+    if "frames" not in arrays:
+        return None
+    return _draw_frames(arrays, look)
+
+
+def _draw_frames(arrays: Arrays, look: Look) -> Iterator[NDArray[np.uint8]]:
+    from nearid.paper.style import draw_pixels
+
+    limit = _limit(arrays["frames"])
+    for step, points in zip(arrays["steps"], arrays["frames"], strict=True):
+        figure = look.canvas(height_in=0.66 * look.width_in)
+        figure.set_size_inches(0.6 * look.width_in, 0.66 * look.width_in)
+        axes = figure.subplots()
+        _scatter(axes, points, arrays, look)
+        _frame(axes, limit, f"step {step}" + (" (frozen)" if step == 0 else ""))
+        _legend(figure, arrays, look, arrays["names"][2])
+        yield draw_pixels(figure, dpi=120)
+
+
+def _scatter(axes: Axes, points: NDArray[np.float64], arrays: Arrays, look: Look) -> None:
+    from matplotlib.colors import to_rgba
+
+    for index in range(len(arrays["ids"])):
+        own = arrays["identity"] == index
+        views, distractors = points[own & ~arrays["distractor"]], points[own & arrays["distractor"]]
+        colour = look.colour(index)
+        # Light discs under crosses: where a distractor hides its view, as it does when frozen, both stay visible.
+        axes.scatter(*views.T, s=2 * look.marker_size, facecolors=to_rgba(colour, 0.3), edgecolors=colour, zorder=2)
+        axes.scatter(*distractors.T, s=look.marker_size, c=colour, marker="x", linewidths=1.5, zorder=3)
+
+
+def _frame(axes: Axes, limit: float, title: str) -> None:
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal", title=title)
+    axes.spines[:].set_visible(True)
+
+
+def _limit(points: NDArray[np.float64]) -> float:
+    return 1.08 * float(np.abs(points).max())
+
+
+def _legend(figure: Figure, arrays: Arrays, look: Look, source: str) -> None:
+    from matplotlib.lines import Line2D
+
+    def mark(label: str, colour: str, marker: str, face: str | None = None) -> Line2D:
+        return Line2D([], [], color=colour, marker=marker, mfc=face or colour, linestyle="", label=label, markersize=5)
+
+    handles = [mark(f"S{index + 1}", look.colour(index), "s") for index in range(len(arrays["ids"]))]
+    handles += [mark("view", "black", "o", face="lightgrey"), mark(f"distractor ({source})", "black", "x")]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(handles) if look.width_in / len(handles) > 0.7 and len(figure.axes) > 1 else 5,
+        handletextpad=0.1,
+        columnspacing=1.0,
+    )
+
+
+def _read_images(layout: Layout, backbone_id: str, source: str, chosen: list[Chosen]) -> _Images:
+    from nearid.tokens.store import TokenStore
+
+    shards = sorted({identity.shard for identity in chosen})
+    tokens, owner, distractor = [], [], []
+    for collection in ("positives", source):
+        store = TokenStore([layout.tokens(backbone_id, collection, shard) for shard in shards])
+        places = [
+            (index, store.find(identity.id, slot, "full"))
+            for index, identity in enumerate(chosen)
+            for slot in range(identity.n_images)
+            # A view without a distractor of this source is no error: its slot is in the source's report.
+            if collection == "positives" or store.contains(identity.id, slot, "full")
+        ]
+        tokens.append(store.read([place for _, place in places]))
+        owner += [index for index, _ in places]
+        distractor += [collection != "positives"] * len(places)
+        store.close()
+    return _Images(np.concatenate(tokens), np.array(owner), np.array(distractor))
+
+
+def _read_state(layout: Layout, ablation: str, name: str) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    path = layout.head_file(ablation, name)
+    if not path.is_file():
+        raise UserError(path, "no such file", "the trained head", f"run `nearid heads train --ablation {ablation}`")
+    return load_file(path)
+
+
+def _at_step(kept: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
+    prefix = f"step_{step:06d}."
+    return {key.removeprefix(prefix): value for key, value in kept.items() if key.startswith(prefix)}

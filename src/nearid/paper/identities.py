@@ -1,0 +1,41 @@
+"""Which identities a figure shows: drawn by a recorded seed, those with most views first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nearid.errors import UserError
+from nearid.io.randomness import keyed_rng
+from nearid.io.tables import read_table
+from nearid.layout import Layout
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An identity of a figure and where its images lie."""
+
+    id: int
+    row: int
+    shard: str
+    shard_row: int
+    n_images: int
+    name: str
+    class_name: str
+
+
+def choose_identities(layout: Layout, split: str, count: int, seed: int, key: str) -> list[Chosen]:
+    """`count` identities of `split` in row order, drawn for the figure `key`, three-view ones before two-view ones.
+
+    Raises:
+        UserError: the split has fewer.
+    """
+    names = ["row", "id", "shard", "shard_row", "n_images", "name", "class_name", "split"]
+    rows = [row for row in read_table(layout.identities, names).to_pylist() if row.pop("split") == split]
+    if len(rows) < count:
+        raise UserError(
+            layout.identities, f"{len(rows)} identities in split {split}", f"{count} for {key}", "ask for fewer"
+        )
+    rows.sort(key=lambda row: row["row"])
+    order = keyed_rng("figure", key, seed).permutation(len(rows))
+    drawn = sorted(range(len(rows)), key=lambda index: (-rows[index]["n_images"], order[index]))[:count]
+    return [Chosen(**rows[index]) for index in sorted(drawn)]
