@@ -45,7 +45,9 @@ def check_references(config: Mapping[str, Any]) -> None:
 
 def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     where = f"scorers.{name}"
-    for key in SCORER_KEYS.get(scorer["kind"], ()):
+    # A head trained elsewhere says where it lies and which backbone's tokens it reads.
+    foreign = scorer["kind"] == "head" and "path" in scorer
+    for key in ("backbone",) if foreign else SCORER_KEYS.get(scorer["kind"], ()):
         if key not in scorer:
             raise UserError(f"config, key {where}.{key}", "nothing", f"kind {scorer['kind']} needs it", "add it")
     if "backbone" in scorer:

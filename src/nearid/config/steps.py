@@ -13,7 +13,7 @@ CONDITIONS = ["full", "fg"]
 
 
 def step_settings(step: str, config: Config, **ids: Any) -> Settings:
-    """Settings of `step` for the given ids, e.g. `step_settings("inpaint_shard", config, source="sibling", shard="000")`.
+    """Settings of `step` for the given ids, e.g. `step_settings("train_head", config, ablation="nearid")`.
 
     Ids that change no setting (a shard's, a thread count) are ignored. See docs/architecture.md for each step's keys.
 

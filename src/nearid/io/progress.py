@@ -41,7 +41,7 @@ def logging_to(log: Path) -> Iterator[None]:
     """Copy what goes to stderr meanwhile (progress, warnings, errors) to the file `log`, line by line."""
     log.parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr
-    with open(log, "w", buffering=1) as stream:
+    with log.open("w", buffering=1) as stream:
         sys.stderr = _Tee(terminal, stream)
         try:
             yield

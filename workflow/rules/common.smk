@@ -1,0 +1,329 @@
+# What the rule files share: the checked config, paths, params and inputs. Nothing heavy is imported here, since every
+# job of a cluster parses the workflow again.
+import json
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.basedir)
+ROOT = ROOT if (ROOT / "src").is_dir() else ROOT.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+import nearid.config
+from nearid.config.steps import (
+    backbone_of,
+    benchmarks_of,
+    mix_of,
+    step_settings,
+    training_of,
+)
+from nearid.errors import UserError
+from nearid.layout import Layout, shard_ids
+
+# The package of this checkout, with the Python that runs Snakemake unless a rule's own environment is in use; only
+# fetch_download may ask the hub.
+OWN_PYTHON = (
+    ""
+    if workflow.deployment_settings.deployment_method
+    else f"PATH={Path(sys.executable).parent}:$PATH"
+)
+OFFLINE = "HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1"
+shell.prefix(
+    f"export PYTHONPATH={ROOT / 'src'} PYTHONNOUSERSITE=1 {OFFLINE} {OWN_PYTHON}; "
+)
+
+try:
+    config = nearid.config.complete(config)
+except UserError as error:
+    raise WorkflowError(f"\n{error}") from None
+
+SELECT = config["select"]
+RESULTS = str(nearid.config.results_folder(config))
+LAYOUT = Layout(RESULTS)
+SHARDS = shard_ids(config["dataset"]["shards"])
+
+
+wildcard_constraints:
+    source="[a-z0-9_]+",
+    backbone="[a-z0-9_]+",
+    collection="[a-z0-9_]+",
+    ablation="[a-z0-9_]+",
+    scorer="[a-z0-9_]+",
+    table="[a-z0-9_]+",
+    figure="[a-z0-9_]+",
+    download="[a-z0-9_]+",
+    split="train|test",
+    shard=r"\d{3}",
+
+
+def refuse_missing_members():
+    """Stop before any job when the config asks for what is not written yet."""
+    try:
+        nearid.config.check_members(config)
+    except UserError as error:
+        raise WorkflowError(f"\n{error}") from None
+
+
+# params: only what a step reads, so that a changed setting re-runs just the steps that use it
+def settings(step):
+    """The step's settings as one JSON argument."""
+    return lambda wildcards: json.dumps(
+        step_settings(step, config, **dict(wildcards.items())), sort_keys=True
+    )
+
+
+def code(step):
+    """A hash of the code that the step runs: Snakemake does not see edits in an imported package."""
+    return lambda wildcards: nearid.config.step_code(
+        step, step_settings(step, config, **dict(wildcards.items()))
+    )
+
+
+def fetched(step):
+    """Marks of the downloads that the step's settings name."""
+    return lambda wildcards: [
+        f"resources/{name}/fetched.json"
+        for name in nearid.config.required_downloads(
+            step_settings(step, config, **dict(wildcards.items())), config
+        )
+    ]
+
+
+def log_of(stage, rule, name="all"):
+    return str(LAYOUT.log(stage, rule, name))
+
+
+def benchmark_of(stage, rule, name="all"):
+    return str(LAYOUT.benchmark(stage, rule, name))
+
+
+# resources: portable needs that grow with the attempt; a cluster's own are in slurm/config.yaml
+def memory(mb):
+    return lambda wildcards, attempt: mb * attempt
+
+
+def minutes(count):
+    return lambda wildcards, attempt: count * attempt
+
+
+def gpus(step):
+    """One GPU where the step runs a large model: half precision says so, or a folder of weights."""
+
+    def count(wildcards):
+        values = step_settings(step, config, **dict(wildcards.items()))
+        large = values.get("backbone", {}).get("precision", "float32") != "float32"
+        source = values.get("source", {})
+        return int(
+            large
+            or "model" in values.get("scorer", {})
+            or "model" in source.get("options", {})
+        )
+
+    return count
+
+
+def costly(path):
+    """Write-protect what cost GPU hours, where the config says so."""
+    return protected(str(path)) if config["protect"] else str(path)
+
+
+# inputs
+def positives():
+    return [str(LAYOUT.positives(shard)) for shard in SHARDS]
+
+
+def roster():
+    """The rows of the data set and their splits."""
+    return [str(LAYOUT.identities), str(LAYOUT.splits)]
+
+
+def distractors(sources):
+    return [
+        str(LAYOUT.distractors(source, shard)) for source in sources for shard in SHARDS
+    ]
+
+
+def tokens(backbone, collections):
+    """Shards of tokens; the part-edit set is a single one."""
+    return [
+        str(LAYOUT.tokens(backbone, collection, shard))
+        for collection in collections
+        for shard in (shard_ids(1) if collection.startswith("mtg_") else SHARDS)
+    ]
+
+
+def backbone_files(backbone):
+    """What a local model folder holds; a downloaded one is an input as its mark."""
+    folder = config["backbones"][backbone]["path"]
+    return (
+        []
+        if folder.startswith("resources/")
+        else [f"{folder}/config.json", f"{folder}/model.safetensors"]
+    )
+
+
+def collection_files(wildcards):
+    """The images of a collection of tokens, with the masks."""
+    if wildcards.collection.startswith("mtg_"):
+        return [str(LAYOUT.mtg(wildcards.collection.removeprefix("mtg_")))]
+    own = [str(LAYOUT.positives(wildcards.shard)), *roster()]
+    return (
+        own
+        if wildcards.collection == "positives"
+        else [*own, *distractors_of_shard(wildcards)]
+    )
+
+
+def distractors_of_shard(wildcards):
+    return [str(LAYOUT.distractors(wildcards.collection, wildcards.shard))]
+
+
+def training_files(wildcards):
+    """Tokens of all that an ablation draws from."""
+    mix = mix_of(config, wildcards.ablation)
+    nearid_rows = (
+        ["positives", *mix["sources"]]
+        if mix["sources"] and mix["nearid_repeats"]
+        else []
+    )
+    collections = [*nearid_rows, *(["mtg_train"] if mix["mtg_repeats"] else [])]
+    backbone = training_of(config, wildcards.ablation)["backbone"]
+    # The oracle's severity comes from the part-edit set's masks.
+    images = [str(LAYOUT.mtg("train"))] if mix["mtg_repeats"] else []
+    return [*tokens(backbone, collections), *backbone_files(backbone), *images]
+
+
+def with_timelapse(kept):
+    """Which ablations keep their states for the time lapse (or do not), as a wildcard's pattern."""
+    names = [
+        name
+        for name in config["ablations"]
+        if bool(training_of(config, name)["keep_every_steps"]) == kept
+    ]
+    return pattern(names)
+
+
+def animated(moves):
+    """Which figures move (or do not), as a wildcard's pattern."""
+    return pattern(
+        [
+            name
+            for name, figure in config["paper"]["figures"].items()
+            if figure["animate"] == moves
+        ]
+    )
+
+
+def pattern(names):
+    return "|".join(names) or "(?!)"
+
+
+def head_files(ablation):
+    return [
+        str(LAYOUT.head_file(ablation, name))
+        for name in ("head.safetensors", "config.json")
+    ]
+
+
+def timelapse_files(ablation):
+    kept = training_of(config, ablation)["keep_every_steps"]
+    return [str(LAYOUT.head_file(ablation, "timelapse.safetensors"))] if kept else []
+
+
+def scorer_files(wildcards, collections):
+    """What a scorer looks at: tokens where it reads some, its head where it has one."""
+    backbone = backbone_of(config, wildcards.scorer)
+    ablation = config["scorers"][wildcards.scorer].get("ablation")
+    read = (
+        [*tokens(backbone, collections), *backbone_files(backbone)] if backbone else []
+    )
+    return [*read, *(head_files(ablation) if ablation else [])]
+
+
+def nearid_bench_files(wildcards):
+    return scorer_files(wildcards, ["positives", *SELECT["sources"]])
+
+
+def mtg_files(wildcards):
+    return scorer_files(wildcards, ["mtg_test"])
+
+
+def dreambench_files(wildcards):
+    ablation = config["scorers"][wildcards.scorer].get("ablation")
+    return head_files(ablation) if ablation else []
+
+
+def score_files(scorer):
+    return [
+        str(LAYOUT.scores(scorer, benchmark))
+        for benchmark in benchmarks_of(config, scorer)
+    ]
+
+
+def metrics(scorers):
+    return [str(LAYOUT.metrics(scorer)) for scorer in scorers]
+
+
+def figure_files(wildcards):
+    """What a figure is computed from: its entry's `needs`."""
+    figure = config["paper"]["figures"][wildcards.figure]
+    sources = figure["sources"] or SELECT["sources"]
+    files = []
+    if "images" in figure["needs"]:
+        files += [*positives(), *roster(), *distractors(sources)]
+        files += [str(LAYOUT.mtg("test"))] if "mtg" in SELECT["benchmarks"] else []
+    if "tokens" in figure["needs"]:
+        backbone = training_of(config, figure["ablation"])["backbone"]
+        files += [
+            *roster(),
+            *tokens(backbone, ["positives", sources[0]]),
+            *backbone_files(backbone),
+        ]
+        files += [
+            *head_files(figure["ablation"]),
+            *(timelapse_files(figure["ablation"]) if figure["animate"] else []),
+        ]
+    if "scores" in figure["needs"]:
+        files += [
+            path
+            for scorer in figure["scorers"] or SELECT["scorers"]
+            for path in score_files(scorer)
+        ]
+    if "training_log" in figure["needs"]:
+        names = figure["ablations"] or SELECT["ablations"]
+        files += [str(LAYOUT.head_file(name, "log.jsonl")) for name in names]
+    return sorted(set(files))
+
+
+def tables():
+    return [
+        str(LAYOUT.table(table, suffix))
+        for table in SELECT["tables"]
+        for suffix in ("csv", "tex", "md")
+    ]
+
+
+def figures():
+    moving = [
+        figure
+        for figure in SELECT["figures"]
+        if config["paper"]["figures"][figure]["animate"]
+    ]
+    files = [
+        str(LAYOUT.figure(figure, suffix))
+        for figure in SELECT["figures"]
+        for suffix in ("pdf", "png")
+    ]
+    return [*files, *(str(LAYOUT.figure(figure, "gif")) for figure in moving)]
+
+
+def everything(wildcards):
+    """What the selected config makes."""
+    closing = ("index.html", "manifest.json", "summary.txt")
+    return [
+        *tables(),
+        *figures(),
+        *metrics(SELECT["scorers"]),
+        *(str(LAYOUT.paper(name)) for name in closing),
+    ]

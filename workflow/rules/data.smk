@@ -1,0 +1,49 @@
+rule curate_positives:
+    input:
+        fetched("curate_positives"),
+    output:
+        positives(),
+        identities=str(LAYOUT.identities),
+        splits=str(LAYOUT.splits),
+        dropped=str(LAYOUT.dropped),
+    log:
+        log_of("data", "curate_positives"),
+    benchmark:
+        benchmark_of("data", "curate_positives")
+    conda:
+        "../../envs/data.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(240),
+    params:
+        results=RESULTS,
+        settings=settings("curate_positives"),
+        code=code("curate_positives"),
+    shell:
+        "python -m nearid --log {log} data curate --results {params.results} --workers {threads}"
+        " --settings {params.settings:q}"
+
+
+rule make_mtg:
+    input:
+        fetched("make_mtg"),
+    output:
+        str(LAYOUT.mtg("{split}")),
+    log:
+        log_of("data", "make_mtg", "{split}"),
+    benchmark:
+        benchmark_of("data", "make_mtg", "{split}")
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(60),
+    params:
+        results=RESULTS,
+        settings=settings("make_mtg"),
+        code=code("make_mtg"),
+    shell:
+        "python -m nearid --log {log} data mtg --results {params.results} --split {wildcards.split}"
+        " --workers {threads} --settings {params.settings:q}"

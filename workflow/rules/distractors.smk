@@ -1,0 +1,27 @@
+rule inpaint_shard:
+    input:
+        # All shards: an engine may take its donors from any identity of the same split.
+        positives(),
+        roster(),
+        fetched("inpaint_shard"),
+    output:
+        shard=costly(LAYOUT.distractors("{source}", "{shard}")),
+        report=str(LAYOUT.distractor_report("{source}", "{shard}")),
+    log:
+        log_of("distractors", "inpaint_shard", "{source}/{shard}"),
+    benchmark:
+        benchmark_of("distractors", "inpaint_shard", "{source}/{shard}")
+    conda:
+        "../../envs/diffusion.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(480),
+        gpu=gpus("inpaint_shard"),
+    params:
+        results=RESULTS,
+        settings=settings("inpaint_shard"),
+        code=code("inpaint_shard"),
+    shell:
+        "python -m nearid --log {log} distractors inpaint --results {params.results} --source {wildcards.source}"
+        " --shard {wildcards.shard} --settings {params.settings:q}"

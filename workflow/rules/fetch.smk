@@ -1,0 +1,16 @@
+# The only rule that touches the network. Everything else reads local paths, with hub access switched off.
+rule fetch_download:
+    output:
+        "resources/{download}/fetched.json",
+    log:
+        "resources/logs/fetch_download/{download}.log",
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    params:
+        settings=lambda wildcards: json.dumps(
+            config["downloads"][wildcards.download], sort_keys=True
+        ),
+    shell:
+        "HF_HUB_OFFLINE=0 python -m nearid --log {log} fetch download --download {wildcards.download}"
+        " --settings {params.settings:q}"

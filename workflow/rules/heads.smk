@@ -1,0 +1,47 @@
+rule train_head:
+    input:
+        training_files,
+        roster(),
+        fetched("train_head"),
+    output:
+        head=costly(LAYOUT.head_file("{ablation}")),
+        config=str(LAYOUT.head_file("{ablation}", "config.json")),
+        log=str(LAYOUT.head_file("{ablation}", "log.jsonl")),
+        provenance=str(LAYOUT.head_file("{ablation}", "provenance.json")),
+    log:
+        log_of("heads", "train_head", "{ablation}"),
+    benchmark:
+        benchmark_of("heads", "train_head", "{ablation}")
+    wildcard_constraints:
+        ablation=with_timelapse(False),
+    conda:
+        "../../envs/train.yaml"
+    # One thread: repeatable to the bit, and heads train side by side.
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(720),
+        gpu=gpus("train_head"),
+    params:
+        results=RESULTS,
+        settings=settings("train_head"),
+        code=code("train_head"),
+    shell:
+        "python -m nearid --log {log} heads train --results {params.results} --ablation {wildcards.ablation}"
+        " --settings {params.settings:q}"
+
+
+# The same step for a head that also keeps its states for the time lapse: an output that only some heads have.
+use rule train_head as train_head_with_timelapse with:
+    output:
+        head=costly(LAYOUT.head_file("{ablation}")),
+        config=str(LAYOUT.head_file("{ablation}", "config.json")),
+        log=str(LAYOUT.head_file("{ablation}", "log.jsonl")),
+        provenance=str(LAYOUT.head_file("{ablation}", "provenance.json")),
+        timelapse=str(LAYOUT.head_file("{ablation}", "timelapse.safetensors")),
+    log:
+        log_of("heads", "train_head_with_timelapse", "{ablation}"),
+    benchmark:
+        benchmark_of("heads", "train_head_with_timelapse", "{ablation}")
+    wildcard_constraints:
+        ablation=with_timelapse(True),

@@ -1,0 +1,200 @@
+rule make_table:
+    input:
+        lambda wildcards: metrics(config["paper"]["tables"][wildcards.table]["scorers"]),
+    output:
+        report(
+            str(LAYOUT.table("{table}", "csv")),
+            caption="../report/table.rst",
+            category="Tables",
+        ),
+        str(LAYOUT.table("{table}", "tex")),
+        str(LAYOUT.table("{table}", "md")),
+    log:
+        log_of("paper", "make_table", "{table}"),
+    benchmark:
+        benchmark_of("paper", "make_table", "{table}")
+    conda:
+        "../../envs/paper.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        results=RESULTS,
+        settings=settings("make_table"),
+        code=code("make_table"),
+    shell:
+        "python -m nearid --log {log} paper table --results {params.results} --table {wildcards.table}"
+        " --settings {params.settings:q}"
+
+
+rule compute_figure:
+    input:
+        figure_files,
+    output:
+        str(LAYOUT.figure_data("{figure}")),
+    log:
+        log_of("paper", "compute_figure", "{figure}"),
+    benchmark:
+        benchmark_of("paper", "compute_figure", "{figure}")
+    conda:
+        "../../envs/paper.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(30),
+    params:
+        results=RESULTS,
+        settings=settings("compute_figure"),
+        code=code("compute_figure"),
+    shell:
+        "python -m nearid --log {log} paper figure-data --results {params.results} --figure {wildcards.figure}"
+        " --settings {params.settings:q}"
+
+
+rule plot_figure:
+    input:
+        str(LAYOUT.figure_data("{figure}")),
+    output:
+        str(LAYOUT.figure("{figure}", "pdf")),
+        report(
+            str(LAYOUT.figure("{figure}", "png")),
+            caption="../report/figure.rst",
+            category="Figures",
+        ),
+    log:
+        log_of("paper", "plot_figure", "{figure}"),
+    benchmark:
+        benchmark_of("paper", "plot_figure", "{figure}")
+    wildcard_constraints:
+        figure=animated(False),
+    conda:
+        "../../envs/paper.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(10),
+    params:
+        results=RESULTS,
+        settings=settings("plot_figure"),
+        code=code("plot_figure"),
+    shell:
+        "python -m nearid --log {log} paper figure --results {params.results} --figure {wildcards.figure}"
+        " --settings {params.settings:q}"
+
+
+# The same step for a figure that moves.
+use rule plot_figure as plot_animated_figure with:
+    output:
+        str(LAYOUT.figure("{figure}", "pdf")),
+        report(
+            str(LAYOUT.figure("{figure}", "png")),
+            caption="../report/figure.rst",
+            category="Figures",
+        ),
+        str(LAYOUT.figure("{figure}", "gif")),
+    log:
+        log_of("paper", "plot_animated_figure", "{figure}"),
+    benchmark:
+        benchmark_of("paper", "plot_animated_figure", "{figure}")
+    wildcard_constraints:
+        figure=animated(True),
+
+
+rule compare_with_paper:
+    input:
+        metrics(SELECT["scorers"]),
+    output:
+        str(LAYOUT.paper("comparison.csv")),
+    log:
+        log_of("paper", "compare_with_paper"),
+    benchmark:
+        benchmark_of("paper", "compare_with_paper")
+    conda:
+        "../../envs/paper.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        results=RESULTS,
+        settings=settings("compare_with_paper"),
+        code=code("compare_with_paper"),
+    shell:
+        "python -m nearid --log {log} paper compare --results {params.results} --settings {params.settings:q}"
+
+
+rule make_page:
+    input:
+        metrics(SELECT["scorers"]),
+        tables(),
+        str(LAYOUT.paper("comparison.csv")),
+        str(LAYOUT.dropped),
+        # The page links to the figures' files: a new look must not remake it.
+        ancient(figures()),
+    output:
+        str(LAYOUT.paper("index.html")),
+    log:
+        log_of("paper", "make_page"),
+    benchmark:
+        benchmark_of("paper", "make_page")
+    conda:
+        "../../envs/paper.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        results=RESULTS,
+        settings=settings("make_page"),
+        code=code("make_page"),
+    shell:
+        "python -m nearid --log {log} paper page --results {params.results} --settings {params.settings:q}"
+
+
+rule write_summary:
+    input:
+        metrics(SELECT["scorers"]),
+    output:
+        str(LAYOUT.paper("summary.txt")),
+    log:
+        log_of("paper", "write_summary"),
+    benchmark:
+        benchmark_of("paper", "write_summary")
+    conda:
+        "../../envs/paper.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        results=RESULTS,
+        settings=settings("write_summary"),
+        code=code("write_summary"),
+    shell:
+        "python -m nearid --log {log} paper summary --results {params.results} --settings {params.settings:q}"
+
+
+rule write_manifest:
+    input:
+        tables(),
+        figures(),
+        metrics(SELECT["scorers"]),
+        *(head_files(ablation) for ablation in SELECT["ablations"]),
+        roster(),
+        str(LAYOUT.paper("comparison.csv")),
+        str(LAYOUT.paper("index.html")),
+        str(LAYOUT.paper("summary.txt")),
+    output:
+        str(LAYOUT.paper("manifest.json")),
+    log:
+        log_of("paper", "write_manifest"),
+    benchmark:
+        benchmark_of("paper", "write_manifest")
+    conda:
+        "../../envs/paper.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        results=RESULTS,
+        settings=settings("write_manifest"),
+        code=code("write_manifest"),
+    shell:
+        "python -m nearid --log {log} paper manifest --results {params.results} --settings {params.settings:q}"

@@ -1,0 +1,103 @@
+rule score_nearid_bench:
+    input:
+        nearid_bench_files,
+        positives(),
+        roster(),
+        distractors(SELECT["sources"]),
+        fetched("score_nearid_bench"),
+    output:
+        str(LAYOUT.scores("{scorer}", "nearid_bench")),
+    log:
+        log_of("scores", "score_nearid_bench", "{scorer}"),
+    benchmark:
+        benchmark_of("scores", "score_nearid_bench", "{scorer}")
+    conda:
+        "../../envs/eval.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(480),
+        gpu=gpus("score_nearid_bench"),
+    params:
+        results=RESULTS,
+        settings=settings("score_nearid_bench"),
+        code=code("score_nearid_bench"),
+    shell:
+        "python -m nearid --log {log} scores nearid-bench --results {params.results} --scorer {wildcards.scorer}"
+        " --settings {params.settings:q}"
+
+
+rule score_mtg:
+    input:
+        mtg_files,
+        str(LAYOUT.mtg("test")),
+        fetched("score_mtg"),
+    output:
+        str(LAYOUT.scores("{scorer}", "mtg")),
+    log:
+        log_of("scores", "score_mtg", "{scorer}"),
+    benchmark:
+        benchmark_of("scores", "score_mtg", "{scorer}")
+    conda:
+        "../../envs/eval.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(120),
+        gpu=gpus("score_mtg"),
+    params:
+        results=RESULTS,
+        settings=settings("score_mtg"),
+        code=code("score_mtg"),
+    shell:
+        "python -m nearid --log {log} scores mtg --results {params.results} --scorer {wildcards.scorer}"
+        " --settings {params.settings:q}"
+
+
+rule score_dreambench:
+    input:
+        dreambench_files,
+        fetched("score_dreambench"),
+    output:
+        str(LAYOUT.scores("{scorer}", "dreambench")),
+    log:
+        log_of("scores", "score_dreambench", "{scorer}"),
+    benchmark:
+        benchmark_of("scores", "score_dreambench", "{scorer}")
+    conda:
+        "../../envs/eval.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(120),
+        gpu=gpus("score_dreambench"),
+    params:
+        results=RESULTS,
+        settings=settings("score_dreambench"),
+        code=code("score_dreambench"),
+    shell:
+        "python -m nearid --log {log} scores dreambench --results {params.results} --scorer {wildcards.scorer}"
+        " --settings {params.settings:q}"
+
+
+rule summarise_scores:
+    input:
+        lambda wildcards: score_files(wildcards.scorer),
+    output:
+        str(LAYOUT.metrics("{scorer}")),
+    log:
+        log_of("scores", "summarise_scores", "{scorer}"),
+    benchmark:
+        benchmark_of("scores", "summarise_scores", "{scorer}")
+    conda:
+        "../../envs/eval.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(15),
+    params:
+        results=RESULTS,
+        settings=settings("summarise_scores"),
+        code=code("summarise_scores"),
+    shell:
+        "python -m nearid --log {log} scores summarise --results {params.results} --scorer {wildcards.scorer}"
+        " --settings {params.settings:q}"

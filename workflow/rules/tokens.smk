@@ -1,0 +1,51 @@
+rule extract_tokens:
+    input:
+        collection_files,
+        fetched("extract_tokens"),
+        lambda wildcards: backbone_files(wildcards.backbone),
+    output:
+        str(LAYOUT.tokens("{backbone}", "{collection}", "{shard}")),
+    log:
+        log_of("tokens", "extract_tokens", "{backbone}/{collection}/{shard}"),
+    benchmark:
+        benchmark_of("tokens", "extract_tokens", "{backbone}/{collection}/{shard}")
+    conda:
+        "../../envs/train.yaml"
+    # One thread: sums in another order would give other bits.
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(60),
+        gpu=gpus("extract_tokens"),
+    params:
+        results=RESULTS,
+        settings=settings("extract_tokens"),
+        code=code("extract_tokens"),
+    shell:
+        "python -m nearid --log {log} tokens extract --results {params.results} --backbone {wildcards.backbone}"
+        " --collection {wildcards.collection} --shard {wildcards.shard} --workers {threads}"
+        " --settings {params.settings:q}"
+
+
+# Not part of a run: the demo's backbone is shipped. `make demo-backbone` makes it anew and puts it in its place.
+rule pretrain_backbone:
+    input:
+        "config/backbone.yaml",
+    output:
+        "results/backbone/config.json",
+        "results/backbone/model.safetensors",
+        "results/backbone/log.jsonl",
+    log:
+        "results/backbone/pretrain_backbone.log",
+    benchmark:
+        "results/backbone/pretrain_backbone.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(6000),
+        runtime=minutes(480),
+    params:
+        output=lambda wildcards, output: str(Path(output[0]).parent),
+    shell:
+        "python -m nearid --log {log} tokens pretrain --settings {input} --output {params.output}"
