@@ -19,7 +19,7 @@ BINS = 6
 
 
 class Scorer:
-    """Embeds the object's pixels as the square root of their colour histogram over 6^3 bins (spec demo.md, section 3).
+    """Embeds the object's pixels as the square root of their colour histogram over `bins`^3 (6^3: spec demo.md).
 
     The dot product of two such vectors is the Bhattacharyya coefficient. Since only pixels inside the mask count,
     `full` and `fg` give the same. It bounds what the palette gives away: distractors should share it.
@@ -27,9 +27,10 @@ class Scorer:
 
     def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
         self._layout = layout
+        self._bins = int(settings["scorer"].get("bins", BINS))
 
     def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
-        """Unit vectors `[images, 216]`; NaN where the mask is missing or empty."""
+        """Unit vectors `[images, bins^3]`; NaN where the mask is missing or empty."""
         wanted = {(key.shard, key.id, key.slot) for key in images}
         histograms = {
             place: embed_colours(*picture) for place, picture in read_pictures(self._layout, collection, wanted)
@@ -45,10 +46,10 @@ class Scorer:
         return np.stack([histograms[key.shard, key.id, key.slot] for key in images])
 
 
-def embed_colours(image: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-    """Square root of the colour histogram `[216]` of an image `[h, w, 3]` inside its mask `[h, w]`: a unit vector."""
+def embed_colours(image: NDArray[np.uint8], mask: NDArray[np.bool_] | None, bins: int = BINS) -> NDArray[np.float32]:
+    """Square root of the colour histogram `[bins^3]` of an image `[h, w, 3]` inside its mask: a unit vector."""
     if mask is None or not mask.any():
-        return np.full(BINS**3, np.nan, np.float32)
-    levels = image[mask].astype(np.int64) * BINS // 256
-    counts = np.bincount(levels @ (BINS * BINS, BINS, 1), minlength=BINS**3)
+        return np.full(bins**3, np.nan, np.float32)
+    levels = image[mask].astype(np.int64) * bins // 256
+    counts = np.bincount(levels @ (bins * bins, bins, 1), minlength=bins**3)
     return np.sqrt(counts / counts.sum()).astype(np.float32)
