@@ -45,9 +45,8 @@ def build_methods(
     own = [scorer for scorer in run.scorers if stands_for.get(scorer.id) not in published_rows(name)]
     for index, scorer in enumerate(own):
         rows.append(_row(scorer, metrics[scorer.id], run, None, opens_block=index == 0))
-    headline = "; ".join(source.display for source in run.sources if source.id in run.groups[run.headline_group])
     notes = (
-        f"NearID-bench: test identities, full image, pooled over {headline}.",
+        f"NearID-bench: test identities, full image, pooled over {run.names_in(run.headline_group)}.",
         "SSR, PA in percent; M-O, M-H are correlations. Intervals and counts are in the CSV file.",
     )
     return Table(name, title, key, COLUMNS, tuple(rows), best_along="column", notes=notes)

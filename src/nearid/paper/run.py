@@ -63,3 +63,8 @@ class Run:
         """The first group that holds `source`, preferring those that are not the headline."""
         holding = [group for group, sources in self.groups.items() if source in sources]
         return next((group for group in holding if group != self.headline_group), holding[0] if holding else "")
+
+    def names_in(self, group: str) -> str:
+        """Display names of a group's sources, in its order."""
+        names = {source.id: source.display for source in self.sources}
+        return "; ".join(names.get(source, source) for source in self.groups[group])

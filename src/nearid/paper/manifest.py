@@ -1,0 +1,154 @@
+"""paper/manifest.json: what was made, from what, by which code, with which settings and on which machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import nearid
+from nearid.io.files import read_json, write_json
+from nearid.io.hashing import hash_file, hash_json
+from nearid.layout import Layout
+
+# What can move a number.
+PACKAGES = (
+    "datasets",
+    "deepspeed",
+    "h5py",
+    "matplotlib",
+    "numpy",
+    "opencv-python-headless",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "snakemake",
+    "torch",
+    "transformers",
+    "vtk",
+)
+
+
+def write_manifest(settings: Mapping[str, Any], layout: Layout) -> None:
+    """Write paper/manifest.json for the whole config in `settings`.
+
+    `result` depends on config, code and versions alone: two runs of the same give the same. `run` tells of this run:
+    time, machine, seconds.
+    """
+    config = settings["config"]
+    write_json(
+        layout.paper("manifest.json"),
+        {
+            "result": {
+                "config": config,
+                "config_hash": hash_json(config),
+                "seeds": find_seeds(config),
+                "code": read_revision(),
+                "versions": read_versions(),
+                "artifacts": hash_files(find_artifacts(config, layout), layout.root),
+                "inputs": hash_files(find_inputs(config, layout), layout.root),
+            },
+            "run": {
+                "written": datetime.now(UTC).isoformat(timespec="seconds"),
+                "machine": describe_machine(),
+                "heads": read_head_provenance(config, layout),
+            },
+        },
+    )
+
+
+def find_seeds(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Every seed of a run: the data's, each head's, each figure's."""
+    select, figures = config["select"], config["paper"]["figures"]
+    return {
+        "data": config["seed"],
+        "heads": {name: config["ablations"][name].get("seed", config["seed"]) for name in select["ablations"]},
+        "figures": {name: figures[name].get("seed", config["seed"]) for name in select["figures"]},
+    }
+
+
+def find_artifacts(config: Mapping[str, Any], layout: Layout) -> list[Path]:
+    """What this stage made for the selected tables and figures."""
+    select = config["select"]
+    files = [layout.table(table, suffix) for table in select["tables"] for suffix in ("csv", "tex", "md")]
+    files += [layout.figure(figure, suffix) for figure in select["figures"] for suffix in ("pdf", "png")]
+    files += [layout.figure(name, "gif") for name in select["figures"] if config["paper"]["figures"][name]["animate"]]
+    files += [layout.figure_data(figure) for figure in select["figures"]]
+    return files + [layout.paper(name) for name in ("comparison.csv", "index.html", "summary.txt")]
+
+
+def find_inputs(config: Mapping[str, Any], layout: Layout) -> list[Path]:
+    """What the artifacts were made from; of what may be hundreds of gigabytes (tokens, images) the makers stand here."""
+    select = config["select"]
+    files = [layout.identities, layout.splits, layout.dropped]
+    for ablation in select["ablations"]:
+        files += [layout.head_file(ablation, name) for name in ("head.safetensors", "config.json")]
+    for scorer in select["scorers"]:
+        files.append(layout.metrics(scorer))
+        own = config["scorers"][scorer].get("benchmarks") or select["benchmarks"]
+        files += [layout.scores(scorer, benchmark) for benchmark in select["benchmarks"] if benchmark in own]
+    return files
+
+
+def hash_files(files: Iterable[Path], root: Path) -> dict[str, str | None]:
+    """SHA-256 by path under `root`; None marks a file that is not there."""
+    return {str(path.relative_to(root)): hash_file(path) if path.is_file() else None for path in files}
+
+
+def read_versions() -> dict[str, str | None]:
+    """Python and the packages that can move a number; None where one is not installed."""
+    versions: dict[str, str | None] = {"python": platform.python_version(), "nearid": nearid.__version__}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def read_revision() -> dict[str, Any]:
+    """The checkout's commit and whether tracked files differ from it; `commit` is None outside a checkout."""
+    folder = Path(__file__).parent
+    commit = _ask("git", "-C", str(folder), "rev-parse", "HEAD")
+    changed = _ask("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "changed": None if commit is None else bool(changed)}
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, memory, GPUs and system."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    gpus = _ask("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": gpus.splitlines() if gpus else [],
+        "system": platform.platform(),
+    }
+
+
+def read_head_provenance(config: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """What the training of each head wrote about itself; None where it wrote nothing."""
+    files = {name: layout.head_file(name, "provenance.json") for name in config["select"]["ablations"]}
+    return {name: read_json(path) if path.is_file() else None for name, path in files.items()}
+
+
+def _ask(*command: str) -> str | None:
+    """The answer of a program, None where it is missing or fails."""
+    if shutil.which(command[0]) is None:
+        return None
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return answer.stdout.strip() if answer.returncode == 0 else None

@@ -1,0 +1,133 @@
+"""paper/index.html: one static page that shows a run, from a file and without a network."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from nearid.io.files import write_text
+from nearid.io.hashing import hash_file
+from nearid.io.tables import read_table
+from nearid.layout import Layout
+from nearid.paper.comparison import compare_tables
+from nearid.paper.effects import find_effects
+from nearid.paper.metrics import read_metrics
+from nearid.paper.reference import comparability
+from nearid.paper.run import Run
+from nearid.paper.tables import build_table
+
+# What the numbers of a run are, by kind of data: said before the first of them.
+WHAT_IT_IS = {
+    "rendered": (
+        "These are numbers of the embedded demonstration: rendered objects, distractors made without generative models, "
+        "and a small backbone of our own that was pretrained on other rendered objects. They show whether the paper's "
+        "effects appear at a small scale; they do not reproduce its values."
+    ),
+    "image_folder": (
+        "These are numbers of a folder of photographs with distractors made without generative models. "
+        "They describe that folder; they do not reproduce the paper's values."
+    ),
+    "syncd": "These are numbers of the paper's curation with distractors that we painted again.",
+    "nearid": "These are numbers on the data that the paper's authors released.",
+}
+MAX_DROPPED = 50
+
+
+@dataclass(frozen=True)
+class FigureEntry:
+    """A figure on the page; `moves` where it has an animation."""
+
+    name: str
+    title: str
+    caption: str
+    moves: bool
+
+
+# Name of a figure: its title and caption.
+FIGURES = {
+    "figure5": (
+        "Figure 5: what training does to the space",
+        "KernelPCA (cosine kernel) of validation identities. Circles are views of an object, crosses its distractors, "
+        "one colour per identity. A scorer that sees the background puts each cross on its circle; one that sees the "
+        "object brings its circles together and leaves the crosses outside. Both panels and all frames use the same "
+        "settings; frames are turned onto the last one.",
+    ),
+    "qualitative": (
+        "Identities, distractors and what scorers make of them",
+        "Test identities drawn by the run's seed. The anchor, its other views, and the distractors painted into the "
+        "anchor, one per source; below each its similarity to the anchor.",
+    ),
+    "margins": (
+        "Margins per source",
+        "By how much a view of the same object is more alike than the distractor on its own background (difference of "
+        "similarities); right of zero is right.",
+    ),
+    "training": ("Training", "Loss per step of each head; faint the steps, strong their running mean."),
+}
+
+
+def write_page(settings: Mapping[str, Any], layout: Layout) -> None:
+    """Write paper/index.html (settings of `make_page`)."""
+    write_text(layout.paper("index.html"), render_page(settings, layout))
+
+
+def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
+    """The page as HTML; all text from config and data is escaped.
+
+    Figures are linked, not embedded: a new style of a figure needs no new page.
+    """
+    run = Run.from_settings(settings["run"])
+    metrics = read_metrics(layout, [scorer.id for scorer in run.scorers])
+    environment = Environment(
+        loader=PackageLoader("nearid.paper"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    dropped = _read_dropped(layout.dropped)
+    return environment.get_template("index.html.j2").render(
+        run=run,
+        what_it_is=WHAT_IT_IS.get(run.dataset_kind, f"These are numbers on data of kind {run.dataset_kind}."),
+        headlines=[
+            (
+                scorer,
+                metrics[scorer.id].rate("ssr", run.headline_group),
+                metrics[scorer.id].rate("pa", run.headline_group),
+            )
+            for scorer in run.scorers
+        ],
+        effects=find_effects(run, metrics),
+        tables=[build_table(table, layout) for table in settings["tables"].values()],
+        figures=[_figure_entry(name, layout) for name in settings["figures"]],
+        comparison=[pair for pair in compare_tables(settings["tables"], layout) if pair.ours is not None],
+        comparable=comparability(run.dataset_kind),
+        counts=_count_identities(layout),
+        dropped=dropped[:MAX_DROPPED],
+        dropped_more=max(0, len(dropped) - MAX_DROPPED),
+        hashes=[(scorer.id, hash_file(layout.metrics(scorer.id))) for scorer in run.scorers],
+    )
+
+
+def _figure_entry(name: str, layout: Layout) -> FigureEntry:
+    title, caption = FIGURES.get(name, (name, ""))
+    return FigureEntry(name, title, caption, moves=layout.figure(name, "gif").is_file())
+
+
+def _read_dropped(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def _count_identities(layout: Layout) -> list[tuple[str, int, int]]:
+    """(split, identities, views) of the run's data."""
+    rows = read_table(layout.identities, ["split", "n_images"]).to_pylist()
+    views: dict[str, list[int]] = {split: [] for split in ("train", "val", "test")}
+    for row in rows:
+        views.setdefault(row["split"], []).append(row["n_images"])
+    return [(split, len(counts), sum(counts)) for split, counts in views.items()]
