@@ -1,5 +1,6 @@
 # What the rule files share: the checked config, paths, params and inputs. Nothing heavy is imported here, since every
 # job of a cluster parses the workflow again.
+import functools
 import json
 import sys
 from pathlib import Path
@@ -129,6 +130,9 @@ def costly(path):
 
 
 # inputs
+# Where a file comes from the same job as one that is listed already, or stands behind it, it is not listed again: some
+# ten thousand inputs more would cost every dry run and every cluster job many seconds.
+@functools.cache
 def positives():
     return [str(LAYOUT.positives(shard)) for shard in SHARDS]
 
@@ -144,13 +148,15 @@ def distractors(sources):
     ]
 
 
+@functools.cache
+def shards_of_tokens(backbone, collection):
+    """The part-edit set is a single shard."""
+    shards = shard_ids(1) if collection.startswith("mtg_") else SHARDS
+    return [str(LAYOUT.tokens(backbone, collection, shard)) for shard in shards]
+
+
 def tokens(backbone, collections):
-    """Shards of tokens; the part-edit set is a single one."""
-    return [
-        str(LAYOUT.tokens(backbone, collection, shard))
-        for collection in collections
-        for shard in (shard_ids(1) if collection.startswith("mtg_") else SHARDS)
-    ]
+    return [path for collection in collections for path in shards_of_tokens(backbone, collection)]
 
 
 def backbone_files(backbone):
@@ -231,22 +237,21 @@ def timelapse_files(ablation):
     return [str(LAYOUT.head_file(ablation, "timelapse.safetensors"))] if kept else []
 
 
-def scorer_files(wildcards, collections):
-    """What a scorer looks at: tokens where it reads some, its head where it has one."""
+def scorer_files(wildcards, collections, images):
+    """What a scorer looks at: tokens where it reads some, else images; its head where it has one."""
     backbone = backbone_of(config, wildcards.scorer)
     ablation = config["scorers"][wildcards.scorer].get("ablation")
-    read = (
-        [*tokens(backbone, collections), *backbone_files(backbone)] if backbone else []
-    )
-    return [*read, *(head_files(ablation) if ablation else [])]
+    looked_at = [*tokens(backbone, collections), *backbone_files(backbone)] if backbone else images()
+    return [*looked_at, *(head_files(ablation) if ablation else [])]
 
 
 def nearid_bench_files(wildcards):
-    return scorer_files(wildcards, ["positives", *SELECT["sources"]])
+    sources = SELECT["sources"]
+    return scorer_files(wildcards, ["positives", *sources], lambda: [*positives(), *distractors(sources)])
 
 
 def mtg_files(wildcards):
-    return scorer_files(wildcards, ["mtg_test"])
+    return scorer_files(wildcards, ["mtg_test"], list)
 
 
 def dreambench_files(wildcards):

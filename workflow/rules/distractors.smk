@@ -1,7 +1,7 @@
 rule inpaint_shard:
     input:
-        # All shards: an engine may take its donors from any identity of the same split.
-        positives(),
+        # An engine may take its donors from other shards: one job makes them all, so the roster stands for them.
+        str(LAYOUT.positives("{shard}")),
         roster(),
         fetched("inpaint_shard"),
     output:

@@ -1,9 +1,7 @@
 rule score_nearid_bench:
     input:
         nearid_bench_files,
-        positives(),
         roster(),
-        distractors(SELECT["sources"]),
         fetched("score_nearid_bench"),
     output:
         str(LAYOUT.scores("{scorer}", "nearid_bench")),
