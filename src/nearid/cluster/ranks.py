@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from nearid.errors import UserError
@@ -48,9 +47,10 @@ def read_ranks() -> Ranks:
     return ranks
 
 
-@contextmanager
-def join() -> Iterator[Ranks]:
-    """Join the process group (gloo on a CPU, NCCL on GPUs) and leave it at the end; a group that exists is kept.
+def join() -> Ranks:
+    """Join the process group: gloo on a CPU, NCCL on GPUs.
+
+    A process joins once and leaves when it ends, since DeepSpeed keeps groups of its own for good.
 
     Raises:
         UserError: see `read_ranks`.
@@ -60,18 +60,15 @@ def join() -> Iterator[Ranks]:
 
     ranks = read_ranks()
     if dist.is_initialized():
-        yield ranks
-        return
+        return ranks
     if torch.cuda.is_available():
         torch.cuda.set_device(ranks.local_rank)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     # One process needs no port, so none can clash.
     store = dist.HashStore() if ranks.size == 1 else None
     dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.size)
-    try:
-        yield ranks
-    finally:
-        dist.destroy_process_group()
+    atexit.register(dist.destroy_process_group)
+    return ranks
 
 
 def _free_port() -> int:

@@ -115,11 +115,10 @@ def _import_deepspeed() -> Any:
     os.environ.setdefault("DS_BUILD_OPS", "0")
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)
-    # Left alone, it would compile a shared-memory all-reduce at first use, which needs a C++ compiler and half a
-    # minute; gloo does for a head.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # Left alone, it would try out a compiler on all its ops and build a shared-memory all-reduce at first use: half a
+    # minute, and no start at all on a machine without compiler. A head needs none of them.
+    deepspeed.ops.__compatible_ops__ = {}
     return deepspeed

@@ -60,7 +60,8 @@ def train(settings: Mapping[str, Any], layout: Layout) -> None:
     pool, mix, empty = open_mix(layout, settings)
     backbone = load_backbone(settings["backbone"])
     pool.check_backbone(backbone.weights_hash)
-    with join() as ranks, lock(folder) if ranks.rank == 0 else nullcontext():
+    ranks = join()
+    with lock(folder) if ranks.rank == 0 else nullcontext():
         config = {
             "settings": dict(settings),
             "vision_config": backbone.config.to_dict(),

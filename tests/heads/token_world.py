@@ -1,18 +1,17 @@
-"""A small synthetic world of tokens, and a training of it in a process of its own (`python world.py ROOT …`)."""
+"""A small synthetic world of tokens, and a training on it for a process of its own."""
 
-import json
 import os
 import signal
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
+import deepspeed  # noqa: F401 - so that a fork server has it
 import numpy as np
 import pyarrow as pa
 import torch
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
+from nearid.heads import training
 from nearid.io.files import write_json
 from nearid.io.tables import write_table
 from nearid.layout import Layout
@@ -68,6 +67,8 @@ def write_world(root, identities=40, held_out=10, mtg=8, skip=()):
             for variant, background in (("full", scene), ("fg", np.zeros(DIM))):
                 keys.append((id, slot, variant))
                 tokens = np.stack([thing] * (TOKENS // 2) + [background] * (TOKENS // 2))
+                # Something by which attention can tell object from scene.
+                tokens[:, 0] = [2.0] * (TOKENS // 2) + [-2.0] * (TOKENS // 2)
                 blocks.append(tokens + pose.normal(scale=0.1, size=tokens.shape))
         attributes = {"backbone": "tiny", "weights_hash": "w", "preprocess_hash": "p", "content_key": collection}
         path = layout.tokens("tiny", collection, number)
@@ -107,11 +108,10 @@ def write_world(root, identities=40, held_out=10, mtg=8, skip=()):
     return layout
 
 
-def main(root, settings, kill_at):
-    """Train; with `kill_at` > 0 die by SIGKILL while that step is computed."""
+def train(root, settings, kill_at=0, environment=()):
+    """Train with one thread; with `kill_at` > 0 die by SIGKILL while that step is computed."""
+    os.environ.update(environment)
     torch.set_num_threads(1)
-    from nearid.heads import training
-
     training.load_backbone = backbone
     evaluate, calls = training._evaluate, []
 
@@ -122,8 +122,4 @@ def main(root, settings, kill_at):
         return evaluate(*arguments)
 
     training._evaluate = evaluate_or_die
-    training.train(settings, Layout(Path(root)))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3]))
+    training.train(settings, Layout(root))

@@ -1,0 +1,50 @@
+"""The bootstrap of ranks."""
+
+import os
+
+import pytest
+import torch
+
+from nearid.cluster.ranks import VARIABLES, Ranks, join, read_ranks
+from nearid.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def no_launcher(monkeypatch):
+    for name in VARIABLES:
+        # setenv first, so that what read_ranks sets is undone as well.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+def test_without_launcher_one_process_is_rank_0_of_1():
+    assert read_ranks() == Ranks(0, 0, 1)
+    assert all(os.environ[name] for name in VARIABLES)
+    assert os.environ["MASTER_PORT"] != "29500"
+
+
+def test_a_launcher_is_believed(monkeypatch):
+    for name, value in zip(VARIABLES, ("3", "1", "4", "node", "1234"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert read_ranks() == Ranks(3, 1, 4)
+
+
+def test_half_an_environment_is_an_error(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="without LOCAL_RANK, MASTER_ADDR, MASTER_PORT"):
+        read_ranks()
+
+
+@pytest.mark.parametrize("values", [("2", "0", "2"), ("x", "0", "2")])
+def test_ranks_that_contradict_each_other_are_an_error(monkeypatch, values):
+    for name, value in zip(VARIABLES, (*values, "node", "1"), strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="launcher"):
+        read_ranks()
+
+
+def test_one_process_joins_once():
+    assert join() == Ranks(0, 0, 1)
+    assert torch.distributed.is_initialized()
+    assert join() == Ranks(0, 0, 1)
