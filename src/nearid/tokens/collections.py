@@ -46,10 +46,15 @@ class Picture:
 
 
 def foreground(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """`image` [h, w, 3] with black outside `mask`, same frame; a mask of another size is resized by nearest (4.3)."""
-    if mask.shape != image.shape[:2]:
-        mask = np.asarray(Image.fromarray(mask).resize(image.shape[1::-1], Image.Resampling.NEAREST))
-    return np.where(mask[..., None], image, np.uint8(0))
+    """`image` [h, w, 3] with black outside `mask`, same frame (spec data.md 4.3)."""
+    return np.where(fit_mask(mask, image)[..., None], image, np.uint8(0))
+
+
+def fit_mask(mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """`mask` at the size of `image` [h, w, 3], resized by nearest neighbour where it has another (spec data.md 4.3)."""
+    if mask.shape == image.shape[:2]:
+        return mask
+    return np.asarray(Image.fromarray(mask).resize(image.shape[1::-1], Image.Resampling.NEAREST))
 
 
 def open_collection(
@@ -60,13 +65,13 @@ def open_collection(
     `splits` restricts positives and distractors to the identities of these splits.
     """
     if collection.startswith("mtg_"):
-        inputs = [layout.mtg(collection.removeprefix("mtg_"))]
-        return list(mtg(*inputs)), inputs
+        path = layout.mtg(collection.removeprefix("mtg_"))
+        return list(mtg(path)), [path]
+    views = layout.positives(shard)
     if collection == "positives":
-        inputs = [layout.positives(shard)]
-        return list(positives(*inputs, splits)), inputs
-    inputs = [layout.distractors(collection, shard), layout.positives(shard)]
-    return list(distractors(*inputs, splits)), inputs
+        return list(positives(views, splits)), [views]
+    path = layout.distractors(collection, shard)
+    return list(distractors(path, views, splits)), [path, views]
 
 
 def positives(path: Path, splits: Sequence[str]) -> Iterator[Picture]:

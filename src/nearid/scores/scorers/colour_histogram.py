@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearid.errors import UserError
-from nearid.scores.pictures import read_pictures
+from nearid.io.images import decode_mask
 from nearid.scores.scorers import ImageKey
+from nearid.tokens.collections import Picture, fit_mask, open_collection
 
 if TYPE_CHECKING:
     from nearid.layout import Layout
@@ -28,22 +29,32 @@ class Scorer:
     def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
         self._layout = layout
         self._bins = int(settings["scorer"].get("bins", BINS))
+        self._splits = [settings["split"]] if "split" in settings else []
+        self._shards: dict[tuple[str, str], dict[tuple[int, int], NDArray[np.float32]]] = {}
 
     def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
         """Unit vectors `[images, bins^3]`; NaN where the mask is missing or empty."""
-        wanted = {(key.shard, key.id, key.slot) for key in images}
-        histograms = {
-            place: embed_colours(*picture) for place, picture in read_pictures(self._layout, collection, wanted)
-        }
+        vectors = []
         for key in images:
-            if (key.shard, key.id, key.slot) not in histograms:
+            histograms = self._read(collection, key.shard)
+            if (key.id, key.slot) not in histograms:
                 raise UserError(
                     f"{collection} shard {key.shard}",
                     f"no image of id {key.id}, slot {key.slot}",
                     "every image that identities.parquet and the distractors list",
                     "make the collection again",
                 )
-        return np.stack([histograms[key.shard, key.id, key.slot] for key in images])
+            vectors.append(histograms[key.id, key.slot])
+        return np.stack(vectors)
+
+    def _read(self, collection: str, shard: str) -> dict[tuple[int, int], NDArray[np.float32]]:
+        # Kept, because the other condition asks for the same.
+        if (collection, shard) not in self._shards:
+            pictures, _ = open_collection(self._layout, collection, shard, self._splits)
+            self._shards[collection, shard] = {
+                (picture.id, picture.slot): embed_colours(*_object_pixels(picture), self._bins) for picture in pictures
+            }
+        return self._shards[collection, shard]
 
 
 def embed_colours(image: NDArray[np.uint8], mask: NDArray[np.bool_] | None, bins: int = BINS) -> NDArray[np.float32]:
@@ -53,3 +64,10 @@ def embed_colours(image: NDArray[np.uint8], mask: NDArray[np.bool_] | None, bins
     levels = image[mask].astype(np.int64) * bins // 256
     counts = np.bincount(levels @ (bins * bins, bins, 1), minlength=bins**3)
     return np.sqrt(counts / counts.sum()).astype(np.float32)
+
+
+def _object_pixels(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    image = picture.pixels("full")
+    if picture.mask is None:
+        return image, None
+    return image, fit_mask(decode_mask(picture.mask, f"{picture.where}, its mask"), image)
