@@ -50,6 +50,7 @@ def step_code(step: str, settings: Mapping[str, Any]) -> str:
     return code_fingerprint(*(f"nearid.{module.format(**names)}" for module in _MODULES[step]))
 
 
+@functools.cache
 def code_fingerprint(*modules: str) -> str:
     """Hash of the files of `modules` and of all that they import inside nearid (found by `ast`, nothing is imported).
 

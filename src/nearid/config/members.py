@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def missing_members(config: Config) -> dict[str, list[str]]:
     return missing
 
 
+@functools.cache
 def find_module(module: str) -> Path | None:
     """The file of a module of this package."""
     base = PACKAGE.joinpath(*module.split(".")[1:])
