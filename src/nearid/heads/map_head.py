@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
@@ -60,7 +61,7 @@ class MAPHead(SiglipMultiheadAttentionPoolingHead):
     def attend(self, tokens: Tensor) -> Tensor:
         """Attention of each head over the tokens, [batch, heads, tokens], summing to one; without gradient."""
         queries = self.queries()
-        return torch.cat([torch.softmax(queries @ block.mT, dim=-1) for _, block in _blocks(tokens, queries.dtype)])
+        return torch.cat([_attend(block, queries) for _, block in _blocks(tokens, queries.dtype)])
 
 
 def pool(tokens: Tensor, queries: Tensor) -> Tensor:
@@ -77,18 +78,18 @@ class _Pool(torch.autograd.Function):
     # Written out because autograd would keep a float32 copy of all tokens and compute their gradient in three passes.
 
     @staticmethod
-    def forward(ctx: FunctionCtx, tokens: Tensor, queries: Tensor) -> Tensor:
+    def forward(ctx: Any, tokens: Tensor, queries: Tensor) -> Tensor:
         attention = queries.new_empty(tokens.shape[0], queries.shape[0], tokens.shape[1])
         pooled = queries.new_empty(tokens.shape[0], *queries.shape)
         for rows, block in _blocks(tokens, queries.dtype):
-            attention[rows] = torch.softmax(queries @ block.mT, dim=-1)
+            attention[rows] = _attend(block, queries)
             torch.matmul(attention[rows], block, out=pooled[rows])
         ctx.save_for_backward(tokens, queries, attention, pooled)
         return pooled
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
         tokens, queries, attention, pooled = ctx.saved_tensors
         gradient = gradient.contiguous()
         to_tokens = torch.empty_like(tokens) if ctx.needs_input_grad[0] else None
@@ -96,11 +97,16 @@ class _Pool(torch.autograd.Function):
         # sum_t A_t (dP . x_t) = dP . P: the softmax's own term comes free.
         free = (gradient * pooled).sum(-1, keepdim=True)
         for rows, block in _blocks(tokens, queries.dtype):
-            logits = attention[rows] * (gradient[rows] @ block.mT - free[rows])
-            to_queries += (logits @ block).sum(0)
+            logits = attention[rows] * ((block @ gradient[rows].mT).mT - free[rows])
+            to_queries.addmm_(logits.transpose(0, 1).flatten(1), block.flatten(0, 1))
             if to_tokens is not None:
                 to_tokens[rows] = attention[rows].mT @ gradient[rows] + logits.mT @ queries
         return to_tokens, to_queries
+
+
+def _attend(block: Tensor, queries: Tensor) -> Tensor:
+    # Tokens first: one matrix product for the whole block, a fifth faster than queries first.
+    return torch.softmax((block @ queries.T).mT, dim=-1)
 
 
 def _blocks(tokens: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:

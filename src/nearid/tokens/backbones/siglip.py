@@ -34,7 +34,7 @@ class Backbone:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._path = settings["path"]
         self.batch_size = int(settings["batch_size"])
-        source = {"revision": settings["revision"] or None, "local_files_only": True}
+        source: dict[str, Any] = {"revision": settings["revision"] or None, "local_files_only": True}
         dtype = getattr(torch, settings["precision"])
         try:
             kind = AutoConfig.from_pretrained(self._path, **source).model_type
@@ -43,9 +43,10 @@ class Backbone:
             # "pil" by name: with torchvision installed, transformers would resize in another way.
             self.processor = AutoImageProcessor.from_pretrained(self._path, backend="pil", **source)
             with _quiet():
-                model, report = SiglipVisionModel.from_pretrained(
+                loaded: Any = SiglipVisionModel.from_pretrained(
                     self._path, dtype=dtype, output_loading_info=True, **source
                 )
+            model, report = loaded
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise self._refuse(
@@ -63,7 +64,7 @@ class Backbone:
     @property
     def token_shape(self) -> tuple[int, int]:
         """(tokens, dim) of one image."""
-        return (self.config.image_size // self.config.patch_size) ** 2, self.config.hidden_size
+        return self.model.embeddings.num_patches, self.config.hidden_size
 
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Pixels [images, 3, size, size], float32, of images [h, w, 3]; may run in any thread."""

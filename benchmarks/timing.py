@@ -1,0 +1,59 @@
+"""Interleaved timings: what the ratios in the benchmarks' JSON rest on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def compare(candidates: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
+    """Time each candidate once per round, in random order, and give seconds and ratios to the first with quartiles.
+
+    Interleaving makes a busy machine slow all candidates alike. One round warms up and does not count.
+
+    Args:
+        candidates: name -> what to time; the first is the reference.
+        rounds: timed rounds, at least 5.
+        clock: `time.perf_counter` where waiting counts, `time.process_time` where only work does.
+    """
+    order, seconds = list(candidates), {name: [] for name in candidates}
+    shuffle = random.Random(0).shuffle
+    for round in range(rounds + 1):
+        shuffle(order)
+        for name in order:
+            start = clock()
+            candidates[name]()
+            if round:
+                seconds[name].append(clock() - start)
+    reference = next(iter(candidates))
+    return {
+        name: {
+            "seconds": _spread(times),
+            f"times_faster_than_{reference}": _spread(
+                [slow / fast for slow, fast in zip(seconds[reference], times, strict=True)]
+            ),
+        }
+        for name, times in seconds.items()
+    }
+
+
+def describe_machine(*packages: str) -> dict[str, Any]:
+    """What the numbers were measured on."""
+    return {
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "clock_at": time.strftime("%Y-%m-%d"),
+    } | {package: importlib.metadata.version(package) for package in packages}
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(values, n=4)
+    return {"median": round(median, 4), "q1": round(low, 4), "q3": round(high, 4)}
