@@ -10,7 +10,7 @@ from nearid.io.randomness import keyed_rng
 SPLITS = ("train", "val", "test")
 
 
-def draw_splits(class_names: Sequence[str], sizes: Mapping[str, int], seed: int) -> dict[str, list[int]]:
+def draw_splits(class_names: Sequence[str], sizes: Mapping[str, int | str], seed: int) -> dict[str, list[int]]:
     """Rows of each split: `val` and `test` of the given sizes, the rest trains.
 
     Stratified: each split gets about its share of each class, but one identity of a class becomes two or none
@@ -18,17 +18,20 @@ def draw_splits(class_names: Sequence[str], sizes: Mapping[str, int], seed: int)
 
     Args:
         class_names: class of each row.
-        sizes: `{"val": n, "test": m}`.
+        sizes: `{"val": n, "test": m}`; m may be `all`: what is not in val, so that none trains.
         seed: data seed.
 
     Raises:
         UserError: more identities are asked for than there are.
     """
-    wanted, there = sizes["val"] + sizes["test"], len(class_names)
+    there = len(class_names)
+    val = int(sizes["val"])
+    test = max(there - val, 0) if sizes["test"] == "all" else int(sizes["test"])
+    wanted = val + test
     if wanted > there:
         raise UserError(
             "dataset.splits",
-            f"val {sizes['val']} + test {sizes['test']} = {wanted}, but {there} usable identities",
+            f"val {val} + test {test} = {wanted}, but {there} usable identities",
             "val + test not above the number of usable identities",
             "make the splits smaller, or mend the records that data/dropped.tsv or this run's log lists",
         )
@@ -36,8 +39,8 @@ def draw_splits(class_names: Sequence[str], sizes: Mapping[str, int], seed: int)
     for row in keyed_rng("splits", seed).permutation(there):
         left.setdefault(class_names[row], []).append(int(row))
     splits: dict[str, list[int]] = {}
-    for name in ("test", "val"):
-        taken = _share({key: len(rows) for key, rows in left.items()}, sizes[name])
+    for name, size in (("test", test), ("val", val)):
+        taken = _share({key: len(rows) for key, rows in left.items()}, size)
         splits[name] = sorted(row for key, count in taken.items() for row in left[key][:count])
         left = {key: rows[taken[key] :] for key, rows in left.items() if len(rows) > taken[key]}
     splits["train"] = sorted(row for rows in left.values() for row in rows)
