@@ -3,7 +3,10 @@
 import copy
 import json
 import multiprocessing
+import os
 import signal
+import sys
+from multiprocessing import forkserver
 
 import numpy as np
 import pytest
@@ -30,6 +33,15 @@ def settings(**changes):
 # Children of a process that has imported everything and started nothing.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["token_world"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fork_server():
+    with pytest.MonkeyPatch.context() as patch:
+        # Python 3.11 does not tell the server where this process finds its modules.
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
+        yield
 
 
 def train_apart(layout, settings, kill_at=0, ranks=1):
