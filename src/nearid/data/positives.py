@@ -27,7 +27,6 @@ from nearid.io.tables import image_bytes, read_table, write_table
 from nearid.io.workers import map_ordered
 from nearid.layout import Layout, shard_ids
 
-_PART_SIZE = 16
 _PART = POSITIVES.append(pa.field("name", pa.string()))
 _LIGHT = ["id", "name", "category", "category_description", "n_images"]
 
@@ -124,9 +123,8 @@ class _Loader:
                 dropped += fell
             if identity is not None:
                 rows.append({**positives_row(identity), "name": identity.name, "split": ""})
-        number = members.start // _PART_SIZE
-        write_table(self.parts.path(number, ".parquet"), columns_of(rows, _PART), _PART)
-        write_json(self.parts.path(number, ".json"), [asdict(record) for record in dropped])
+        write_table(self.parts.path(members.start, ".parquet"), columns_of(rows, _PART), _PART)
+        write_json(self.parts.path(members.start, ".json"), [asdict(record) for record in dropped])
         return len(members)
 
 
@@ -137,8 +135,10 @@ def _make_loader(settings: dict[str, Any], parts: Parts) -> _Loader:
 def _load_parts(settings: dict[str, Any], parts: Parts, count: int, workers: int) -> None:
     """Write the parts that are missing, with progress counted in identities."""
     finished = set(parts.finished(".json"))
-    blocks = [range(start, min(start + _PART_SIZE, count)) for start in range(0, count, _PART_SIZE)]
-    missing = [block for block in blocks if block.start // _PART_SIZE not in finished]
+    # A kill costs one part; a part is not one identity of many, for the sake of the file system.
+    size = min(16, max(1, count // 50))
+    blocks = [range(start, min(start + size, count)) for start in range(0, count, size)]
+    missing = [block for block in blocks if block.start not in finished]
     sizes = map_ordered(partial(_make_loader, settings, parts), missing, workers)
     identities = (index for size in sizes for index in range(size))
     for _ in track(identities, "curate", total=count, done=count - sum(map(len, missing))):

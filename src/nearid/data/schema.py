@@ -53,6 +53,16 @@ DISTRACTORS = pa.schema(
         *_slots("flag", pa.string()),
     ]
 )
+MTG = pa.schema(
+    [
+        ("id", pa.int64()),
+        *(
+            (f"image_{number}_{name}", IMAGE)
+            for number in (1, 2)
+            for name in ("original", "inpainted", "object_mask", "part_mask")
+        ),
+    ]
+)
 IDENTITIES = pa.schema(
     [
         ("row", pa.int64()),

@@ -5,10 +5,18 @@ renderer, `views` puts them together: a view, a sibling on the same background, 
 """
 
 from nearid.data.rendered.instances import Instance, draw_instance, draw_sibling
-from nearid.data.rendered.views import identity_from_seed, render_edit, render_sibling, render_view, view_plan
+from nearid.data.rendered.views import (
+    draw_edit,
+    identity_from_seed,
+    render_edit,
+    render_sibling,
+    render_view,
+    view_plan,
+)
 
 __all__ = [
     "Instance",
+    "draw_edit",
     "draw_instance",
     "draw_sibling",
     "identity_from_seed",

@@ -21,7 +21,7 @@ PATTERNS: dict[str, Callable[[Field, Field], NDArray[np.bool_]]] = {
     "banded": lambda u, v: v % 1 < 0.5,
     "striped": lambda u, v: u % 1 < 0.5,
     "diagonal": lambda u, v: (u + v) % 1 < 0.5,
-    "checked": lambda u, v: ((u % 1 < 0.5) ^ (v % 1 < 0.5)),
+    "checked": lambda u, v: (u % 1 < 0.5) ^ (v % 1 < 0.5),
     "dotted": lambda u, v: (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.1,
     "zigzag": lambda u, v: (v + 0.6 * _wave(u)) % 1 < 0.45,
     "gridded": lambda u, v: (u % 1 < 0.22) | (v % 1 < 0.22),

@@ -141,7 +141,9 @@ def _bottle(a: float, b: float, c: float, d: float, e: float, f: float) -> list[
     return [
         _lathe("body", _straight([(r * _mix(0.8, 1.05, f), 0), (r, h)], 14)),
         _lathe("second", _smooth([(r, h), (r * 0.75, h + shoulder * 0.5), (neck, top), (neck, top + 0.12)], 14)),
-        _lathe("accent", _straight([(neck + 0.03, top + 0.08), (neck + 0.03, top + 0.08 + cap), (0, top + 0.08 + cap)])),
+        _lathe(
+            "accent", _straight([(neck + 0.03, top + 0.08), (neck + 0.03, top + 0.08 + cap), (0, top + 0.08 + cap)])
+        ),
     ]
 
 
@@ -149,7 +151,9 @@ def _bowl(a: float, b: float, c: float, d: float, e: float, f: float) -> list[Pa
     h, r, foot = _mix(0.32, 0.6, a), _mix(0.45, 0.65, b), _mix(0.16, 0.32, c)
     z0 = _mix(0.03, 0.2, e)
     knots = [(foot, z0), (r * _mix(0.7, 1.02, d), z0 + h * 0.45), (r, z0 + h)]
-    inner = _smooth([(r, z0 + h), (r - 0.05, z0 + h + _mix(0.0, 0.06, f)), (r * 0.6, z0 + h * 0.4), (0, z0 + h * 0.3)], 12)
+    inner = _smooth(
+        [(r, z0 + h), (r - 0.05, z0 + h + _mix(0.0, 0.06, f)), (r * 0.6, z0 + h * 0.4), (0, z0 + h * 0.3)], 12
+    )
     return [
         _lathe("body", _smooth(knots)),
         _lathe("second", inner),
@@ -181,7 +185,12 @@ def _lamp(a: float, b: float, c: float, d: float, e: float, f: float) -> list[Pa
     return [
         _lathe("second", base),
         _lathe("body", _straight([(low, z), (top, z + shade_h)], 16)),
-        _lathe("accent", _straight([(top, z + shade_h), (0.06, z + shade_h + 0.03), (0.05, z + shade_h + 0.12), (0, z + shade_h + 0.12)], 4)),
+        _lathe(
+            "accent",
+            _straight(
+                [(top, z + shade_h), (0.06, z + shade_h + 0.03), (0.05, z + shade_h + 0.12), (0, z + shade_h + 0.12)], 4
+            ),
+        ),
     ]
 
 
@@ -224,7 +233,11 @@ def _mushroom(a: float, b: float, c: float, d: float, e: float, f: float) -> lis
     cap_r, cap_h = _mix(0.38, 0.6, d), _mix(0.22, 0.6, e)
     cap = _smooth([(cap_r, stem), (cap_r * _mix(0.75, 0.98, f), stem + cap_h * 0.5), (0.02, stem + cap_h)])
     under = _straight([(r1, stem + 0.04), (cap_r, stem)], 5)
-    return [_lathe("second", _smooth([(r0, 0), (r1, stem * 0.5), (r1, stem + 0.05)], 10)), _lathe("accent", under), _lathe("body", cap)]
+    return [
+        _lathe("second", _smooth([(r0, 0), (r1, stem * 0.5), (r1, stem + 0.05)], 10)),
+        _lathe("accent", under),
+        _lathe("body", cap),
+    ]
 
 
 def _hat(a: float, b: float, c: float, d: float, e: float, f: float) -> list[Part]:
@@ -245,7 +258,11 @@ def _gift(a: float, b: float, c: float, d: float, e: float, f: float) -> list[Pa
     t = np.linspace(0, 2 * np.pi, 16)
     top = h + lid
     bows = [
-        _tube("accent", np.stack([sign * loop * (1 - np.cos(t)), 0 * t, top + 0.02 + 0.6 * loop * (1 + np.sin(t))], -1), 0.04)
+        _tube(
+            "accent",
+            np.stack([sign * loop * (1 - np.cos(t)), 0 * t, top + 0.02 + 0.6 * loop * (1 + np.sin(t))], -1),
+            0.04,
+        )
         for sign in (-1, 1)
     ]
     return [
@@ -280,7 +297,9 @@ def _barrel(a: float, b: float, c: float, d: float, e: float, f: float) -> list[
 
 def _top(a: float, b: float, c: float, d: float, e: float, f: float) -> list[Part]:
     h, r, waist = _mix(0.5, 0.8, a), _mix(0.4, 0.6, b), _mix(0.4, 0.65, c)
-    body = _smooth([(0.05, 0.05), (r * _mix(0.5, 0.8, d), h * waist * 0.5), (r, h * waist), (r * 0.7, h * 0.85), (0.12, h)])
+    body = _smooth(
+        [(0.05, 0.05), (r * _mix(0.5, 0.8, d), h * waist * 0.5), (r, h * waist), (r * 0.7, h * 0.85), (0.12, h)]
+    )
     pin = _mix(0.15, 0.4, e)
     knob = _mix(0.05, 0.12, f)
     return [
@@ -310,7 +329,16 @@ def _bell(a: float, b: float, c: float, d: float, e: float, f: float) -> list[Pa
     body = _smooth([(r, z), (r * _mix(0.62, 0.85, d), z + h * 0.35), (top * 1.3, z + h * 0.8), (top, z + h)])
     lip = _straight([(r, z), (r + _mix(0.02, 0.1, e), z - 0.05), (r - 0.05, z - 0.08)], 4)
     handle = _mix(0.15, 0.4, f)
-    knob = _smooth([(top, z + h), (0.07, z + h + 0.04), (0.07, z + h + handle), (0.1, z + h + handle + 0.06), (0, z + h + handle + 0.12)], 14)
+    knob = _smooth(
+        [
+            (top, z + h),
+            (0.07, z + h + 0.04),
+            (0.07, z + h + handle),
+            (0.1, z + h + handle + 0.06),
+            (0, z + h + handle + 0.12),
+        ],
+        14,
+    )
     return [_lathe("body", body), _lathe("second", lip), _lathe("accent", knob)]
 
 

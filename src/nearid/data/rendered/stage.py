@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+# Rendering into memory by EGL; VTK otherwise looks for a display first and complains. Set before VTK is loaded.
+os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 # The few classes needed, from their own modules: `import vtk` loads everything and takes seconds.
 import vtkmodules.vtkRenderingOpenGL2  # noqa: F401  (registers the OpenGL back end)
@@ -239,7 +243,9 @@ def _texture(pixels: Image, repeat: bool) -> vtkTexture:
     return texture
 
 
-def _plane(corners: Sequence[tuple[float, float, float]], pixels: Image, ambient: float, tiles: tuple[float, float]) -> vtkActor:
+def _plane(
+    corners: Sequence[tuple[float, float, float]], pixels: Image, ambient: float, tiles: tuple[float, float]
+) -> vtkActor:
     origin, right, up = (np.array(corner, float) for corner in corners)
     normal = np.cross(right - origin, up - origin)
     points = np.array([origin, right, right + up - origin, up])

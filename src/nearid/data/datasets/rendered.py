@@ -1,0 +1,41 @@
+"""The embedded data set: rendered objects (see `nearid.data.rendered`); needs no files, no network and no display."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nearid.data.records import Dropped, Identity, View
+from nearid.data.rendered import identity_from_seed, render_view, view_plan
+
+
+class Dataset:
+    """Rendered identities 0, 1, … of the stream `nearid`.
+
+    Args:
+        options: `identities`, `size_px` (side of a view), `three_view_fraction`.
+        seed: seed of the data set; another one gives other identities.
+    """
+
+    def __init__(self, options: dict[str, Any], seed: int) -> None:
+        self._options = options
+        self._seed = seed
+
+    def names(self) -> list[str]:
+        """`object_00000`, …: an identity is its number."""
+        return [f"object_{index:05d}" for index in range(self._options["identities"])]
+
+    def fingerprint(self) -> str:
+        """Nothing but options and seed matters."""
+        return ""
+
+    def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
+        """Render the views of one identity; none is ever dropped."""
+        instance = identity_from_seed("nearid", self._seed, index)
+        plans = view_plan("nearid", self._seed, index, self._options["three_view_fraction"])
+        name = self.names()[index]
+        views = []
+        for slot, plan in enumerate(plans):
+            image, mask = render_view(instance, plan, self._options["size_px"])
+            prompt = f"a {instance.category} {plan.scene.caption}"
+            views.append(View(image, mask, prompt, filename=f"{name}_{slot}.png"))
+        return Identity(index, name, instance.category, instance.description, tuple(views)), []
