@@ -1,0 +1,80 @@
+# The words that people and CI use. Everything happens in .venv, made from the pinned lock.
+PYTHON ?= python3.11
+VENV ?= .venv
+CORES ?= $(shell nproc)
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+# A kernel of the CPU is not worth a compiler run; DeepSpeed must not look for a GPU's.
+export DS_BUILD_OPS := 0
+
+.PHONY: help setup demo test test-all lint format bench dag report docs lock demo-backbone demo-seeds photos
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
+
+$(BIN)/.complete: envs/all.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	# torch first and alone: its wheel depends on the machine's index (CPU or CUDA), the rest does not.
+	$(BIN)/pip install --quiet "$$(grep '^torch==' envs/all.lock)"
+	$(BIN)/pip install --quiet --requirement envs/all.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+setup: $(BIN)/.complete ## create .venv from the lock
+
+demo: setup ## the whole way once on the embedded data, to a results page (no GPU, no hub)
+	snakemake --cores $(CORES) --configfile config/demo.yaml
+	@cat results/demo/paper/summary.txt
+	@echo "The page: $(abspath results/demo/paper/index.html)"
+
+test: setup ## the tests that need no GPU, cluster or network, and take about a minute or two
+	pytest
+
+test-all: setup ## also those marked slow
+	pytest -m "not gpu and not slurm and not network"
+
+lint: setup ## ruff, types, snakefmt, snakemake --lint
+	ruff check
+	ruff format --check
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+	snakemake --lint --configfile config/demo.yaml
+
+format: setup ## put the code in shape
+	ruff check --fix
+	ruff format
+	snakefmt Snakefile workflow
+
+bench: setup ## what the speed claims rest on
+	for script in benchmarks/*.py; do OMP_NUM_THREADS=1 python $$script || exit 1; done
+
+dag: setup ## the rule graph as text for Graphviz
+	@snakemake --rulegraph --configfile config/demo.yaml
+
+report: setup ## Snakemake's own report of the demo
+	$(BIN)/pip install --quiet "snakemake[reports]==9.27.1"
+	snakemake --report results/demo/report.html --configfile config/demo.yaml
+
+docs: setup ## config/README.md from the schema
+	python -m nearid config readme > config/README.md.new && mv config/README.md.new config/README.md
+
+lock: setup ## pin anew what .venv holds
+	python envs/lock.py
+
+demo-backbone: setup ## pretrain the demo's backbone anew and put it in its place (an hour or two)
+	snakemake --cores $(CORES) --configfile config/demo.yaml -- pretrain_backbone
+	cp results/backbone/*.json results/backbone/*.jsonl results/backbone/*.safetensors src/nearid/tokens/demo_siglip/
+
+demo-seeds: setup ## the demo with three seeds (data and heads), and their spread
+	snakemake --cores $(CORES) --configfile config/demo.yaml
+	for seed in 1 2; do \
+	  snakemake --cores $(CORES) --configfile config/demo.yaml --config name=demo_s$$seed seed=$$seed || exit 1; done
+	python -m nearid paper seeds --results results/demo --results results/demo_s1 --results results/demo_s2 \
+	  --output results/seeds
+
+photos: setup ## your own photographs: make photos PHOTOS=folder
+	@test -n "$(PHOTOS)" || { echo "say which folder: make photos PHOTOS=path/to/folder"; exit 2; }
+	snakemake --cores $(CORES) --configfile config/demo.yaml config/photos.yaml --config photos_dir=$(PHOTOS)
+	@echo "The page: $(abspath results/photos/paper/index.html)"

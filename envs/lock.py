@@ -1,0 +1,81 @@
+"""Write envs/<name>.lock and envs/<name>.yaml from pyproject.toml and what is installed (`make lock`).
+
+A lock pins a name's extra with all that it brings along, in the versions of the running environment; the YAML file is
+the same for conda. `all.lock` holds every extra: `make setup` installs it.
+"""
+
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+FOLDER = Path(__file__).parent
+ENVIRONMENTS = {
+    "data": ["data"],
+    "diffusion": ["diffusion"],
+    "train": ["train"],
+    "eval": ["eval"],
+    "paper": ["paper"],
+    "workflow": ["workflow"],
+    "all": ["data", "diffusion", "train", "eval", "paper", "workflow", "dev"],
+}
+YAML = """# Made by `make lock` from pyproject.toml; {name}.lock pins what these packages bring along.
+channels:
+  - conda-forge
+  - nodefaults
+dependencies:
+  - python=3.11
+  - pip
+  - pip:
+{pins}
+"""
+
+
+def main() -> None:
+    """Write all locks and environment files; say what is not installed."""
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]
+    for name, extras in ENVIRONMENTS.items():
+        wanted = list(project["dependencies"])
+        for extra in extras:
+            wanted += project["optional-dependencies"][extra]
+        wanted = sorted(set(wanted), key=str.lower)
+        pins = sorted(closure(wanted))
+        head = f"# Made by `make lock`: {', '.join(extras)}, with all that they bring along.\n"
+        (FOLDER / f"{name}.lock").write_text(head + "".join(f"{pin}\n" for pin in pins))
+        if name != "all":
+            listed = "\n".join(f"      - {pin}" for pin in wanted)
+            (FOLDER / f"{name}.yaml").write_text(YAML.format(name=name, pins=listed))
+
+
+def closure(wanted: list[str]) -> set[str]:
+    """Pins of `wanted` and of everything that they require here."""
+    pins: set[str] = set()
+    seen: set[tuple[str, frozenset[str]]] = set()
+    waiting = [Requirement(entry) for entry in wanted]
+    while waiting:
+        requirement = waiting.pop()
+        key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        try:
+            # The build's local label (+cpu) is the index's matter, not ours.
+            installed = version(requirement.name).split("+")[0]
+        except PackageNotFoundError:
+            sys.exit(f"{requirement} is not installed here: install it, then run this again")
+        if not requirement.specifier.contains(installed):
+            sys.exit(f"pyproject.toml wants {requirement}, {installed} is installed: make them agree")
+        pins.add(f"{key[0]}=={installed}")
+        for entry in requires(requirement.name) or []:
+            inner = Requirement(entry)
+            extras = ["", *requirement.extras]
+            if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(inner)
+    return pins
+
+
+if __name__ == "__main__":
+    main()
