@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,13 +101,15 @@ class Edit:
 def draw_edit(instance: Instance, rng: np.random.Generator) -> Edit:
     """A change from small to large: a band of the body, and for the largest also the plain parts.
 
-    Inside the band the body takes another instance's palette and markings.
+    Inside the band the object takes a sibling's markings with its own colours in other roles, so that a count of colours
+    alone does not see how much was changed.
     """
     extent = rng.uniform(0.08, 1.25)
     height = min(extent, 1.0)
     low = rng.uniform(0, 1 - height)
     surfaces = tuple(name for name, limit in (("accent", 0.85), ("second", 1.05)) if extent > limit)
-    return Edit(draw_sibling(draw_instance(rng, instance.category), rng), low, low + height, surfaces)
+    palette = instance.palette[1:] + instance.palette[:1]
+    return Edit(replace(draw_sibling(instance, rng), palette=palette), low, low + height, surfaces)
 
 
 def render_edit(instance: Instance, edit: Edit, plan: ViewPlan, size_px: int) -> tuple[Image, Mask]:
