@@ -1,76 +1,33 @@
-"""A small results folder with made-up scores."""
-
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
+from paper_run import SSR, write_scores
 
-from nearid.io.files import write_json
+from nearid.data.schema import IDENTITIES
+from nearid.io.files import write_text
+from nearid.io.tables import write_table
 from nearid.layout import Layout
 
-SCORERS = [
-    {"id": "siglip2", "display": "SigLIP 2 (frozen)", "kind": "encoder", "paper_row": "siglip2"},
-    {"id": "infonce", "display": "InfoNCE", "kind": "head", "paper_row": "infonce"},
-    {"id": "nearid", "display": "NearID", "kind": "head", "paper_row": "nearid"},
-    {"id": "colour_histogram", "display": "Colour & <mask>_%", "kind": "colour_histogram", "paper_row": None},
-]
-SOURCES = [
-    {"id": "sibling", "display": "Sibling"},
-    {"id": "sibling_half", "display": "Sibling, half"},
-    {"id": "cut_paste", "display": "Cut and paste"},
-]
-GROUPS = {
-    "train": ["sibling", "sibling_half"],
-    "unseen": ["cut_paste"],
-    "all": ["sibling", "sibling_half", "cut_paste"],
-}
-RUN = {
-    "name": "tiny",
-    "seed": 0,
-    "dataset_kind": "rendered",
-    "scorers": SCORERS,
-    "sources": SOURCES,
-    "groups": GROUPS,
-    "headline_group": "all",
-    "benchmarks": ["nearid_bench", "mtg"],
-}
-SSR = {"siglip2": 20.0, "infonce": 60.0, "nearid": 90.0, "colour_histogram": 35.0}
-
-
-def rates(ssr: float, n: int = 20) -> dict:
-    return {
-        "ssr": ssr,
-        "ssr_mean": ssr,
-        "pa": (100 + ssr) / 2,
-        "n": n,
-        "trials": 3 * n,
-        "ssr_ci": [ssr - 4, ssr + 4],
-        "pa_ci": [ssr, 100.0],
-        "cosine": {"positive": 0.8, "distractor": 0.5, "random": 0.1},
-    }
-
-
-def metrics(scorer: str, ssr: float) -> dict:
-    condition = {
-        "sources": {source["id"]: rates(ssr + index) for index, source in enumerate(SOURCES)},
-        "groups": {"train": rates(ssr + 0.5, 40), "unseen": rates(ssr + 2), "all": rates(ssr, 60)},
-        "cosine": {"positive": 0.8, "distractor": 0.5, "random": 0.1},
-    }
-    edits = {"m_o": ssr / 200, "m_o_pair": ssr / 150, "mtg_ssr": ssr / 2, "mtg_pa": ssr / 1.5, "n": 10, "trials": 20}
-    return {
-        "scorer": scorer,
-        "headline_group": "all",
-        "nearid_bench": {"full": condition, "fg": condition},
-        "mtg": {"full": edits, "fg": edits},
-        "m_h": None,
-        "reasons": {"m_h": "DreamBench++ is not selected"},
-    }
+SPLITS = ["train"] * 4 + ["val"] * 10 + ["test"] * 6
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
+    """A results folder with data lists and scores, without images and tokens."""
     layout = Layout(tmp_path / "results" / "tiny")
-    for scorer, ssr in SSR.items():
-        write_json(layout.metrics(scorer), metrics(scorer, ssr))
+    write_scores(layout, SSR)
+    count = len(SPLITS)
+    columns = {
+        "row": range(count),
+        "id": [100 + row for row in range(count)],
+        "shard": ["000" if row < 12 else "001" for row in range(count)],
+        "shard_row": [row if row < 12 else row - 12 for row in range(count)],
+        "split": SPLITS,
+        "class_name": ["mug"] * count,
+        "category_description": ["a mug"] * count,
+        "n_images": [3 if row % 2 else 2 for row in range(count)],
+        "name": [f"mug {row}" for row in range(count)],
+    }
+    write_table(layout.identities, columns, IDENTITIES)
+    write_text(layout.dropped, "name\tview\treason\ncup <script>alert(1)</script>\tview1.jpg\tno readable image\n")
     return layout

@@ -62,16 +62,16 @@ def compare_table(table: Table, dataset_kind: str) -> Iterator[Pair]:
             theirs = published_value(table.name, row.paper_row, column.paper_column)
             met.add((row.paper_row, column.paper_column))
             reason = cell.reason if cell.value is None else "not in the paper" if theirs is None else why
-            both = cell.value is not None and theirs is not None
+            difference = None if cell.value is None or theirs is None else round(cell.value - theirs, column.digits)
             yield Pair(
                 table=table.name,
                 row=row.id,
                 column=column.id,
                 ours=cell.value,
                 paper=theirs,
-                difference=round(cell.value - theirs, column.digits) if both else None,
+                difference=difference,
                 tolerance=TOLERANCES.get(column.metric),
-                comparable="yes" if both and comparable else "no",
+                comparable="yes" if difference is not None and comparable else "no",
                 why=reason,
             )
     columns = [name for name in published()[table.name]["columns"] if name.endswith(_MEASURED)]

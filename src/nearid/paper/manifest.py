@@ -87,7 +87,7 @@ def find_artifacts(config: Mapping[str, Any], layout: Layout) -> list[Path]:
 
 
 def find_inputs(config: Mapping[str, Any], layout: Layout) -> list[Path]:
-    """What the artifacts were made from; of what may be hundreds of gigabytes (tokens, images) the makers stand here."""
+    """What the artifacts were made from; tokens and images, which may be huge, are left to their makers (`config`)."""
     select = config["select"]
     files = [layout.identities, layout.splits, layout.dropped]
     for ablation in select["ablations"]:

@@ -24,7 +24,7 @@ from nearid.paper.tables import build_table
 # What the numbers of a run are, by kind of data: said before the first of them.
 WHAT_IT_IS = {
     "rendered": (
-        "These are numbers of the embedded demonstration: rendered objects, distractors made without generative models, "
+        "These are numbers of the embedded demonstration: rendered objects, distractors made without generative models "
         "and a small backbone of our own that was pretrained on other rendered objects. They show whether the paper's "
         "effects appear at a small scale; they do not reproduce its values."
     ),

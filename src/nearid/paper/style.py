@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -39,7 +40,8 @@ class Look:
     @classmethod
     def from_settings(cls, style: Mapping[str, Any]) -> Look:
         """The look of a `plot_figure` step's settings."""
-        return cls(**{key: tuple(value) if key == "palette" else value for key, value in style.items()})
+        values: dict[str, Any] = {key: tuple(value) if key == "palette" else value for key, value in style.items()}
+        return cls(**values)
 
     def colour(self, index: int) -> str:
         """A colour of the palette, from its start again after its end."""
@@ -71,9 +73,9 @@ class Look:
             )
             yield
 
-    def canvas(self, height_in: float) -> Figure:
-        """An empty figure of this look, `height_in` high unless the style says otherwise."""
-        figure = Figure(figsize=(self.width_in, self.height_in or height_in), layout="constrained")
+    def canvas(self, height_in: float, **spacing: Any) -> Figure:
+        """An empty figure of this look, `height_in` high unless the style says otherwise; `spacing` of its layout."""
+        figure = Figure((self.width_in, self.height_in or height_in), layout=ConstrainedLayoutEngine(**spacing))
         FigureCanvasAgg(figure)
         return figure
 

@@ -136,8 +136,17 @@ def _scatter(axes: Axes, points: NDArray[np.float64], arrays: Arrays, look: Look
         views, distractors = points[own & ~arrays["distractor"]], points[own & arrays["distractor"]]
         colour = look.colour(index)
         # Light discs under crosses: where a distractor hides its view, as it does when frozen, both stay visible.
-        axes.scatter(*views.T, s=2 * look.marker_size, facecolors=to_rgba(colour, 0.3), edgecolors=colour, zorder=2)
-        axes.scatter(*distractors.T, s=look.marker_size, c=colour, marker="x", linewidths=1.5, zorder=3)
+        axes.scatter(
+            views[:, 0],
+            views[:, 1],
+            s=2 * look.marker_size,
+            facecolors=to_rgba(colour, 0.3),
+            edgecolors=colour,
+            zorder=2,
+        )
+        axes.scatter(
+            distractors[:, 0], distractors[:, 1], s=look.marker_size, c=colour, marker="x", linewidths=1.5, zorder=3
+        )
 
 
 def _frame(axes: Axes, limit: float, title: str) -> None:

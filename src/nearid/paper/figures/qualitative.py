@@ -101,8 +101,8 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     picture_in = (look.width_in - 0.9) / (width + label_width * 0.6)
     line_in = 1.45 * look.font_size / 72
     text_in = line_in * (len(scorers) + 0.5)
-    figure = look.canvas(height_in=0.55 + count * (picture_in + text_in))
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, wspace=0.02, hspace=0.01)
+    height_in = 0.55 + count * (picture_in + text_in)
+    figure = look.canvas(height_in, w_pad=0.02, h_pad=0.01, wspace=0.02, hspace=0.01)
     grid = figure.subplots(
         2 * count,
         width + 1,

@@ -1,0 +1,222 @@
+"""Figures: what they compute against slow references, and equal data giving equal bytes."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from paper_run import RUN
+from PIL import Image
+from safetensors.torch import save_file
+from transformers import SiglipVisionConfig
+from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
+
+from nearid.data.schema import DISTRACTORS, POSITIVES
+from nearid.errors import UserError
+from nearid.io.images import encode_png
+from nearid.io.tables import read_table, write_table
+from nearid.paper.figures import compute_figure, figure5, plot_figure, qualitative, read_arrays
+from nearid.paper.identities import choose_identities
+from nearid.scores.nearid_bench import SCHEMA
+from nearid.tokens.store import KEY, write_shard
+
+VISION = SiglipVisionConfig(hidden_size=16, intermediate_size=24, num_attention_heads=2, num_hidden_layers=1)
+FIGURE5 = {
+    "figure": "figure5",
+    "seed": 3,
+    "source": "sibling",
+    "split": "val",
+    "identities": 7,
+    "timelapse": True,
+    "ablation": "nearid",
+    "backbone": {},
+    "backbone_id": "tiny",
+    "display": {"frozen": "Frozen", "trained": "NearID"},
+}
+QUALITATIVE = {"figure": "qualitative", "seed": 3, "rows": 4, "condition": "full", "size_px": 16, "run": RUN}
+
+
+def head(seed):
+    torch.manual_seed(seed)
+    return SiglipMultiheadAttentionPoolingHead(VISION).eval()
+
+
+def identities(layout):
+    return read_table(layout.identities).to_pylist()
+
+
+@pytest.fixture
+def with_tokens(layout, monkeypatch):
+    """Tokens of all views and one source, three kept heads of which the last is the trained one."""
+    random = np.random.default_rng(0)
+    tokens = {}
+    for collection in ("positives", "sibling"):
+        for shard in ("000", "001"):
+            keys = [
+                (row["id"], slot, "full")
+                for row in identities(layout)
+                if row["shard"] == shard
+                for slot in range(row["n_images"])
+                if (collection, row["id"], slot) != ("sibling", missing_id(layout), 0)
+            ]
+            values = random.normal(size=(len(keys), 5, 16)).astype(np.float16)
+            tokens |= {(collection, *key[:2]): value for key, value in zip(keys, values, strict=True)}
+            attributes = {"backbone": "tiny", "weights_hash": "w", "preprocess_hash": "p"}
+            path = layout.tokens("tiny", collection, shard)
+            write_shard(path, np.array(keys, KEY), [values], (5, 16), attributes)
+    states = {step: head(step).state_dict() for step in (0, 100, 200)}
+    folder = layout.head("nearid")
+    folder.mkdir(parents=True)
+    save_file(states[200], layout.head_file("nearid"))
+    kept = {f"step_{step:06d}.{name}": value for step, state in states.items() for name, value in state.items()}
+    save_file(kept, layout.head_file("nearid", "timelapse.safetensors"))
+    frozen = SimpleNamespace(config=VISION, head_state=lambda: states[0])
+    monkeypatch.setattr("nearid.tokens.backbones.load_backbone", lambda settings: frozen)
+    return tokens
+
+
+def missing_id(layout):
+    return choose_identities(layout, "val", 7, 3, "figure5")[2].id
+
+
+def slow_plane(embeddings):
+    """KernelPCA by its definition: the centred cosine matrix's two largest eigenvectors, scaled."""
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    centre = np.eye(len(unit)) - 1 / len(unit)
+    values, vectors = np.linalg.eigh(centre @ unit @ unit.T @ centre)
+    return vectors[:, :-3:-1] * np.sqrt(values[:-3:-1])
+
+
+def distances(points):
+    return np.linalg.norm(points[:, None] - points[None], axis=-1)
+
+
+def test_figure5_against_a_slow_reference(layout, with_tokens):
+    arrays = figure5.compute(FIGURE5, layout)
+    assert len(arrays["ids"]) == 7 and arrays["steps"].tolist() == [0, 100, 200]
+    rows = {row["id"]: row for row in identities(layout)}
+    assert {rows[id]["split"] for id in arrays["ids"]} == {"val"}
+    images = []
+    for collection in ("positives", "sibling"):
+        for id in arrays["ids"]:
+            for slot in range(rows[id]["n_images"]):
+                if (collection, id, slot) in with_tokens:
+                    images.append(with_tokens[collection, id, slot])
+    assert len(images) == len(arrays["trained"])
+    batch = torch.from_numpy(np.array(images)).float()
+    for key, seed in (("frozen", 0), ("trained", 200)):
+        with torch.no_grad():
+            expected = slow_plane(head(seed)(batch).double().numpy())
+        # The plane is known up to a turn or a mirror image: distances in it are not.
+        np.testing.assert_allclose(distances(arrays[key]), distances(expected), atol=1e-5)
+    np.testing.assert_allclose(arrays["frames"][0], arrays["frozen"], atol=1e-6)
+    np.testing.assert_allclose(arrays["frames"][-1], arrays["trained"], atol=1e-6)
+    assert (~arrays["distractor"]).sum() == sum(rows[id]["n_images"] for id in arrays["ids"])
+    assert arrays["distractor"].sum() == (~arrays["distractor"]).sum() - 1
+
+
+def test_turn_undoes_a_rotation_and_keeps_the_spread():
+    points = np.random.default_rng(0).normal(size=(9, 2))
+    angle = 1.1
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [np.sin(angle), -np.cos(angle)]])
+    np.testing.assert_allclose(figure5.turn(2 * points @ rotation, points), 2 * points)
+
+
+def test_figure5_names_what_is_missing(layout, with_tokens):
+    with pytest.raises(UserError, match="10 identities in split val"):
+        figure5.compute({**FIGURE5, "identities": 11}, layout)
+    layout.head_file("nearid", "timelapse.safetensors").unlink()
+    with pytest.raises(UserError, match=r"timelapse\.safetensors"):
+        figure5.compute(FIGURE5, layout)
+
+
+def test_identities_are_drawn_by_seed_with_three_views_first(layout):
+    chosen = choose_identities(layout, "val", 4, 0, "a figure")
+    assert [identity.n_images for identity in chosen] == [3] * 4
+    assert [identity.row for identity in chosen] == sorted(identity.row for identity in chosen)
+    draws = {tuple(i.id for i in choose_identities(layout, "val", 4, seed, "a figure")) for seed in range(12)}
+    assert len(draws) > 1
+
+
+@pytest.fixture
+def with_images(layout):
+    """Plain images whose grey tells what they are, and scores; the third source has no distractor of slot 1."""
+    random = np.random.default_rng(1)
+    for shard in ("000", "001"):
+        rows = [row for row in identities(layout) if row["shard"] == shard]
+        for path, schema, name in [
+            (layout.positives(shard), POSITIVES, "images"),
+            *((layout.distractors(source["id"], shard), DISTRACTORS, "nimg") for source in RUN["sources"]),
+        ]:
+            columns = {field.name: [None] * len(rows) for field in schema} | {"id": [row["id"] for row in rows]}
+            grey = 40 if name == "images" else 200
+            for slot in range(3):
+                columns[f"{name}{slot + 1}"] = [
+                    encode_png(np.full((8, 12, 3), grey + slot, np.uint8))
+                    if slot < row["n_images"] and "cut_paste" not in str(path)
+                    else None
+                    for row in rows
+                ]
+            write_table(path, columns, schema)
+    test = [row for row in identities(layout) if row["split"] == "test"]
+    for scorer in RUN["scorers"]:
+        keys = [(row, source["id"]) for source in RUN["sources"] for row in test]
+        columns = {name: random.uniform(size=len(keys)) for name in SCHEMA.names}
+        columns["sim_02"] = [
+            np.nan if row["n_images"] < 3 else value for (row, _), value in zip(keys, columns["sim_02"], strict=True)
+        ]
+        columns |= {
+            "row": [row["row"] for row, _ in keys],
+            "id": [row["id"] for row, _ in keys],
+            "source": [source for _, source in keys],
+            "condition": ["full"] * len(keys),
+        }
+        write_table(layout.scores(scorer["id"], "nearid_bench"), columns, SCHEMA)
+
+
+def test_qualitative_shows_each_image_with_its_score(layout, with_images):
+    arrays = qualitative.compute(QUALITATIVE, layout)
+    assert arrays["images"].shape == (4, 6, 16, 16, 3)
+    scores = {row["id"]: row for row in read_table(layout.scores("nearid", "nearid_bench")).to_pylist()}
+    by_key = {
+        (row["id"], row["source"]): row for row in read_table(layout.scores("nearid", "nearid_bench")).to_pylist()
+    }
+    nearid = [scorer["id"] for scorer in RUN["scorers"]].index("nearid")
+    for row, id in enumerate(arrays["ids"]):
+        assert arrays["images"][row, 0, 8, 8, 0] == 40 and arrays["images"][row, 3, 8, 8, 0] == 200
+        assert arrays["present"][row].tolist() == [True, True, not np.isnan(scores[id]["sim_02"]), True, True, False]
+        values = arrays["similarities"][row, :, nearid]
+        assert np.isnan(values[0]) and values[4] == by_key[id, "sibling_half"]["cross_00"]
+
+
+def test_fooled_is_a_distractor_not_below_every_view():
+    values = np.array([[[np.nan], [0.8], [0.6], [0.6], [0.59]], [[np.nan], [0.5], [np.nan], [0.51], [np.nan]]])
+    assert qualitative.find_fooled(values)[..., 0].tolist() == [
+        [False, False, False, True, False],
+        [False, False, False, True, False],
+    ]
+
+
+def test_plots_repeat_byte_by_byte_and_need_only_their_data(layout, with_tokens, with_images):
+    for settings in (FIGURE5, QUALITATIVE):
+        compute_figure(settings, layout)
+
+    def plotted(style):
+        for name in ("figure5", "qualitative"):
+            plot_figure({"figure": name, "style": style}, layout)
+        files = [layout.figure(name, suffix) for name in ("figure5", "qualitative") for suffix in ("pdf", "png")]
+        return [path.read_bytes() for path in (*files, layout.figure("figure5", "gif"))]
+
+    data = layout.figure_data("figure5").read_bytes()
+    compute_figure(FIGURE5, layout)
+    assert layout.figure_data("figure5").read_bytes() == data
+    first = plotted({"dpi": 50})
+    assert plotted({"dpi": 50}) == first
+    assert plotted({"dpi": 50, "marker_size": 80, "palette": ["#333333"]})[1] != first[1]
+    with Image.open(layout.figure("figure5", "gif")) as animation:
+        assert animation.n_frames == 3
+
+
+def test_plotting_before_computing_is_told(layout):
+    with pytest.raises(UserError, match="figure-data --figure figure5"):
+        read_arrays(layout, "figure5")

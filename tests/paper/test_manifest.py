@@ -1,0 +1,65 @@
+"""The manifest: equal runs agree but for their `run` part."""
+
+import pytest
+from paper_run import GROUPS, SCORERS, TABLES
+
+from nearid.io.files import read_json, write_json
+from nearid.io.hashing import hash_file
+from nearid.paper import manifest
+from nearid.paper.formats import write_table
+from nearid.paper.tables import build_table
+
+CONFIG = {
+    "name": "tiny",
+    "seed": 4,
+    "groups": GROUPS,
+    "ablations": {"nearid": {}, "infonce": {"seed": 7}},
+    "scorers": {scorer["id"]: {"benchmarks": []} for scorer in SCORERS},
+    "select": {
+        "ablations": ["nearid", "infonce"],
+        "scorers": [scorer["id"] for scorer in SCORERS],
+        "benchmarks": ["nearid_bench"],
+        "tables": ["table1"],
+        "figures": ["figure5"],
+    },
+    "paper": {"figures": {"figure5": {"animate": True, "seed": 11}}},
+}
+
+
+@pytest.fixture
+def written(layout, monkeypatch):
+    write_table(build_table(TABLES["table1"], layout), layout)
+    write_json(layout.head_file("nearid", "provenance.json"), {"seconds": 5})
+
+    def write():
+        manifest.write_manifest({"config": CONFIG}, layout)
+        return read_json(layout.paper("manifest.json"))
+
+    return write
+
+
+def test_result_repeats_and_run_tells_of_this_run(written, monkeypatch):
+    first = written()
+    monkeypatch.setattr(manifest, "describe_machine", lambda: {"processor": "another"})
+    second = written()
+    assert first["result"] == second["result"]
+    assert first["run"]["machine"] != second["run"]["machine"]
+    assert first["run"]["heads"] == {"nearid": {"seconds": 5}, "infonce": None}
+
+
+def test_every_artifact_and_input_is_hashed(written, layout):
+    result = written()["result"]
+    assert result["artifacts"]["paper/tables/table1.csv"] == hash_file(layout.table("table1", "csv"))
+    assert result["artifacts"]["paper/figures/figure5.gif"] is None  # declared, not made: visible
+    assert result["inputs"]["scores/infonce/metrics.json"] == hash_file(layout.metrics("infonce"))
+    assert "scores/nearid/nearid_bench.parquet" in result["inputs"]
+    assert "heads/nearid/head.safetensors" in result["inputs"]
+    write_json(layout.metrics("infonce"), {})
+    assert written()["result"]["inputs"] != result["inputs"]
+
+
+def test_seeds_versions_and_code(written):
+    result = written()["result"]
+    assert result["seeds"] == {"data": 4, "heads": {"nearid": 4, "infonce": 7}, "figures": {"figure5": 11}}
+    assert result["versions"]["torch"] and result["versions"]["python"].startswith("3.")
+    assert set(result["code"]) == {"commit", "changed"}

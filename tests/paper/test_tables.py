@@ -1,0 +1,134 @@
+"""Tables: the paper's layout, gaps with reasons, best values, forms that other programs read."""
+
+import copy
+import csv
+import io
+import json
+import shutil
+import subprocess
+
+import pytest
+from paper_run import RUN, TABLES, metrics
+
+from nearid.errors import UserError
+from nearid.io.files import write_json
+from nearid.paper.comparison import compare_tables, write_comparison
+from nearid.paper.formats import to_csv, to_latex, to_markdown, write_table
+from nearid.paper.reference import published
+from nearid.paper.tables import build_table
+
+
+def rows_of(layout, table):
+    content = to_csv(build_table(TABLES[table], layout))
+    return {row["id"]: row for row in csv.DictReader(io.StringIO(content))}
+
+
+@pytest.mark.parametrize("table", ["table1", "table3"])
+def test_no_row_of_the_paper_is_missing(layout, table):
+    rows = rows_of(layout, table)
+    key = published()[table]["columns"][0]
+    stands_for = {"frozen": "siglip2"} if table == "table3" else {}
+    for row in published()[table]["rows"]:
+        found = rows[stands_for.get(row[key], row[key])]
+        assert found["nearid_ssr"] or "not part of this run" in found["gaps"]
+    assert rows["nearid"]["nearid_ssr"] == "90.0"
+    assert "m_h: DreamBench++ is not selected" in rows["nearid"]["gaps"]
+
+
+def test_csv_carries_counts_and_intervals(layout):
+    row = rows_of(layout, "table1")["siglip2"]
+    assert (row["nearid_ssr_low"], row["nearid_ssr_high"], row["nearid_ssr_count"]) == ("16.0", "24.0", "60")
+    assert (row["nearid_pa"], row["nearid_pa_count"]) == ("60.0", "180")
+    assert (row["mtg_ssr_count"], row["mtg_pa_count"]) == ("10", "20")
+
+
+def test_table5_has_every_source_and_group_for_every_scorer(layout):
+    rows = rows_of(layout, "table5")
+    assert list(rows) == ["sibling", "sibling_half", "cut_paste", "avg_train", "avg_unseen", "avg_all"]
+    assert rows["cut_paste"]["group"] == "unseen"
+    assert rows["cut_paste"]["infonce_ssr"] == "62.0"
+    assert rows["avg_train"]["nearid_ssr"] == "90.5" and rows["avg_train"]["nearid_ssr_count"] == "40"
+    assert "vsm_ssr" in rows["sibling"]["gaps"]
+
+
+def test_best_values_are_bold_and_ties_share(layout):
+    write_json(layout.metrics("infonce"), metrics("infonce", 90.0))
+    text = to_markdown(build_table(TABLES["table1"], layout))
+    bold = [line.split("|")[1].strip() for line in text.splitlines() if "**90.00**" in line]
+    assert bold == ["NearID", "InfoNCE"]
+
+
+def test_a_null_metric_is_a_gap_with_its_own_reason(layout):
+    content = metrics("nearid", 90.0)
+    content["nearid_bench"]["full"]["groups"]["all"] |= {"ssr": None, "ssr_ci": None}
+    content["reasons"]["nearid_bench.full.groups.all"] = "no valid margin for cut_paste"
+    write_json(layout.metrics("nearid"), content)
+    assert "nearid_ssr: no valid margin for cut_paste" in rows_of(layout, "table1")["nearid"]["gaps"]
+
+
+def test_missing_metrics_stop_the_table(layout):
+    layout.metrics("infonce").unlink()
+    with pytest.raises(UserError, match="infonce"):
+        build_table(TABLES["table1"], layout)
+
+
+def test_equal_input_equal_bytes(layout):
+    def written():
+        write_table(build_table(TABLES["table5"], layout), layout)
+        return [layout.table("table5", suffix).read_bytes() for suffix in ("csv", "tex", "md")]
+
+    assert written() == written()
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_latex_compiles(layout, tmp_path):
+    body = "\n".join(to_latex(build_table(settings, layout)) for settings in TABLES.values())
+    packages = r"\usepackage[utf8]{inputenc}\usepackage{booktabs}\usepackage{graphicx}"
+    source = rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}"
+    (tmp_path / "paper.tex").write_text(source)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_markup_in_names_is_escaped(layout):
+    table = build_table(TABLES["table1"], layout)
+    assert r"Colour \& \textless{}mask\textgreater{}\_\%" in to_latex(table)
+    assert r"Colour & \<mask\>\_%" in to_markdown(table)
+
+
+def test_comparison_holds_every_cell_of_the_paper(layout):
+    pairs = compare_tables(TABLES, layout)
+    for table in TABLES:
+        printed = sorted(
+            value
+            for row in published()[table]["rows"]
+            for column, value in row.items()
+            if isinstance(value, float) and column not in ("n", "resolution")
+        )
+        assert sorted(pair.paper for pair in pairs if pair.table == table and pair.paper is not None) == printed
+
+
+def test_comparison_says_whether_it_may_be_made(layout):
+    def cell(tables):
+        pairs = compare_tables(tables, layout)
+        return next(
+            pair for pair in pairs if (pair.table, pair.row, pair.column) == ("table3", "siglip2", "nearid_ssr")
+        )
+
+    rendered = cell(TABLES)
+    assert (rendered.ours, rendered.paper, rendered.difference) == (20.0, 30.74, -10.74)
+    assert rendered.comparable == "no" and "rendered" in rendered.why
+    tables = copy.deepcopy(TABLES)
+    for settings in tables.values():
+        settings["run"] = {**RUN, "dataset_kind": "syncd"}
+    assert cell(tables).comparable == "yes"
+
+
+def test_comparison_file_round_trips(layout):
+    write_comparison({"tables": TABLES}, layout)
+    with layout.paper("comparison.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(compare_tables(TABLES, layout))
+    assert all(row["why"] for row in rows)
+    assert json.dumps(rows)
