@@ -1,0 +1,1 @@
+"""Stage `distractors`: the same background with another instance in it, per source."""

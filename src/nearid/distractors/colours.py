@@ -1,0 +1,53 @@
+"""Colour transfer, so that colour alone does not tell a pasted object from the one that it replaces."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_FLOOR = 1.0
+
+
+def match_colours(
+    image: NDArray[np.uint8], where: NDArray[np.bool_], model: NDArray[np.uint8], model_mask: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """`image` with the pixels in `where` moved to the colour distribution of `model` in `model_mask`.
+
+    Means and covariances in Lab are matched by the linear map of least displacement (Pitie and Kokaram 2007), then each
+    channel's distribution by its quantiles.
+    """
+    if not where.any() or not model_mask.any():
+        return image
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    wanted = cv2.cvtColor(model.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[model_mask]
+    moved = _match_quantiles(_match_covariance(lab[where], wanted), wanted)
+    lab[where] = moved
+    back = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1) * 255
+    return np.where(where[..., None], np.rint(back).astype(np.uint8), image)
+
+
+def _match_covariance(pixels: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
+    own, goal = (np.cov(values, rowvar=False).reshape(3, 3) + _FLOOR * np.eye(3) for values in (pixels, wanted))
+    root = _power(own, 0.5)
+    inverse = _power(own, -0.5)
+    transfer = inverse @ _power(root @ goal @ root, 0.5) @ inverse
+    moved: NDArray[np.float32] = ((pixels - pixels.mean(axis=0)) @ transfer + wanted.mean(axis=0)).astype(np.float32)
+    return moved
+
+
+def _match_quantiles(pixels: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
+    levels = np.linspace(0, 1, 65)
+    moved = np.empty_like(pixels)
+    for channel in range(3):
+        own, goal = np.quantile(pixels[:, channel], levels), np.quantile(wanted[:, channel], levels)
+        # np.interp wants rising places; flat colours give equal quantiles.
+        own += np.arange(len(own)) * 1e-4
+        moved[:, channel] = np.interp(pixels[:, channel], own, goal)
+    return moved
+
+
+def _power(matrix: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
+    values, vectors = np.linalg.eigh(matrix)
+    result: NDArray[np.float64] = (vectors * np.maximum(values, 1e-12) ** exponent) @ vectors.T
+    return result

@@ -1,0 +1,38 @@
+"""Engines that paint distractors; one module per member, found by its name.
+
+An engine is `nearid.distractors.engines.<name>.Engine(source, dataset, seed, pool)`, see `nearid.distractors.runner`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nearid.errors import UserError
+
+if TYPE_CHECKING:
+    from nearid.distractors.pool import Pool
+    from nearid.distractors.runner import Engine
+
+
+def check_options(source: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    """The options of `source`.
+
+    Raises:
+        UserError: one of them is not among those that its engine knows.
+    """
+    options: dict[str, Any] = source["options"]
+    if unknown := sorted(set(options) - known):
+        raise UserError(
+            f"options of the source {source['display']!r}",
+            f"{unknown}, which engine {source['engine']} does not know",
+            f"options among {sorted(known)}",
+            "remove them, or choose the engine that they belong to",
+        )
+    return options
+
+
+def open_engine(source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> Engine:
+    """The engine that `source` names, made from its settings, the data set's settings and the data seed."""
+    engine: Engine = import_module(f"nearid.distractors.engines.{source['engine']}").Engine(source, dataset, seed, pool)
+    return engine

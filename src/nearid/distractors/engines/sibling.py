@@ -1,0 +1,42 @@
+"""Another instance of the category in the same scene, for rendered identities."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearid.data.rendered import render_sibling
+from nearid.distractors.engines import check_options
+from nearid.distractors.pool import Pool
+from nearid.distractors.runner import Target
+from nearid.errors import UserError
+
+
+class Engine:
+    """Renders the view again with a sibling: same palette, camera, light and background, other shape and markings.
+
+    Raises:
+        UserError: the data set is not rendered.
+    """
+
+    needs_pool: ClassVar[bool] = False
+
+    def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None:
+        del pool
+        if dataset["kind"] != "rendered":
+            raise UserError(
+                f"sources.{source['display']}",
+                f"engine sibling for a data set of kind {dataset['kind']}",
+                "kind rendered: a photograph has no scene to render again",
+                "choose another engine, cut_paste for example",
+            )
+        check_options(source, set())
+        self._options = dataset["options"]
+        self._working_px = source["working_px"]
+        self._seed = seed
+
+    def paint(self, target: Target, seed: int) -> NDArray[np.uint8]:
+        """The frame with the sibling, long side `working_px`."""
+        return render_sibling(self._options, self._seed, target.id, target.slot, seed, self._working_px)
