@@ -7,25 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from nearid.config import code_fingerprint
+from nearid.config import step_code
 from nearid.data.datasets import open_dataset
 from nearid.data.masks.cleaning import clean
 from nearid.data.records import MAX_VIEWS, Dataset, Dropped, Identity, View
-from nearid.data.schema import IDENTITIES, POSITIVES, columns_of, positives_row
+from nearid.data.schema import IDENTITIES, POSITIVES, columns_of, positives_row, read_rows
 from nearid.data.splits import draw_splits
 from nearid.errors import UserError
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_json
 from nearid.io.progress import track
 from nearid.io.resume import Parts
-from nearid.io.tables import image_bytes, read_table, write_table
+from nearid.io.tables import image_bytes, write_table
 from nearid.io.workers import map_ordered
 from nearid.layout import Layout, shard_ids
+
+__all__ = ["curate", "read_rows", "select_views"]
 
 _PART = POSITIVES.append(pa.field("name", pa.string()))
 _LIGHT = ["id", "name", "category", "category_description", "n_images"]
@@ -49,7 +50,7 @@ def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
     reading = {key: settings[key] for key in ("seed", "kind", "clean_masks", "min_views", "options")}
     dataset = open_dataset(settings["kind"], settings["options"], settings["seed"])
     names = dataset.names()
-    code = code_fingerprint("nearid.data.positives", f"nearid.data.datasets.{settings['kind']}")
+    code = step_code("curate_positives", settings)
     key = hash_json([reading, names, dataset.fingerprint(), code])
     parts = Parts(layout.identities.parent / ".progress" / "positives", key)
     _load_parts(reading, parts, len(names), workers)
@@ -65,16 +66,6 @@ def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
     lines = ["name\tview\treason", *(f"{record.name}\t{record.view}\t{record.reason}" for record in dropped)]
     write_text(layout.dropped, "\n".join(lines) + "\n")
     parts.clear()
-
-
-def read_rows(path: Path | str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Rows of a table of this stage; images stay `{bytes, path}` structs (`nearid.io.tables.image_bytes`).
-
-    Raises:
-        UserError: the file is missing, cut off, or lacks one of `columns`.
-    """
-    rows: list[dict[str, Any]] = read_table(path, columns).to_pylist()
-    return rows
 
 
 def select_views(identity: Identity, min_views: int, clean_masks: bool) -> tuple[Identity | None, list[Dropped]]:

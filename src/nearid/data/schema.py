@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from nearid.data.records import MAX_VIEWS, Identity
 from nearid.io.images import encode_png
-from nearid.io.tables import IMAGE
+from nearid.io.tables import IMAGE, read_table
 
 SLOTS = range(1, MAX_VIEWS + 1)
 
@@ -105,3 +106,13 @@ def positives_row(identity: Identity) -> dict[str, Any]:
 def columns_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> dict[str, list[Any]]:
     """`rows` turned into the columns of `schema`."""
     return {name: [row[name] for row in rows] for name in schema.names}
+
+
+def read_rows(path: Path | str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Rows of a table of this stage; images stay `{bytes, path}` structs (`nearid.io.tables.image_bytes`).
+
+    Raises:
+        UserError: the file is missing, cut off, or lacks one of `columns`.
+    """
+    rows: list[dict[str, Any]] = read_table(path, columns).to_pylist()
+    return rows

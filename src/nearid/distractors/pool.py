@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nearid.data.positives import read_rows
+from nearid.data.schema import read_rows
 from nearid.io.images import decode_mask, decode_rgb
 from nearid.layout import Layout
 

@@ -15,10 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from nearid.config import code_fingerprint
-from nearid.data.positives import read_rows
+from nearid.config import step_code
 from nearid.data.records import MAX_VIEWS
-from nearid.data.schema import DISTRACTORS, columns_of
+from nearid.data.schema import DISTRACTORS, columns_of, read_rows
 from nearid.distractors.engines import open_engine
 from nearid.distractors.pool import Pool
 from nearid.io.files import write_json
@@ -130,7 +129,7 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str) -> None:
     source_id, positives = settings["source_id"], layout.positives(shard)
     rows = read_rows(positives)
     engine = open_engine(settings["source"], settings["dataset"], settings["seed"], Pool(layout))
-    code = code_fingerprint("nearid.distractors.runner", f"nearid.distractors.engines.{settings['source']['engine']}")
+    code = step_code("inpaint_shard", settings)
     inputs = [hash_file(positives)] + ([hash_file(layout.identities)] if engine.needs_pool else [])
     target_file = layout.distractors(source_id, shard)
     parts = Parts(target_file.parent / ".progress" / shard, hash_json([settings, code, inputs]))

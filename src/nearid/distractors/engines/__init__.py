@@ -24,8 +24,8 @@ def check_options(source: dict[str, Any], known: set[str]) -> dict[str, Any]:
     options: dict[str, Any] = source["options"]
     if unknown := sorted(set(options) - known):
         raise UserError(
-            f"options of the source {source['display']!r}",
-            f"{unknown}, which engine {source['engine']} does not know",
+            f"options of a source with engine {source['engine']}",
+            f"{unknown}, which this engine does not know",
             f"options among {sorted(known)}",
             "remove them, or choose the engine that they belong to",
         )

@@ -27,8 +27,8 @@ class Engine:
         del pool
         if dataset["kind"] != "rendered":
             raise UserError(
-                f"sources.{source['display']}",
-                f"engine sibling for a data set of kind {dataset['kind']}",
+                f"a source with engine {source['engine']}",
+                f"a data set of kind {dataset['kind']}",
                 "kind rendered: a photograph has no scene to render again",
                 "choose another engine, cut_paste for example",
             )
