@@ -67,6 +67,10 @@ def refuse_missing_members():
 
 
 # params: only what a step reads, so that a changed setting re-runs just the steps that use it
+def results_folder(wildcards):
+    return RESULTS
+
+
 def settings(step):
     """The step's settings as one JSON argument."""
     return lambda wildcards: json.dumps(
@@ -91,12 +95,12 @@ def fetched(step):
     ]
 
 
-def log_of(stage, rule, name="all"):
-    return str(LAYOUT.log(stage, rule, name))
+def log_of(stage, step, name="all"):
+    return str(LAYOUT.log(stage, step, name))
 
 
-def benchmark_of(stage, rule, name="all"):
-    return str(LAYOUT.benchmark(stage, rule, name))
+def benchmark_of(stage, step, name="all"):
+    return str(LAYOUT.benchmark(stage, step, name))
 
 
 # resources: portable needs that grow with the attempt; a cluster's own are in slurm/config.yaml
@@ -156,7 +160,11 @@ def shards_of_tokens(backbone, collection):
 
 
 def tokens(backbone, collections):
-    return [path for collection in collections for path in shards_of_tokens(backbone, collection)]
+    return [
+        path
+        for collection in collections
+        for path in shards_of_tokens(backbone, collection)
+    ]
 
 
 def backbone_files(backbone):
@@ -241,13 +249,21 @@ def scorer_files(wildcards, collections, images):
     """What a scorer looks at: tokens where it reads some, else images; its head where it has one."""
     backbone = backbone_of(config, wildcards.scorer)
     ablation = config["scorers"][wildcards.scorer].get("ablation")
-    looked_at = [*tokens(backbone, collections), *backbone_files(backbone)] if backbone else images()
+    looked_at = (
+        [*tokens(backbone, collections), *backbone_files(backbone)]
+        if backbone
+        else images()
+    )
     return [*looked_at, *(head_files(ablation) if ablation else [])]
 
 
 def nearid_bench_files(wildcards):
     sources = SELECT["sources"]
-    return scorer_files(wildcards, ["positives", *sources], lambda: [*positives(), *distractors(sources)])
+    return scorer_files(
+        wildcards,
+        ["positives", *sources],
+        lambda: [*positives(), *distractors(sources)],
+    )
 
 
 def mtg_files(wildcards):

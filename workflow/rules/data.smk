@@ -17,7 +17,7 @@ rule curate_positives:
         mem_mb=memory(8000),
         runtime=minutes(240),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("curate_positives"),
         code=code("curate_positives"),
     shell:
@@ -41,7 +41,7 @@ rule make_mtg:
         mem_mb=memory(4000),
         runtime=minutes(60),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("make_mtg"),
         code=code("make_mtg"),
     shell:

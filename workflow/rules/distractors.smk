@@ -19,7 +19,7 @@ rule inpaint_shard:
         runtime=minutes(480),
         gpu=gpus("inpaint_shard"),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("inpaint_shard"),
         code=code("inpaint_shard"),
     shell:

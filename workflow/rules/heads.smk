@@ -23,7 +23,7 @@ rule train_head:
         runtime=minutes(720),
         gpu=gpus("train_head"),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("train_head"),
         code=code("train_head"),
     shell:

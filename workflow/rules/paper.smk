@@ -19,7 +19,7 @@ rule make_table:
         mem_mb=memory(1000),
         runtime=minutes(10),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("make_table"),
         code=code("make_table"),
     shell:
@@ -43,7 +43,7 @@ rule compute_figure:
         mem_mb=memory(4000),
         runtime=minutes(30),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("compute_figure"),
         code=code("compute_figure"),
     shell:
@@ -74,7 +74,7 @@ rule plot_figure:
         mem_mb=memory(2000),
         runtime=minutes(10),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("plot_figure"),
         code=code("plot_figure"),
     shell:
@@ -115,7 +115,7 @@ rule compare_with_paper:
         mem_mb=memory(1000),
         runtime=minutes(10),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("compare_with_paper"),
         code=code("compare_with_paper"),
     shell:
@@ -142,7 +142,7 @@ rule make_page:
         mem_mb=memory(1000),
         runtime=minutes(10),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("make_page"),
         code=code("make_page"),
     shell:
@@ -164,7 +164,7 @@ rule write_summary:
         mem_mb=memory(1000),
         runtime=minutes(10),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("write_summary"),
         code=code("write_summary"),
     shell:
@@ -193,7 +193,7 @@ rule write_manifest:
         mem_mb=memory(1000),
         runtime=minutes(10),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("write_manifest"),
         code=code("write_manifest"),
     shell:

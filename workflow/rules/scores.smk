@@ -17,7 +17,7 @@ rule score_nearid_bench:
         runtime=minutes(480),
         gpu=gpus("score_nearid_bench"),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("score_nearid_bench"),
         code=code("score_nearid_bench"),
     shell:
@@ -44,7 +44,7 @@ rule score_mtg:
         runtime=minutes(120),
         gpu=gpus("score_mtg"),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("score_mtg"),
         code=code("score_mtg"),
     shell:
@@ -70,7 +70,7 @@ rule score_dreambench:
         runtime=minutes(120),
         gpu=gpus("score_dreambench"),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("score_dreambench"),
         code=code("score_dreambench"),
     shell:
@@ -93,7 +93,7 @@ rule summarise_scores:
         mem_mb=memory(2000),
         runtime=minutes(15),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("summarise_scores"),
         code=code("summarise_scores"),
     shell:

@@ -18,7 +18,7 @@ rule extract_tokens:
         runtime=minutes(60),
         gpu=gpus("extract_tokens"),
     params:
-        results=RESULTS,
+        results=results_folder,
         settings=settings("extract_tokens"),
         code=code("extract_tokens"),
     shell:

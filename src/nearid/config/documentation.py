@@ -1,0 +1,72 @@
+"""config/README.md, made from the schema so that the two cannot differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nearid.config.loading import resolve, schema
+
+_HEAD = """# Config
+
+Made from `workflow/schemas/config.schema.yaml` (`make docs`); do not edit.
+
+`config.yaml` is the paper's full reproduction. Files given with `--configfile` go on top of it, in order: mappings are
+merged, lists replaced. The schema is closed: a key that is not listed here is an error that names the key.
+
+| overlay | what it runs |
+|---|---|
+| `config/demo.yaml` | the whole way on the embedded rendered set: two cores, no GPU, no hub (`make demo`) |
+| `config/demo.yaml config/test.yaml` | the same graph on a handful of identities, about a minute; its numbers mean nothing |
+| `config/demo.yaml config/photos.yaml` | your own photographs: `--config photos_dir=PATH` (docs/own_images.md) |
+
+- Numbers: write `1.0e-4`; YAML takes `1e-4` for text.
+- `--config key=value` sets keys at the top only (`name`, `seed`, `photos_dir`, …); for nested keys write an overlay.
+- An id (`<id>`) is a key of a catalogue, `[a-z0-9_]+`; where it names a member it is also the name of a module.
+- `nearid config check OVERLAY…` checks a config, `nearid config show OVERLAY…` prints it with all defaults.
+
+| key | type | default | meaning |
+|---|---|---|---|
+"""
+
+
+def document() -> str:
+    """The text of config/README.md."""
+    return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in _rows(schema(), ""))
+
+
+def _rows(part: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    required = part.get("required", ())
+    for key, inner in part.get("properties", {}).items():
+        inner = resolve(inner)
+        yield (
+            f"`{prefix}{key}`",
+            _type(inner),
+            f"`{json.dumps(inner['default'])}`" if "default" in inner else ("required" if key in required else ""),
+            inner.get("description", ""),
+        )
+        yield from _below(inner, f"{prefix}{key}.")
+
+
+def _below(part: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    yield from _rows(part, prefix)
+    entry = part.get("additionalProperties")
+    if isinstance(entry, dict):
+        yield from _rows(resolve(entry), f"{prefix}<id>.")
+
+
+def _type(part: Mapping[str, Any]) -> str:
+    if "enum" in part:
+        return ", ".join(f"`{value}`" for value in part["enum"])
+    if "anyOf" in part:
+        return " or ".join(_type(resolve(option)) for option in part["anyOf"])
+    if "const" in part:
+        return f"`{part['const']}`"
+    if part.get("type") == "array":
+        return f"list of {_type(resolve(part['items']))}"
+    if part.get("type") == "object" and isinstance(part.get("additionalProperties"), dict):
+        return "mapping by id"
+    if part.get("type") == "string" and "pattern" in part:
+        return "id"
+    return str(part.get("type", ""))
