@@ -28,9 +28,9 @@ def replacing(target: Path | str) -> Iterator[Path]:
     private = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(3)}.partial"
     try:
         yield private
-        with open(private, "rb+") as stream:
+        with private.open("rb+") as stream:
             os.fsync(stream.fileno())
-        os.replace(private, target)
+        private.replace(target)
         sync_folder(target.parent)
     finally:
         private.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 def hash_file(path: Path | str) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
-    with open(path, "rb") as stream:
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -33,12 +33,16 @@ def map_ordered(make: Callable[[], Callable[[Item], Result]], items: Iterable[It
             raise
 
 
-def _start(make: Callable[[], Callable[[Any], Any]]) -> None:
-    global _function
+def end_with_parent() -> None:
+    """Make this worker process end when its parent does; an executor's idle workers would outlive a killed one."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    # The executor's queue would keep idle workers alive for ever when their parent is killed.
     threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _start(make: Callable[[], Callable[[Any], Any]]) -> None:
+    global _function
+    end_with_parent()
     _function = make()
 
 

@@ -29,7 +29,7 @@ class Instance:
     Attributes:
         category: key of `shapes.CATEGORIES`.
         proportions: six numbers in [0, 1].
-        palette: RGB in [0, 1] of base, marking, motif and accent, [4][3]; the `second` surface has the marking's colour.
+        palette: RGB in [0, 1] of base, marking, motif and accent; the surface `second` has the marking's colour.
         pattern, around, rows: see `markings.paint_body`.
         motif, motifs_around, motif_height, motif_size: see `markings.paint_body`.
     """

@@ -1,4 +1,4 @@
-"""Surface markings: a pattern over the body and a row of motifs, both repeated around the axis so that every view shows them."""
+"""Surface markings: a pattern over the body and a row of motifs, repeated around the axis so that every view has them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def paint_body(
 
     Args:
         pattern, around, rows: kind of pattern and its cells around the axis and upwards.
-        motif, motifs_around, motif_height, motif_size: the row of motifs: kind, count, centre and half-height (both in v).
+        motif, motifs_around, motif_height, motif_size: kind, count, centre and half-height (in v).
         colours: base, marking, motif, as RGB in [0, 1] [3, 3].
     """
     u, v = np.meshgrid((np.arange(WIDTH) + 0.5) / WIDTH, (np.arange(HEIGHT) + 0.5) / HEIGHT)

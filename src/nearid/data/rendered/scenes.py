@@ -14,7 +14,7 @@ SIZE = 128
 
 @dataclass(frozen=True)
 class Clutter:
-    """A thing that stands in the scene: `kind` is box, ball, post or cone; `place` is (x, y), y away from the camera."""
+    """A thing in the scene: `kind` is box, ball, post or cone; `place` is (x, y), y away from the camera."""
 
     kind: str
     place: tuple[float, float]

@@ -1,8 +1,9 @@
-"""Sixteen categories as solids of revolution and simple parts; every category reads the same six proportions in [0, 1]."""
+"""Categories of solids of revolution and simple parts; each reads the same six proportions in [0, 1]."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ def _smooth(knots: Sequence[tuple[float, float]], n: int = 18) -> Profile:
 
 
 def _straight(knots: Sequence[tuple[float, float]], per_edge: int = 6) -> Profile:
-    pieces = [np.linspace(a, b, per_edge) for a, b in zip(knots[:-1], knots[1:], strict=True)]
+    pieces = [np.linspace(a, b, per_edge) for a, b in itertools.pairwise(knots)]
     return np.maximum(np.concatenate(pieces), [[1e-3, -1.0]])
 
 
@@ -63,7 +64,7 @@ def _lathe(surface: str, profile: Profile, sides: int = 32, centre: tuple[float,
     tangent = np.gradient(profile, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
     columns = sides if round_body else sides * 2
-    # Few sides mean flat faces: each has its own two columns of vertices, so that normals and texture break at the edge.
+    # Few sides mean flat faces: each has two columns of vertices of its own, so that normals break at the edge.
     k = np.arange(columns + 1 if round_body else columns)
     turn = k / sides if round_body else (k + 1) // 2 / sides
     facing = turn if round_body else (k // 2 + 0.5) / sides

@@ -158,7 +158,7 @@ class Stage:
 
 @functools.lru_cache(maxsize=4)
 def open_stage(size_px: int) -> Stage:
-    """This process's stage of a size. A window must not be shared between processes; each opens its own."""
+    """The stage of a size in this process: a window must not be shared, so each process opens its own."""
     return Stage(size_px)
 
 

@@ -101,8 +101,8 @@ class Edit:
 def draw_edit(instance: Instance, rng: np.random.Generator) -> Edit:
     """A change from small to large: a band of the body, and for the largest also the plain parts.
 
-    Inside the band the object takes a sibling's markings with its own colours in other roles, so that a count of colours
-    alone does not see how much was changed.
+    Inside the band the object takes a sibling's markings with its own colours in other roles, so that a count of
+    colours alone does not see how much was changed.
     """
     extent = rng.uniform(0.08, 1.25)
     height = min(extent, 1.0)

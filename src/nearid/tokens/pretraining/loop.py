@@ -43,7 +43,9 @@ def pretrain(settings: Mapping[str, Any], output: Path) -> None:
         start = time.monotonic()
         last = min((chunk + 1) * settings["steps_per_chunk"], settings["steps"])
         for step in range(chunk * settings["steps_per_chunk"], last):
-            batch = compose_batch(pool, settings["batch_size"], keyed_rng("batch", settings["seed"], step))
+            early = step < settings["steps"] * settings["early_fraction"]
+            alone = settings["alone_early"] if early else settings["alone"]
+            batch = compose_batch(pool, settings["batch_size"], alone, keyed_rng("batch", settings["seed"], step))
             parts = trainer.step(batch, step)
             if step % 20 == 0 or step == last - 1:
                 trainer.log.append({"step": step, **{name: round(float(value), 4) for name, value in parts.items()}})
@@ -64,47 +66,50 @@ class _Trainer:
         self.model.logit_scale.data.fill_(math.log(10))
         self.model.logit_bias.data.fill_(-10.0)
         self.readouts = DenseReadouts(settings["width"], settings["patch_px"])
-        parameters = [*self.model.parameters(), *self.readouts.parameters()]
-        self.optimizer = torch.optim.AdamW(
-            parameters,
-            lr=settings["learning_rate"],
-            weight_decay=settings["weight_decay"],
-            betas=(0.9, 0.98),
-            fused=True,
-        )
+        self.optimizers = _build_optimizers(self.model, self.readouts, settings)
         self.log: list[dict[str, float]] = []
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         settings = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings["learning_rate"] * _schedule(step, settings["warmup_steps"], settings["steps"])
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group.setdefault("peak", group["lr"])
+                group["lr"] = group["peak"] * _schedule(step, settings["warmup_steps"], settings["steps"])
         pixels = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float() / 127.5 - 1
         patches = _patchify(pixels, settings["patch_px"])
         hidden = _draw_hidden(patches.shape[:2], settings, keyed_rng("hidden", settings["seed"], step))
         share = _patchify(torch.from_numpy(batch.alpha)[:, None], settings["patch_px"]).mean(-1)
         shown = _unpatchify(patches.masked_fill(hidden[..., None], 0.0), settings["patch_px"])
-        tokens = self.model.vision_model(pixel_values=shown, output_hidden_states=False).last_hidden_state
+        kept = _keep_patches(share, step, settings, keyed_rng("kept", settings["seed"], step))
+        tokens = self._encode(shown, kept)
         parts = self.readouts(
             tokens,
-            share,
+            share.gather(1, kept),
             torch.from_numpy(batch.category),
             torch.from_numpy(batch.pattern),
             torch.from_numpy(batch.motif),
             torch.from_numpy(batch.traits),
             torch.from_numpy(batch.scene),
-            patches,
-            hidden,
+            _gather(patches, kept),
+            hidden.gather(1, kept),
         )
         parts["caption"] = self._caption_loss(tokens, batch)
         loss = sum(weight * parts[name] for name, weight in settings["weights"].items())
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
-        self.optimizer.step()
+        torch.nn.utils.clip_grad_norm_([*self.model.parameters(), *self.readouts.parameters()], 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
         return {"loss": loss.detach(), **{name: value.detach() for name, value in parts.items()}}
 
+    def _encode(self, pixels: Tensor, kept: Tensor) -> Tensor:
+        vision = self.model.vision_model
+        hidden = vision.encoder(inputs_embeds=_gather(vision.embeddings(pixels), kept)).last_hidden_state
+        return vision.post_layernorm(hidden)
+
     def _caption_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
-        # Most of the captions' gradient stops at the tokens: in so small a trunk it would spread the scene into all of them.
+        # Most of this gradient stops at the tokens: in so small a trunk it would spread the scene into all of them.
         scale = self.settings["caption_gradient"]
         pooled = self.model.vision_model.head(tokens * scale + tokens.detach() * (1 - scale))
         captions = [write_caption(c, s) for c, s in zip(batch.category.tolist(), batch.scene.tolist(), strict=True)]
@@ -123,7 +128,7 @@ class _Trainer:
         state = {
             "model": self.model.state_dict(),
             "readouts": self.readouts.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         with replacing(folder / f"chunk_{chunk}.pt") as private:
             torch.save(state, private)
@@ -139,7 +144,8 @@ class _Trainer:
         state = torch.load(folder / f"chunk_{kept['chunk']}.pt", weights_only=True)
         self.model.load_state_dict(state["model"])
         self.readouts.load_state_dict(state["readouts"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept_state in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept_state)
         self.log = kept["log"]
         return int(kept["chunk"])
 
@@ -151,6 +157,20 @@ class _Trainer:
         self.tokenizer.save_pretrained(output)
         write_text(output / "log.jsonl", "".join(json.dumps(row) + "\n" for row in self.log))
         write_json(output / "pretraining.json", dict(self.settings))
+
+
+def _build_optimizers(
+    model: SiglipModel, readouts: DenseReadouts, settings: Mapping[str, Any]
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the vision trunk, which learns faster so; AdamW for everything else."""
+    matrices = [p for p in model.vision_model.encoder.parameters() if p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in [*model.parameters(), *readouts.parameters()] if id(p) not in chosen]
+    decay = settings["weight_decay"]
+    return [
+        torch.optim.Muon(matrices, lr=settings["muon_learning_rate"], weight_decay=decay),
+        torch.optim.AdamW(others, lr=settings["learning_rate"], weight_decay=decay, betas=(0.9, 0.98), fused=True),
+    ]
 
 
 def _model_config(settings: Mapping[str, Any], vocabulary: int) -> SiglipConfig:
@@ -183,6 +203,21 @@ def _draw_hidden(shape: torch.Size, settings: Mapping[str, Any], rng: np.random.
     n, patches = shape
     masked = rng.random(n) < settings["masked_images"]
     return torch.from_numpy((rng.random((n, patches)) < settings["masked_patches"]) & masked[:, None])
+
+
+def _keep_patches(share: Tensor, step: int, settings: Mapping[str, Any], rng: np.random.Generator) -> Tensor:
+    """Positions of the patches that this step encodes [n, kept]: those on the object first, then some of the scene.
+
+    Most of the time goes into scene patches that teach little; the last steps see every patch, as the readers will.
+    """
+    n, patches = share.shape
+    count = patches if step >= settings["steps"] - settings["full_steps"] else settings["kept_patches"]
+    order = (share > 0.05).float() + torch.from_numpy(rng.random((n, patches))).float()
+    return order.topk(count, dim=1).indices.sort(dim=1).values
+
+
+def _gather(values: Tensor, kept: Tensor) -> Tensor:
+    return values.gather(1, kept[..., None].expand(-1, -1, values.shape[-1]))
 
 
 def _patchify(images: Tensor, patch: int) -> Tensor:

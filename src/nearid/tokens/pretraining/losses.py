@@ -48,7 +48,8 @@ class DenseReadouts(nn.Module):
 
         Args:
             tokens: [n, t, d]. share: part of each patch that is object [n, t]. category, pattern, motif, scene: [n].
-            traits: [n, 23]. pixels: normalised pixels of each patch [n, t, 3 p^2]. hidden: patches that were masked [n, t].
+            traits: [n, 23]. pixels: normalised pixels of each patch [n, t, 3 p^2].
+            hidden: patches that were masked [n, t].
         """
         row, patch = torch.nonzero(share > 0.5, as_tuple=True)
         words = self.words(tokens[row, patch]).split(self.sizes, dim=1)

@@ -1,4 +1,4 @@
-"""The endless stream: chunks of rendered objects and scenes, each keyed by its number, composed anew for every batch."""
+"""The endless stream: chunks of rendered objects and scenes, keyed by number, composed anew for every batch."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from nearid.data.rendered.scenes import SCENE_NAMES
 from nearid.data.rendered.stage import composite, open_stage
 from nearid.data.rendered.views import draw_plan, render_instance
 from nearid.io.randomness import keyed_rng
+from nearid.io.workers import end_with_parent
 
 NO_SCENE = len(SCENE_NAMES)  # the object on black, "alone"
 N_TRAITS = 23
@@ -42,7 +43,7 @@ class Objects:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees: images [n, h, w, 3], alpha [n, h, w] in [0, 1], and labels as in `Objects`; scene may be NO_SCENE."""
+    """What one step sees: images [n, h, w, 3], alpha [n, h, w] in [0, 1], labels as in `Objects` or NO_SCENE."""
 
     images: NDArray[np.uint8]
     alpha: NDArray[np.float32]
@@ -54,7 +55,7 @@ class Batch:
 
 
 def describe_traits(instance: Instance) -> NDArray[np.float32]:
-    """Proportions [6], palette [12], and the numbers of the markings [5], each about uniform with unit variance [23]."""
+    """Proportions [6], palette [12] and numbers of the markings [5], about uniform with unit variance [23]."""
     markings = [
         (instance.around - 6) / 6,
         (instance.rows - 2) / 2,
@@ -87,12 +88,12 @@ def follow_stream(stream: str, seed: int, first: int, size: int, size_px: int, k
     """Yield pools of the last `kept` chunks, one new chunk at a time, rendered ahead by one worker process.
 
     Args:
-        first: number of the first chunk to add; earlier ones in the window are rendered again, so that a resumed run sees
-            what an undisturbed one saw.
+        first: number of the first chunk to add; earlier ones in the window are rendered again, so that a resumed run
+            sees what an undisturbed one saw.
     """
     # Spawn: a forked child would inherit the parent's OpenGL context and thread pools.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
         numbers = iter(range(max(0, first - kept + 1), 1 << 40))
         pending = [pool.submit(render_chunk, stream, seed, next(numbers), size, size_px) for _ in range(2)]
         window: list[Objects] = []
@@ -110,15 +111,15 @@ def join_objects(chunks: list[Objects]) -> Objects:
     return Objects(**{f.name: np.concatenate([getattr(chunk, f.name) for chunk in chunks]) for f in fields(Objects)})
 
 
-def compose_batch(pool: Objects, size: int, rng: np.random.Generator) -> Batch:
-    """Draw objects and put them before scenes: their own, another, or none; some pictures lose resolution."""
+def compose_batch(pool: Objects, size: int, alone: float, rng: np.random.Generator) -> Batch:
+    """Draw objects and put them before scenes: their own, another, or (a share `alone`) none."""
     picks = rng.integers(len(pool.items), size=size)
     behind = np.where(rng.random(size) < 0.5, picks, rng.integers(len(pool.items), size=size))
-    alone = rng.random(size) < 0.2
+    bare = rng.random(size) < alone
     images = []
-    for pick, other, bare in zip(picks, behind, alone, strict=True):
+    for pick, other, black in zip(picks, behind, bare, strict=True):
         item = pool.items[pick]
-        image = np.ascontiguousarray(item[..., :3]) if bare else composite(pool.scenes[other], item)
+        image = np.ascontiguousarray(item[..., :3]) if black else composite(pool.scenes[other], item)
         images.append(_degrade(image, rng))
     return Batch(
         images=np.stack(images),
@@ -126,7 +127,7 @@ def compose_batch(pool: Objects, size: int, rng: np.random.Generator) -> Batch:
         category=pool.category[picks],
         pattern=pool.pattern[picks],
         motif=pool.motif[picks],
-        scene=np.where(alone, NO_SCENE, pool.scene_kind[behind]),
+        scene=np.where(bare, NO_SCENE, pool.scene_kind[behind]),
         traits=pool.traits[picks],
     )
 
