@@ -1,4 +1,4 @@
-"""The part-edit set (Mind-the-Glitch, spec data.md section 2): two views, each also with a part of the object changed."""
+"""The part-edit set (Mind-the-Glitch, spec data.md section 2): two views, each also with a part changed."""
 
 from __future__ import annotations
 

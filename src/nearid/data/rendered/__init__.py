@@ -1,6 +1,6 @@
 """The embedded data set: parametric three-dimensional objects in rendered scenes, each identity drawn from its seed.
 
-`instances` says what an identity is, `shapes` and `markings` give it form and surface, `scenes` its surroundings, `stage`
+`instances` says what an identity is, `shapes` and `markings` give it form and surface, `scenes` surroundings, `stage`
 holds the renderer, `views` puts them together: a view, a sibling on the same background, a part edit.
 """
 

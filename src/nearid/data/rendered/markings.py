@@ -1,4 +1,4 @@
-"""Surface markings: a pattern over the body and a row of motifs, repeated around the axis so that every view has them."""
+"""Surface markings: a pattern over the body and a row of motifs, repeated around the axis so every view has them."""
 
 from __future__ import annotations
 
