@@ -6,13 +6,12 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -73,9 +72,9 @@ class Look:
             )
             yield
 
-    def canvas(self, height_in: float, **spacing: Any) -> Figure:
-        """An empty figure of this look, `height_in` high unless the style says otherwise; `spacing` of its layout."""
-        figure = Figure((self.width_in, self.height_in or height_in), layout=ConstrainedLayoutEngine(**spacing))
+    def canvas(self, height_in: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+        """An empty figure of this look, `height_in` high unless the style says otherwise."""
+        figure = Figure((self.width_in, self.height_in or height_in), layout=layout)
         FigureCanvasAgg(figure)
         return figure
 

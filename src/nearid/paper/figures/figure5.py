@@ -118,14 +118,17 @@ def _draw_frames(arrays: Arrays, look: Look) -> Iterator[NDArray[np.uint8]]:
     from nearid.paper.style import draw_pixels
 
     limit = _limit(arrays["frames"])
+    figure = look.canvas(height_in=0.66 * look.width_in)
+    figure.set_size_inches(0.6 * look.width_in, 0.66 * look.width_in)
+    axes = figure.subplots()
+    _legend(figure, arrays, look, arrays["names"][2])
     for step, points in zip(arrays["steps"], arrays["frames"], strict=True):
-        figure = look.canvas(height_in=0.66 * look.width_in)
-        figure.set_size_inches(0.6 * look.width_in, 0.66 * look.width_in)
-        axes = figure.subplots()
+        axes.clear()
         _scatter(axes, points, arrays, look)
         _frame(axes, limit, f"step {step}" + (" (frozen)" if step == 0 else ""))
-        _legend(figure, arrays, look, arrays["names"][2])
         yield draw_pixels(figure, dpi=120)
+        # Laid out once, so that the frame stays where it is.
+        figure.set_layout_engine("none")
 
 
 def _scatter(axes: Axes, points: NDArray[np.float64], arrays: Arrays, look: Look) -> None:

@@ -21,7 +21,6 @@ from nearid.paper.identities import Chosen, choose_identities
 from nearid.paper.run import Run
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from nearid.paper.style import Look
@@ -96,51 +95,43 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     from nearid.paper.style import MUTED, WARNING
 
     count, width = arrays["present"].shape
-    scorers = list(arrays["scorers"])
-    label_width = 1.25
-    picture_in = (look.width_in - 0.9) / (width + label_width * 0.6)
-    line_in = 1.45 * look.font_size / 72
-    text_in = line_in * (len(scorers) + 0.5)
-    height_in = 0.55 + count * (picture_in + text_in)
-    figure = look.canvas(height_in, w_pad=0.02, h_pad=0.01, wspace=0.02, hspace=0.01)
-    grid = figure.subplots(
-        2 * count,
-        width + 1,
-        squeeze=False,
-        gridspec_kw={"height_ratios": [picture_in, text_in] * count, "width_ratios": [label_width] + [1] * width},
-    )
-    for axes in grid.flat:
-        axes.set_axis_off()
+    label_in, gap_in, line_in, head_in = 1.1, 0.05, 1.5 * look.font_size / 72, 0.4
+    picture_in = (look.width_in - label_in) / width - gap_in
+    row_in = picture_in + line_in * (len(arrays["scorers"]) + 0.6)
+    height_in = head_in + count * row_in + 1.6 * line_in
+    figure = look.canvas(height_in, layout=None)
+    # One pair of axes in inches: a grid of so many would take matplotlib's layout engine many seconds.
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, look.width_in), ylim=(height_in, 0), aspect="equal")
+    axes.set_axis_off()
     fooled = find_fooled(arrays["similarities"])
+
+    def write(x: float, y: float, text: str, align: str = "center", **style: Any) -> None:
+        axes.text(x, y, text, ha=align, **{"va": "center", **style})
+
     for row in range(count):
-        pictures, texts = grid[2 * row], grid[2 * row + 1]
-        pictures[0].text(0.98, 0.5, arrays["rows"][row], ha="right", va="center", transform=pictures[0].transAxes)
-        _write(texts[0], scorers, ["black"] * len(scorers), x=0.98, align="right")
+        top = head_in + row * row_in
+        lines = [top + picture_in + line_in * (index + 0.75) for index in range(len(arrays["scorers"]))]
+        write(label_in - 2 * gap_in, top + picture_in / 2, arrays["rows"][row], "right")
+        for y, scorer in zip(lines, arrays["scorers"], strict=True):
+            write(label_in - 2 * gap_in, y, scorer, "right")
         for column in range(width):
-            axes = pictures[column + 1]
+            left = label_in + column * (picture_in + gap_in)
+            middle = left + picture_in / 2
             if row == 0:
-                axes.set_title(fill(arrays["columns"][column], 14), fontsize=look.font_size)
+                write(middle, top - gap_in, fill(arrays["columns"][column], 14), va="bottom")
             if not arrays["present"][row, column]:
-                axes.text(0.5, 0.5, "none", ha="center", va="center", color=MUTED, transform=axes.transAxes)
+                write(middle, top + picture_in / 2, "none", color=MUTED)
                 continue
-            axes.imshow(arrays["images"][row, column], interpolation="lanczos")
-            values, wrong = arrays["similarities"][row, column], fooled[row, column]
-            lines = [
-                "" if np.isnan(value) else f"{value:.2f}" + (" ✗" if bad else "")
-                for value, bad in zip(values, wrong, strict=True)
-            ]
-            _write(texts[column + 1], lines, [WARNING if bad else "black" for bad in wrong], x=0.5, align="center")
-    figure.supxlabel(
-        "Similarity to the anchor. ✗: a distractor at least as similar as one of the object's other views.",
-        fontsize=look.font_size,
-    )
+            extent = (left, left + picture_in, top + picture_in, top)
+            axes.imshow(arrays["images"][row, column], extent=extent, interpolation="lanczos")
+            for y, value, bad in zip(lines, arrays["similarities"][row, column], fooled[row, column], strict=True):
+                if not np.isnan(value):
+                    write(middle, y, f"{value:.2f}" + (" ✗" if bad else ""), color=WARNING if bad else "black")
+    # Drawing an image has moved the limits.
+    axes.set(xlim=(0, look.width_in), ylim=(height_in, 0))
+    note = "Similarity to the anchor. ✗: a distractor at least as similar as one of the object's other views."
+    write(look.width_in / 2, height_in - 0.9 * line_in, note)
     return figure
-
-
-def _write(axes: Axes, lines: list[str], colours: list[str], x: float, align: str) -> None:
-    for index, (line, colour) in enumerate(zip(lines, colours, strict=True)):
-        y = 1 - (index + 0.5) / (len(lines) + 0.5)
-        axes.text(x, y, line, ha=align, va="center", color=colour, transform=axes.transAxes)
 
 
 def _fit(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
