@@ -50,5 +50,6 @@ def test_runs_that_differ_are_refused(tmp_path):
     layouts[1].metrics("infonce").unlink()
     with pytest.raises(UserError, match="demo_s1"):
         write_seeds(layouts, tmp_path, "nearid", "infonce")
-    with pytest.raises(UserError, match="two at least"):
-        write_seeds(layouts[:1], tmp_path, "nearid", "infonce")
+    for folders in (layouts[:1], [layouts[0], layouts[0]]):  # the same run twice would have no spread
+        with pytest.raises(UserError, match="two at least"):
+            write_seeds(folders, tmp_path, "nearid", "infonce")

@@ -41,10 +41,11 @@ def write_seeds(layouts: Sequence[Layout], output: Path, ours: str, baseline: st
     """Write seeds.csv and seeds.md to `output` and return the latter.
 
     Raises:
-        UserError: fewer than two runs, or runs that differ in scorers or groups.
+        UserError: fewer than two different runs, or runs that differ in scorers or groups.
     """
-    if len(layouts) < 2:
-        raise UserError("--results", f"{len(layouts)} run", "two at least", "give --results once per run")
+    runs = len({layout.root.resolve() for layout in layouts})
+    if runs < max(2, len(layouts)):
+        raise UserError("--results", f"{runs} different runs", "two at least, each once", "name one folder per seed")
     spreads = list(measure_spreads(layouts))
     text = "\n".join([*_table(layouts, spreads), "", *_verdict(spreads, ours, baseline)]) + "\n"
     write_text(output / "seeds.csv", _to_csv(layouts, spreads))
