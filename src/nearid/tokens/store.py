@@ -86,7 +86,11 @@ def write_shard(
         for name, side in sides.items():
             shard.create_dataset(name, data=side, track_times=False)
         header = {"format": FORMAT, "n": len(keys), **attributes}
-        shard.attrs.update(header | {"header_crc32": _checksum(header, sides), "complete": True})
+        header |= {"header_crc32": _checksum(header, sides), "complete": True}
+        # Text of fixed length lies among HDF5's checksummed structures; elsewhere one flipped bit can hang the reader.
+        shard.attrs.update(
+            {name: np.bytes_(value.encode()) if isinstance(value, str) else value for name, value in header.items()}
+        )
 
 
 class _Shard:
@@ -100,7 +104,7 @@ class _Shard:
                 self._check(shard)
         except FileNotFoundError:
             raise UserError(path, "no such file", "a token shard", "run `extract_tokens` for it") from None
-        except (OSError, KeyError, RuntimeError) as error:
+        except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
             raise self._refuse(f"not a whole HDF5 file ({error})", "a token shard") from error
 
     def _check(self, shard: h5py.File) -> None:
@@ -157,6 +161,7 @@ class TokenStore:
         first = shards[0]
         self.paths = [shard.path for shard in shards]
         self.attributes = {name: first.attributes.get(name) for name in ORIGIN}
+        self.content_keys = {shard.path: shard.attributes.get("content_key") for shard in shards}
         self.token_shape: tuple[int, int] = first.token_shape
         for shard in shards[1:]:
             found = {name: shard.attributes.get(name) for name in ORIGIN} | {"shape": shard.token_shape}
@@ -268,4 +273,5 @@ def _checksum(header: Mapping[str, Any], sides: Mapping[str, NDArray[Any]]) -> i
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, np.generic) else value
+    return value.decode() if isinstance(value, bytes) else value
