@@ -56,6 +56,8 @@ def _share(available: Mapping[str, int], size: int) -> dict[str, int]:
         key, step = move
         before, after = taken[key], taken[key] + step
         lonely = (after == 1) + (available[key] - after == 1) - (before == 1) - (available[key] - before == 1)
+        # A last place for one might have to open a class.
+        lonely += before == 0 and room - step == 1
         error = (after - fair[key]) ** 2 - (before - fair[key]) ** 2
         return lonely, error / step
 

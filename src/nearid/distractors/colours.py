@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FLOOR = 1.0
+_LEVELS = np.linspace(0, 1, 129)
+_ROUNDS = 8
 
 
 def match_colours(
@@ -14,15 +16,14 @@ def match_colours(
 ) -> NDArray[np.uint8]:
     """`image` with the pixels in `where` moved to the colour distribution of `model` in `model_mask`.
 
-    Means and covariances in Lab are matched by the linear map of least displacement (Pitie and Kokaram 2007), then each
-    channel's distribution by its quantiles.
+    Means and covariances in Lab are matched by the linear map of least displacement (Pitie and Kokaram 2007), then the
+    distributions along turned axes, a few turns one after the other (Pitie, Kokaram and Dahyot 2005).
     """
     if not where.any() or not model_mask.any():
         return image
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     wanted = cv2.cvtColor(model.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[model_mask]
-    moved = _match_quantiles(_match_covariance(lab[where], wanted), wanted)
-    lab[where] = moved
+    lab[where] = _match_distribution(_match_covariance(lab[where], wanted), wanted)
     back = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1) * 255
     return np.where(where[..., None], np.rint(back).astype(np.uint8), image)
 
@@ -36,15 +37,21 @@ def _match_covariance(pixels: NDArray[np.float32], wanted: NDArray[np.float32]) 
     return moved
 
 
-def _match_quantiles(pixels: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
-    levels = np.linspace(0, 1, 65)
-    moved = np.empty_like(pixels)
-    for channel in range(3):
-        own, goal = np.quantile(pixels[:, channel], levels), np.quantile(wanted[:, channel], levels)
-        # np.interp wants rising places; flat colours give equal quantiles.
-        own += np.arange(len(own)) * 1e-4
-        moved[:, channel] = np.interp(pixels[:, channel], own, goal)
-    return moved
+def _match_distribution(pixels: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
+    turns = np.random.default_rng(0)
+    for turn in range(_ROUNDS):
+        # The last turn is none: lightness itself must fit best.
+        axes = np.eye(3) if turn == _ROUNDS - 1 else np.linalg.qr(turns.normal(size=(3, 3)))[0]
+        turned, goal = pixels @ axes, wanted @ axes
+        pixels = np.stack([_match_quantiles(turned[:, axis], goal[:, axis]) for axis in range(3)], axis=1) @ axes.T
+    return pixels.astype(np.float32)
+
+
+def _match_quantiles(values: NDArray[np.floating], wanted: NDArray[np.floating]) -> NDArray[np.floating]:
+    ranked = np.sort(values)
+    # The middle of the ranks that equal values share: a flat colour goes to the middle of what it stands for.
+    ranks = np.searchsorted(ranked, values, "left") + np.searchsorted(ranked, values, "right")
+    return np.interp(ranks / (2 * len(values)), _LEVELS, np.quantile(wanted, _LEVELS))
 
 
 def _power(matrix: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:

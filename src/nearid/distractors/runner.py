@@ -199,9 +199,8 @@ def finish(painted: NDArray[Any], target: Target, source: dict[str, Any]) -> NDA
 
 def dilate(mask: NDArray[np.bool_], radius_px: int) -> NDArray[np.bool_]:
     """`mask` grown by a disc of `radius_px`."""
-    if radius_px == 0:
-        return mask
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
+    y, x = np.mgrid[-radius_px : radius_px + 1, -radius_px : radius_px + 1]
+    disc = (x**2 + y**2 <= radius_px**2).astype(np.uint8)
     return cv2.dilate(mask.astype(np.uint8), disc) > 0
 
 
