@@ -2,11 +2,8 @@
 
 import copy
 import json
-import multiprocessing
-import os
 import signal
-import sys
-from multiprocessing import forkserver
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,33 +27,20 @@ def settings(**changes):
     return merged
 
 
-# Children of a process that has imported everything and started nothing.
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["token_world"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _fork_server():
-    with pytest.MonkeyPatch.context() as patch:
-        # Python 3.11 does not tell the server where this process finds its modules.
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        forkserver.ensure_running()
-        yield
-
-
-def train_apart(layout, settings, kill_at=0, ranks=1):
+@pytest.fixture
+def train_apart(start_apart):
     """Train in as many processes as `ranks`; their exit codes."""
+    return partial(_train_apart, start_apart)
+
+
+def _train_apart(start_apart, layout, settings, kill_at=0, ranks=1):
     port = str(_free_port())
-    children = []
+    calls = []
     for rank in range(ranks):
         values = (str(rank), str(rank), str(ranks), "127.0.0.1", port)
         environment = dict(zip(VARIABLES, values, strict=True)) if ranks > 1 else {}
-        arguments = (layout.root, settings, kill_at, environment)
-        children.append(processes.Process(target=world.train, args=arguments))
-        children[-1].start()
-    for child in children:
-        child.join(120)
-    return [child.exitcode for child in children]
+        calls.append((layout.root, settings, kill_at, environment))
+    return start_apart(world.train, calls)
 
 
 @pytest.fixture
@@ -170,7 +154,7 @@ def results_of(folder):
     return content | {"config": (folder / "config.json").read_bytes(), "log": log}
 
 
-def test_killed_and_resumed_equals_undisturbed(tmp_path, trained):
+def test_killed_and_resumed_equals_undisturbed(tmp_path, trained, train_apart):
     chosen = settings(keep_every_steps=3)
     undisturbed = results_of(trained(world.write_world(tmp_path / "a"), chosen))
     layout = world.write_world(tmp_path / "b")
@@ -187,7 +171,7 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path, trained):
     assert not (folder / ".progress").exists()
 
 
-def test_progress_of_other_settings_is_discarded_and_said(tmp_path, trained, capsys):
+def test_progress_of_other_settings_is_discarded_and_said(tmp_path, trained, train_apart, capsys):
     fresh = trained(world.write_world(tmp_path / "a"), settings(seed=4))
     layout = world.write_world(tmp_path / "b")
     assert train_apart(layout, settings(), kill_at=7) == [-signal.SIGKILL]
@@ -197,7 +181,7 @@ def test_progress_of_other_settings_is_discarded_and_said(tmp_path, trained, cap
 
 
 @pytest.mark.parametrize("objective", ["nearid", "infonce"])
-def test_two_ranks_equal_one(tmp_path, trained, objective):
+def test_two_ranks_equal_one(tmp_path, trained, train_apart, objective):
     chosen = settings(objective=objective, params={})
     one = trained(world.write_world(tmp_path / "one"), chosen)
     two = world.write_world(tmp_path / "two")

@@ -150,3 +150,20 @@ def test_one_data_set_alone(layout):
     pool, mix, _ = open_mix(layout, settings)
     assert list(pool.stores) == ["mtg_train"] and len(mix) == 24
     assert (mix.epoch(0).valid.sum(1) == 4).all()
+
+
+def test_an_image_without_a_mask_stays_as_it_is(tmp_path):
+    settings = copy.deepcopy(world.SETTINGS)
+    settings["training"]["mask_probability"] = dict.fromkeys(MASKING, 1.0)
+    pool, mix, _ = open_mix(world.write_world(tmp_path, skip=[("mtg_train", 3, 2, "fg")]), settings)
+    keys = [key for store in pool.stores.values() for key in store.keys.tolist()]
+    tuples = mix.epoch(0)
+    unmasked = {keys[image] for image in tuples.images[tuples.valid] if keys[image][2] == b"full"}
+    assert unmasked == {(3, 2, b"full")}
+
+
+def test_a_mix_of_nothing_is_refused(layout):
+    settings = copy.deepcopy(world.SETTINGS)
+    settings["mix"] |= {"sources": [], "mtg_repeats": 0}
+    with pytest.raises(UserError, match="mixes"):
+        open_mix(layout, settings)

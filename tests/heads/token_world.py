@@ -52,7 +52,7 @@ def backbone(_settings=None):
 def write_world(root, identities=40, held_out=10, mtg=8, skip=()):
     """Fill a results folder with tokens: half show the object (id and part), half the scene; `fg` has no scene.
 
-    `skip` lists (collection, id, slot) without tokens.
+    `skip` lists (collection, id, slot) or (collection, id, slot, variant) without tokens.
     """
     layout = Layout(root)
     random = np.random.default_rng(1)
@@ -65,6 +65,8 @@ def write_world(root, identities=40, held_out=10, mtg=8, skip=()):
             if (collection, id, slot) in skip:
                 continue
             for variant, background in (("full", scene), ("fg", np.zeros(DIM))):
+                if (collection, id, slot, variant) in skip:
+                    continue
                 keys.append((id, slot, variant))
                 tokens = np.stack([thing] * (TOKENS // 2) + [background] * (TOKENS // 2))
                 # Something by which attention can tell object from scene.

@@ -20,6 +20,8 @@ def heads() -> None:
 @step("train_head")
 def train(layout: Layout, settings: dict[str, Any], ablation: str) -> None:
     """Train the head of one ablation; started again after a kill, it goes on where it was."""
+    from nearid.config import step_code
     from nearid.heads.training import train
 
-    train(settings | {"ablation": ablation}, layout)
+    settings |= {"ablation": ablation}
+    train(settings, layout, step_code("train_head", settings))

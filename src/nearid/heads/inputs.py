@@ -142,10 +142,13 @@ def open_mix(layout: Layout, settings: Mapping[str, Any]) -> tuple[TokenPool, Mi
     check_training_rows(rows, identities)
     shards = sorted({identities["shard"][row] for row in rows})
     wanted = {}
-    if mix["nearid_repeats"]:
+    nearid_repeats = mix["nearid_repeats"] if mix["sources"] else 0
+    if nearid_repeats:
         wanted |= {collection: shards for collection in ["positives", *mix["sources"]]}
     if mix["mtg_repeats"]:
         wanted |= {"mtg_train": ["000"]}
+    if not wanted:
+        raise UserError("mixes", str(dict(mix)), "sources and repeats that draw some sample", "mend the mix")
     stores = {
         collection: TokenStore([layout.tokens(settings["backbone_id"], collection, shard) for shard in of])
         for collection, of in wanted.items()
@@ -154,7 +157,7 @@ def open_mix(layout: Layout, settings: Mapping[str, Any]) -> tuple[TokenPool, Mi
     variants = VARIANTS if any(training["mask_probability"].values()) else VARIANTS[:1]
     index = _Index(pool, variants)
     samples, repeats, empty = [], [], {}
-    if mix["nearid_repeats"]:
+    if nearid_repeats:
         by_row = {row: place for place, row in enumerate(identities["row"])}
         places = [by_row[row] for row in rows]
         ids = [identities["id"][place] for place in places]
@@ -163,7 +166,7 @@ def open_mix(layout: Layout, settings: Mapping[str, Any]) -> tuple[TokenPool, Mi
         empty = {s: int(((views != PADDING) & (images == PADDING))[..., 0].sum()) for s, images in painted.items()}
         distractors = np.stack(list(painted.values()), axis=1)
         samples.append(Samples("nearid", np.asarray(rows), np.asarray(ids), views, distractors))
-        repeats.append(mix["nearid_repeats"])
+        repeats.append(nearid_repeats)
     if mix["mtg_repeats"]:
         ids = read_table(layout.mtg("train"), ["id"])["id"].to_pylist()
         # Slots 0, 1 are the originals, 2, 3 the same with a part edited.
@@ -187,7 +190,9 @@ class _Index:
         for place, (id, of) in enumerate(zip(ids, slots, strict=True)):
             for slot in of:
                 for number, variant in enumerate(self.variants):
-                    found[place, slot, number] = self.pool.find(collection, id, slot, variant)
+                    # An image without a mask has no foreground and stays as it is (spec data.md 3).
+                    there = variant == "full" or self.pool.stores[collection].contains(id, slot, variant)
+                    found[place, slot, number] = self.pool.find(collection, id, slot, variant if there else "full")
         return found
 
     def views(self, collection: str, ids: Sequence[int], counts: Sequence[int]) -> Indices:

@@ -33,7 +33,7 @@ from nearid.tokens import load_backbone
 VERSIONS = ("torch", "deepspeed", "transformers", "numpy", "safetensors")
 
 
-def train(settings: Mapping[str, Any], layout: Layout) -> None:
+def train(settings: Mapping[str, Any], layout: Layout, code: str = "") -> None:
     """Train the head of one ablation, from where a killed try left it, and write its folder.
 
     On one machine and thread count the same settings and tokens give the same bytes, killed or not.
@@ -41,6 +41,7 @@ def train(settings: Mapping[str, Any], layout: Layout) -> None:
     Args:
         settings: of the step `train_head` (docs/architecture.md).
         layout: where data and tokens lie and the head goes.
+        code: fingerprint of this code; a killed try of other code is not gone on from.
 
     Raises:
         UserError: bad data or settings (see `open_mix`, `Mix`, `objectives.create`), a loss that is not finite, or a
@@ -70,7 +71,12 @@ def train(settings: Mapping[str, Any], layout: Layout) -> None:
         shards = {str(path.relative_to(layout.root)): key for path, key in pool.content_keys().items()}
         versions = {name: version(name) for name in VERSIONS}
         steps = training["epochs"] * mix.steps_per_epoch(training["batch_size"])
-        checkpoints = Checkpoints(folder, hash_json([config, shards, versions, steps]), writer=ranks.rank == 0)
+        key = hash_json([config, shards, versions, steps, code])
+        if ranks.rank > 0:
+            dist.barrier()  # until rank 0 has swept stale progress
+        checkpoints = Checkpoints(folder, key, writer=ranks.rank == 0)
+        if ranks.rank == 0:
+            dist.barrier()
         before = checkpoints.restore()
         done = before["step"] if before else 0
         head = MAPHead(backbone.config)

@@ -29,7 +29,7 @@ class Tuples:
     Args:
         images: [n, 6] positions in the token pool: anchor, positives, distractors; `PADDING` is an empty slot.
         picks: [n] the one positive of the symmetric InfoNCE rows, an index into the positives.
-        ids: [n] identity ids, and `samples` [n] the name of the data set each comes from, for messages.
+        ids: [n] identity ids, for messages.
     """
 
     images: Indices
