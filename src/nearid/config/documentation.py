@@ -18,7 +18,7 @@ merged, lists replaced. The schema is closed: a key that is not listed here is a
 | overlay | what it runs |
 |---|---|
 | `config/demo.yaml` | the whole way on the embedded rendered set: two cores, no GPU, no hub (`make demo`) |
-| `config/demo.yaml config/test.yaml` | the same graph on a handful of identities, about a minute; its numbers mean nothing |
+| `config/demo.yaml config/test.yaml` | the same graph on a few identities, a minute or two; its numbers mean nothing |
 | `config/demo.yaml config/photos.yaml` | your own photographs: `--config photos_dir=PATH` (docs/own_images.md) |
 
 - Numbers: write `1.0e-4`; YAML takes `1e-4` for text.

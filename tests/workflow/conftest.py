@@ -1,0 +1,132 @@
+"""A copy of the project whose steps are fakes: the real workflow and package code, planned and run in seconds."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Writes every file that a step of this config would, with other content each time.
+FAKE = """
+import json, os, sys
+from pathlib import Path
+from nearid.layout import Layout, shard_ids
+
+stage, command, *rest = sys.argv[3:]
+ids = dict(zip((option[2:] for option in rest[::2]), rest[1::2]))
+layout, settings = Layout(ids["results"]), json.loads(ids["settings"])
+
+def files():
+    if command == "curate":
+        yield from map(layout.positives, shard_ids(settings["shards"]))
+        yield from (layout.identities, layout.splits, layout.dropped)
+    elif (stage, command) == ("data", "mtg"):
+        yield layout.mtg(ids["split"])
+    elif command == "inpaint":
+        yield layout.distractors(ids["source"], ids["shard"])
+        yield layout.distractor_report(ids["source"], ids["shard"])
+    elif command == "extract":
+        yield layout.tokens(ids["backbone"], ids["collection"], ids["shard"])
+    elif command == "train":
+        for name in ("head.safetensors", "config.json", "log.jsonl", "provenance.json"):
+            yield layout.head_file(ids["ablation"], name)
+        if settings["training"]["keep_every_steps"]:
+            yield layout.head_file(ids["ablation"], "timelapse.safetensors")
+    elif command in ("nearid-bench", "mtg"):
+        yield layout.scores(ids["scorer"], command.replace("-", "_"))
+    elif command == "summarise":
+        yield layout.metrics(ids["scorer"])
+    elif command == "table":
+        yield from (layout.table(ids["table"], suffix) for suffix in ("csv", "tex", "md"))
+    elif command == "figure-data":
+        yield layout.figure_data(ids["figure"])
+    elif command == "figure":
+        yield from (layout.figure(ids["figure"], suffix) for suffix in ("pdf", "png", "gif"))
+    else:
+        names = {"compare": "comparison.csv", "page": "index.html", "summary": "summary.txt"}
+        yield layout.paper(names.get(command, "manifest.json"))
+
+for path in files():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(os.urandom(16))
+"""
+OVERLAY = """
+results_dir: results
+backbones: {demo_siglip: {path: backbone}}
+"""
+
+
+class Project:
+    """A checkout at `root` on which Snakemake is run."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def overlay(self, text: str) -> str:
+        """Write an overlay; its path."""
+        path = self.root / f"overlay{len(list(self.root.glob('overlay*.yaml')))}.yaml"
+        path.write_text(text)
+        return path.name
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake here."""
+        program = [sys.executable, "-m", "snakemake", "--nocolor", "--cores", "2", *arguments]
+        environment = {**os.environ, "PYTHONPATH": "", "XDG_CACHE_HOME": str(self.root / "cache")}
+        return subprocess.run(program, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+
+    def run(self, *overlays: str) -> None:
+        """Make all of the tiny config with `overlays` on top."""
+        done = self.snakemake("--quiet", "all", "--configfile", *self.configs(overlays))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def plan(self, *overlays: str) -> dict[str, set[str]]:
+        """What would run: rule -> the ids of its jobs."""
+        done = self.snakemake("--dry-run", "--configfile", *self.configs(overlays))
+        assert done.returncode == 0, done.stdout + done.stderr
+        jobs: dict[str, set[str]] = defaultdict(set)
+        rule = ""
+        for line in (done.stdout + done.stderr).splitlines():
+            if found := re.match(r"(?:local)?rule (\w+):", line):
+                rule = found[1]
+                jobs[rule]  # a rule without wildcards counts too
+            elif found := re.match(r"\s+wildcards: (.*)", line):
+                jobs[rule].add(found[1])
+        jobs.pop("default", None)
+        return dict(jobs)
+
+    @staticmethod
+    def configs(overlays: tuple[str, ...]) -> list[str]:
+        return ["config/demo.yaml", "config/test.yaml", "fake.yaml", *overlays]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A project after one complete run."""
+    root = tmp_path_factory.mktemp("finished") / "project"
+    root.mkdir()
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, root / name)
+    for name in ("config", "workflow", "envs"):
+        shutil.copytree(ROOT / name, root / name)
+    shutil.copytree(
+        ROOT / "src", root / "src", ignore=shutil.ignore_patterns("demo_siglip", "__pycache__", "*.egg-info")
+    )
+    (root / "src/nearid/__main__.py").write_text(FAKE)
+    (root / "backbone").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (root / "backbone" / name).write_text("fake")
+    (root / "fake.yaml").write_text(OVERLAY)
+    Project(root).run()
+    return root
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Project:
+    """An own copy of the finished project (times and Snakemake's records included)."""
+    shutil.copytree(finished, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")

@@ -1,0 +1,189 @@
+"""The package's build: one-way imports, light parsing, fingerprints of code, environments that agree."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from nearid.config import fingerprint, members
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src/nearid"
+GROUND = ("errors", "io", "layout", "config", "cluster")
+STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
+RANK = {name: 0 for name in GROUND} | {name: 1 + place for place, name in enumerate((*STAGES, "cli"))}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        yield path, ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("path", [path for path, _ in modules()], ids=[name for _, name in modules()])
+def test_imports_follow_the_stages(path):
+    parts = path.relative_to(PACKAGE).parts
+    own = RANK.get(Path(parts[0]).stem, 99)
+    for name in imports_of(path):
+        pieces = name.split(".")
+        if pieces[0] == "nearid" and len(pieces) > 1:
+            assert RANK[pieces[1]] <= own, f"{path.relative_to(ROOT)} imports {name}, a later stage"
+
+
+def test_no_circles():
+    graph = {}
+    known = {name for _, name in modules()}
+    for path, name in modules():
+        graph[name] = set()
+        for node in ast.parse(path.read_text()).body:  # imports inside functions break circles on purpose
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("nearid"):
+                for imported in node.names:
+                    inner = f"{node.module}.{imported.name}"
+                    graph[name].add(inner if inner in known else node.module)
+    done = set()
+
+    def walk(name, trail):
+        assert name not in trail, " -> ".join([*trail, name])
+        if name not in done:
+            for inner in graph.get(name, ()):
+                if inner != name:
+                    walk(inner, [*trail, name])
+            done.add(name)
+
+    for name in graph:
+        walk(name, [])
+
+
+def test_config_layout_and_cli_import_nothing_heavy():
+    heavy = ("torch", "transformers", "vtkmodules", "matplotlib", "pandas", "pyarrow", "deepspeed", "cv2", "sklearn")
+    program = (
+        "import sys, nearid.config, nearid.layout, nearid.cli, nearid.config.documentation\n"
+        "nearid.config.load('config/demo.yaml')\n"
+        "for stage in nearid.cli.STAGES: nearid.cli.nearid.get_command(None, stage)\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    program = program.replace("get_command(None", "get_command(__import__('click').Context(nearid.cli.nearid)")
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package in which files may be edited."""
+    copy = tmp_path / "nearid"
+    for path in PACKAGE.rglob("*.py"):
+        target = copy / path.relative_to(PACKAGE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    monkeypatch.setattr(members, "PACKAGE", copy)
+    monkeypatch.setattr(fingerprint, "PACKAGE", copy)
+    forget()
+    yield copy
+    monkeypatch.undo()
+    forget()
+
+
+def forget():
+    members.find_module.cache_clear()
+    for cached in (fingerprint.code_fingerprint, fingerprint._imports, fingerprint._files, fingerprint._hash):
+        cached.cache_clear()
+
+
+def codes():
+    forget()
+    engine = {"source": {"engine": "sibling"}}
+    return {
+        "inpaint": fingerprint.step_code("inpaint_shard", engine),
+        "paste": fingerprint.step_code("inpaint_shard", {"source": {"engine": "cut_paste"}}),
+        "nearid": fingerprint.step_code("train_head", {"objective": "nearid"}),
+        "infonce": fingerprint.step_code("train_head", {"objective": "infonce"}),
+        "summary": fingerprint.step_code("summarise_scores", {}),
+        "table": fingerprint.step_code("make_table", {"table": "table1"}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("edited", "changed"),
+    [
+        ("distractors/engines/sibling.py", {"inpaint"}),
+        ("distractors/runner.py", {"inpaint", "paste"}),
+        ("heads/objectives/nearid.py", {"nearid"}),
+        ("heads/training.py", {"nearid", "infonce"}),
+        ("scores/margins.py", {"summary"}),
+        ("paper/tables/table1.py", {"table"}),
+        ("errors.py", set()),
+        ("layout.py", set()),
+    ],
+)
+def test_editing_a_module_changes_the_steps_that_run_it(package, edited, changed):
+    before = codes()
+    with (package / edited).open("a") as stream:
+        stream.write("\n# edited\n")
+    after = codes()
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_every_module_of_a_step_exists_or_is_missed():
+    """A renamed module must not fall out of its step's fingerprint silently."""
+    later = {"nearid.scores.dreambench"}
+    for names in fingerprint._MODULES.values():
+        for name in names:
+            if "{" not in name and f"nearid.{name}" not in later:
+                assert members.find_module(f"nearid.{name}"), f"nearid.{name} is gone: mend fingerprint._MODULES"
+
+
+def read_lock(name):
+    return (ROOT / f"envs/{name}.lock").read_text().splitlines()
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.mark.parametrize("name", ["data", "diffusion", "train", "eval", "paper", "workflow", "all"])
+def test_environments_agree_with_pyproject(name):
+    extras = project()["optional-dependencies"]
+    chosen = list(extras) if name == "all" else [name]
+    wanted = {*project()["dependencies"], *(entry for extra in chosen for entry in extras[extra])}
+    lock = [line for line in read_lock(name) if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[^ ]+", line) for line in lock), "a lock holds exact pins alone"
+    normal = {f"{canonicalize_name(Requirement(entry).name)}{Requirement(entry).specifier}" for entry in wanted}
+    assert normal <= set(lock), f"run `make lock`: {sorted(normal - set(lock))}"
+    assert set(lock) <= set(read_lock("all")), "one version of each package everywhere"
+    if name != "all":
+        listed = yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"][-1]["pip"]
+        assert set(listed) == wanted
+
+
+def test_dependencies_are_declared():
+    """What the package imports stands in pyproject.toml."""
+    names = {"PIL": "pillow", "cv2": "opencv-python-headless", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+    names |= {"vtkmodules": "vtk"}
+    declared = {
+        canonicalize_name(Requirement(entry).name)
+        for entries in (project()["dependencies"], *project()["optional-dependencies"].values())
+        for entry in entries
+    }
+    for path, _ in modules():
+        for name in imports_of(path):
+            top = name.split(".")[0]
+            if top != "nearid" and top not in sys.stdlib_module_names:
+                found = canonicalize_name(names.get(top, top))
+                assert found in declared, f"{path.relative_to(ROOT)} imports {top}, which pyproject.toml lacks"

@@ -1,0 +1,215 @@
+"""The config: closed, cross-checked, cut into what each step reads."""
+
+import copy
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from nearid.config import check_members, complete, load, missing_members, required_downloads, step_settings
+from nearid.config.documentation import document
+from nearid.config.loading import schema
+from nearid.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO, TEST, PHOTOS = (f"config/{name}.yaml" for name in ("demo", "test", "photos"))
+
+
+@pytest.fixture(autouse=True)
+def in_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def overlay(tmp_path, text):
+    path = tmp_path / "overlay.yaml"
+    path.write_text(text)
+    return path
+
+
+def refused(*overlays):
+    with pytest.raises(UserError) as caught:
+        load(*overlays)
+    return caught.value
+
+
+def test_the_schema_is_closed_and_explains_itself():
+    jsonschema.Draft202012Validator.check_schema(schema())
+
+    def look(part, path):
+        if part.get("type") == "object":
+            assert "additionalProperties" in part, f"{path} takes any key"
+        for key, inner in part.get("properties", {}).items():
+            assert inner.get("description"), f"{path}.{key} has no description"
+            look(inner, f"{path}.{key}")
+        if isinstance(part.get("additionalProperties"), dict):
+            look(part["additionalProperties"], f"{path}.<id>")
+
+    look(schema(), "config")
+    for name, part in schema()["$defs"].items():
+        look(part, name)
+
+
+def test_config_readme_is_up_to_date():
+    assert (ROOT / "config/README.md").read_text() == document(), "run `make docs`"
+
+
+def test_paper_config_is_the_full_reproduction():
+    config = load()
+    assert len(config["select"]["sources"]) == 9
+    assert len(config["select"]["ablations"]) == 19
+    losses = [(a["objective"], tuple(a["params"].items()), a["mix"]) for a in config["ablations"].values()]
+    assert len(set(losses)) == 19
+    assert config["select"]["benchmarks"] == ["nearid_bench", "mtg", "dreambench"]
+    assert set(config["groups"]["main7"]) == {*config["groups"]["train"], *config["groups"]["unseen_fill"]}
+    training = step_settings("train_head", config, ablation="nearid")
+    assert training["params"] == {"alpha": 0.5}
+    wanted = {"epochs": 11, "batch_size": 128, "learning_rate": 1e-4, "weight_decay": 1e-4, "warmup_steps": 100}
+    assert wanted.items() <= training["training"].items()
+
+
+@pytest.mark.parametrize("overlays", [[DEMO], [DEMO, TEST], [DEMO, PHOTOS]])
+def test_overlays_ask_for_what_exists(overlays):
+    check_members(load(*overlays))
+
+
+def test_missing_members_are_listed_together():
+    config = load(DEMO)
+    config["sources"]["sibling"]["engine"] = "dream"
+    config["ablations"]["nearid"]["objective"] = "hope"
+    assert set(missing_members(config)) == {"nearid.distractors.engines.dream", "nearid.heads.objectives.hope"}
+    with pytest.raises(UserError, match=r"(?s)dream.*sources\.sibling.*hope.*ablations\.nearid"):
+        check_members(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "says"),
+    [
+        ("nmae: x", "nmae", "did you mean `name`?"),
+        ("training: {learning_rat: 1.0}", "training.learning_rat", "did you mean `learning_rate`?"),
+        ("training: {learning_rate: 1e-4}", "training.learning_rate", "1.0e-4"),
+        ("select: {sources: [sibing, cut_paste]}", "select.sources", "did you mean `sibling`?"),
+        ("ablations: {nearid: {mix: neard_mtg}}", "ablations.nearid.mix", "did you mean `nearid_mtg`?"),
+        ("groups: {all: [flax]}", "groups.all", "did you mean `flux`?"),
+        ("scorers: {nearid: {ablation: nerid}}", "scorers.nearid.ablation", "nearid"),
+        ("select: {ablations: [infonce]}", "scorers.nearid.ablation", "only what this run makes"),
+        ("select: {sources: [sibling, sibling_half]}", "select.groups", "only what this run makes"),
+        ("scorers: {x: {display: X, kind: encoder}}", "scorers.x.backbone", "needs it"),
+        ("dataset: {shards: 0}", "dataset.shards", "minimum"),
+        ("sources: {Sib: {display: S, engine: sibling}}", "sources", "a-z"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, text, where, says):
+    error = refused(DEMO, overlay(tmp_path, text))
+    assert where in error.where
+    assert says in error.expected
+    assert error.found
+    assert error.action
+
+
+def test_unreadable_overlays(tmp_path):
+    assert "no such file" in refused("config/demmo.yaml").found
+    assert "no YAML" in refused(overlay(tmp_path, "a: [1,")).found
+    assert refused(overlay(tmp_path, "- 1")).found == "list"
+
+
+def test_lists_are_replaced_and_mappings_merged(tmp_path):
+    config = load(DEMO, overlay(tmp_path, "select: {tables: [table5]}\nmixes: {nearid_mtg: {mtg_repeats: 2}}"))
+    assert config["select"]["tables"] == ["table5"]
+    assert config["mixes"]["nearid_mtg"] == {
+        "sources": ["sibling", "sibling_half"],
+        "nearid_repeats": 1,
+        "mtg_repeats": 2,
+    }
+
+
+def test_completing_twice_changes_nothing():
+    config = load(DEMO)
+    assert complete(copy.deepcopy(config)) == config
+
+
+def test_photos_dir_is_the_image_folder():
+    config = complete({**load(DEMO, PHOTOS), "photos_dir": "my/photos"})
+    assert step_settings("curate_positives", config)["options"]["path"] == "my/photos"
+
+
+def test_downloads_follow_paths():
+    config = load()
+    settings = step_settings("inpaint_shard", config, source="qwen")
+    assert required_downloads(settings, config) == ["mtg", "qwen_controlnet", "qwen_image", "qwen_lightning", "syncd"]
+    config["backbones"]["clip_vit_l"]["path"] = "resources/nowhere"
+    with pytest.raises(UserError, match="nowhere"):
+        required_downloads(config["backbones"]["clip_vit_l"], config)
+
+
+STEPS = [
+    ("curate_positives", {}),
+    ("make_mtg", {"split": "train"}),
+    *(("inpaint_shard", {"source": source, "shard": "000"}) for source in ("sibling", "cut_paste")),
+    *(
+        ("extract_tokens", {"backbone": "demo_siglip", "collection": collection, "shard": "000"})
+        for collection in ("positives", "sibling", "cut_paste", "mtg_train")
+    ),
+    *(("train_head", {"ablation": ablation}) for ablation in ("infonce", "nearid")),
+    *(
+        (step, {"scorer": scorer})
+        for step in ("score_nearid_bench", "score_mtg", "summarise_scores")
+        for scorer in ("siglip2", "infonce", "nearid")
+    ),
+    *(("make_table", {"table": table}) for table in ("table1", "table3", "table5")),
+    *(
+        (step, {"figure": figure})
+        for step in ("compute_figure", "plot_figure")
+        for figure in ("figure5", "qualitative")
+    ),
+    ("compare_with_paper", {}),
+    ("make_page", {}),
+    ("write_summary", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "touched"),
+    [
+        ("ablations: {nearid: {params: {alpha: 0.7}}}", {("train_head", "nearid")}),
+        ("paper: {figures: {figure5: {style: {dpi: 99}}}}", {("plot_figure", "figure5")}),
+        ("sources: {cut_paste: {dilate_px: 5}}", {("inpaint_shard", "cut_paste")}),
+        ("training: {learning_rate: 1.0e-2}", {("train_head", "infonce"), ("train_head", "nearid")}),
+        ("ablations: {nearid: {seed: 3}}", {("train_head", "nearid")}),
+        ("mixes: {nearid_only: {nearid_repeats: 5}}", set()),
+        ("ablations: {more: {display: M, objective: nearid, mix: nearid_mtg}}\n"
+         "select: {ablations: [infonce, nearid, more]}", set()),
+    ],
+)  # fmt: skip
+def test_a_setting_reaches_only_the_steps_that_read_it(tmp_path, text, touched):
+    before, after = load(DEMO), load(DEMO, overlay(tmp_path, text))
+    changed = {
+        (step, next(iter(ids.values()), "") if step != "inpaint_shard" else ids["source"])
+        for step, ids in STEPS
+        if step_settings(step, before, **ids) != step_settings(step, after, **ids)
+    }
+    assert changed == touched
+
+
+def test_display_names_paint_train_and_score_nothing(tmp_path):
+    text = yaml.safe_dump(
+        {
+            "sources": {"sibling": {"display": "Twin"}},
+            "backbones": {"demo_siglip": {"display": "B"}},
+            "scorers": {"nearid": {"display": "Ours"}},
+            "ablations": {"nearid": {"display": "Ours"}},
+        }
+    )
+    before, after = load(DEMO), load(DEMO, overlay(tmp_path, text))
+    changed = {step for step, ids in STEPS if step_settings(step, before, **ids) != step_settings(step, after, **ids)}
+    assert changed == {"make_table", "compute_figure", "compare_with_paper", "make_page", "write_summary"}
+
+
+def test_unseen_sources_need_no_training_rows():
+    config = load(DEMO)
+
+    def splits(collection):
+        return step_settings("extract_tokens", config, backbone="demo_siglip", collection=collection)["splits"]
+
+    assert splits("positives") == splits("sibling") == ["train", "val", "test"]
+    assert splits("cut_paste") == ["val", "test"]

@@ -1,0 +1,76 @@
+"""A change re-runs what reads it and nothing else (docs/reruns.md), on the real workflow with fake steps."""
+
+CLOSING = {"compare_with_paper", "make_page", "write_summary", "write_manifest"}
+
+
+def append(project, path, text="\n# edited\n"):
+    with (project.root / path).open("a") as stream:
+        stream.write(text)
+
+
+def test_nothing_runs_twice(project):
+    assert project.plan() == {}
+
+
+def test_style_replots_one_figure_and_not_the_page(project):
+    plan = project.plan(project.overlay("paper: {figures: {figure5: {style: {dpi: 99}}}}"))
+    assert plan == {"plot_animated_figure": {"figure=figure5"}, "write_manifest": set()}
+
+
+def test_alpha_reruns_one_head_and_what_stands_on_it(project):
+    overlay = project.overlay("ablations: {nearid: {params: {alpha: 0.75}}}")
+    plan = project.plan(overlay)
+    assert plan["train_head_with_timelapse"] == {"ablation=nearid"}
+    for rule in ("score_nearid_bench", "score_mtg", "summarise_scores"):
+        assert plan[rule] == {"scorer=nearid"}
+    assert plan["make_table"] == {"table=table1", "table=table3", "table=table5"}
+    assert not {"train_head", "curate_positives", "inpaint_shard", "extract_tokens"} & set(plan)
+    project.run(overlay)
+    assert project.plan(overlay) == {}
+
+
+def test_a_new_ablation_trains_alone(project):
+    text = "ablations: {more: {display: More, objective: nearid, params: {alpha: 2.0}, mix: nearid_mtg}}\n"
+    plan = project.plan(project.overlay(text + "select: {ablations: [infonce, nearid, more]}"))
+    assert plan == {"train_head": {"ablation=more"}, "write_manifest": set()}
+    text += "scorers: {more: {display: More, kind: head, ablation: more}}\n"
+    text += "select: {ablations: [infonce, nearid, more], scorers: [colour_histogram, siglip2, infonce, nearid, more]}"
+    plan = project.plan(project.overlay(text))
+    assert plan.pop("train_head") == {"ablation=more"}
+    for rule in ("score_nearid_bench", "score_mtg", "summarise_scores"):
+        assert plan.pop(rule) == {"scorer=more"}
+    assert set(plan) == CLOSING, "tables that do not show it stay"
+
+
+def test_editing_code_reruns_its_stage(project):
+    append(project, "src/nearid/distractors/engines/cut_paste.py")
+    plan = project.plan()
+    assert plan["inpaint_shard"] == {"source=cut_paste, shard=000", "source=cut_paste_seamless, shard=000"}
+    assert "curate_positives" not in plan
+
+
+def test_editing_an_objective_reruns_its_heads(project):
+    append(project, "src/nearid/heads/objectives/infonce.py")
+    plan = project.plan()
+    assert plan["train_head"] == {"ablation=infonce"}
+    assert "train_head_with_timelapse" not in plan
+
+
+def test_editing_ground_that_changes_no_result_reruns_nothing(project):
+    append(project, "src/nearid/layout.py")
+    append(project, "src/nearid/cli/heads.py")
+    assert project.plan() == {}
+
+
+def test_another_backbone_recomputes_all_tokens(project):
+    append(project, "backbone/model.safetensors")
+    plan = project.plan()
+    assert len(plan["extract_tokens"]) == 7
+    assert "inpaint_shard" not in plan
+
+
+def test_a_lost_result_is_made_again(project):
+    (project.root / "results/test/scores/siglip2/metrics.json").unlink()
+    plan = project.plan()
+    assert plan["summarise_scores"] == {"scorer=siglip2"}
+    assert "score_mtg" not in plan

@@ -1,0 +1,123 @@
+"""The workflow as its users meet it: planning, mistakes, what is not written yet."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "transformers", "vtkmodules", "matplotlib", "pyarrow", "deepspeed", "cv2", "sklearn", "h5py")
+
+
+def test_full_reproduction_is_planned_without_heavy_imports():
+    program = (
+        "import sys\nfrom snakemake.cli import main\n"
+        "sys.argv = ['snakemake', '--profile', 'slurm', '--dry-run', '--quiet', 'rules', '--nolock']\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        f"print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert "heavy: []" in output, output
+    jobs = dict(line.split() for line in output.splitlines() if len(line.split()) == 2 and line.split()[1].isdigit())
+    assert jobs["inpaint_shard"] == str(9 * 16)
+    assert int(jobs["train_head"]) + int(jobs["train_head_with_timelapse"]) == 19
+    assert jobs["make_table"] == "9"
+
+
+def test_a_typo_fails_while_planning(project):
+    done = project.snakemake("--dry-run", "--configfile", "config/demo.yaml", project.overlay("selct: {tables: []}"))
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    for part in ("where:    config, key selct", "found:", "did you mean `select`?", "next:"):
+        assert part in output
+    assert "Traceback" not in output
+
+
+def test_what_is_not_written_yet_fails_before_the_first_job(project):
+    overlay = project.overlay(
+        "name: later\nscorers: {judge: {display: J, kind: crystal_ball}}\n"
+        "select: {scorers: [colour_histogram, siglip2, infonce, nearid, judge]}"
+    )
+    done = project.snakemake("--configfile", *project.configs((overlay,)))
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "nearid.scores.scorers.crystal_ball (for scorers.judge)" in output
+    assert not (project.root / "results/later").exists()
+    assert "scorer=judge" in project.plan(overlay)["score_mtg"]
+
+
+def test_protected_results_are_not_overwritten(project):
+    overlay = project.overlay("protect: true\nname: kept")
+    project.run(overlay)
+    head = project.root / "results/kept/heads/nearid/head.safetensors"
+    before = head.read_bytes()
+    assert not head.stat().st_mode & 0o222
+    changed = project.overlay("protect: true\nname: kept\nablations: {nearid: {params: {alpha: 0.9}}}")
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere, so Snakemake takes nothing for protected")
+    done = project.snakemake("--configfile", *project.configs((changed,)))
+    assert "ProtectedOutputException" in done.stdout + done.stderr
+    assert head.read_bytes() == before
+
+
+def test_the_root_file_and_the_inner_one_make_the_same(project):
+    configs = ["--configfile", *project.configs(())]
+    assert "Nothing to be done" in (done := project.snakemake(*configs)).stdout + done.stderr
+    done = project.snakemake("--snakefile", "workflow/Snakefile", *configs)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def run_cli(*arguments, cwd=ROOT):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    program = [sys.executable, "-m", "nearid", *map(str, arguments)]
+    return subprocess.run(program, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_mistake_on_the_command_line_is_four_lines_in_the_log_too(tmp_path):
+    log = tmp_path / "log.txt"
+    done = run_cli("--log", log, "config", "check", "config/nowhere.yaml")
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["where", "found", "expected", "next"]
+    assert log.read_text() == done.stderr
+
+
+def test_a_full_disk_and_a_read_only_folder_are_told(tmp_path):
+    program = (
+        "import errno, sys, nearid.cli, nearid.cli.config as group\n"
+        "def check(overlays): raise OSError(errno.{code}, 'x', 'results/demo/file')\n"
+        "group.config.commands['check'].callback = check\n"
+        "sys.argv = ['nearid', 'config', 'check']\nnearid.cli.main()"
+    )
+    for code, says in (("ENOSPC", "no space left"), ("EROFS", "read-only"), ("EACCES", "no permission")):
+        done = subprocess.run(
+            [sys.executable, "-c", program.format(code=code)],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert says in done.stderr
+        assert "where:    results/demo/file" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_fetching_says_what_to_do():
+    done = run_cli("fetch", "download", "--download", "syncd", "--settings", "{}")
+    assert done.returncode == 2
+    assert "not implemented yet" in done.stderr
+
+
+def test_progress_goes_to_the_log_in_plain_lines(tmp_path, capsys):
+    from nearid.io.progress import logging_to, track
+
+    with logging_to(tmp_path / "log.txt"):
+        assert list(track(range(3), "work", total=5, done=2, interval_s=0.0)) == [0, 1, 2]
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert lines[0] == "work: 2/5 done by an earlier try"
+    assert lines[-1].startswith("work: 5/5 ")
+    assert capsys.readouterr().err.splitlines() == lines
