@@ -20,6 +20,7 @@ from nearid.io.randomness import keyed_rng, keyed_seed
 from nearid.tokens.pretraining.captions import CAPTION_LENGTH, build_tokenizer, write_caption
 from nearid.tokens.pretraining.losses import DenseReadouts, sigmoid_loss
 from nearid.tokens.pretraining.stream import Batch, compose_batch, follow_stream
+from nearid.tokens.pretraining.targets import describe_surroundings
 
 
 def pretrain(settings: Mapping[str, Any], output: Path) -> None:
@@ -91,6 +92,7 @@ class _Trainer:
             torch.from_numpy(batch.traits),
             torch.from_numpy(batch.scene),
             _gather(patches, kept),
+            _gather(describe_surroundings(pixels, torch.from_numpy(batch.alpha), settings["patch_px"]), kept),
             hidden.gather(1, kept),
         )
         parts["caption"] = self._caption_loss(tokens, batch)

@@ -9,6 +9,7 @@ from torch.nn import functional
 from nearid.data.rendered.instances import CATEGORY_NAMES, MOTIF_NAMES, PATTERN_NAMES
 from nearid.data.rendered.scenes import SCENE_NAMES
 from nearid.tokens.pretraining.stream import N_TRAITS
+from nearid.tokens.pretraining.targets import N_STATISTICS
 
 
 def sigmoid_loss(image: Tensor, text: Tensor, same: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
@@ -21,7 +22,8 @@ class DenseReadouts(nn.Module):
     """Linear read-outs of single patch tokens; thrown away after pretraining.
 
     An object's patches each say the words of its description (kind, pattern, motif, and numbers for colours and
-    proportions), a scene's patches say the scene, and every patch its own pixels and how much of it is object.
+    proportions), a scene's patches say the scene, and every patch its own pixels, how much of it is object, and the
+    colours and edges around it.
     """
 
     def __init__(self, width: int, patch_px: int) -> None:
@@ -31,6 +33,7 @@ class DenseReadouts(nn.Module):
         self.scene = nn.Linear(width, len(SCENE_NAMES))
         self.share = nn.Linear(width, 1)
         self.pixels = nn.Linear(width, 3 * patch_px**2)
+        self.surroundings = nn.Linear(width, N_STATISTICS)
 
     def forward(
         self,
@@ -42,6 +45,7 @@ class DenseReadouts(nn.Module):
         traits: Tensor,
         scene: Tensor,
         pixels: Tensor,
+        surroundings: Tensor,
         hidden: Tensor,
     ) -> dict[str, Tensor]:
         """The parts of the dense loss.
@@ -49,7 +53,7 @@ class DenseReadouts(nn.Module):
         Args:
             tokens: [n, t, d]. share: part of each patch that is object [n, t]. category, pattern, motif, scene: [n].
             traits: [n, 23]. pixels: normalised pixels of each patch [n, t, 3 p^2].
-            hidden: patches that were masked [n, t].
+            surroundings: see `describe_surroundings` [n, t, s]. hidden: patches that were masked [n, t].
         """
         row, patch = torch.nonzero(share > 0.5, as_tuple=True)
         words = self.words(tokens[row, patch]).split(self.sizes, dim=1)
@@ -64,6 +68,7 @@ class DenseReadouts(nn.Module):
             "share": functional.binary_cross_entropy_with_logits(self.share(tokens)[..., 0], share),
             "masked": error[hidden].mean(),
             "pixels": error[~hidden].mean(),
+            "surroundings": (self.surroundings(tokens) - surroundings).square().mean(),
             "pattern_right": (words[1].argmax(1) == pattern[row]).float().mean(),
             "motif_right": (words[2].argmax(1) == motif[row]).float().mean(),
         }
