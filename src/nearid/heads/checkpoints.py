@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -41,7 +41,7 @@ class Checkpoints:
         self._parts = Parts(progress, key)
         self._log_path = self._parts.path(0, ".jsonl")
         self._writer = writer
-        self._log = None
+        self._log: TextIO | None = None
 
     def restore(self) -> State | None:
         """The newest state, None at the start; opens the log behind it."""

@@ -47,8 +47,8 @@ class Terms(ABC):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and its unweighted terms."""
         with torch.autocast(anchor.device.type, enabled=False):
-            vectors = (normalise(part) for part in (anchor, positives, distractors))
-            terms = self.terms(Batch(*vectors, positive_mask, distractor_mask, severity, picks))
+            x, y, z = normalise(anchor), normalise(positives), normalise(distractors)
+            terms = self.terms(Batch(x, y, z, positive_mask, distractor_mask, severity, picks))
             loss = torch.stack([weight * terms[name] for name, weight in self.weights().items()]).sum()
         return loss, terms
 
