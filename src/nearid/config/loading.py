@@ -17,12 +17,14 @@ from nearid.errors import UserError
 BASE = Path("config.yaml")
 _SCHEMA = Path(__file__).with_name("schema.yaml")
 Config = dict[str, Any]
+# libyaml's parser where it is built in: every cluster job reads these files again.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @functools.cache
 def schema() -> dict[str, Any]:
     """The closed JSON schema of the config."""
-    return yaml.safe_load(_SCHEMA.read_text())
+    return yaml.load(_SCHEMA.read_text(), _Loader)
 
 
 def load(*overlays: Path | str) -> Config:
@@ -66,7 +68,7 @@ def resolve(part: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(path: Path) -> Config:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)
     except FileNotFoundError:
         raise UserError(path, "no such file", "a YAML file; run from the repository's root", "check the path") from None
     except yaml.YAMLError as error:
