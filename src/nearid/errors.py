@@ -18,7 +18,4 @@ class UserError(Exception):
         super().__init__(where, found, expected, action)
 
     def __str__(self) -> str:
-        return (
-            f"where:    {self.where}\nfound:    {self.found}\n"
-            f"expected: {self.expected}\nnext:     {self.action}"
-        )
+        return f"where:    {self.where}\nfound:    {self.found}\nexpected: {self.expected}\nnext:     {self.action}"

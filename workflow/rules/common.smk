@@ -1,4 +1,4 @@
-# What the rule files share: the checked config, paths, params and inputs. Nothing heavy is imported here, since every
+# What all files here share: the checked config, paths, params and inputs. Nothing heavy is imported here, since every
 # job of a cluster parses the workflow again.
 import functools
 import json
@@ -22,7 +22,7 @@ from nearid.config.steps import (
 from nearid.errors import UserError
 from nearid.layout import Layout, shard_ids
 
-# The package of this checkout, with the Python that runs Snakemake unless a rule's own environment is in use; only
+# The package of this checkout, with the Python that runs Snakemake unless other environments are in use; only
 # fetch_download may ask the hub.
 OWN_PYTHON = (
     ""
