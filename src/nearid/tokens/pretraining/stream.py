@@ -21,6 +21,7 @@ from nearid.io.workers import end_with_parent
 
 NO_SCENE = len(SCENE_NAMES)  # the object on black, "alone"
 N_TRAITS = 23
+PALETTE = slice(6, 18)  # of the traits
 
 
 @dataclass(frozen=True)
@@ -112,24 +113,56 @@ def join_objects(chunks: list[Objects]) -> Objects:
 
 
 def compose_batch(pool: Objects, size: int, alone: float, rng: np.random.Generator) -> Batch:
-    """Draw objects and put them before scenes: their own, another, or (a share `alone`) none."""
+    """Draw objects and put them before scenes: their own, another, or (a share `alone`) none.
+
+    Rendering is what costs, so each object is used several times, never twice the same: turned over, moved, scaled, in
+    other colours (with its traits); some pictures lose resolution.
+    """
     picks = rng.integers(len(pool.items), size=size)
     behind = np.where(rng.random(size) < 0.5, picks, rng.integers(len(pool.items), size=size))
     bare = rng.random(size) < alone
-    images = []
+    images, alphas, traits = [], [], []
     for pick, other, black in zip(picks, behind, bare, strict=True):
-        item = pool.items[pick]
-        image = np.ascontiguousarray(item[..., :3]) if black else composite(pool.scenes[other], item)
+        item, trait = _recolour(pool.items[pick], pool.traits[pick], rng)
+        item = _move(item, rng)
+        image = np.ascontiguousarray(item[..., :3]) if black else composite(_crop(pool.scenes[other], rng), item)
         images.append(_degrade(image, rng))
+        alphas.append(item[..., 3])
+        traits.append(trait)
     return Batch(
         images=np.stack(images),
-        alpha=pool.items[picks][..., 3].astype(np.float32) / 255,
+        alpha=np.stack(alphas).astype(np.float32) / 255,
         category=pool.category[picks],
         pattern=pool.pattern[picks],
         motif=pool.motif[picks],
         scene=np.where(bare, NO_SCENE, pool.scene_kind[behind]),
-        traits=pool.traits[picks],
+        traits=np.stack(traits),
     )
+
+
+def _recolour(
+    item: NDArray[np.uint8], traits: NDArray[np.float32], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Exchange the colour channels of an object and of the palette among its traits."""
+    order = rng.permutation(3)
+    palette = traits[PALETTE].reshape(4, 3)[:, order].ravel()
+    return item[..., [*order, 3]], np.concatenate([traits[: PALETTE.start], palette, traits[PALETTE.stop :]])
+
+
+def _move(item: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    height, width = item.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-10, 10), rng.uniform(0.75, 1.15))
+    matrix[:, 2] += rng.uniform(-0.08, 0.08, 2) * width
+    turned = item[:, ::-1] if rng.random() < 0.5 else item
+    return cv2.warpAffine(np.ascontiguousarray(turned), matrix, (width, height), flags=cv2.INTER_LINEAR)
+
+
+def _crop(scene: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    size = scene.shape[0]
+    side = int(size * rng.uniform(0.7, 1.0))
+    top, left = rng.integers(0, size - side + 1, 2)
+    cut = scene[top : top + side, left : left + side]
+    return cv2.resize(cut[:, ::-1] if rng.random() < 0.5 else cut, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def _degrade(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
