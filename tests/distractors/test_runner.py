@@ -126,6 +126,12 @@ def test_train_views_never_get_test_donors(folder: Layout, tmp_path: Path) -> No
     assert painted == [row != lonely for row in range(4)]
 
 
+def test_only_the_splits_asked_for_are_painted(folder: Layout) -> None:
+    paint_shard(painting(FEATHERED, "restricted") | {"splits": ["val"]}, folder, "000")
+    rows = read_rows(folder.distractors("restricted", "000"))
+    assert len(rows) == 4 and all(row["nimg1"] is None for row in rows)
+
+
 def test_a_killed_shard_goes_on_and_gives_the_same_bytes(
     folder: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

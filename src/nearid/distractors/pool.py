@@ -14,6 +14,7 @@ from nearid.data.schema import read_rows
 from nearid.io.images import decode_mask, decode_rgb
 from nearid.layout import Layout
 
+_FILES_KEPT = 4
 _GROUPS_KEPT = 16
 
 
@@ -32,6 +33,7 @@ class Pool:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._open = lru_cache(_FILES_KEPT)(self._open_uncached)
         self._read_group = lru_cache(_GROUPS_KEPT)(self._read_group_uncached)
 
     def members(self, class_name: str, split: str) -> list[Member]:
@@ -59,7 +61,7 @@ class Pool:
     def _identities(self) -> list[dict[str, Any]]:
         return read_rows(self._layout.identities)
 
-    def _open(self, shard: str) -> pq.ParquetFile:
+    def _open_uncached(self, shard: str) -> pq.ParquetFile:
         return pq.ParquetFile(self._layout.positives(shard))
 
     def _read_group_uncached(self, shard: str, group: int, slot: int) -> list[dict[str, Any]]:

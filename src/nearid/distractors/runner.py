@@ -18,6 +18,7 @@ from PIL import Image
 from nearid.config import step_code
 from nearid.data.records import MAX_VIEWS
 from nearid.data.schema import DISTRACTORS, columns_of, read_rows
+from nearid.data.splits import SPLITS
 from nearid.distractors.engines import open_engine
 from nearid.distractors.pool import Pool
 from nearid.io.files import write_json
@@ -119,7 +120,8 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str) -> None:
     A killed run goes on from `distractors/<source>/.progress/<shard>/`; the bytes are those of an undisturbed run.
 
     Args:
-        settings: `{seed, source, source_id, dataset}` (docs/architecture.md).
+        settings: `{seed, source, source_id, dataset}` (docs/architecture.md), and `splits` where a source serves only
+            some: the slots of other identities stay empty.
         layout: paths of the results folder.
         shard: id of the shard.
 
@@ -134,7 +136,9 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str) -> None:
     target_file = layout.distractors(source_id, shard)
     parts = Parts(target_file.parent / ".progress" / shard, hash_json([settings, code, inputs]))
 
-    places = [(row, slot) for row in range(len(rows)) for slot in range(rows[row]["n_images"])]
+    splits = settings.get("splits", SPLITS)
+    asked = [at for at, row in enumerate(rows) if row["split"] in splits]
+    places = [(at, slot) for at in asked for slot in range(rows[at]["n_images"])]
     outcomes = _read_parts(parts)
     missing = [place for place in range(len(places)) if place not in outcomes]
     fresh: dict[int, Outcome] = {}
