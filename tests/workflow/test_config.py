@@ -213,3 +213,5 @@ def test_unseen_sources_need_no_training_rows():
 
     assert splits("positives") == splits("sibling") == ["train", "val", "test"]
     assert splits("cut_paste") == ["val", "test"]
+    assert step_settings("inpaint_shard", config, source="sibling")["splits"] == ["train", "val", "test"]
+    assert step_settings("inpaint_shard", config, source="cut_paste")["splits"] == ["val", "test"]

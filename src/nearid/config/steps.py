@@ -74,19 +74,28 @@ def _mtg(config: Config, ids: Config) -> Settings:
 def _inpaint(config: Config, ids: Config) -> Settings:
     source = ids["source"]
     settings = {"source": _entry(config, "sources", source), "source_id": source}
-    return {"seed": config["seed"], **settings, "dataset": _dataset(config)}
+    return {"seed": config["seed"], **settings, "splits": _splits(config, source), "dataset": _dataset(config)}
 
 
 def _extract(config: Config, ids: Config) -> Settings:
-    backbone, collection = ids["backbone"], ids["collection"]
-    splits = ["val", "test"]
-    for ablation in config["select"]["ablations"]:
+    backbone = ids["backbone"]
+    return {
+        "backbone": _entry(config, "backbones", backbone),
+        "splits": _splits(config, ids["collection"], backbone),
+    }
+
+
+def _splits(config: Config, collection: str, backbone: str | None = None) -> list[str]:
+    """The rows of a collection that anything reads: those of train only if an ablation (on `backbone`) draws from it.
+
+    All ablations of the catalogue count, selected or not, so that a selection changes no distractors.
+    """
+    for ablation in config["ablations"]:
         mix = mix_of(config, ablation)
         drawn = ["positives", *mix["sources"]] if mix["sources"] and mix["nearid_repeats"] else []
-        if training_of(config, ablation)["backbone"] == backbone and collection in drawn:
-            splits = ["train", *splits]
-            break
-    return {"backbone": _entry(config, "backbones", backbone), "splits": splits}
+        if collection in drawn and backbone in (None, training_of(config, ablation)["backbone"]):
+            return ["train", "val", "test"]
+    return ["val", "test"]
 
 
 def _train(config: Config, ids: Config) -> Settings:
