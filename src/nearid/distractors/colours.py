@@ -23,7 +23,11 @@ def match_colours(
         return image
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     wanted = cv2.cvtColor(model.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[model_mask]
-    lab[where] = _match_distribution(_match_covariance(lab[where], wanted), wanted)
+    change = _match_distribution(_match_covariance(lab[where], wanted), wanted) - lab[where]
+    changes = np.full_like(lab, change.mean(axis=0))
+    changes[where] = change
+    # Neighbours of one colour may fall on two sides of a step of the map: without the median they become speckles.
+    lab[where] += cv2.medianBlur(changes, 3)[where]
     back = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1) * 255
     return np.where(where[..., None], np.rint(back).astype(np.uint8), image)
 
@@ -39,12 +43,13 @@ def _match_covariance(pixels: NDArray[np.float32], wanted: NDArray[np.float32]) 
 
 def _match_distribution(pixels: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
     turns = np.random.default_rng(0)
+    moved = pixels.astype(np.float64)
     for turn in range(_ROUNDS):
         # The last turn is none: lightness itself must fit best.
         axes = np.eye(3) if turn == _ROUNDS - 1 else np.linalg.qr(turns.normal(size=(3, 3)))[0]
-        turned, goal = pixels @ axes, wanted @ axes
-        pixels = np.stack([_match_quantiles(turned[:, axis], goal[:, axis]) for axis in range(3)], axis=1) @ axes.T
-    return pixels.astype(np.float32)
+        turned, goal = moved @ axes, wanted @ axes
+        moved = np.stack([_match_quantiles(turned[:, axis], goal[:, axis]) for axis in range(3)], axis=1) @ axes.T
+    return moved.astype(np.float32)
 
 
 def _match_quantiles(values: NDArray[np.floating], wanted: NDArray[np.floating]) -> NDArray[np.floating]:
