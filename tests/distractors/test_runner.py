@@ -34,7 +34,8 @@ def painting(source: dict[str, Any], source_id: str = "source", kind: str = "ima
     """Settings of `inpaint_shard`."""
     options = RENDERED if kind == "rendered" else {}
     dataset = {"kind": kind, "options": options}
-    return {"seed": 0, "source_id": source_id, "source": SOURCE | source, "dataset": dataset}
+    common = {"seed": 0, "source_id": source_id, "splits": ["train", "val", "test"], "dataset": dataset}
+    return common | {"source": SOURCE | source}
 
 
 @pytest.fixture(scope="module")

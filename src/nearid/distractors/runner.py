@@ -18,7 +18,6 @@ from PIL import Image
 from nearid.config import step_code
 from nearid.data.records import MAX_VIEWS
 from nearid.data.schema import DISTRACTORS, columns_of, read_rows
-from nearid.data.splits import SPLITS
 from nearid.distractors.engines import open_engine
 from nearid.distractors.pool import Pool
 from nearid.io.files import write_json
@@ -120,8 +119,8 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str) -> None:
     A killed run goes on from `distractors/<source>/.progress/<shard>/`; the bytes are those of an undisturbed run.
 
     Args:
-        settings: `{seed, source, source_id, dataset}` (docs/architecture.md), and `splits` where a source serves only
-            some: the slots of other identities stay empty.
+        settings: `{seed, source, source_id, splits, dataset}` (docs/architecture.md); the slots of identities in other
+            splits stay empty, without a flag.
         layout: paths of the results folder.
         shard: id of the shard.
 
@@ -136,8 +135,7 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str) -> None:
     target_file = layout.distractors(source_id, shard)
     parts = Parts(target_file.parent / ".progress" / shard, hash_json([settings, code, inputs]))
 
-    splits = settings.get("splits", SPLITS)
-    asked = [at for at, row in enumerate(rows) if row["split"] in splits]
+    asked = [at for at, row in enumerate(rows) if row["split"] in settings["splits"]]
     places = [(at, slot) for at in asked for slot in range(rows[at]["n_images"])]
     outcomes = _read_parts(parts)
     missing = [place for place in range(len(places)) if place not in outcomes]
@@ -263,7 +261,7 @@ def _report(rows: Sequence[Mapping[str, Any]], outcomes: Mapping[tuple[int, int]
 
 
 def _write_part(parts: Parts, outcomes: Mapping[int, Outcome]) -> None:
-    columns = {
+    columns: dict[str, list[Any]] = {
         "place": list(outcomes),
         "nimg": [outcome.image for outcome in outcomes.values()],
         "seed": [outcome.seed for outcome in outcomes.values()],
