@@ -93,7 +93,7 @@ def test_missing_members_are_listed_together():
         ("groups: {all: [flax]}", "groups.all", "did you mean `flux`?"),
         ("scorers: {nearid: {ablation: nerid}}", "scorers.nearid.ablation", "nearid"),
         ("select: {ablations: [infonce]}", "scorers.nearid.ablation", "only what this run makes"),
-        ("select: {sources: [sibling, sibling_half]}", "select.groups", "only what this run makes"),
+        ("select: {sources: [sibling, sibling_low]}", "select.groups", "only what this run makes"),
         ("scorers: {x: {display: X, kind: encoder}}", "scorers.x.backbone", "needs it"),
         ("dataset: {shards: 0}", "dataset.shards", "minimum"),
         ("sources: {Sib: {display: S, engine: sibling}}", "sources", "a-z"),
@@ -117,7 +117,7 @@ def test_lists_are_replaced_and_mappings_merged(tmp_path):
     config = load(DEMO, overlay(tmp_path, "select: {tables: [table5]}\nmixes: {nearid_mtg: {mtg_repeats: 2}}"))
     assert config["select"]["tables"] == ["table5"]
     assert config["mixes"]["nearid_mtg"] == {
-        "sources": ["sibling", "sibling_half"],
+        "sources": ["sibling", "sibling_low"],
         "nearid_repeats": 1,
         "mtg_repeats": 2,
     }

@@ -93,8 +93,8 @@ class Engine:
         """One step down the gradient of `loss`; the gradient's norm before clipping, and the learning rate used."""
         self._engine.backward(loss)
         gradients = [weight.grad for weight in self.head.parameters() if weight.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients).item()
-        rate = self.schedule.get_last_lr()[0]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        rate = float(self.schedule.get_last_lr()[0])
         self._engine.step()
         return norm, rate
 

@@ -141,7 +141,7 @@ def open_mix(layout: Layout, settings: Mapping[str, Any]) -> tuple[TokenPool, Mi
     rows = read_json(layout.splits)["train"]
     check_training_rows(rows, identities)
     shards = sorted({identities["shard"][row] for row in rows})
-    wanted = {}
+    wanted: dict[str, list[str]] = {}
     nearid_repeats = mix["nearid_repeats"] if mix["sources"] else 0
     if nearid_repeats:
         wanted |= {collection: shards for collection in ["positives", *mix["sources"]]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,7 @@ def _draw_palette(rng: np.random.Generator) -> tuple[tuple[float, float, float],
             return tuple((float(r), float(g), float(b)) for r, g, b in colours)
 
 
-def _draw_markings(rng: np.random.Generator, other: Instance | None) -> dict[str, object]:
+def _draw_markings(rng: np.random.Generator, other: Instance | None) -> dict[str, Any]:
     patterns = [name for name in PATTERN_NAMES if other is None or name != other.pattern]
     motifs = [name for name in MOTIF_NAMES if other is None or name != other.motif]
     return {

@@ -151,7 +151,8 @@ class Stage:
         camera.SetClippingRange(0.5, 20.0)
         self._window.Render()
         side = self.size_px * SUPERSAMPLING
-        self._window.GetRGBACharPixelData(0, 0, side - 1, side - 1, 0, self._pixels)
+        # The stubs know only the overload with a blend flag.
+        self._window.GetRGBACharPixelData(0, 0, side - 1, side - 1, 0, self._pixels)  # type: ignore[call-overload]
         pixels = vtk_to_numpy(self._pixels).reshape(side, side, 4)[::-1]
         return cv2.resize(np.ascontiguousarray(pixels), (self.size_px, self.size_px), interpolation=cv2.INTER_AREA)
 

@@ -131,7 +131,7 @@ def compose_batch(pool: Objects, size: int, alone: float, rng: np.random.Generat
         traits.append(trait)
     return Batch(
         images=np.stack(images),
-        alpha=np.stack(alphas).astype(np.float32) / 255,
+        alpha=np.stack(alphas).astype(np.float32) / np.float32(255),
         category=pool.category[picks],
         pattern=pool.pattern[picks],
         motif=pool.motif[picks],
