@@ -1,11 +1,18 @@
 # The words that people and CI use. Everything happens in .venv, made from the pinned lock.
 PYTHON ?= python3.11
 VENV ?= .venv
-CORES ?= $(shell nproc)
+# nproc heeds OMP_NUM_THREADS, which is about something else.
+CORES ?= $(shell OMP_NUM_THREADS= nproc)
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 # A kernel of the CPU is not worth a compiler run; DeepSpeed must not look for a GPU's.
 export DS_BUILD_OPS := 0
+
+# One run at a time in this checkout. The kernel drops this lock with the last process of a run, so that a killed run can
+# simply be started again (Snakemake's own would stay), and not before its orphaned jobs have ended.
+SNAKEMAKE := mkdir -p .snakemake && { flock --nonblock --conflict-exit-code 75 .snakemake/make.lock \
+  snakemake --nolock --rerun-incomplete --cores $(CORES)
+ENDED := || { test $$? -ne 75 || echo "another run works here, or jobs of a killed one still do: wait, or end them" >&2; exit 1; }; }
 
 .PHONY: help setup demo test test-all lint format bench dag report docs lock demo-backbone demo-seeds photos
 
@@ -24,7 +31,7 @@ $(BIN)/.complete: envs/all.lock pyproject.toml
 setup: $(BIN)/.complete ## create .venv from the lock
 
 demo: setup ## the whole way once on the embedded data, to a results page (no GPU, no hub)
-	snakemake --cores $(CORES) --configfile config/demo.yaml
+	$(SNAKEMAKE) --configfile config/demo.yaml $(ENDED)
 	@cat results/demo/paper/summary.txt
 	@echo "The page: $(abspath results/demo/paper/index.html)"
 
@@ -64,17 +71,17 @@ lock: setup ## pin anew what .venv holds
 	python envs/lock.py
 
 demo-backbone: setup ## pretrain the demo's backbone anew and put it in its place (an hour or two)
-	snakemake --cores $(CORES) --configfile config/demo.yaml -- pretrain_backbone
+	$(SNAKEMAKE) --configfile config/demo.yaml -- pretrain_backbone $(ENDED)
 	cp results/backbone/*.json results/backbone/*.jsonl results/backbone/*.safetensors src/nearid/tokens/demo_siglip/
 
 demo-seeds: setup ## the demo with three seeds (data and heads), and their spread
-	snakemake --cores $(CORES) --configfile config/demo.yaml
-	for seed in 1 2; do \
-	  snakemake --cores $(CORES) --configfile config/demo.yaml --config name=demo_s$$seed seed=$$seed || exit 1; done
+	$(SNAKEMAKE) --configfile config/demo.yaml $(ENDED)
+	$(SNAKEMAKE) --configfile config/demo.yaml --config name=demo_s1 seed=1 $(ENDED)
+	$(SNAKEMAKE) --configfile config/demo.yaml --config name=demo_s2 seed=2 $(ENDED)
 	python -m nearid paper seeds --results results/demo --results results/demo_s1 --results results/demo_s2 \
 	  --output results/seeds
 
 photos: setup ## your own photographs: make photos PHOTOS=folder
 	@test -n "$(PHOTOS)" || { echo "say which folder: make photos PHOTOS=path/to/folder"; exit 2; }
-	snakemake --cores $(CORES) --configfile config/demo.yaml config/photos.yaml --config photos_dir=$(PHOTOS)
+	$(SNAKEMAKE) --configfile config/demo.yaml config/photos.yaml --config photos_dir=$(PHOTOS) $(ENDED)
 	@echo "The page: $(abspath results/photos/paper/index.html)"

@@ -37,7 +37,8 @@ def identity_from_seed(stream: str, seed: int, identity_id: int) -> Instance:
     return draw_instance(rng, CATEGORY_NAMES[identity_id % len(CATEGORY_NAMES)])
 
 
-def view_plan(stream: str, seed: int, identity_id: int, three_view_fraction: float) -> list[ViewPlan]:
+@functools.lru_cache(maxsize=8)  # a sibling asks for every view anew, and a plan paints all scenes of its identity
+def view_plan(stream: str, seed: int, identity_id: int, three_view_fraction: float) -> tuple[ViewPlan, ...]:
     """Two or three views: scenes of different kinds, the object turned by 0.4 to 1.1 rad from one to the next."""
     rng = keyed_rng("views", stream, seed, identity_id)
     count = 3 if rng.random() < three_view_fraction else 2
@@ -47,7 +48,7 @@ def view_plan(stream: str, seed: int, identity_id: int, three_view_fraction: flo
     for kind in kinds:
         plans.append(ViewPlan(draw_scene(rng, SCENE_NAMES[kind]), _draw_pose(rng, yaw)))
         yaw += rng.choice([-1, 1]) * rng.uniform(0.4, 1.1)
-    return plans
+    return tuple(plans)
 
 
 def render_view(instance: Instance, plan: ViewPlan, size_px: int) -> tuple[Image, Mask]:

@@ -213,9 +213,11 @@ def _keep_patches(share: Tensor, step: int, settings: Mapping[str, Any], rng: np
     Most of the time goes into scene patches that teach little; the last steps see every patch, as the readers will.
     """
     n, patches = share.shape
+    share, n = share[: n // 2], n // 2
     count = patches if step >= settings["steps"] - settings["full_steps"] else settings["kept_patches"]
     order = (share > 0.05).float() + torch.from_numpy(rng.random((n, patches))).float()
-    return order.topk(count, dim=1).indices.sort(dim=1).values
+    # Both pictures of an object keep the same patches, so that their tokens can be compared.
+    return order.topk(count, dim=1).indices.sort(dim=1).values.repeat(2, 1)
 
 
 def _gather(values: Tensor, kept: Tensor) -> Tensor:

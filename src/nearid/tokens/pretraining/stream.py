@@ -113,30 +113,34 @@ def join_objects(chunks: list[Objects]) -> Objects:
 
 
 def compose_batch(pool: Objects, size: int, alone: float, rng: np.random.Generator) -> Batch:
-    """Draw objects and put them before scenes: their own, another, or (a share `alone`) none.
+    """Draw objects and show each twice: picture i and picture i + size / 2 hold the same object in the same place.
 
+    The first stands before a scene, its own or another; the second before yet another one or (a share `alone`) none.
     Rendering is what costs, so each object is used several times, never twice the same: turned over, moved, scaled, in
     other colours (with its traits); some pictures lose resolution.
     """
-    picks = rng.integers(len(pool.items), size=size)
-    behind = np.where(rng.random(size) < 0.5, picks, rng.integers(len(pool.items), size=size))
-    bare = rng.random(size) < alone
-    images, alphas, traits = [], [], []
-    for pick, other, black in zip(picks, behind, bare, strict=True):
+    objects = rng.integers(len(pool.items), size=size // 2)
+    items, traits = [], []
+    for pick in objects:
         item, trait = _recolour(pool.items[pick], pool.traits[pick], rng)
-        item = _move(item, rng)
+        items.append(_move(item, rng))
+        traits.append(trait)
+    picks = np.tile(objects, 2)
+    behind = np.where(rng.random(size) < 0.25, picks, rng.integers(len(pool.items), size=size))
+    bare = np.arange(size) >= size // 2
+    bare &= rng.random(size) < alone
+    images = []
+    for item, other, black in zip(items * 2, behind, bare, strict=True):
         image = np.ascontiguousarray(item[..., :3]) if black else composite(_crop(pool.scenes[other], rng), item)
         images.append(_degrade(image, rng))
-        alphas.append(item[..., 3])
-        traits.append(trait)
     return Batch(
         images=np.stack(images),
-        alpha=np.stack(alphas).astype(np.float32) / np.float32(255),
+        alpha=np.stack([item[..., 3] for item in items * 2]).astype(np.float32) / np.float32(255),
         category=pool.category[picks],
         pattern=pool.pattern[picks],
         motif=pool.motif[picks],
         scene=np.where(bare, NO_SCENE, pool.scene_kind[behind]),
-        traits=np.stack(traits),
+        traits=np.stack(traits * 2),
     )
 
 
