@@ -1,18 +1,16 @@
 import json
+import random
+import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from scipy import stats
 
+from nearid.cli import nearid
 from nearid.errors import UserError
-from nearid.scores.human_alignment import (
-    METHODS,
-    align,
-    align_humans,
-    canonical_key,
-    read_human_ratings,
-    read_ratings,
-)
+from nearid.scores.human_alignment import align, align_humans, bound_alignment
+from nearid.scores.ratings import METHODS, canonical_key, method_of, read_human_ratings, read_methods, read_ratings
 
 RELEASE = Path(__file__).parents[3] / "shared" / "data" / "dreambench_plus"
 released = pytest.mark.skipif(not RELEASE.is_dir(), reason="the DreamBench++ rating files are not on this machine")
@@ -35,7 +33,11 @@ def humans():
 
 
 def scores_of(name):
-    return {method: read_ratings(RELEASE / name / f"{method}.json") for method in METHODS}
+    return read_methods(RELEASE / name)
+
+
+def report(folder, *arguments):
+    return CliRunner().invoke(nearid, ["scores", "dreambench", "--ratings", str(folder), *arguments])
 
 
 @released
@@ -84,11 +86,117 @@ def test_the_order_of_files_does_not_matter_and_categories_stay_apart():
     assert found.pairs == 5
 
 
+@released
+def test_the_command_gives_table_2_whatever_the_order_of_keys(tmp_path):
+    told = json.loads(report(RELEASE, "--category", "object", "--json").output)
+    assert told["pairs"] == 585
+    assert told["human_human"]["m_h"] == pytest.approx(0.648, abs=0.0005)
+    assert told["scorers"]["nearid"]["m_h"] == pytest.approx(0.545, abs=0.0005)
+    assert told["scorers"]["backbone"]["m_h"] == pytest.approx(0.5155, abs=0.0001)
+    for method, (human, value, error) in TABLE_2.items():
+        assert told["human_human"]["methods"][method]["value"] == pytest.approx(human, abs=0.0006)
+        assert told["scorers"]["nearid"]["methods"][method] == pytest.approx(
+            {"value": value, "error": error}, abs=0.0006
+        )
+    table = report(RELEASE).output
+    assert "M-H" in table and "0.545 ±0.071" in table and "0.648 ±0.038" in table
+    shutil.copytree(RELEASE, tmp_path / "shuffled")
+    rng = random.Random(0)
+    for path in (tmp_path / "shuffled").rglob("*.json"):
+        entries = list(json.loads(path.read_text()).items())
+        rng.shuffle(entries)
+        path.write_text(json.dumps(dict(entries)))
+    assert json.loads(report(tmp_path / "shuffled", "--json").output) == told
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A release of three subjects and two prompts, all seven methods."""
+    keys = [f"object_{n:02d}_thing-{prompt}" for n in range(3) for prompt in range(2)]
+    for number, folder in enumerate(("group1", "group2", "nearid")):
+        for offset, method in enumerate(METHODS):
+            place = "data_nearid_rating" if folder == "nearid" else f"data_human_rating/merged_data/{folder}"
+            name = f"{method}.json" if folder == "nearid" else f"{method}-cp.json"
+            index = "_0" if folder == "nearid" else ""
+            path = tmp_path / place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({key + index: (n * (number + 2) + offset) % 5 for n, key in enumerate(keys)}))
+    return tmp_path
+
+
+def edit(path, change):
+    entries = json.loads(path.read_text())
+    change(entries)
+    path.write_text(json.dumps(entries))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda entries: entries.pop("object_01_thing-1_0"), "object_01_thing-1"),
+        (lambda entries: entries.update({"object_01_thing-1_1": 2}), "object_01_thing-1_1"),
+        (lambda entries: entries.update({"object_09_other-0_0": 2}), "object_09_other-0"),
+        (lambda entries: entries.update({"object_01_thing-1_0": "much"}), "object_01_thing-1_0"),
+        (lambda entries: entries.update({"object_01_thing-1_0": None}), "object_01_thing-1_0"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_named_with_its_file(small, change, named):
+    assert report(small).exit_code == 0
+    edit(small / "data_nearid_rating" / "emu2.json", change)
+    done = report(small)
+    assert done.exit_code == 2
+    assert named in done.output and "emu2" in done.output and "nearid" in done.output
+
+
+def test_a_method_with_other_keys_in_all_its_files_is_named(small):
+    for path in small.rglob("emu2*.json"):
+        edit(path, lambda entries: entries.pop(next(key for key in entries if "00_thing-0" in key)))
+    done = report(small)
+    assert done.exit_code == 2
+    assert "emu2" in done.output and "object_00_thing-0" in done.output
+
+
+def test_a_key_written_twice_in_the_file_is_refused(small):
+    path = small / "data_nearid_rating" / "emu2.json"
+    path.write_text('{"object_00_thing-0_0": 1, "object_00_thing-0_0": 2}')
+    done = report(small)
+    assert done.exit_code == 2 and "object_00_thing-0_0" in done.output
+
+
+def test_a_missing_file_and_an_unrated_category_are_named(small):
+    done = report(small, "--category", "style")
+    assert done.exit_code == 2 and "style" in done.output
+    (small / "data_human_rating/merged_data/group2/emu2-cp.json").unlink()
+    done = report(small)
+    assert done.exit_code == 2 and "group2/emu2" in done.output
+
+
+def test_the_interval_draws_subjects(small):
+    humans = read_human_ratings(small / "data_human_rating" / "merged_data")
+    scores = read_methods(small / "data_nearid_rating")
+    low, high = bound_alignment(scores, humans, "object", seed=0, replicates=100)
+    assert low <= align(scores, humans).m_h <= high
+
+
+@pytest.mark.parametrize(
+    ("folder", "method"),
+    [
+        ("ip_adapter_plus_vit_huge_sdxl_scale_0_6", "ip_adapter_plus_vit_h_sdxl"),
+        ("ip-adapter_vit-giant_sdxl", "ip_adapter_vit_g_sdxl"),
+        ("dreambooth_lora_sdxl_steps_500", "dreambooth_lora_sdxl"),
+        ("dreambooth_sd_guidance_7.5", "dreambooth_sd"),
+        ("something_else", None),
+    ],
+)
+def test_sample_folders_tell_their_method(folder, method):
+    assert method_of(folder) == method
+
+
 def test_bad_files_are_named(tmp_path):
     path = tmp_path / "emu2.json"
     with pytest.raises(UserError, match=r"emu2\.json"):
         read_ratings(path)
-    for content in ("[1]", '{"a": "x"}', "{", json.dumps({"a-0_0": 1, "a-0_1": 2})):
+    for content in ("[1]", '{"a": "x"}', "{", "3", json.dumps({"a-0_0": 1, "a-0_1": 2})):
         path.write_text(content)
         with pytest.raises(UserError, match=r"emu2\.json"):
             read_ratings(path)

@@ -33,7 +33,7 @@ def step(name: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def run(results: Path | None, settings: str | None, config: tuple[Path, ...], **ids: Any) -> Any:
-            layout, values = _resolve(name, results, settings, config, ids)
+            layout, values = resolve(name, results, settings, config, ids)
             return command(layout=layout, settings=values, **ids)
 
         options = (
@@ -53,9 +53,10 @@ def step(name: str) -> Callable[[Command], Command]:
     return decorate
 
 
-def _resolve(
+def resolve(
     name: str, results: Path | None, settings: str | None, overlays: tuple[Path, ...], ids: dict[str, Any]
 ) -> tuple[Layout, dict[str, Any]]:
+    """Layout and settings of step `name`, from what its command was given (see `step`)."""
     if settings is not None and overlays:
         raise UserError(f"nearid, step {name}", "both --settings and --config", "one of them", "leave one out")
     if settings is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nearid.cli.options import step
+from nearid.cli.options import resolve, step
 from nearid.layout import Layout
 
 
@@ -40,6 +41,36 @@ def mtg(layout: Layout, settings: dict[str, Any], scorer: str) -> None:
     from nearid.scores.mtg import score_mtg
 
     score_mtg(settings, layout, layout.scores(scorer, "mtg"))
+
+
+@scores.command()
+@click.option("--scorer", help="Id of the scorer (the rule's way).")
+@click.option("--results", type=click.Path(path_type=Path), help="The folder results/<name>.")
+@click.option("--settings", metavar="JSON", help="This step's settings, as its rule passes them.")
+@click.option("--config", multiple=True, type=click.Path(path_type=Path), help="Overlay on config.yaml (repeatable).")
+@click.option("--ratings", type=click.Path(path_type=Path), help="Instead: a folder of released rating files.")
+@click.option("--category", default="object", show_default=True, help="With --ratings: the category to report.")
+@click.option("--json", "as_json", is_flag=True, help="With --ratings: print JSON.")
+def dreambench(
+    scorer: str | None,
+    results: Path | None,
+    settings: str | None,
+    config: tuple[Path, ...],
+    ratings: Path | None,
+    category: str,
+    as_json: bool,
+) -> None:
+    """Scores of DreamBench++'s generated images; with --ratings: agreement of released ratings with the humans'."""
+    from nearid.scores import dreambench
+
+    if ratings is not None:
+        report = dreambench.compare_release(ratings, category)
+        click.echo(json.dumps(report, indent=2) if as_json else dreambench.format_report(report))
+        return
+    if scorer is None:
+        raise click.UsageError("say --scorer, or --ratings FOLDER")
+    layout, values = resolve("score_dreambench", results, settings, config, {"scorer": scorer})
+    dreambench.score_dreambench(values, layout, layout.scores(scorer, "dreambench"))
 
 
 @scores.command()

@@ -1,31 +1,21 @@
-"""Agreement with human ratings on DreamBench++, from its rating files: pure functions (spec data.md 4.6)."""
+"""Agreement with human ratings on DreamBench++: pure functions on ratings by key (spec data.md 4.6)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearid.errors import UserError
-from nearid.io.files import read_json
+from nearid.scores.bootstrap import interval
 from nearid.scores.correlations import fisher_mean, pearson
+from nearid.scores.ratings import Humans, Ratings, check_keys, subject_of
 
-METHODS = (
-    "textual_inversion_sd",
-    "dreambooth_sd",
-    "dreambooth_lora_sdxl",
-    "blip_diffusion",
-    "emu2",
-    "ip_adapter_plus_vit_h_sdxl",
-    "ip_adapter_vit_g_sdxl",
-)
 CATEGORIES = ("object", "live_subject_animal", "live_subject_human", "style")
+HEADLINE = "object"
 LIMIT = 0.9999
-
-Ratings = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -33,96 +23,97 @@ class Alignment:
     """Agreement on one category.
 
     Attributes:
-        methods: per generation method the mean of r with the two groups of annotators, and half their distance (0
+        methods: per generation method the mean of r with the two groups of annotators, and half their distance (None
             where there is one r only).
         m_h: Fisher-z mean over the methods.
         error: standard error over the methods.
         pairs: rated pairs per method.
     """
 
-    methods: dict[str, tuple[float, float]]
+    methods: dict[str, tuple[float, float | None]]
     m_h: float
     error: float
     pairs: int
 
-
-def canonical_key(key: str) -> str:
-    """The key under which files of all origins meet: no image index, one name for the cube."""
-    return re.sub(r"_\d+$", "", key).replace("rubik's_cube", "magic_cube")
-
-
-def read_ratings(path: Path) -> Ratings:
-    """Scores of one method by canonical key.
-
-    Raises:
-        UserError: the file is missing or no JSON object of numbers, or two keys become one.
-    """
-    remedy = "take the file from the release again"
-    try:
-        entries = {key: float(value) for key, value in read_json(path).items()}
-    except FileNotFoundError:
-        raise UserError(path, "no such file", "a rating file", "mend the path of the ratings") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(path, f"no ratings ({error})", "a JSON object of key: number", remedy) from error
-    ratings = {canonical_key(key): value for key, value in entries.items()}
-    if len(ratings) != len(entries):
-        raise UserError(path, f"{len(entries)} keys for {len(ratings)} pairs", "one key per pair", remedy)
-    return ratings
+    def describe(self) -> dict[str, object]:
+        """As JSON."""
+        methods = {name: {"value": value, "error": error} for name, (value, error) in self.methods.items()}
+        return {"m_h": self.m_h, "error": self.error, "pairs": self.pairs, "methods": methods}
 
 
-def read_human_ratings(folder: Path) -> dict[str, tuple[Ratings, Ratings]]:
-    """Concept-preservation ratings of both groups of annotators per method, from `group1/` and `group2/`."""
-    return {
-        method: (
-            read_ratings(folder / "group1" / f"{method}-cp.json"),
-            read_ratings(folder / "group2" / f"{method}-cp.json"),
-        )
-        for method in METHODS
-    }
-
-
-def align(
-    scores: Mapping[str, Ratings], humans: Mapping[str, tuple[Ratings, Ratings]], category: str = "object"
-) -> Alignment:
+def align(scores: Mapping[str, Ratings], humans: Humans, category: str = HEADLINE) -> Alignment:
     """Agreement of a scorer with the two groups of annotators; each r is rounded to 4 decimals as in the release.
 
     Raises:
-        UserError: a method is missing, or its keys are not those that the humans rated.
+        UserError: a method is missing, its keys are not those that the humans rated, or not those of other methods.
     """
-    values = {}
-    for method, groups in humans.items():
-        r = [round(_correlate(scores.get(method, {}), group, category, method), 4) for group in groups]
+    ours, *groups = _tabulate(scores, humans, category)
+    values: dict[str, tuple[float, float | None]] = {}
+    for row, method in enumerate(humans):
+        r = [round(pearson(ours[row], group[row]), 4) for group in groups]
         values[method] = (sum(r) / 2, abs(r[0] - r[1]) / 2)
-    return _average(values, humans, category)
+    return _average(values, ours.shape[1])
 
 
-def align_humans(humans: Mapping[str, tuple[Ratings, Ratings]], category: str = "object") -> Alignment:
+def align_humans(humans: Humans, category: str = HEADLINE) -> Alignment:
     """Agreement of one group of annotators with the other: what a scorer can hope for."""
-    values = {method: (_correlate(*groups, category, method), 0.0) for method, groups in humans.items()}
-    return _average(values, humans, category)
+    first, second = _tabulate(None, humans, category)
+    values: dict[str, tuple[float, float | None]] = {
+        method: (pearson(first[row], second[row]), None) for row, method in enumerate(humans)
+    }
+    return _average(values, first.shape[1])
 
 
-def _correlate(scores: Ratings, ratings: Ratings, category: str, method: str) -> float:
-    if scores.keys() != ratings.keys():
-        odd = sorted(scores.keys() ^ ratings.keys())
-        raise UserError(
-            f"DreamBench++ ratings of {method}",
-            f"{len(scores)} scores for {len(ratings)} rated pairs, {len(odd)} unmatched, first {odd[0]!r}",
-            "a score for every rated pair and no other",
-            "score the method's images again",
-        )
-    keys = sorted(key for key in ratings if key.startswith(f"{category}_"))
+def bound_alignment(
+    scores: Mapping[str, Ratings], humans: Humans, category: str, seed: int, replicates: int = 1000
+) -> tuple[float, float]:
+    """95 % interval of M-H by drawing reference subjects, each with all its prompts and methods at once."""
+    tables = _tabulate(scores, humans, category)
+    keys = _keys_of(next(iter(humans.values()))[0], category)
+    subjects: dict[str, list[int]] = {}
+    for position, key in enumerate(keys):
+        subjects.setdefault(subject_of(key), []).append(position)
+    rows = list(subjects.values())
+
+    def redraw(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+        chosen = [position for subject in drawn for position in rows[subject]]
+        ours, *groups = (table[:, chosen] for table in tables)
+        r = [(pearson(ours[row], groups[0][row]) + pearson(ours[row], groups[1][row])) / 2 for row in range(len(ours))]
+        return np.array([fisher_mean(r, LIMIT) if r else np.nan])
+
+    return interval(redraw, len(rows), seed, replicates)[0]
+
+
+def categories_of(humans: Humans) -> list[str]:
+    """Categories that the humans rated, in the release's order."""
+    keys = next(iter(humans.values()))[0]
+    return [name for name in CATEGORIES if _keys_of(keys, name)]
+
+
+def _keys_of(ratings: Ratings, category: str) -> list[str]:
+    return sorted(key for key in ratings if key.startswith(f"{category}_"))
+
+
+def _tabulate(scores: Mapping[str, Ratings] | None, humans: Humans, category: str) -> list[NDArray[np.float64]]:
+    """Ratings `[methods, pairs]` of the scorer, if any, and of both groups, with equal keys in the columns."""
+    by_file = {f"{method}, group {n + 1}": group for method, groups in humans.items() for n, group in enumerate(groups)}
+    columns = [{method: groups[n] for method, groups in humans.items()} for n in range(2)]
+    if scores is not None:
+        by_file |= {f"{method}, scores": scores.get(method, {}) for method in humans}
+        columns.insert(0, {method: scores.get(method, {}) for method in humans})
+    check_keys(by_file)
+    keys = _keys_of(next(iter(humans.values()))[0], category)
     if not keys:
         raise UserError(
-            f"DreamBench++ ratings of {method}", f"no pair of {category}", "some", "choose another category"
+            f"DreamBench++, category {category}",
+            "no rated pair",
+            f"pairs whose key starts with {category}_",
+            f"choose one of {', '.join(categories_of(humans))}",
         )
-    return pearson(np.array([scores[key] for key in keys]), np.array([ratings[key] for key in keys]))
+    return [np.array([[ratings[key] for key in keys] for ratings in column.values()]) for column in columns]
 
 
-def _average(
-    values: dict[str, tuple[float, float]], humans: Mapping[str, tuple[Ratings, Ratings]], category: str
-) -> Alignment:
+def _average(values: dict[str, tuple[float, float | None]], pairs: int) -> Alignment:
     r = np.array([value for value, _ in values.values()])
-    first = next(iter(humans.values()))[0]
-    pairs = sum(key.startswith(f"{category}_") for key in first)
-    return Alignment(values, fisher_mean(r, LIMIT), float(r.std(ddof=1) / np.sqrt(len(r))), pairs)
+    error = float(r.std(ddof=1) / np.sqrt(len(r))) if len(r) > 1 else float("nan")
+    return Alignment(values, fisher_mean(r, LIMIT), error, pairs)
