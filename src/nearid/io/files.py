@@ -32,6 +32,10 @@ def replacing(target: Path | str) -> Iterator[Path]:
             os.fsync(stream.fileno())
         private.replace(target)
         sync_folder(target.parent)
+    except OSError as error:
+        # A failed write, unlike a failed open, does not know its file.
+        error.filename = error.filename or str(target)
+        raise
     finally:
         private.unlink(missing_ok=True)
 

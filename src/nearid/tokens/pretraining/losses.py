@@ -64,7 +64,8 @@ class DenseReadouts(nn.Module):
         """The parts of the dense loss.
 
         Args:
-            tokens: [n, t, d], the two halves as `compose_batch` pairs them. share: part of each patch that is object [n, t]. category, pattern, motif, scene: [n].
+            tokens: [n, t, d], the two halves as `compose_batch` pairs them. share: part of each patch that is object
+                [n, t]. category, pattern, motif, scene: [n].
             traits: [n, 23]. pixels: normalised pixels of each patch [n, t, 3 p^2].
             surroundings: see `describe_surroundings` [n, t, s]. hidden: patches that were masked [n, t].
         """
