@@ -15,6 +15,11 @@ OBJECTIVES = {
     "nearid_a1_coh_b0.3": ("nearid", {"alpha": 1.0, "beta": 0.3}),
     "infonce_sym": ("infonce", {}),
     "infonce_sym_rneg": ("infonce_distractors", {}),
+    "infonce_sym_oracle_logit_w0.5": ("infonce_oracle", {}),
+    "infonce_sym_rneg_oracle_logit_w0.5": ("infonce_distractors_oracle", {}),
+    "siglip_rank_a0.5": ("siglip_rank", {}),
+    "circle_rank_max_logit_a0.5": ("circle_rank", {}),
+    "circle_rank_mean_cosine_a0.5": ("circle_rank", {"hinge": "mean_cosine"}),
 }
 
 
@@ -25,12 +30,12 @@ def evaluate(rank, rendezvous, results):
     found = {}
     with np.load(GOLDEN / "golden_losses.npz") as arrays:
         masks = [torch.tensor(arrays[f"mixed__{name}_mask"][rows]) for name in ("pos", "dis")]
-        picks = torch.tensor(arrays["mixed__pick"][rows])
+        picks, severity = (torch.tensor(arrays[name][rows]) for name in ("mixed__pick", "severity"))
         for name, (objective, params) in OBJECTIVES.items():
             raw = [
                 torch.tensor(arrays[part][rows], requires_grad=True) for part in ("anchor", "positive", "distractor")
             ]
-            value = create(objective, **params)(*raw, *masks, picks=picks)
+            value = create(objective, **params)(*raw, *masks, severity, picks)
             gradients = torch.autograd.grad(value, raw, allow_unused=True, materialize_grads=True)
             found[name] = [value.detach(), *gradients]
     torch.save(found, results / f"{rank}.pt")

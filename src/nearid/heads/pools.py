@@ -62,6 +62,11 @@ def global_mean(values: Tensor, mask: Tensor) -> Tensor:
     return values.masked_fill(~mask, 0.0).sum() * size / count.clamp(min=1)
 
 
+def row_mean(values: Tensor) -> Tensor:
+    """Mean over all ranks' rows, [b] -> scalar; see `global_mean`."""
+    return global_mean(values, torch.ones_like(values, dtype=torch.bool))
+
+
 def slot_mean(values: Tensor, mask: Tensor, global_mask: Tensor) -> Tensor:
     """Average the rows of each slot, then the slots that have any row (spec losses.md 3): [b, slots] -> scalar."""
     rows = global_mask.sum(0).to(values.dtype)
@@ -112,6 +117,11 @@ class Batch:
         return columns == self.own_rows[:, None]
 
     @cached_property
+    def negatives(self) -> Tensor:
+        """[b, n * p], True where a pool column is a valid positive of another row."""
+        return self.global_positive_mask.flatten() & ~self.own_columns
+
+    @cached_property
     def own_cosines(self) -> Tensor:
         """Cosines [b, p] of each anchor with its own positives."""
         return torch.einsum("bd,bpd->bp", self.anchor, self.positives)
@@ -126,3 +136,16 @@ class Batch:
         """The picked positive [b, dim] of each row."""
         picks = self.positive_mask.int().argmax(1) if self.picks is None else self.picks
         return self.positives[torch.arange(len(picks), device=picks.device), picks]
+
+
+@torch.no_grad()
+def mean_cosines(batch: Batch) -> dict[str, Tensor]:
+    """Means over all ranks of the anchors' cosines with positives, distractors and other identities, for the log.
+
+    Call it after the terms: what it caches in `batch` carries no gradient.
+    """
+    return {
+        "positive": global_mean(batch.own_cosines, batch.positive_mask),
+        "distractor": global_mean(batch.distractor_cosines, batch.distractor_mask),
+        "other": global_mean(batch.pool, batch.negatives),
+    }

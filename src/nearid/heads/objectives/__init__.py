@@ -5,15 +5,29 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nearid.errors import UserError
-from nearid.heads.pools import Batch, normalise
+from nearid.heads.pools import Batch, mean_cosines, normalise
 
-__all__ = ["Terms", "create"]
+__all__ = ["Parts", "Terms", "create"]
+
+
+class Parts(NamedTuple):
+    """What an objective gives for a batch.
+
+    Args:
+        loss: the scalar to descend.
+        terms: the unweighted terms.
+        cosines: means of the anchors' cosines with their positives, distractors and other identities; no gradient.
+    """
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    cosines: dict[str, Tensor]
 
 
 class Terms(ABC):
@@ -26,6 +40,8 @@ class Terms(ABC):
 
     # Whether padding slots enter the pools, so that they must be encoded like images (spec losses.md, D5).
     reads_padding: bool = False
+    # Whether it needs the distractors' `severity`.
+    reads_severity: ClassVar[bool] = False
 
     @abstractmethod
     def weights(self) -> dict[str, float]:
@@ -44,17 +60,18 @@ class Terms(ABC):
         distractor_mask: Tensor,
         severity: Tensor | None = None,
         picks: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss and its unweighted terms."""
+    ) -> Parts:
+        """The loss, its unweighted terms, and what a log shows of the batch."""
         with torch.autocast(anchor.device.type, enabled=False):
             x, y, z = normalise(anchor), normalise(positives), normalise(distractors)
-            terms = self.terms(Batch(x, y, z, positive_mask, distractor_mask, severity, picks))
+            batch = Batch(x, y, z, positive_mask, distractor_mask, severity, picks)
+            terms = self.terms(batch)
             loss = torch.stack([weight * terms[name] for name, weight in self.weights().items()]).sum()
-        return loss, terms
+            return Parts(loss, terms, mean_cosines(batch))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """The loss; arguments as in `parts`."""
-        return self.parts(*args, **kwargs)[0]
+        return self.parts(*args, **kwargs).loss
 
 
 def create(name: str, **params: Any) -> Terms:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearid.heads.objectives import Terms
-from nearid.heads.pools import Batch, gather, global_mean
+from nearid.heads.pools import Batch, gather, row_mean
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,4 @@ def contrast(batch: Batch, temperature: float, distractors: bool = False) -> Ten
         extra = torch.einsum("bd,bkd->bk", queries, batch.distractors) / temperature
         return torch.cat([columns, extra.masked_fill(~mask, -torch.inf)], 1).logsumexp(1) - own
 
-    losses = (direction(batch.anchor, batch.picked) + direction(batch.picked, batch.anchor)) / 2
-    return global_mean(losses, torch.ones_like(losses, dtype=torch.bool))
+    return row_mean((direction(batch.anchor, batch.picked) + direction(batch.picked, batch.anchor)) / 2)

@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from nearid.heads.objectives import Terms
-from nearid.heads.pools import Batch, gather_constant, global_mean, masked_logsumexp, normalise, slot_mean
+from nearid.heads.pools import (
+    Batch,
+    gather_constant,
+    global_mean,
+    masked_logsumexp,
+    normalise,
+    row_mean,
+    slot_mean,
+)
+from nearid.heads.ranking import rank_above_others
 
 
 @dataclass(frozen=True)
@@ -44,17 +52,16 @@ class Objective(Terms):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """See `Terms`."""
         pool_mask = batch.global_positive_mask.flatten().expand(len(batch.anchor), -1)
-        distractor_mask = batch.distractor_mask
+        negatives, distractor_mask = batch.negatives, batch.distractor_mask
         if self.padding == "keep":
             pool_mask, distractor_mask = torch.ones_like(pool_mask), torch.ones_like(distractor_mask)
+            negatives = ~batch.own_columns
         pool = batch.pool / self.temperature
         distractors = batch.distractor_cosines / self.temperature
 
         denominator = masked_logsumexp(torch.cat([pool, distractors], 1), torch.cat([pool_mask, distractor_mask], 1))
         surprise = denominator[:, None] - batch.own_cosines / self.temperature
-        # A distractor should stay closer to its anchor than any other identity of the batch.
-        others = masked_logsumexp(pool, pool_mask & ~batch.own_columns)
-        disorder = F.softplus(others[:, None] - distractors)
+        disorder = rank_above_others(batch, self.temperature, negatives)
         return {
             "discrimination": slot_mean(surprise, batch.positive_mask, batch.global_positive_mask),
             "ranking": self._reduce_ranking(disorder, batch),
@@ -75,4 +82,4 @@ class Objective(Terms):
         if self.cohesion == "views":
             return global_mean(distance.masked_fill(~eligible, 0.0), mask)
         per_anchor = distance.masked_fill(~eligible, 0.0).sum(1) / views.clamp(min=1)
-        return global_mean(per_anchor, torch.ones_like(views, dtype=torch.bool))
+        return row_mean(per_anchor)

@@ -1,0 +1,43 @@
+"""SigLIP's pairwise sigmoid loss with the NearID ranking term (paper Table 4; spec losses.md, SigLIP + Rank)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from nearid.heads.objectives import Terms
+from nearid.heads.pools import Batch, global_mean
+from nearid.heads.ranking import rank_above_others
+
+
+@dataclass(frozen=True)
+class Objective(Terms):
+    """Each anchor-positive pair of the batch and each own distractor is a yes-or-no question, plus `alpha` * ranking.
+
+    Scale and bias are fixed, as in the authors' code (spec losses.md, D14).
+    """
+
+    alpha: float = 0.5
+    bias: float = -10.0
+    temperature: float = 0.07
+
+    def weights(self) -> dict[str, float]:
+        """See `Terms`."""
+        return {"pairs": 1.0, "distractors": 1.0, "ranking": self.alpha}
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """See `Terms`."""
+        pairs = batch.pool / self.temperature + self.bias
+        wrong = F.softplus(torch.where(batch.own_columns, -pairs, pairs))
+        mask = batch.global_positive_mask.flatten().expand_as(pairs)
+        mistaken = F.softplus(batch.distractor_cosines / self.temperature + self.bias)
+        # The bias cancels in the ranking term.
+        disorder = rank_above_others(batch, self.temperature)
+        return {
+            "pairs": global_mean(wrong, mask),
+            "distractors": global_mean(mistaken, batch.distractor_mask),
+            "ranking": global_mean(disorder, batch.distractor_mask),
+        }
