@@ -24,13 +24,15 @@ def scores() -> None:
 @step("score_nearid_bench")
 def nearid_bench(layout: Layout, settings: dict[str, Any], scorer: str, split: str | None, output: Path | None) -> None:
     """Similarities of views and distractors, per identity, source and condition."""
+    from nearid.config import step_code
     from nearid.scores.nearid_bench import score_nearid_bench
 
     if split and not output:
         raise click.UsageError("--split needs --output: the scorer's own file holds the benchmark's split")
     if split:
         settings = settings | {"split": split}
-    score_nearid_bench(settings, layout, output or layout.scores(scorer, "nearid_bench"))
+    code = step_code("score_nearid_bench", settings)
+    score_nearid_bench(settings, layout, output or layout.scores(scorer, "nearid_bench"), code)
 
 
 @scores.command()
@@ -38,9 +40,10 @@ def nearid_bench(layout: Layout, settings: dict[str, Any], scorer: str, split: s
 @step("score_mtg")
 def mtg(layout: Layout, settings: dict[str, Any], scorer: str) -> None:
     """Similarities of MTG's originals and edited copies, beside the size of the edit."""
+    from nearid.config import step_code
     from nearid.scores.mtg import score_mtg
 
-    score_mtg(settings, layout, layout.scores(scorer, "mtg"))
+    score_mtg(settings, layout, layout.scores(scorer, "mtg"), step_code("score_mtg", settings))
 
 
 @scores.command()
@@ -61,6 +64,7 @@ def dreambench(
     as_json: bool,
 ) -> None:
     """Scores of DreamBench++'s generated images; with --ratings: agreement of released ratings with the humans'."""
+    from nearid.config import step_code
     from nearid.scores import dreambench
 
     if ratings is not None:
@@ -70,7 +74,8 @@ def dreambench(
     if scorer is None:
         raise click.UsageError("say --scorer, or --ratings FOLDER")
     layout, values = resolve("score_dreambench", results, settings, config, {"scorer": scorer})
-    dreambench.score_dreambench(values, layout, layout.scores(scorer, "dreambench"))
+    code = step_code("score_dreambench", values)
+    dreambench.score_dreambench(values, layout, layout.scores(scorer, "dreambench"), code)
 
 
 @scores.command()

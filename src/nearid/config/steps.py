@@ -132,13 +132,15 @@ def _score_dreambench(config: Config, ids: Config) -> Settings:
 
 
 def _summarise(config: Config, ids: Config) -> Settings:
-    return {
+    benchmarks = benchmarks_of(config, ids["scorer"])
+    settings = {
         "scorer_id": ids["scorer"],
         "groups": _groups(config),
         "headline_group": config["headline_group"],
-        "benchmarks": benchmarks_of(config, ids["scorer"]),
+        "benchmarks": benchmarks,
         "seed": config["seed"],
     }
+    return settings | ({"dreambench": config["dreambench"]["path"]} if "dreambench" in benchmarks else {})
 
 
 def _groups(config: Config) -> Settings:

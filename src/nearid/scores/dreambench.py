@@ -2,13 +2,119 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nearid.scores.human_alignment import align, align_humans, categories_of
-from nearid.scores.ratings import METHODS, read_release
+import numpy as np
+import pyarrow as pa
+
+from nearid.errors import UserError
+from nearid.io.hashing import hash_file, hash_json
+from nearid.io.images import decode_rgb
+from nearid.io.tables import read_table, write_table
+from nearid.layout import Layout
+from nearid.scores.answers import Answers, answers_path, with_counts
+from nearid.scores.correlations import fisher_mean
+from nearid.scores.human_alignment import (
+    CATEGORIES,
+    HEADLINE,
+    LIMIT,
+    Alignment,
+    align,
+    align_humans,
+    bound_alignment,
+    categories_of,
+)
+from nearid.scores.kept import KeptVectors
+from nearid.scores.ratings import (
+    HUMANS,
+    METHODS,
+    Ratings,
+    canonical_key,
+    method_of,
+    read_human_ratings,
+    read_release,
+)
+from nearid.scores.scorers import Embedder, Rated, Shown, load_scorer
+from nearid.tokens.collections import Picture
+
+SCHEMA = pa.schema([("method", pa.string()), ("key", pa.string()), ("category", pa.string()), ("score", pa.float64())])
+SCALE = 100.0
+"""Released metric files hold 100 times the cosine; so do ours."""
+DEPTH = 4  # of a run's folder below the samples' one
+CHUNK = 64
 
 Json = dict[str, Any]
+ImagePairs = dict[str, tuple[Path, Path]]
+
+
+def score_dreambench(settings: Mapping[str, Any], layout: Layout, output: Path, code: str = "") -> None:
+    """Write the scores of one scorer to `output`: a row per method and key.
+
+    Args:
+        settings: of the step: `scorer`, `scorer_id`, `path` (of the samples), and the backbone to use.
+        layout: of the results folder.
+        output: Parquet file to write.
+        code: fingerprint of the code; what another code left behind is not continued.
+
+    Raises:
+        UserError: samples, ratings or the scorer's files are missing or damaged.
+    """
+    scorer = load_scorer(settings, layout)
+    schema, kept = SCHEMA, None
+    scores: Mapping[str, Ratings]
+    if isinstance(scorer, Rated):
+        scores = scorer.ratings()
+    else:
+        samples = find_samples(Path(settings["path"]))
+        if isinstance(scorer, Embedder):
+            files = {path: hash_file(path) for pairs in samples.values() for pair in pairs.values() for path in pair}
+            token = hash_json([sorted(set(files.values())), scorer.fingerprint([], []), code, dict(settings)])
+            kept = KeptVectors(output, token)
+            scores = _embed_samples(scorer, samples, files, kept)
+        else:
+            answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: DreamBench++")
+            scores = {method: _ask(answers, method, pairs) for method, pairs in samples.items()}
+            schema = with_counts(SCHEMA, answers.counts())
+    rows = [(method, key, scores[method][key]) for method in METHODS for key in sorted(scores[method])]
+    columns = {
+        "method": [method for method, _, _ in rows],
+        "key": [key for _, key, _ in rows],
+        "category": [_category(key) for _, key, _ in rows],
+        "score": [score for _, _, score in rows],
+    }
+    write_table(output, columns, schema)
+    if kept is not None:
+        kept.clear()
+
+
+def find_samples(folder: Path) -> dict[str, ImagePairs]:
+    """Reference and generated image of every key, by method.
+
+    A run is a folder with `src_image/` and `tgt_image/`, whose name starts with the method's in one of two spellings; a
+    key is the relative path without extension, `/` replaced by `-`.
+
+    Raises:
+        UserError: a method has no run or two, or an image has no counterpart.
+    """
+    runs: dict[str, list[Path]] = {method: [] for method in METHODS}
+    depths = ["/".join(["*"] * depth) for depth in range(1, DEPTH + 1)]
+    for sources in sorted(path for depth in depths for path in folder.glob(f"{depth}/src_image")):
+        method = method_of(sources.parent.name)
+        if method:
+            runs[method].append(sources.parent)
+    samples = {}
+    for method, found in runs.items():
+        if len(found) != 1:
+            raise UserError(
+                folder,
+                f"{len(found)} folders of samples of {method}{''.join(f' {path}' for path in found)}",
+                "one, with src_image/ and tgt_image/",
+                "unpack the samples of DreamBench++ there, or move what is too much",
+            )
+        samples[method] = _pair_images(found[0])
+    return samples
 
 
 def compare_release(folder: Path, category: str) -> Json:
@@ -38,3 +144,96 @@ def format_report(report: Json) -> str:
         shown = (f"{value:>8.3f} " + ("      " if error is None else f"±{error:.3f}") for value, error in cells)
         lines.append(" ".join([f"{row:<28}", *shown]).rstrip())
     return "\n".join(lines)
+
+
+def summarise_dreambench(scores_path: Path, folder: Path, seed: int) -> Json:
+    """`m_h` of the headline category with interval and error, and `dreambench`: every category, scorer and humans.
+
+    Raises:
+        UserError: scores or ratings are missing, or do not have the same keys.
+    """
+    table = read_table(scores_path, SCHEMA.names)
+    scores: dict[str, dict[str, float]] = {method: {} for method in METHODS}
+    for row in table.to_pylist():
+        scores[row["method"]][row["key"]] = row["score"]
+    humans = read_human_ratings(folder / HUMANS)
+    rated = categories_of(humans)
+    ours = {name: align(scores, humans, name) for name in rated}
+    theirs = {name: align_humans(humans, name) for name in rated}
+    valid = {name: _count_valid(scores, name) for name in rated}
+    entries: Json = {
+        "categories": {name: ours[name].describe() | {"scored": valid[name]} for name in rated},
+        "humans": {name: theirs[name].describe() for name in rated},
+        "all_categories": _over_categories(ours),
+    }
+    if not valid.get(HEADLINE):
+        return {"m_h": None, "dreambench": entries}
+    low, high = bound_alignment(scores, humans, HEADLINE, seed)
+    headline = ours[HEADLINE]
+    return {"m_h": headline.m_h, "m_h_error": headline.error, "m_h_ci": [low, high], "dreambench": entries}
+
+
+def _over_categories(alignments: Mapping[str, Alignment]) -> float | None:
+    # Never one pooled correlation: categories differ in their level (spec data.md 4.6).
+    if set(alignments) != set(CATEGORIES):
+        return None
+    return fisher_mean([alignment.m_h for alignment in alignments.values()], LIMIT)
+
+
+def _count_valid(scores: Mapping[str, Ratings], category: str) -> int:
+    values = [value for ratings in scores.values() for key, value in ratings.items() if _category(key) == category]
+    return int(np.isfinite(np.array(values, np.float64)).sum())
+
+
+def _category(key: str) -> str:
+    return next((name for name in CATEGORIES if key.startswith(f"{name}_")), "")
+
+
+def _pair_images(run: Path) -> ImagePairs:
+    sides = []
+    for side in ("src_image", "tgt_image"):
+        files: dict[str, Path] = {}
+        for path in sorted((run / side).rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                key = canonical_key(path.relative_to(run / side).with_suffix("").as_posix().replace("/", "-"))
+                if key in files:
+                    raise UserError(run / side, f"{files[key].name} and {path.name}", f"one image of {key}", "keep one")
+                files[key] = path
+        sides.append(files)
+    sources, targets = sides
+    odd = sorted(set(sources) ^ set(targets))
+    if odd:
+        raise UserError(run, f"{odd[0]} on one side only ({len(odd)} such)", "pairs", "unpack the samples again")
+    return {key: (sources[key], targets[key]) for key in sorted(sources)}
+
+
+def _embed_samples(
+    scorer: Embedder, samples: Mapping[str, ImagePairs], files: Mapping[Path, str], kept: KeptVectors
+) -> dict[str, dict[str, float]]:
+    def embed(paths: Sequence[Path]) -> Any:
+        chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+        return np.concatenate([scorer.embed_pixels([decode_rgb(path) for path in chunk]) for chunk in chunks])
+
+    # Runs carry copies of the references: each is embedded once.
+    references = {files[source]: source for pairs in samples.values() for source, _ in pairs.values()}
+    vectors = dict(zip(references, kept.get(lambda: embed(list(references.values()))), strict=True))
+    scores = {}
+    for method, pairs in samples.items():
+        targets = [target for _, target in pairs.values()]
+        generated = kept.get(lambda targets=targets: embed(targets))  # type: ignore[misc]
+        scores[method] = {
+            key: SCALE * float(np.dot(vectors[files[source]].astype(np.float64), vector.astype(np.float64)))
+            for (key, (source, _)), vector in zip(pairs.items(), generated, strict=True)
+        }
+    return scores
+
+
+def _ask(answers: Answers, method: str, pairs: ImagePairs) -> dict[str, float]:
+    def show(side: str, number: int, path: Path) -> Shown:
+        return Shown(f"{method} {side}", Picture(str(path), number, 0, path.read_bytes(), None), "full")
+
+    shown = [
+        (show("reference", number, source), show("generated", number, target))
+        for number, (source, target) in enumerate(pairs.values())
+    ]
+    return dict(zip(pairs, (SCALE * answers.measure(shown)).tolist(), strict=True))

@@ -1,9 +1,12 @@
-"""Unit vectors from cached tokens: what scorers that only differ in their read-out share."""
+"""Unit vectors from tokens, cached or computed: what scorers that only differ in their read-out share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,54 +15,130 @@ from torch import Tensor
 from torch.nn import functional
 
 from nearid.errors import UserError
+from nearid.io.hashing import hash_json
 from nearid.io.progress import track
 from nearid.layout import Layout
+from nearid.scores.pictures import PictureBook
 from nearid.scores.scorers import ImageKey
+from nearid.tokens.backbones import Backbone, load_backbone
 from nearid.tokens.store import TokenStore
 
 BATCH = 64
+Item = TypeVar("Item")
 
 
-@torch.inference_mode()
-def embed_tokens(
-    read_out: Callable[[Tensor], Tensor],
-    settings: Mapping[str, Any],
-    layout: Layout,
-    collection: str,
-    images: Sequence[ImageKey],
-) -> NDArray[np.float32]:
-    """Embed `images` of one collection.
+class TokenEmbedder:
+    """Embeds images by their tokens; a subclass says how tokens become a vector.
+
+    Tokens are float16 whether they come from the cache or from images, so that both ways give the same vectors up to
+    the rounding that the backbone's batches bring (cosines within 1e-3, tested).
 
     Args:
-        read_out: from float32 tokens `[batch, tokens, dim]` to embeddings `[batch, dim]`.
-        settings: of the step: `backbone_id` names the tokens, `scorer_id` the progress line.
-        layout: where the token shards lie.
-        collection: of the images.
-        images: what to embed; the condition is the tokens' variant.
-
-    Returns:
-        Unit vectors `[images, dim]`.
-
-    Raises:
-        UserError: tokens are missing or damaged, or an embedding is not finite.
+        settings: of the step: `backbone_id` names the cached tokens, `backbone` what computes them, `scorer_id` the
+            progress line; `tokens: images` computes them anew.
+        layout: where the token shards or the images lie.
     """
-    label = f"{settings['scorer_id']}: {collection}"
-    shards = sorted({image.shard for image in images})
-    store = TokenStore([layout.tokens(settings["backbone_id"], collection, shard) for shard in shards])
-    indices = [store.find(image.id, image.slot, image.condition) for image in images]
-    batches = range(0, len(images), BATCH)
-    vectors = [
-        functional.normalize(read_out(torch.from_numpy(store.read(indices[start : start + BATCH])).float()), dim=-1)
-        for start in track(batches, label, len(batches))
-    ]
-    store.close()
-    embeddings = torch.cat(vectors).numpy()
-    bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
-    if len(bad):
-        raise UserError(
-            label,
-            f"no finite embedding of {len(bad)} images, first {images[bad[0]]}",
-            "a finite vector per image",
-            "check that the head's training did not diverge (its log.jsonl), and that head and tokens fit",
-        )
-    return embeddings
+
+    def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
+        self.settings, self.layout = settings, layout
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._book = PictureBook(layout, [settings["split"]] if "split" in settings else [])
+
+    def read_out(self, tokens: Tensor) -> Tensor:
+        """From float16 tokens `[batch, tokens, dim]` to embeddings `[batch, width]` of any length."""
+        raise NotImplementedError
+
+    @property
+    def from_images(self) -> bool:
+        """Whether tokens are computed, not read."""
+        return self.settings.get("tokens") == "images"
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The frozen model; loaded only where it is needed, since cached tokens need none."""
+        return load_backbone(self.settings["backbone"])
+
+    def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
+        """Unit vectors `[images, dim]`; NaN for the foreground of an image that has no mask.
+
+        Raises:
+            UserError: tokens are missing or damaged, or an embedding is not finite.
+        """
+        label = f"{self.settings['scorer_id']}: {collection}"
+        if self.from_images:
+            pictures = [self._book.find(collection, key) for key in images]
+            known = [
+                key.condition == "full" or picture.mask is not None
+                for key, picture in zip(images, pictures, strict=True)
+            ]
+            seen = [(key, picture) for key, picture, ok in zip(images, pictures, known, strict=True) if ok]
+            pixels = (picture.pixels(key.condition) for key, picture in seen)
+            return _spread(self._embed_pixels(pixels, len(seen), label), known)
+        store = self._open(collection, sorted({image.shard for image in images}))
+        known = [store.contains(*image[1:]) or not store.contains(image.id, image.slot, "full") for image in images]
+        indices = [store.find(*image[1:]) for image, ok in zip(images, known, strict=True) if ok]
+        starts = range(0, len(indices), BATCH)
+        blocks = _ahead(starts, lambda start: store.read(indices[start : start + BATCH]))
+        vectors = [self._to_unit(torch.from_numpy(block)) for block in track(blocks, label, len(starts))]
+        store.close()
+        return _spread(self._check(vectors, label), known)
+
+    def embed_pixels(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Unit vectors `[images, dim]` of images [h, w, 3]."""
+        return self._embed_pixels(iter(images), len(images), str(self.settings["scorer_id"]))
+
+    def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
+        """Hash of the token shards' contents; empty where tokens are computed."""
+        if self.from_images:
+            return ""
+        stores = [self._open(collection, shards) for collection in collections]
+        return hash_json([store.attributes | {"content": list(store.content_keys.values())} for store in stores])
+
+    def _open(self, collection: str, shards: Sequence[str]) -> TokenStore:
+        return TokenStore([self.layout.tokens(self.settings["backbone_id"], collection, shard) for shard in shards])
+
+    def _embed_pixels(self, pixels: Iterator[NDArray[np.uint8]], count: int, label: str) -> NDArray[np.float32]:
+        size = self.backbone.batch_size
+        vectors = []
+        for _ in track(range(0, count, size), label, -(-count // size)):
+            batch = list(islice(pixels, size))
+            vectors.append(self._to_unit(self.backbone.tokens(batch).half()))
+        return self._check(vectors, label)
+
+    @torch.inference_mode()
+    def _to_unit(self, tokens: Tensor) -> Tensor:
+        return functional.normalize(self.read_out(tokens.to(self.device)).float(), dim=-1).cpu()
+
+    def _check(self, vectors: list[Tensor], label: str) -> NDArray[np.float32]:
+        embeddings = torch.cat(vectors).numpy() if vectors else np.empty((0, 1), np.float32)
+        bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+        if len(bad):
+            raise UserError(
+                label,
+                f"no finite embedding of {len(bad)} of {len(embeddings)} images, first number {bad[0]}",
+                "a finite vector per image",
+                "check that the head's training did not diverge (its log.jsonl), and that head and tokens fit",
+            )
+        return embeddings
+
+
+def _spread(vectors: NDArray[np.float32], known: Sequence[bool]) -> NDArray[np.float32]:
+    """Rows of `vectors` where `known`, NaN elsewhere."""
+    if all(known):
+        return vectors
+    spread = np.full((len(known), vectors.shape[1]), np.nan, np.float32)
+    spread[np.asarray(known)] = vectors
+    return spread
+
+
+def _ahead(items: Iterable[Item], function: Any) -> Iterator[Any]:
+    # The disk reads the next batch while this one is pooled.
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for item in items:
+            following = pool.submit(function, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()

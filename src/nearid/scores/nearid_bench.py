@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 
 from nearid.data.records import MAX_VIEWS
 from nearid.errors import UserError
+from nearid.io.hashing import hash_json
 from nearid.io.tables import read_presence, read_table, write_table
 from nearid.layout import Layout
-from nearid.scores.margins import CROSSES, SIMILARITIES, VIEW_PAIRS
-from nearid.scores.scorers import ImageKey, Scorer, load_scorer
+from nearid.scores.answers import Answers, answers_path, refuse_rated, with_counts
+from nearid.scores.kept import KeptVectors
+from nearid.scores.margins import CROSSES, SIMILARITIES, VIEW_PAIRS, Columns
+from nearid.scores.pictures import PictureBook
+from nearid.scores.scorers import Embedder, ImageKey, Pair, PairScorer, Shown, load_scorer
 
 SCHEMA = pa.schema(
     [
@@ -48,16 +52,18 @@ class Roster:
         ]
 
 
-def score_nearid_bench(settings: Mapping[str, Any], layout: Layout, output: Path) -> None:
+def score_nearid_bench(settings: Mapping[str, Any], layout: Layout, output: Path, code: str = "") -> None:
     """Write the similarities of one scorer to `output`: a row per source, condition and identity of the split.
 
     `sim_ij` compares views i and j, `cross_ij` view i with the distractor of view j, `random` is the mean similarity
-    of view 0 with view 0 of every other identity of the split. What needs a missing image is NaN.
+    of view 0 with view 0 of every other identity of the split. What needs a missing image is NaN. A scorer of pairs is
+    asked for what the protocol needs alone: `sim_ij` and `cross_ii`.
 
     Args:
         settings: of the step: `scorer`, `scorer_id`, `sources`, `conditions`, `split`, and the tokens to use.
         layout: of the results folder.
         output: Parquet file to write.
+        code: fingerprint of the code; what another code left behind is not continued.
 
     Raises:
         UserError: data, tokens or the scorer's files are missing or do not fit each other.
@@ -65,22 +71,92 @@ def score_nearid_bench(settings: Mapping[str, Any], layout: Layout, output: Path
     roster = read_roster(layout, settings["split"])
     scorer = load_scorer(settings, layout)
     views_present = np.arange(MAX_VIEWS) < roster.n_images[:, None]
-    distractors_present = {source: find_distractors(layout, source, roster) for source in settings["sources"]}
-    views = {
-        condition: embed_slots(scorer, "positives", roster, views_present, condition)
-        for condition in settings["conditions"]
-    }
+    present = {source: find_distractors(layout, source, roster) for source in settings["sources"]}
+    if isinstance(scorer, Embedder):
+        collections = ["positives", *settings["sources"]]
+        key = scorer.fingerprint(collections, [str(shard) for shard in np.unique(roster.shards)])
+        kept = KeptVectors(output, key and hash_json([key, code, dict(settings)]))
+        schema, parts = SCHEMA, _embed_all(scorer, settings, roster, views_present, present, kept)
+    elif isinstance(scorer, PairScorer):
+        answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: NearID-bench")
+        book = PictureBook(layout, [settings["split"]])
+        parts = _ask_all(answers, settings, roster, views_present, present, book)
+        schema, kept = with_counts(SCHEMA, answers.counts()), None
+    else:
+        raise refuse_rated(settings, "NearID-bench")
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     for source in settings["sources"]:
         for condition in settings["conditions"]:
-            distractors = embed_slots(scorer, source, roster, distractors_present[source], condition)
             columns["row"].extend(roster.rows)
             columns["id"].extend(roster.ids)
             columns["source"].extend([source] * len(roster.ids))
             columns["condition"].extend([condition] * len(roster.ids))
-            for name, values in compare(views[condition], distractors).items():
+            for name, values in parts[source, condition].items():
                 columns[name].extend(values)
-    write_table(output, columns, SCHEMA)
+    write_table(output, columns, schema)
+    if kept is not None:
+        kept.clear()
+
+
+def _embed_all(
+    scorer: Embedder,
+    settings: Mapping[str, Any],
+    roster: Roster,
+    views_present: NDArray[np.bool_],
+    present: Mapping[str, NDArray[np.bool_]],
+    kept: KeptVectors,
+) -> dict[tuple[str, str], Columns]:
+    def embed(collection: str, where: NDArray[np.bool_], condition: str) -> NDArray[np.float64]:
+        keys = roster.keys(where, condition)
+        return spread_slots(kept.get(lambda: scorer.embed(collection, keys)) if keys else None, where)
+
+    conditions = settings["conditions"]
+    views = {condition: embed("positives", views_present, condition) for condition in conditions}
+    return {
+        (source, condition): compare(views[condition], embed(source, present[source], condition))
+        for source in settings["sources"]
+        for condition in conditions
+    }
+
+
+def _ask_all(
+    answers: Answers,
+    settings: Mapping[str, Any],
+    roster: Roster,
+    views_present: NDArray[np.bool_],
+    present: Mapping[str, NDArray[np.bool_]],
+    book: PictureBook,
+) -> dict[tuple[str, str], Columns]:
+    def show(collection: str, position: int, slot: int, condition: str) -> Shown:
+        key = ImageKey(str(roster.shards[position]), int(roster.ids[position]), slot, condition)
+        return Shown(collection, book.find(collection, key), condition)
+
+    def ask(names: Sequence[str], pairs: Mapping[tuple[str, int], Pair]) -> dict[str, NDArray[np.float64]]:
+        columns = {name: np.full(len(roster.ids), np.nan) for name in names}
+        for (name, position), value in zip(pairs, answers.measure(list(pairs.values())), strict=True):
+            columns[name][position] = value
+        return columns
+
+    everyone = range(len(roster.ids))
+    parts: dict[tuple[str, str], Columns] = {}
+    unknown = {name: np.full(len(roster.ids), np.nan) for name in (*CROSSES, "random")}
+    for condition in settings["conditions"]:
+        pairs = {
+            (f"sim_{i}{j}", n): (show("positives", n, i, condition), show("positives", n, j, condition))
+            for n in everyone
+            for i, j in VIEW_PAIRS
+            if views_present[n, i] and views_present[n, j]
+        }
+        views = ask(SIMILARITIES, pairs)
+        for source in settings["sources"]:
+            pairs = {
+                (f"cross_{i}{i}", n): (show("positives", n, i, condition), show(source, n, i, condition))
+                for n in everyone
+                for i in range(MAX_VIEWS)
+                if views_present[n, i] and present[source][n, i]
+            }
+            parts[source, condition] = views | unknown | ask([f"cross_{i}{i}" for i in range(MAX_VIEWS)], pairs)
+    return parts
 
 
 def read_roster(layout: Layout, split: str) -> Roster:
@@ -120,18 +196,15 @@ def find_distractors(layout: Layout, source: str, roster: Roster) -> NDArray[np.
     return present
 
 
-def embed_slots(
-    scorer: Scorer, collection: str, roster: Roster, present: NDArray[np.bool_], condition: str
-) -> NDArray[np.float64]:
-    """Unit vectors `[identities, 3, dim]` of a collection's images, NaN where there is none."""
-    keys = roster.keys(present, condition)
-    vectors = scorer.embed(collection, keys) if keys else np.empty((0, 1), np.float32)
-    slots = np.full((*present.shape, vectors.shape[1]), np.nan)
-    slots[present] = vectors
+def spread_slots(vectors: NDArray[np.float32] | None, present: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Unit vectors `[identities, 3, dim]` from those of the slots where `present`, NaN elsewhere."""
+    slots = np.full((*present.shape, 1 if vectors is None else vectors.shape[1]), np.nan)
+    if vectors is not None:
+        slots[present] = vectors
     return slots
 
 
-def compare(views: NDArray[np.float64], distractors: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+def compare(views: NDArray[np.float64], distractors: NDArray[np.float64]) -> Columns:
     """Similarity columns, each `[identities]`, of unit vectors `[identities, 3, dim]`."""
     columns = {f"sim_{i}{j}": (views[:, i] * views[:, j]).sum(1) for i, j in VIEW_PAIRS}
     columns |= {f"cross_{i}{j}": (views[:, i] * distractors[:, j]).sum(1) for i in range(3) for j in range(3)}

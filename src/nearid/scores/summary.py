@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,20 @@ from nearid.errors import UserError
 from nearid.io.files import write_json
 from nearid.io.tables import read_table
 from nearid.layout import Layout
-from nearid.scores import mtg, nearid_bench
+from nearid.scores import dreambench, mtg, nearid_bench
+from nearid.scores.answers import read_counts
 from nearid.scores.bootstrap import interval
 from nearid.scores.correlations import edit_correlations, oracle_agreement
+from nearid.scores.human_alignment import HEADLINE
 from nearid.scores.margins import SIMILARITIES, Columns, Rates, count_wins, directed_margins, edit_margins, pool, rate
 
 RATES = ("ssr", "ssr_mean", "pa")
+TITLES = (
+    ("nearid_bench", "nearid_bench", "NearID-bench"),
+    ("mtg", "mtg", "MTG"),
+    ("dreambench", "m_h", "DreamBench++"),
+)
+"""Benchmark, its place in the metrics, its name."""
 NOTHING = np.empty((0, 6))
 Json = dict[str, Any]
 
@@ -28,7 +37,8 @@ def summarise(settings: Mapping[str, Any], layout: Layout) -> None:
     """Write `scores/<scorer>/metrics.json`: its shape is in docs/architecture.md.
 
     Args:
-        settings: of the step: `scorer_id`, `groups`, `headline_group`, `benchmarks`, `seed`.
+        settings: of the step: `scorer_id`, `groups`, `headline_group`, `benchmarks`, `seed`; `dreambench`, the folder
+            with the humans' ratings, where that benchmark is among them.
         layout: of the results folder.
 
     Raises:
@@ -37,7 +47,7 @@ def summarise(settings: Mapping[str, Any], layout: Layout) -> None:
     scorer_id, benchmarks, seed = settings["scorer_id"], settings["benchmarks"], settings["seed"]
     reasons: dict[str, str] = {}
     metrics: Json = {"scorer": scorer_id, "headline_group": settings["headline_group"], "reasons": reasons}
-    metrics |= dict.fromkeys(("nearid_bench", "mtg", "m_h"))
+    metrics |= dict.fromkeys(name for _, name, _ in TITLES)
     if "nearid_bench" in benchmarks:
         table = read_table(layout.scores(scorer_id, "nearid_bench"), nearid_bench.SCHEMA.names)
         metrics["nearid_bench"] = summarise_nearid_bench(
@@ -48,12 +58,18 @@ def summarise(settings: Mapping[str, Any], layout: Layout) -> None:
         metrics["mtg"] = {
             condition: summarise_mtg(columns, seed) for condition, columns in _by_condition(table).items()
         }
-    for name, title in (("nearid_bench", "NearID-bench"), ("mtg", "MTG")):
-        if name not in benchmarks:
+    if "dreambench" in benchmarks:
+        metrics |= dreambench.summarise_dreambench(
+            layout.scores(scorer_id, "dreambench"), Path(settings["dreambench"]), seed
+        )
+        if metrics["m_h"] is None:
+            reasons["m_h"] = f"no pair of category {HEADLINE} has a score"
+    for benchmark, name, title in TITLES:
+        if benchmark not in benchmarks:
             reasons[name] = f"{title} is not selected"
-    reasons["m_h"] = (
-        "DreamBench++ scores are not made yet" if "dreambench" in benchmarks else "DreamBench++ is not selected"
-    )
+    answers = {name: read_counts(layout.scores(scorer_id, name)) for name in benchmarks}
+    if any(answers.values()):
+        metrics["answers"] = {name: counts for name, counts in answers.items() if counts is not None}
     write_json(layout.metrics(scorer_id), metrics)
 
 

@@ -1,16 +1,22 @@
-"""Scorers, one module per kind: `Scorer` in `nearid.scores.scorers.<kind>`."""
+"""Scorers, one module per kind: `Scorer` in `nearid.scores.scorers.<kind>`.
+
+A scorer is an `Embedder`, whose similarities are dot products, a `PairScorer`, which looks at two images at once, or a
+`Rated` one, whose scores of DreamBench++ are released.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from nearid.layout import Layout
+    from nearid.scores.ratings import Ratings
+    from nearid.tokens.collections import Picture
 
 
 class ImageKey(NamedTuple):
@@ -29,11 +35,36 @@ class ImageKey(NamedTuple):
     condition: str
 
 
-class Scorer(Protocol):
+class Shown(NamedTuple):
+    """One image as a pair scorer is shown it.
+
+    Attributes:
+        collection: `positives`, a source, `mtg_test`, `dreambench_references` or a method of DreamBench++.
+        picture: its encoded bytes and mask.
+        condition: `full` or `fg`.
+    """
+
+    collection: str
+    picture: Picture
+    condition: str
+
+
+Pair = tuple[Shown, Shown]
+
+
+class Reading(NamedTuple):
+    """What an answer says: the similarity (NaN for none), and flags that are counted (`bad_score`, ...)."""
+
+    similarity: float
+    flags: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Embedder(Protocol):
     """Turns images into unit vectors whose dot product is the similarity.
 
     Built from a step's settings: `scorer` is the entry of the config's catalogue, `backbone_id` and `backbone` are
-    the tokens to use where it needs any.
+    the tokens to use where it needs any; with `tokens: images` they are computed, not read.
     """
 
     def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
@@ -48,7 +79,52 @@ class Scorer(Protocol):
         """
         ...
 
+    def embed_pixels(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Unit vectors `[images, dim]` of whole images [h, w, 3] that are in no collection."""
+        ...
+
+    def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
+        """What its vectors of these depend on besides settings and code; empty where keeping them is not worth it."""
+        ...
+
+
+@runtime_checkable
+class PairScorer(Protocol):
+    """Looks at two images at once. Its answers are texts and kept, so that a stopped run continues."""
+
+    batch_size: int
+    """Pairs that are answered together; chunks are cut by position, so that a resumed run cuts them alike."""
+
+    def key(self, pair: Pair) -> str:
+        """A hash of all that the answer depends on: pixels, masks, model, prompt, settings."""
+        ...
+
+    def answer(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, str]]:
+        """Positions in `pairs` and answers, in any order, each as soon as it is there.
+
+        Raises:
+            UserError: the model cannot be had, or gives no answer after all tries.
+        """
+        ...
+
+    def read(self, answer: str) -> Reading:
+        """What an answer says."""
+        ...
+
+
+@runtime_checkable
+class Rated(Protocol):
+    """Takes part in DreamBench++ by released ratings."""
+
+    def ratings(self) -> Mapping[str, Ratings]:
+        """Ratings by method and canonical key."""
+        ...
+
+
+Scorer = Embedder | PairScorer | Rated
+
 
 def load_scorer(settings: Mapping[str, Any], layout: Layout) -> Scorer:
     """The scorer of a step's `settings`."""
-    return import_module(f"{__name__}.{settings['scorer']['kind']}").Scorer(settings, layout)
+    scorer: Scorer = import_module(f"{__name__}.{settings['scorer']['kind']}").Scorer(settings, layout)
+    return scorer

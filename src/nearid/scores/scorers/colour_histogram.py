@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.errors import UserError
 from nearid.io.images import decode_mask
+from nearid.scores.pictures import PictureBook
 from nearid.scores.scorers import ImageKey
-from nearid.tokens.collections import Picture, fit_mask, open_collection
+from nearid.tokens.collections import Picture, fit_mask
 
 if TYPE_CHECKING:
     from nearid.layout import Layout
@@ -27,34 +27,29 @@ class Scorer:
     """
 
     def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
-        self._layout = layout
         self._bins = int(settings["scorer"].get("bins", BINS))
-        self._splits = [settings["split"]] if "split" in settings else []
-        self._shards: dict[tuple[str, str], dict[tuple[int, int], NDArray[np.float32]]] = {}
+        self._book = PictureBook(layout, [settings["split"]] if "split" in settings else [])
+        self._histograms: dict[tuple[str, str, int, int], NDArray[np.float32]] = {}
 
     def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
         """Unit vectors `[images, bins^3]`; NaN where the mask is missing or empty."""
-        vectors = []
-        for key in images:
-            histograms = self._read(collection, key.shard)
-            if (key.id, key.slot) not in histograms:
-                raise UserError(
-                    f"{collection} shard {key.shard}",
-                    f"no image of id {key.id}, slot {key.slot}",
-                    "every image that identities.parquet and the distractors list",
-                    "make the collection again",
-                )
-            vectors.append(histograms[key.id, key.slot])
-        return np.stack(vectors)
+        return np.stack([self._describe(collection, key) for key in images])
 
-    def _read(self, collection: str, shard: str) -> dict[tuple[int, int], NDArray[np.float32]]:
+    def embed_pixels(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Unit vectors `[images, bins^3]` of whole images."""
+        return np.stack([embed_colours(image, np.ones(image.shape[:2], bool), self._bins) for image in images])
+
+    def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
+        """Nothing: its vectors are made faster than they are read."""
+        return ""
+
+    def _describe(self, collection: str, key: ImageKey) -> NDArray[np.float32]:
         # Kept, because the other condition asks for the same.
-        if (collection, shard) not in self._shards:
-            pictures, _ = open_collection(self._layout, collection, shard, self._splits)
-            self._shards[collection, shard] = {
-                (picture.id, picture.slot): embed_colours(*_object_pixels(picture), self._bins) for picture in pictures
-            }
-        return self._shards[collection, shard]
+        place = collection, key.shard, key.id, key.slot
+        if place not in self._histograms:
+            pixels = _object_pixels(self._book.find(collection, key))
+            self._histograms[place] = embed_colours(*pixels, self._bins)
+        return self._histograms[place]
 
 
 def embed_colours(image: NDArray[np.uint8], mask: NDArray[np.bool_] | None, bins: int = BINS) -> NDArray[np.float32]:

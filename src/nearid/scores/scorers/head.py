@@ -15,21 +15,20 @@ from transformers import SiglipVisionConfig
 from nearid.errors import UserError
 from nearid.heads.map_head import MAPHead
 from nearid.io.files import read_json
-from nearid.scores.embeddings import embed_tokens
-from nearid.scores.scorers import ImageKey
+from nearid.io.hashing import hash_file, hash_json
+from nearid.scores.embeddings import TokenEmbedder
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from nearid.layout import Layout
 
+FILES = ("config.json", "head.safetensors")
 
-class Scorer:
-    """Reads cached tokens by the head of `ablation`, or by the one in the folder `path` (trained elsewhere)."""
+
+class Scorer(TokenEmbedder):
+    """Reads tokens by the head of `ablation`, or by the one in the folder `path` (trained elsewhere)."""
 
     def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
-        self._settings, self._layout = settings, layout
+        super().__init__(settings, layout)
         scorer = settings["scorer"]
         if bool(scorer.get("ablation")) == bool(scorer.get("path")):
             raise UserError(
@@ -40,24 +39,28 @@ class Scorer:
             )
         self.folder = layout.head(scorer["ablation"]) if scorer.get("ablation") else Path(scorer["path"])
 
-    def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
-        """Unit vectors `[images, dim]` of the images' cached tokens."""
-        return embed_tokens(self._read_out, self._settings, self._layout, collection, images)
+    def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
+        """Hash of the token shards' contents and of the head's files; empty where tokens are computed."""
+        tokens = super().fingerprint(collections, shards)
+        # Loading first says what is wrong with a head that cannot be read.
+        files = [hash_file(self.folder / name) for name in FILES] if tokens and self._head else []
+        return tokens and hash_json([tokens, *files])
 
-    def _read_out(self, tokens: Tensor) -> Tensor:
+    def read_out(self, tokens: Tensor) -> Tensor:
+        """Embeddings `[batch, dim]`."""
         dim = self._head.probe.shape[-1]
         if tokens.shape[-1] != dim:
             raise UserError(
                 self.folder,
                 f"a head for {dim}-dimensional tokens",
-                f"{tokens.shape[-1]} dimensions, as the tokens of {self._settings['backbone_id']}",
+                f"{tokens.shape[-1]} dimensions, as the tokens of {self.settings['backbone_id']}",
                 "score with the tokens of the backbone that the head was trained on",
             )
         return self._head(tokens)
 
     @cached_property
     def _head(self) -> MAPHead:
-        return load_head(self.folder)
+        return load_head(self.folder).to(self.device)
 
 
 def load_head(folder: Path) -> MAPHead:

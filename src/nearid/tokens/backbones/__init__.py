@@ -10,32 +10,37 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
-    from transformers import SiglipVisionConfig
 
 
 class Backbone(Protocol):
-    """What a kind of backbone offers; built from one entry of `backbones` in the config."""
+    """What a kind of backbone offers; built from one entry of `backbones` in the config.
 
-    config: SiglipVisionConfig
+    The first `prefix_tokens` tokens of an image are no patches. A kind with `map_head` pools its tokens by a
+    `SiglipMultiheadAttentionPoolingHead`, and its `config` is a `SiglipVisionConfig`: heads can be trained on it.
+    """
+
+    config: Any
     batch_size: int
     weights_hash: str
     preprocess_hash: str
     token_shape: tuple[int, int]
+    prefix_tokens: int
+    map_head: bool
 
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """The model's input for images [h, w, 3]; may run in any thread."""
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Patch tokens [images, tokens, dim] after the last layer norm, of preprocessed pixels."""
+        """Tokens [images, tokens, dim] of preprocessed pixels."""
 
     def tokens(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Patch tokens [images, tokens, dim] of images [h, w, 3]: both steps in one."""
+        """Tokens [images, tokens, dim] of images [h, w, 3]: both steps in one."""
 
     def pooled(self, tokens: Tensor) -> Tensor:
-        """The model's own embeddings [images, dim] of its patch tokens."""
+        """The model's own embeddings [images, dim] of its tokens."""
 
     def head_state(self) -> dict[str, Tensor]:
-        """State dict of the model's own pooling head, float32."""
+        """State dict of the model's own pooling head, float32; UserError without `map_head`."""
 
 
 def load_backbone(settings: Mapping[str, Any]) -> Backbone:

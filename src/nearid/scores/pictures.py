@@ -1,0 +1,44 @@
+"""The pictures behind image keys, for scorers that look at images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nearid.errors import UserError
+from nearid.layout import Layout
+from nearid.scores.scorers import ImageKey
+from nearid.tokens.collections import Picture, open_collection
+
+
+class PictureBook:
+    """Pictures of a results folder, still encoded; a shard is read when it is first asked for.
+
+    The positives stay, since every source is held against them; of the other collections only the latest does.
+    """
+
+    def __init__(self, layout: Layout, splits: Sequence[str]) -> None:
+        self._layout, self._splits = layout, splits
+        self._shards: dict[tuple[str, str], dict[tuple[int, int], Picture]] = {}
+
+    def find(self, collection: str, key: ImageKey) -> Picture:
+        """The picture of `key`.
+
+        Raises:
+            UserError: the collection has none of that id and slot, or its file is missing or damaged.
+        """
+        place = collection, key.shard
+        if place not in self._shards:
+            stale = [other for other in self._shards if other[0] not in ("positives", collection)]
+            for other in stale:
+                del self._shards[other]
+            pictures, _ = open_collection(self._layout, *place, self._splits)
+            self._shards[place] = {(picture.id, picture.slot): picture for picture in pictures}
+        picture = self._shards[place].get((key.id, key.slot))
+        if picture is None:
+            raise UserError(
+                f"{collection} shard {key.shard}",
+                f"no image of id {key.id}, slot {key.slot}",
+                "every image that identities.parquet and the distractors list",
+                "make the collection again",
+            )
+        return picture

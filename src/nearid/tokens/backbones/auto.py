@@ -1,0 +1,76 @@
+"""Any vision model that transformers can load: your own encoder by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoModel
+
+from nearid.tokens.pretrained import PretrainedVision
+
+
+class Backbone(PretrainedVision):
+    """A frozen model of any kind: its own embedding first, then its tokens, as it gives them.
+
+    A model's own embedding cannot be had from its tokens in general, so it is stored in front of them; the narrower of
+    the two is filled up with zeros, which changes no cosine. Feature maps [channels, height, width] are read as tokens.
+    Of models with a text tower the image side counts. Without an embedding of its own, the class token stands for it
+    where the model has one, else the mean of the tokens.
+
+    Args:
+        settings: as for `PretrainedVision`.
+
+    Raises:
+        UserError: no such model, one that takes no images alone, or weights missing or damaged.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings, AutoModel, (), "a vision model", optional=("pooler.",))
+        self._vision = getattr(self.model, "vision_model", self.model)
+        config = getattr(self.config, "vision_config", self.config)
+        size, patch = getattr(config, "image_size", None), getattr(config, "patch_size", None)
+        self._patches = (size // patch) ** 2 if isinstance(size, int) and isinstance(patch, int) else None
+
+    @property
+    def prefix_tokens(self) -> int:  # type: ignore[override]
+        """The model's own embedding, and its tokens that are no patches."""
+        count = self.token_shape[0] - 1
+        # Position embeddings are resized by some models; then no patch count is known but all tokens are.
+        return 1 + (count - self._patches if self._patches and 0 <= count - self._patches < 16 else 0)
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Own embedding and tokens [images, 1 + tokens, dim] of preprocessed pixels."""
+        pixels = pixels.to(self.device, self.model.dtype)
+        try:
+            output = self._vision(pixel_values=pixels)
+            tokens = output.last_hidden_state
+            own = self._embed(pixels, output)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise self._refuse(
+                f"{type(self.model).__name__}, which gives no tokens ({error})", "a vision model"
+            ) from error
+        if tokens.ndim == 4:
+            tokens = tokens.flatten(2).mT
+        if own is None:
+            own = tokens[:, 0] if tokens.shape[1] - (self._patches or 0) == 1 else tokens.mean(1)
+        parts = [own.flatten(1)[:, None], tokens]
+        dim = max(part.shape[-1] for part in parts)
+        return torch.cat([functional.pad(part, (0, dim - part.shape[-1])) for part in parts], dim=1)
+
+    def _embed(self, pixels: Tensor, output: Any) -> Tensor | None:
+        # A projection into the space shared with text is what such a model is used for.
+        if hasattr(self.model, "get_image_features"):
+            features = self.model.get_image_features(pixel_values=pixels)
+            return features if isinstance(features, Tensor) else features.pooler_output
+        # A pooler without weights is noise.
+        return None if self.missing else getattr(output, "pooler_output", None)
+
+    @torch.no_grad()
+    def pooled(self, tokens: Tensor) -> Tensor:
+        """The model's own embeddings [images, dim]."""
+        return tokens[:, 0]

@@ -1,0 +1,131 @@
+"""Frozen vision models of transformers, from a local folder or the local hub cache: what all backbones share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import AutoConfig, AutoImageProcessor
+from transformers.utils import logging
+
+from nearid.errors import UserError
+from nearid.io.hashing import hash_json
+
+
+class PretrainedVision:
+    """A frozen vision model with its own image processor (the PIL one, as the authors used; spec data.md 4.2).
+
+    A kind of backbone names the model types it takes and the class that loads them, and says what its tokens and its
+    own embedding are (`nearid.tokens.backbones.Backbone`).
+
+    Args:
+        settings: `path` (a folder, or a hub id in the local cache), `revision` (of a hub id, else ""), `precision`
+            (float32, float16, bfloat16), `batch_size`.
+        loader: class of transformers whose `from_pretrained` gives the model.
+        model_types: those that `loader` takes; empty for any.
+        kind: what `model_types` are, for people.
+        optional: prefixes of weights that may be missing; those that are stand in `missing`.
+
+    Raises:
+        UserError: no such model, of another type, or weights missing or damaged.
+    """
+
+    prefix_tokens = 0
+    """Tokens of an image that stand before its patches (a class token, registers)."""
+    map_head = False
+    """Whether its own embedding is a `SiglipMultiheadAttentionPoolingHead`'s of its tokens."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        loader: Any,
+        model_types: Sequence[str],
+        kind: str,
+        optional: tuple[str, ...] = (),
+    ) -> None:
+        self._path = settings["path"]
+        self.batch_size = int(settings["batch_size"])
+        source: dict[str, Any] = {"revision": settings["revision"] or None, "local_files_only": True}
+        dtype = getattr(torch, settings["precision"])
+        try:
+            found = AutoConfig.from_pretrained(self._path, **source).model_type
+            if model_types and found not in model_types:
+                raise self._refuse(f"model type {found!r}", kind)
+            # "pil" by name: with torchvision installed, transformers would resize in another way.
+            self.processor = AutoImageProcessor.from_pretrained(self._path, backend="pil", **source)
+            with _quiet():
+                loaded: Any = loader.from_pretrained(self._path, dtype=dtype, output_loading_info=True, **source)
+            model, report = loaded
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise self._refuse(
+                f"no model to load ({reason})", "config.json, preprocessor_config.json and whole weights"
+            ) from error
+        self.missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+        needed = [name for name in self.missing if not name.startswith(optional)] if optional else self.missing
+        if needed:
+            raise self._refuse(f"no weights for {needed[:3]}", "all of the vision model")
+        self.config: Any = model.config
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.weights_hash = _hash_state(model.state_dict())
+        self.preprocess_hash = hash_json(self.processor.to_dict())
+
+    @cached_property
+    def token_shape(self) -> tuple[int, int]:
+        """(tokens, dim) of one image."""
+        count, dim = self.tokens([np.zeros((32, 32, 3), np.uint8)]).shape[1:]
+        return count, dim
+
+    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Pixels [images, 3, height, width], float32, of images [h, w, 3]; may run in any thread."""
+        return self.processor([Image.fromarray(image) for image in images], return_tensors="pt")["pixel_values"]
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Tokens [images, tokens, dim] of preprocessed pixels."""
+        raise NotImplementedError
+
+    def tokens(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Tokens [images, tokens, dim] of images [h, w, 3]."""
+        return self.encode(self.preprocess(images))
+
+    def head_state(self) -> dict[str, Tensor]:
+        """State dict of the model's own `SiglipMultiheadAttentionPoolingHead`, which only `map_head` kinds have."""
+        raise self._refuse(f"{type(self.model).__name__}, without attention-pooling head", "a SigLIP to train heads on")
+
+    def _refuse(self, found: str, expected: str) -> UserError:
+        return UserError(
+            f"backbone {self._path}", found, expected, "mend `path` in config's `backbones`, or fetch or make the model"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # Else transformers lists every weight of the text tower, which we leave out knowingly, and draws a bar into logs.
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _hash_state(state: Mapping[str, Tensor]) -> str:
+    # Of the vision model's weights as loaded, so that file layout and text tower do not count, and the precision does.
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
