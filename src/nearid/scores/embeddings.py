@@ -66,16 +66,17 @@ class TokenEmbedder:
         """
         label = f"{self.settings['scorer_id']}: {collection}"
         if self.from_images:
-            pictures = [self._book.find(collection, key) for key in images]
-            known = [
-                key.condition == "full" or picture.mask is not None
-                for key, picture in zip(images, pictures, strict=True)
-            ]
-            seen = [(key, picture) for key, picture, ok in zip(images, pictures, known, strict=True) if ok]
-            pixels = (picture.pixels(key.condition) for key, picture in seen)
-            return _spread(self._embed_pixels(pixels, len(seen), label), known)
+            pairs = [(key, self._book.find(collection, key)) for key in images]
+            known = [key.condition == "full" or picture.mask is not None for key, picture in pairs]
+            pixels = (picture.pixels(key.condition) for (key, picture), ok in zip(pairs, known, strict=True) if ok)
+            return _spread(self._embed_pixels(pixels, sum(known), label), known)
         store = self._open(collection, sorted({image.shard for image in images}))
-        known = [store.contains(*image[1:]) or not store.contains(image.id, image.slot, "full") for image in images]
+        # Of MTG some images may have no mask; of the views all have one, so a missing foreground is an error.
+        optional = collection.startswith("mtg_")
+        known = [
+            not optional or store.contains(*image[1:]) or not store.contains(image.id, image.slot, "full")
+            for image in images
+        ]
         indices = [store.find(*image[1:]) for image, ok in zip(images, known, strict=True) if ok]
         starts = range(0, len(indices), BATCH)
         blocks = _ahead(starts, lambda start: store.read(indices[start : start + BATCH]))

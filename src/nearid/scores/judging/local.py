@@ -1,0 +1,111 @@
+"""A judge on this machine: Qwen3-VL, dense or mixture of experts, through transformers."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+
+from nearid.errors import UserError
+from nearid.io.hashing import hash_json
+from nearid.scores.judging.prompt import PROMPT
+from nearid.scores.scorers import Pair
+
+TYPES = ("qwen3_vl", "qwen3_vl_moe")
+IMAGE_PAD = "<|image_pad|>"
+SMALL_BYTES = 1 << 20
+
+
+class Judge:
+    """Generates greedily, the pairs of a chunk side by side with left padding.
+
+    Image processor and tokenizer are used on their own, and each image's place in the text is widened by hand to its
+    number of tokens: the model's full processor also needs a video processor, for which we have no use.
+
+    Args:
+        settings: the scorer's entry: `model` (folder), `max_new_tokens`.
+
+    Raises:
+        UserError: no such model, or of another type.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._path = Path(settings["model"])
+        self._tokens = settings["max_new_tokens"]
+        try:
+            kind = AutoConfig.from_pretrained(self._path, local_files_only=True).model_type
+        except (OSError, ValueError) as error:
+            raise self._refuse(f"no model ({str(error).strip().splitlines()[0]})") from error
+        if kind not in TYPES:
+            raise self._refuse(f"model type {kind!r}")
+        # Hashing 60 GB for each run would cost minutes: contents of small files and sizes of large ones must do.
+        files = sorted(path for path in self._path.iterdir() if path.is_file())
+        sizes = [(path.name, path.stat().st_size) for path in files]
+        texts = [path.read_bytes().hex() for path in files if path.stat().st_size <= SMALL_BYTES]
+        self.identity = ["local", hash_json([sizes, texts]), self._tokens]
+
+    def answer(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, str]]:
+        """Positions and answers of `pairs`, generated as one batch."""
+        model, processor, tokenizer = self._parts
+        images = [Image.fromarray(shown.picture.pixels(shown.condition)) for pair in pairs for shown in pair]
+        pixels = processor(images, return_tensors="pt")
+        counts = [int(grid.prod()) // processor.merge_size**2 for grid in pixels["image_grid_thw"]]
+        content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": PROMPT}]
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+        before, between, after = text.split(IMAGE_PAD)
+        texts = [
+            before + IMAGE_PAD * first + between + IMAGE_PAD * second + after
+            for first, second in zip(counts[::2], counts[1::2], strict=True)
+        ]
+        batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
+        kinds = (batch["input_ids"] == model.config.image_token_id).int()
+        with torch.inference_mode():
+            generated = model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                mm_token_type_ids=kinds,
+                pixel_values=pixels["pixel_values"].to(model.device, model.dtype),
+                image_grid_thw=pixels["image_grid_thw"].to(model.device),
+                max_new_tokens=self._tokens,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+            )
+        answers = tokenizer.batch_decode(generated[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        yield from enumerate(answers)
+
+    @cached_property
+    def _parts(self) -> tuple[Any, Any, Any]:
+        # Loaded when the first pair is asked: a run whose answers are all kept needs no model.
+        cuda = torch.cuda.is_available()
+        flash = cuda and importlib.util.find_spec("flash_attn") is not None
+        try:
+            model = AutoModelForImageTextToText.from_pretrained(
+                self._path,
+                dtype=torch.bfloat16 if cuda else torch.float32,
+                attn_implementation="flash_attention_2" if flash else "sdpa",
+                local_files_only=True,
+            )
+            processor = AutoImageProcessor.from_pretrained(self._path, backend="pil", local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(self._path, local_files_only=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise self._refuse(f"no model to load ({str(error).strip().splitlines()[0]})") from error
+        model = model.eval().requires_grad_(False).to("cuda" if cuda else "cpu")
+        return model, processor, tokenizer
+
+    def _refuse(self, found: str) -> UserError:
+        return UserError(
+            f"judge {self._path}",
+            found,
+            "a Qwen3-VL folder with weights, tokenizer and preprocessor_config.json",
+            "mend `model`; any other judge can be asked behind an `endpoint`",
+        )

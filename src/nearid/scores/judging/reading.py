@@ -1,0 +1,52 @@
+"""What a judge's answer says, read tolerantly: models wrap, cut off and misspell their JSON (spec data.md 4.4)."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import json_repair
+
+from nearid.scores.scorers import Reading
+
+HIGHEST = 10.0
+_SCORE = re.compile(r"""["']?score["']?\s*[:=]\s*["']?([-+]?\d+(?:\.\d+)?)""", re.IGNORECASE)
+
+
+def read_answer(answer: str) -> Reading:
+    """Similarity score / 10 of an answer, clipped to [0, 1]; NaN where no score can be found.
+
+    Flags: `bad_json` (not even a repair gives an object), `bad_score` (no number for a score), `clipped` (a score
+    outside the scale).
+    """
+    entries = _repair(answer)
+    flags = [] if entries else ["bad_json"]
+    score = _number(next((value for key, value in entries.items() if str(key).lower() == "score"), None))
+    if math.isnan(score):
+        match = _SCORE.search(answer)
+        score = _number(match[1] if match else None)
+    if math.isnan(score):
+        return Reading(math.nan, (*flags, "bad_score"))
+    clipped = min(max(score, 0.0), HIGHEST)
+    if clipped != score:
+        flags.append("clipped")
+    return Reading(clipped / HIGHEST, tuple(flags))
+
+
+def _repair(answer: str) -> dict[Any, Any]:
+    # From the first brace: what stands before it is prose or a fence, and what stands behind the object is left alone.
+    start = answer.find("{")
+    found = json_repair.loads(answer[start:]) if start >= 0 else None
+    candidates = found if isinstance(found, list) else [found]
+    return next((entry for entry in candidates if isinstance(entry, dict) and entry), {})
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
+    try:
+        number = float(str(value).split("/")[0])
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan

@@ -1,0 +1,154 @@
+"""VSM: Mind-the-Glitch's model of semantic and visual correspondences, as an external package (spec data.md 4.5)."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from nearid.errors import UserError
+from nearid.io.images import decode_mask, decode_rgb
+from nearid.scores.answers import hash_pair
+from nearid.scores.correspondences import match_share
+from nearid.scores.scorers import Pair, Reading, Shown
+from nearid.tokens.collections import fit_mask
+
+if TYPE_CHECKING:
+    from nearid.layout import Layout
+
+SIZE_PX = 768
+CONFIG, WEIGHTS = "experiment_cfg.yaml", "mtg_weights.safetensors"
+NO_MASK = "no mask"
+OWN_COLLECTIONS = ("positives", "mtg_train", "mtg_test")
+
+
+class Scorer:
+    """Scores a pair by the share of semantic matches between the two objects that also match visually (`vsm_0.6`).
+
+    `distractor_masks: white` repeats the authors' run: a distractor counts with its whole image, since the released
+    sets have no masks for distractors. `own` gives it the mask of the view that it stands for. Images are never
+    blacked out: the masks say what is compared, so `full` and `fg` are the same pairs. MTG has masks on both sides.
+
+    The package is the authors' checkout in the folder `package`, with all that it needs installed; its weights,
+    `mtg_weights.safetensors` and `experiment_cfg.yaml`, lie in the folder `model`.
+
+    Raises:
+        UserError: package or weights are not there, or cannot be used.
+    """
+
+    batch_size = 16
+
+    def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
+        scorer = settings["scorer"]
+        self._where = f"scorers.{settings['scorer_id']}"
+        self._masks = scorer.get("distractor_masks", "white")
+        self._package = Path(scorer.get("package", ""))
+        self._weights = Path(scorer.get("model", ""))
+        if not scorer.get("package") or not (self._package / "mtg").is_dir():
+            raise self._refuse(f"no package `mtg` in {self._package}", "the folder of a Mind-the-Glitch checkout")
+        for name in (CONFIG, WEIGHTS):
+            if not (self._weights / name).is_file():
+                raise self._refuse(f"no {name} in {self._weights}", "the folder of its weights")
+        self._identity = [(self._weights / WEIGHTS).stat().st_size, (self._weights / CONFIG).read_text()]
+
+    def key(self, pair: Pair) -> str:
+        """Hash of images, masks, weights and which masks count."""
+        # Masks matter in both conditions, and the condition does not: equal pairs are matched once.
+        white = [self._is_white(shown) for shown in pair]
+        return hash_pair(pair, True, "vsm", self._identity, white)
+
+    def answer(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, str]]:
+        """Positions in `pairs` and the share with the number of points, as JSON."""
+        for position, pair in enumerate(pairs):
+            sides = [self._prepare(shown) for shown in pair]
+            if any(mask is None for _, mask in sides):
+                yield position, NO_MASK
+                continue
+            (first, first_mask), (second, second_mask) = sides
+            with torch.inference_mode():
+                found = self._model.inference(
+                    first,
+                    second,
+                    img1_obj_mask_p=first_mask,
+                    img2_obj_mask_p=second_mask,
+                    transform=_to_tensor,
+                    return_correspondences=True,
+                )
+            targets, semantic, visual = (
+                _to_array(found[name])
+                for name in ("target_points_s", "matching_score_maps_max_s", "matching_score_maps_max_v")
+            )
+            share = match_share(targets, semantic, visual)
+            yield position, json.dumps({"vsm": None if math.isnan(share) else share, "points": len(semantic)})
+
+    def read(self, answer: str) -> Reading:
+        """The share; flags `no_mask` and `no_match`."""
+        if answer == NO_MASK:
+            return Reading(math.nan, ("no_mask",))
+        share = json.loads(answer)["vsm"]
+        return Reading(math.nan, ("no_match",)) if share is None else Reading(share)
+
+    def _is_white(self, shown: Shown) -> bool:
+        return self._masks == "white" and shown.collection not in OWN_COLLECTIONS
+
+    def _prepare(self, shown: Shown) -> tuple[Image.Image, Image.Image | None]:
+        picture = shown.picture
+        pixels = decode_rgb(picture.image, picture.where)
+        image = Image.fromarray(pixels).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
+        if self._is_white(shown):
+            mask = np.ones(pixels.shape[:2], bool)
+        elif picture.mask is None:
+            return image, None
+        else:
+            mask = fit_mask(decode_mask(picture.mask, f"{picture.where}, its mask"), pixels)
+        grey = Image.fromarray(mask.astype(np.uint8) * 255)
+        return image, grey.resize((SIZE_PX, SIZE_PX), Image.Resampling.NEAREST)
+
+    @cached_property
+    def _model(self) -> Any:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        sys.path.insert(0, str(self._package))
+        try:
+            config = import_module("omegaconf").OmegaConf.load(self._weights / CONFIG)
+            dataset = import_module("configs.config").load_dataset_generation_config("automated")
+            manager = import_module("mtg.utils.aux_models_manager").ModelManager(
+                device, dataset, load_cleandift=True, load_groundingsam=False
+            )
+            build = getattr(import_module("mtg.models"), config.model.name)
+            model = build(manager.cleandift_model, config, device, getattr(torch, config.dtype, torch.float32))
+            model.load_state_dict(load_file(self._weights / WEIGHTS))
+        except (ImportError, AttributeError, OSError, RuntimeError, KeyError) as error:
+            raise self._refuse(
+                f"a package that cannot be used ({type(error).__name__}: {error})",
+                "the authors' checkout with its requirements installed",
+            ) from error
+        finally:
+            sys.path.remove(str(self._package))
+        return model.to(device).eval()
+
+    def _refuse(self, found: str, expected: str) -> UserError:
+        return UserError(
+            self._where, found, expected, "fetch the package and its weights, and mend `package` and `model`"
+        )
+
+
+def _to_tensor(image: Image.Image) -> torch.Tensor:
+    # [channels, height, width] in [0, 1], of images and of masks, as torchvision's ToTensor gives it.
+    values = np.asarray(image, np.float32) / 255
+    return torch.from_numpy(values[None] if values.ndim == 2 else np.ascontiguousarray(values.transpose(2, 0, 1)))
+
+
+def _to_array(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return (values.detach().float().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)).astype(
+        np.float64
+    )
