@@ -10,7 +10,9 @@ from pictures import curation, draw, read_bytes, save_folder
 
 from nearid.data.positives import curate, read_rows
 from nearid.distractors import runner
-from nearid.distractors.runner import ATTEMPTS, PAINTED, NothingToPaint, PaintError, Target, finish, paint_shard
+from nearid.distractors.finishing import finish, paste_back
+from nearid.distractors.protocol import NothingToPaint, PaintError, Target
+from nearid.distractors.runner import ATTEMPTS, PAINTED, open_brush, paint_shard
 from nearid.errors import UserError
 from nearid.io.images import decode_mask, decode_rgb
 from nearid.layout import Layout
@@ -155,9 +157,9 @@ def test_a_killed_shard_goes_on_and_gives_the_same_bytes(
     painted: list[tuple[int, int]] = []
     original = runner.paint
 
-    def spy(engine: runner.Engine, target: Target, *rest: Any) -> runner.Outcome:
-        painted.append((target.id, target.slot))
-        return original(engine, target, *rest)
+    def spy(brush: runner.Brush, targets: list[Target], *rest: Any) -> list[runner.Outcome]:
+        painted.extend((target.id, target.slot) for target in targets)
+        return original(brush, targets, *rest)
 
     monkeypatch.setattr(runner, "paint", spy)
     paint_shard(settings, disturbed, "000")
@@ -187,6 +189,11 @@ class Scripted:
         return deed
 
 
+def paint(engine: Scripted, source: dict[str, Any]) -> runner.Outcome:
+    """What becomes of one view."""
+    return runner.paint(open_brush(engine, [], None), [target()], source, "s", 0)[0]
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
@@ -201,15 +208,15 @@ def test_a_failed_attempt_is_tried_with_another_seed(bad: Any, reason: str) -> N
     settings = painting({})["source"]
     good = 255 - target().image
     engine = Scripted(bad, good)
-    outcome = runner.paint(engine, target(), settings, "s", 0)
+    outcome = paint(engine, settings)
     assert outcome.flag == PAINTED and outcome.seed == engine.seeds[1] != engine.seeds[0]
     assert len(outcome.retries) == 1 and reason in outcome.retries[0]
-    hopeless = runner.paint(Scripted(*[bad] * ATTEMPTS), target(), settings, "s", 0)
+    hopeless = paint(Scripted(*[bad] * ATTEMPTS), settings)
     assert hopeless.image is None and len(hopeless.retries) == ATTEMPTS and reason in hopeless.flag
 
 
 def test_where_nothing_can_be_painted_no_second_seed_is_tried() -> None:
-    outcome = runner.paint(Scripted(NothingToPaint("no donor")), target(), painting({})["source"], "s", 0)
+    outcome = paint(Scripted(NothingToPaint("no donor")), painting({})["source"])
     assert (outcome.image, outcome.flag, outcome.retries) == (None, "no donor", ())
 
 
@@ -222,7 +229,7 @@ def test_without_paste_back_the_frame_is_the_painted_one() -> None:
 def test_the_feather_rises_from_the_edge_of_the_hole_inwards() -> None:
     hole = np.zeros((21, 21), bool)
     hole[3:18, 3:18] = True
-    blend = runner.paste_back(np.full((21, 21, 3), 200, np.uint8), np.zeros((21, 21, 3), np.uint8), hole, feather_px=3)
+    blend = paste_back(np.full((21, 21, 3), 200, np.uint8), np.zeros((21, 21, 3), np.uint8), hole, feather_px=3)
     assert blend[10, :, 0].tolist() == [0] * 3 + [50, 100, 150] + [200] * 9 + [150, 100, 50] + [0] * 3
 
 

@@ -1,25 +1,27 @@
-"""From views to distractors of one source: decode, paint, bring to size, paste back, check, retry, keep progress."""
+"""From views to distractors of one source: decode, paint, finish, retry, keep progress."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
 
 from nearid.config import step_code
 from nearid.data.records import MAX_VIEWS
 from nearid.data.schema import DISTRACTORS, columns_of, read_rows
 from nearid.distractors.engines import open_engine
+from nearid.distractors.finishing import finish
 from nearid.distractors.pool import Pool
+from nearid.distractors.protocol import BatchEngine, Engine, NothingToPaint, PaintError, Target
+from nearid.errors import UserError
 from nearid.io.files import write_json
 from nearid.io.hashing import hash_file, hash_json
 from nearid.io.images import decode_mask, decode_rgb, encode_png
@@ -34,8 +36,6 @@ ATTEMPTS = 4
 PAINTED = "ok"
 """Flag of a painted slot; any other flag is the reason of an empty one."""
 
-_BLACK = 4
-_LEAST_CHANGE = 2.0
 _PART_SECONDS = 2.0
 _INHERITED = ["id", "category", "category_description", "n_images", "objaverse_id", "quality"]
 _PART = pa.schema(
@@ -51,56 +51,9 @@ _PART = pa.schema(
 
 _KNOWN_FAILURES = (cv2.error, np.linalg.LinAlgError, FloatingPointError)
 
-
-class PaintError(Exception):
-    """An engine could not paint this view with this seed; the message is the reason that the report shows."""
-
-
-class NothingToPaint(Exception):  # noqa: N818
-    """No seed would help; the message is the reason that the report shows."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """The view to paint a distractor for.
-
-    Attributes:
-        id: of the identity.
-        slot: 0, 1 or 2.
-        image: uint8 `[h, w, 3]`.
-        mask: bool `[h, w]`, the identity in `image`.
-        class_name: category.
-        split: of the identity; other identities may only come from the same one.
-        text: foreground text.
-        prompt: caption of the scene.
-    """
-
-    id: int
-    slot: int
-    image: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
-    class_name: str
-    split: str
-    text: str
-    prompt: str
-
-
-class Engine(Protocol):
-    """Paints another instance into views; `Engine(source_settings, dataset_settings, seed, pool)` makes one."""
-
-    needs_pool: ClassVar[bool]
-    """Whether it reads other identities' views, so that a rule must wait for all shards of the positives."""
-
-    def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None: ...
-
-    def paint(self, target: Target, seed: int) -> NDArray[Any]:
-        """A whole frame `[h', w', 3]` of the target's aspect at any resolution; same target and seed, same frame.
-
-        Raises:
-            PaintError: it did not come off with this seed.
-            NothingToPaint: it cannot come off with any.
-        """
-        ...
+Frames = list[NDArray[Any] | PaintError | NothingToPaint]
+Brush = Callable[[Sequence[Target], Sequence[int]], Frames]
+"""Paints targets with a seed for each: a frame, or why there is none."""
 
 
 @dataclass(frozen=True)
@@ -138,14 +91,26 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str) -> None:
     asked = [at for at, row in enumerate(rows) if row["split"] in settings["splits"]]
     places = [(at, slot) for at in asked for slot in range(rows[at]["n_images"])]
     outcomes = _read_parts(parts)
-    missing = [place for place in range(len(places)) if place not in outcomes]
+    size = engine.batch_size if isinstance(engine, BatchEngine) else 1
+    # Fixed by position: rounding depends on a batch's size and order, so a resumed run must form the same batches.
+    batches = [range(start, min(start + size, len(places))) for start in range(0, len(places), size)]
+    missing = [batch for batch in batches if batch.start not in outcomes]
+    brush = open_brush(engine, [rows[at]["category_description"] for at in asked] if missing else [], parts)
+
+    def results() -> Iterator[tuple[int, Outcome]]:
+        for batch in missing:
+            views = [_read_target(rows[at], slot, positives) for at, slot in (places[place] for place in batch)]
+            targets = [view for view in views if isinstance(view, Target)]
+            painted = iter(paint(brush, targets, settings["source"], source_id, settings["seed"]))
+            for place, view in zip(batch, views, strict=True):
+                yield place, view if isinstance(view, Outcome) else next(painted)
+
     fresh: dict[int, Outcome] = {}
     flushed = time.monotonic()
-    for place in track(missing, f"{source_id} {shard}", total=len(places), done=len(outcomes)):
-        row, slot = places[place]
-        target = _read_target(rows[row], slot, positives)
-        fresh[place] = paint(engine, target, settings["source"], source_id, settings["seed"])
-        if time.monotonic() - flushed > _PART_SECONDS:
+    for place, outcome in track(results(), f"{source_id} {shard}", total=len(places), done=len(outcomes)):
+        fresh[place] = outcome
+        whole = (place + 1) % size == 0
+        if whole and time.monotonic() - flushed > _PART_SECONDS:
             _write_part(parts, fresh)
             outcomes |= fresh
             fresh, flushed = {}, time.monotonic()
@@ -158,78 +123,75 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str) -> None:
     parts.clear()
 
 
-def paint(engine: Engine, target: Target, source: dict[str, Any], source_id: str, data_seed: int) -> Outcome:
-    """One distractor, tried with up to `ATTEMPTS` seeds, each keyed by source, id, slot and attempt."""
-    retries: list[str] = []
-    seed = 0
+def open_brush(engine: Engine | BatchEngine, texts: Sequence[str], parts: Parts) -> Brush:
+    """What paints with `engine`; its text encoders have read `texts`, kept among `parts`, when this returns."""
+    if isinstance(engine, BatchEngine):
+        from nearid.distractors.prompts import PromptBook
+
+        book = PromptBook(texts, engine.encode, parts)
+        return lambda targets, seeds: list(engine.paint_batch(targets, seeds, [book[each.text] for each in targets]))
+
+    def brush(targets: Sequence[Target], seeds: Sequence[int]) -> Frames:
+        frames: Frames = []
+        for target, seed in zip(targets, seeds, strict=True):
+            try:
+                frames.append(engine.paint(target, seed))
+            except (NothingToPaint, PaintError) as reason:
+                frames.append(reason)
+            except _KNOWN_FAILURES as error:
+                frames.append(PaintError(str(error)))
+        return frames
+
+    return brush
+
+
+def paint(
+    brush: Brush, targets: Sequence[Target], source: dict[str, Any], source_id: str, data_seed: int
+) -> list[Outcome]:
+    """A distractor for each target, tried with up to `ATTEMPTS` seeds, each keyed by source, id, slot and attempt."""
+    retries: list[list[str]] = [[] for _ in targets]
+    outcomes: dict[int, Outcome] = {}
     for attempt in range(ATTEMPTS):
-        seed = keyed_seed("distractor", data_seed, source_id, target.id, target.slot, attempt)
-        try:
-            image = finish(engine.paint(target, seed), target, source)
-        except NothingToPaint as error:
-            return Outcome(None, seed, str(error), tuple(retries))
-        except (PaintError, *_KNOWN_FAILURES) as error:
-            retries.append(str(error))
-        else:
-            return Outcome(encode_png(image), seed, PAINTED, tuple(retries))
-    return Outcome(None, seed, f"{ATTEMPTS} attempts failed, the last one: {retries[-1]}", tuple(retries))
+        waiting = [at for at in range(len(targets)) if at not in outcomes]
+        if not waiting:
+            break
+        chosen = [targets[at] for at in waiting]
+        seeds = [keyed_seed("distractor", data_seed, source_id, each.id, each.slot, attempt) for each in chosen]
+        for at, seed, frame in zip(waiting, seeds, brush(chosen, seeds), strict=True):
+            if isinstance(frame, NothingToPaint):
+                outcomes[at] = Outcome(None, seed, str(frame), tuple(retries[at]))
+                continue
+            try:
+                if isinstance(frame, PaintError):
+                    raise frame
+                image = finish(frame, targets[at], source)
+            except (PaintError, *_KNOWN_FAILURES) as error:
+                retries[at].append(str(error))
+                if attempt == ATTEMPTS - 1:
+                    reason = f"{ATTEMPTS} attempts failed, the last one: {retries[at][-1]}"
+                    outcomes[at] = Outcome(None, seed, reason, tuple(retries[at]))
+            else:
+                outcomes[at] = Outcome(encode_png(image), seed, PAINTED, tuple(retries[at]))
+    return [outcomes[at] for at in range(len(targets))]
 
 
-def finish(painted: NDArray[Any], target: Target, source: dict[str, Any]) -> NDArray[np.uint8]:
-    """A painted frame brought to the view's size by Lanczos, blurred, and pasted back where the source says so.
-
-    Raises:
-        PaintError: the frame has NaN, is black, or hardly differs from the view inside the mask.
-    """
-    if not np.isfinite(painted).all():
-        raise PaintError("the frame has NaN or infinite values")
-    if painted.max() <= _BLACK:
-        raise PaintError("the frame is black")
-    image = painted.astype(np.uint8)
-    height, width = target.mask.shape
-    if image.shape[:2] != (height, width):
-        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-    if source["blur_sigma"] > 0:
-        image = cv2.GaussianBlur(image, (0, 0), source["blur_sigma"])
-    if source["paste_back"]:
-        image = paste_back(image, target.image, dilate(target.mask, source["dilate_px"]), source["feather_px"])
-    change = np.abs(image[target.mask].astype(float) - target.image[target.mask]).mean()
-    if change < _LEAST_CHANGE:
-        raise PaintError("hardly any change inside the mask")
-    return image
-
-
-def dilate(mask: NDArray[np.bool_], radius_px: int) -> NDArray[np.bool_]:
-    """`mask` grown by a disc of `radius_px`."""
-    y, x = np.mgrid[-radius_px : radius_px + 1, -radius_px : radius_px + 1]
-    disc = (x**2 + y**2 <= radius_px**2).astype(np.uint8)
-    return cv2.dilate(mask.astype(np.uint8), disc) > 0
-
-
-def paste_back(
-    painted: NDArray[np.uint8], view: NDArray[np.uint8], hole: NDArray[np.bool_], feather_px: int
-) -> NDArray[np.uint8]:
-    """`painted` inside `hole`, `view` outside it, bit for bit; the blend over `feather_px` lies inside the hole."""
-    if feather_px == 0:
-        return np.where(hole[..., None], painted, view)
-    # Padded, so that the frame's border counts as inside where the hole meets it.
-    padded = np.pad(hole.astype(np.uint8), feather_px + 1, mode="edge")
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    inner = slice(feather_px + 1, -feather_px - 1)
-    weight = np.clip(distance[inner, inner] / (feather_px + 1), 0, 1)[..., None]
-    blend = np.rint(weight * painted + (1 - weight) * view).astype(np.uint8)
-    return np.where(hole[..., None], blend, view)
-
-
-def _read_target(row: dict[str, Any], slot: int, path: Path) -> Target:
+def _read_target(row: dict[str, Any], slot: int, path: Path) -> Target | Outcome:
+    """The view to paint for, or the outcome of a view that no engine could use."""
     where = f"{path}, id {row['id']}, slot {slot}"
     image, mask = (image_bytes(row[f"{column}{slot + 1}"]) for column in ("images", "masks"))
-    assert image is not None and mask is not None
+    if image is None or mask is None:
+        return Outcome(None, 0, "no view" if image is None else "no mask", ())
+    try:
+        pixels, hole = decode_rgb(image, where), decode_mask(mask, where)
+    except UserError as error:
+        return Outcome(None, 0, f"the view or its mask cannot be read: {error.found}", ())
+    if not hole.any():
+        return Outcome(None, 0, "empty mask", ())
     return Target(
         id=row["id"],
         slot=slot,
-        image=decode_rgb(image, where),
-        mask=decode_mask(mask, where),
+        image=pixels,
+        mask=hole,
         class_name=row["category"],
         split=row["split"],
         text=row["category_description"],

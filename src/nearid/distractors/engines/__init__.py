@@ -1,6 +1,6 @@
 """Engines that paint distractors; one module per member, found by its name.
 
-An engine is `nearid.distractors.engines.<name>.Engine(source, dataset, seed, pool)`, see `nearid.distractors.runner`.
+An engine is `nearid.distractors.engines.<name>.Engine(source, dataset, seed, pool)`, see `nearid.distractors.protocol`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from nearid.errors import UserError
 
 if TYPE_CHECKING:
     from nearid.distractors.pool import Pool
-    from nearid.distractors.runner import Engine
+    from nearid.distractors.protocol import Engine
 
 
 def check_options(source: dict[str, Any], known: set[str]) -> dict[str, Any]:

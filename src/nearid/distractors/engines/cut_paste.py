@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from nearid.distractors.colours import match_colours
 from nearid.distractors.donors import Donors, bounds
 from nearid.distractors.engines import check_options
+from nearid.distractors.finishing import dilate
 from nearid.distractors.pool import Pool
-from nearid.distractors.runner import NothingToPaint, PaintError, Target, dilate
+from nearid.distractors.protocol import NothingToPaint, PaintError, Target
 
 _FILL_SIDE_PX = 128
 _MOST_STRETCH = 1.4

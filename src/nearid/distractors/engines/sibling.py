@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nearid.data.rendered import render_sibling
 from nearid.distractors.engines import check_options
 from nearid.distractors.pool import Pool
-from nearid.distractors.runner import Target
+from nearid.distractors.protocol import Target
 from nearid.errors import UserError
 
 

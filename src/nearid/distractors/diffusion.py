@@ -1,0 +1,219 @@
+"""What engines on diffusers' pipelines have in common: loading in two phases, geometry, seeds, batches of one size."""
+
+from __future__ import annotations
+
+import gc
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import diffusers
+import numpy as np
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from numpy.typing import NDArray
+from PIL import Image
+
+from nearid.distractors.engines import check_options
+from nearid.distractors.finishing import dilate
+from nearid.distractors.pool import Pool
+from nearid.distractors.protocol import PaintError, Prompt, Target
+from nearid.errors import UserError
+
+_COMMON = {"model", "precision", "batch_size", "steps", "guidance", "scheduler"}
+_SCHEDULERS = {
+    "euler": "EulerDiscreteScheduler",
+    "flow_match_euler": "FlowMatchEulerDiscreteScheduler",
+    "unipc": "UniPCMultistepScheduler",
+}
+# Their bars would fill the logs.
+diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Equally large inputs of one pipeline call.
+
+    Attributes:
+        images: views at the working size.
+        holes: white is repainted.
+        height, width: working size.
+        generators: one on the CPU per image, so that its noise depends neither on its batch nor on the GPU.
+        prompts: embeddings per image.
+    """
+
+    images: list[Image.Image]
+    holes: list[Image.Image]
+    height: int
+    width: int
+    generators: list[torch.Generator]
+    prompts: list[Prompt]
+
+    def embeddings(self, name: str, like: torch.nn.Module) -> torch.Tensor:
+        """The embeddings `name` of all images, stacked, on device and in precision of `like`."""
+        reference = next(like.parameters())
+        return torch.stack([prompt[name] for prompt in self.prompts]).to(reference.device, reference.dtype)
+
+
+class DiffusionEngine(ABC):
+    """Base of the engines; a subclass says which pipeline it is, which options it has, and how it is called.
+
+    Attributes:
+        pipeline: class of diffusers.
+        encoders: components that only `embed` needs; `painters`: those that only `call` needs.
+        required: options that must be given, `optional`: those that may be; besides those common to all engines.
+        multiple: working sizes are multiples of so many pixels.
+        schedule: what a scheduler of the options takes besides the pipeline's own configuration.
+        short_side: whether `working_px` is the short side of the working size (else the long one).
+
+    Raises:
+        UserError: an option is missing or unknown, or the working size is no multiple.
+    """
+
+    needs_pool: ClassVar[bool] = False
+    pipeline: ClassVar[str]
+    encoders: ClassVar[tuple[str, ...]]
+    painters: ClassVar[tuple[str, ...]]
+    required: ClassVar[set[str]] = set()
+    optional: ClassVar[set[str]] = set()
+    multiple: ClassVar[int]
+    short_side: ClassVar[bool] = False
+    schedule: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None:
+        del dataset, seed, pool
+        self.options = check_options(source, _COMMON | self.required | self.optional)
+        if missing := sorted({"model", "steps", "guidance", *self.required} - set(self.options)):
+            raise UserError(
+                f"options of a source with engine {source['engine']}",
+                f"no {', '.join(missing)}",
+                "all of them",
+                "add them",
+            )
+        self._working_px: int = source["working_px"]
+        if self._working_px % self.multiple:
+            raise UserError(
+                f"working_px of a source with engine {source['engine']}",
+                str(self._working_px),
+                f"a multiple of {self.multiple}: the pipeline would round it without a word",
+                f"write {round(self._working_px / self.multiple) * self.multiple}",
+            )
+        self._dilate_px: int = source["dilate_px"]
+        self.batch_size: int = self.options.get("batch_size", 1)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype: torch.dtype = getattr(torch, self.options.get("precision", "bfloat16"))
+        self._painter: Any = None
+
+    @abstractmethod
+    def embed(self, pipe: Any, text: str) -> Prompt:
+        """The embeddings of one text by the encoders of `pipe`, without a batch axis."""
+
+    @abstractmethod
+    def call(self, pipe: Any, batch: Batch) -> Any:
+        """The pipeline's output: `images` `[n, h, w, 3]` in 0 to 1, maybe with the hits of a safety checker."""
+
+    def load(self, without: Iterable[str]) -> Any:
+        """The pipeline with all but the components `without`."""
+        return self.open(self.options["model"], **dict.fromkeys(without))
+
+    def open(self, model: str, **components: Any) -> Any:
+        """The pipeline in `model` on the device, with the schedule of the options and with `components` in place."""
+        pipe = load(getattr(diffusers, self.pipeline), model, self.dtype, **components)
+        pipe.set_progress_bar_config(disable=True)
+        if "scheduler" in self.options:
+            scheduler = getattr(diffusers, _SCHEDULERS[self.options["scheduler"]])
+            pipe.scheduler = scheduler.from_config({**pipe.scheduler.config, **self.schedule})
+        return pipe.to(self.device)
+
+    @torch.inference_mode()
+    def encode(self, texts: Iterable[str]) -> Iterator[Prompt]:
+        """See `nearid.distractors.protocol.BatchEngine`; one text at a time, so that none depends on its neighbours."""
+        pipe = self.load(without=self.painters)
+        for text in texts:
+            yield {name: tensor.cpu() for name, tensor in self.embed(pipe, text).items()}
+        del pipe
+        gc.collect()
+        torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def paint_batch(
+        self, targets: Sequence[Target], seeds: Sequence[int], prompts: Sequence[Prompt]
+    ) -> list[NDArray[Any] | PaintError]:
+        """See `nearid.distractors.protocol.BatchEngine`.
+
+        Every call of the pipeline has `batch_size` images, the last one repeated where there are fewer: sums of
+        another batch size round differently.
+        """
+        self._painter = self._painter or self.load(without=self.encoders)
+        frames: dict[int, NDArray[Any] | PaintError] = {}
+        sizes = [self._choose_size(target) for target in targets]
+        for size in dict.fromkeys(sizes):
+            members = [at for at in range(len(targets)) if sizes[at] == size]
+            padded = members + [members[-1]] * (self.batch_size - len(members))
+            batch = Batch(
+                images=[_resize(Image.fromarray(targets[at].image), size, Image.Resampling.LANCZOS) for at in padded],
+                holes=[self._draw_hole(targets[at], size) for at in padded],
+                height=size[1],
+                width=size[0],
+                generators=[torch.Generator("cpu").manual_seed(seeds[at]) for at in padded],
+                prompts=[prompts[at] for at in padded],
+            )
+            output = self.call(self._painter, batch)
+            unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(padded)
+            for at, image, hit in zip(members, output.images, unsafe, strict=False):
+                # Rounded as diffusers rounds for PIL; NaN stays NaN, so that the runner sees it.
+                frames[at] = PaintError("the safety checker refused the frame") if hit else np.rint(image * 255)
+        return [frames[at] for at in range(len(targets))]
+
+    def _choose_size(self, target: Target) -> tuple[int, int]:
+        height, width = target.mask.shape
+        factor = self._working_px / (min if self.short_side else max)(height, width)
+        return tuple(max(1, round(side * factor / self.multiple)) * self.multiple for side in (width, height))  # type: ignore[return-value]
+
+    def _draw_hole(self, target: Target, size: tuple[int, int]) -> Image.Image:
+        hole = Image.fromarray(dilate(target.mask, self._dilate_px).astype(np.uint8) * 255)
+        return _resize(hole, size, Image.Resampling.NEAREST)
+
+
+def load(loader: Any, model: str, dtype: torch.dtype | None, **arguments: Any) -> Any:
+    """`loader.from_pretrained` of a folder or a hub id.
+
+    Raises:
+        UserError: the folder is not there, or lacks what the class needs.
+    """
+    try:
+        return loader.from_pretrained(model, **({"dtype": dtype} if dtype else {}), **arguments)
+    except (OSError, ValueError, TypeError) as error:
+        found = (
+            str(error).splitlines()[0] if Path(model).is_dir() else "no such folder, nor a cached repository of the hub"
+        )
+        raise UserError(
+            model,
+            found,
+            f"what {loader.__name__} needs",
+            "fetch the model (`downloads` in the config), or mend the path",
+        ) from error
+
+
+def find_folder(model: str) -> Path:
+    """The local folder of a model: itself, or where the hub's cache has it.
+
+    Raises:
+        UserError: neither is there.
+    """
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        return Path(snapshot_download(model))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            model, "no such folder, nor a cached repository of the hub", "a model", "fetch it, or mend the path"
+        ) from error
+
+
+def _resize(image: Image.Image, size: tuple[int, int], how: Image.Resampling) -> Image.Image:
+    return image if image.size == size else image.resize(size, how)

@@ -1,0 +1,98 @@
+"""PowerPaint v2: Stable Diffusion 1.5 (Realistic Vision) with BrushNet and learned task words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+
+from nearid.distractors.brushnet import brushed, load_brushnet
+from nearid.distractors.diffusion import Batch, DiffusionEngine, find_folder
+from nearid.distractors.protocol import Prompt
+from nearid.distractors.task_tokens import TASKS, TaskEncoder
+from nearid.errors import UserError
+
+_BASE = "realisticVisionV60B1_v51VAE"
+_BRUSHNET = "PowerPaint_Brushnet/diffusion_pytorch_model.safetensors"
+_TASK_ENCODER = "PowerPaint_Brushnet/pytorch_model.bin"
+
+
+class Engine(DiffusionEngine):
+    """`StableDiffusionPipeline` with our BrushNet (paper: short side 640, 45 UniPC steps, guidance 7.5, P_obj).
+
+    `model` is the released folder; `task` is object, shape or context; `fitting_degree` mixes shape's two words.
+    """
+
+    pipeline: ClassVar[str] = "StableDiffusionPipeline"
+    encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
+    painters: ClassVar[tuple[str, ...]] = ("unet", "vae", "safety_checker", "feature_extractor")
+    optional: ClassVar[set[str]] = {"negative_prompt", "conditioning_scale", "task", "fitting_degree"}
+    multiple: ClassVar[int] = 8
+    short_side: ClassVar[bool] = True
+
+    def load(self, without: Iterable[str]) -> Any:
+        """The base pipeline, with BrushNet as `brushnet` where it paints, else with the task encoder as `tasks`."""
+        folder = find_folder(self.options["model"])
+        absent = dict.fromkeys(without)
+        pipe = self.open(str(folder / _BASE), **absent)
+        if "unet" in absent:
+            pipe.tasks = self._load_tasks(pipe, folder)
+        else:
+            net = load_brushnet(folder / _BRUSHNET, pipe.unet.config)
+            pipe.brushnet = net.to(self.device, self.dtype).eval()
+        return pipe
+
+    def _load_tasks(self, pipe: Any, folder: Path) -> TaskEncoder:
+        if (task := self.options.get("task", "object")) not in TASKS:
+            raise UserError("options.task of a powerpaint source", repr(task), f"one of {', '.join(TASKS)}", "mend it")
+        # A tokenizer of its own: the learned words must not reach the base encoder.
+        tokenizer = type(pipe.tokenizer).from_pretrained(folder / _BASE, subfolder="tokenizer")
+        tasks = TaskEncoder(tokenizer, folder / _TASK_ENCODER, pipe.text_encoder.config)
+        tasks.model.to(self.device, self.dtype)
+        return tasks
+
+    def embed(self, pipe: Any, text: str) -> Prompt:
+        """The base encoder's reading for the UNet; the task encoder's reading, with task word, for BrushNet."""
+        against = self.options.get("negative_prompt", "")
+        plain, negative = pipe.encode_prompt(text, pipe.device, 1, True, negative_prompt=against)[:2]
+        how = (self.options.get("task", "object"), self.options.get("fitting_degree", 1.0))
+        return {
+            "plain": plain[0],
+            "negative": negative[0],
+            "task": pipe.tasks.read(text, *how),
+            # PowerPaint's app joins them so.
+            "negative_task": pipe.tasks.read(against, *how, glue=""),
+        }
+
+    def call(self, pipe: Any, batch: Batch) -> Any:
+        """Paint, BrushNet helping at every step."""
+        states = [batch.embeddings(name, pipe.unet) for name in ("negative_task", "task")]
+        scale = self.options.get("conditioning_scale", 1.0)
+        with brushed(pipe.unet, pipe.brushnet, _condition(pipe, batch), torch.cat(states), scale):
+            return pipe(
+                prompt_embeds=batch.embeddings("plain", pipe.unet),
+                negative_prompt_embeds=batch.embeddings("negative", pipe.unet),
+                height=batch.height,
+                width=batch.width,
+                num_inference_steps=self.options["steps"],
+                guidance_scale=self.options["guidance"],
+                generator=batch.generators,
+                output_type="np",
+            )
+
+
+def _condition(pipe: Any, batch: Batch) -> torch.Tensor:
+    """Latents of the views with black holes, and 1 where background is, `[n, 5, h, w]`."""
+    views, holes = (np.stack([np.asarray(image) for image in images]) for images in (batch.images, batch.holes))
+    views = np.where(holes[..., None] > 0, 0, views)
+    pixels = torch.from_numpy(views).permute(0, 3, 1, 2).to(pipe.device, pipe.vae.dtype) / 127.5 - 1
+    # The mode: the reference draws here from the global generator.
+    latents = pipe.vae.encode(pixels).latent_dist.mode() * pipe.vae.config.scaling_factor
+    size = (latents.shape[-1], latents.shape[-2])
+    small = np.stack([np.asarray(hole.resize(size, Image.Resampling.NEAREST)) for hole in batch.holes])
+    background = torch.from_numpy(small == 0)[:, None].to(latents)
+    return torch.cat([latents, background], dim=1)

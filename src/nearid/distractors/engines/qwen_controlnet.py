@@ -1,0 +1,117 @@
+"""Qwen-Image with an inpainting ControlNet and few-step Lightning weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import diffusers
+import torch
+
+from nearid.distractors.diffusion import Batch, DiffusionEngine, load
+from nearid.distractors.protocol import Prompt
+from nearid.errors import UserError
+
+# The schedule that the Lightning weights were distilled with (their model card; spec generators.md 1).
+_LIGHTNING = {
+    "base_image_seq_len": 256,
+    "base_shift": math.log(3),
+    "max_image_seq_len": 8192,
+    "max_shift": math.log(3),
+    "shift": 1.0,
+    "shift_terminal": None,
+    "time_shift_type": "exponential",
+    "use_dynamic_shifting": True,
+}
+
+
+class Engine(DiffusionEngine):
+    """`QwenImageControlNetInpaintPipeline` (paper: 8 Lightning steps, flow-match Euler, true guidance 1).
+
+    `lora` is a folder or hub id of adapter weights, fused into the transformer; `lora_file` is its file.
+    """
+
+    pipeline: ClassVar[str] = "QwenImageControlNetInpaintPipeline"
+    encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
+    painters: ClassVar[tuple[str, ...]] = ("transformer", "vae", "controlnet")
+    required: ClassVar[set[str]] = {"controlnet"}
+    optional: ClassVar[set[str]] = {"lora", "lora_file", "conditioning_scale", "negative_prompt"}
+    multiple: ClassVar[int] = 16
+    schedule: ClassVar[dict[str, Any]] = _LIGHTNING
+
+    def load(self, without: Iterable[str]) -> Any:
+        """The pipeline of the base model, with ControlNet and adapter in place where it paints."""
+        components: dict[str, Any] = dict.fromkeys(without)
+        paints = "transformer" not in components
+        if paints:
+            components["controlnet"] = load(diffusers.QwenImageControlNetModel, self.options["controlnet"], self.dtype)
+        pipe = self.open(self.options["model"], **components)
+        if paints and "lora" in self.options:
+            self._fuse_lora(pipe)
+        return pipe
+
+    def _fuse_lora(self, pipe: Any) -> None:
+        try:
+            pipe.load_lora_weights(self.options["lora"], weight_name=self.options.get("lora_file"))
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                self.options["lora"], str(error).splitlines()[0], "adapter weights", "mend `lora` or `lora_file`"
+            ) from error
+        pipe.fuse_lora(lora_scale=1.0)
+        pipe.unload_lora_weights()
+
+    def embed(self, pipe: Any, text: str) -> Prompt:
+        """Tokens of the multimodal encoder `[t, d]`, as many as the text has; those of the negative prompt too."""
+        prompt = {"tokens": pipe.encode_prompt(text)[0][0]}
+        if "negative_prompt" in self.options:
+            prompt["negative"] = pipe.encode_prompt(self.options["negative_prompt"])[0][0]
+        return prompt
+
+    def call(self, pipe: Any, batch: Batch) -> Any:
+        """Paint; guidance above 1 takes the negative prompt into account."""
+        tokens, mask = _pad([prompt["tokens"] for prompt in batch.prompts], pipe.transformer)
+        inputs = {"prompt_embeds": tokens, "prompt_embeds_mask": mask}
+        if "negative_prompt" in self.options:
+            tokens, mask = _pad([prompt["negative"] for prompt in batch.prompts], pipe.transformer)
+            inputs |= {"negative_prompt_embeds": tokens, "negative_prompt_embeds_mask": mask}
+        with _without_draws(pipe.vae):
+            return pipe(
+                **inputs,
+                control_image=batch.images,
+                control_mask=batch.holes,
+                height=batch.height,
+                width=batch.width,
+                num_inference_steps=self.options["steps"],
+                true_cfg_scale=self.options["guidance"],
+                controlnet_conditioning_scale=self.options.get("conditioning_scale", 1.0),
+                generator=batch.generators,
+                output_type="np",
+            )
+
+
+def _pad(tokens: list[torch.Tensor], like: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings `[n, t, d]` of texts of several lengths, and which of them are there `[n, t]`."""
+    reference = next(like.parameters())
+    padded = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True)
+    lengths = torch.tensor([len(each) for each in tokens])
+    mask = torch.arange(padded.shape[1])[None] < lengths[:, None]
+    return padded.to(reference.device, reference.dtype), mask.long().to(reference.device)
+
+
+@contextmanager
+def _without_draws(vae: Any) -> Iterator[None]:
+    """The pipeline draws the masked view's latents from the global generator; meanwhile it gets their mode."""
+    own = vae.encode
+
+    def encode(*arguments: Any, **named: Any) -> Any:
+        output = own(*arguments, **named)
+        output.latent_dist.sample = lambda *_, **__: output.latent_dist.mode()
+        return output
+
+    vae.encode = encode
+    try:
+        yield
+    finally:
+        del vae.encode
