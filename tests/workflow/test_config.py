@@ -90,6 +90,9 @@ def test_missing_members_are_listed_together():
         ("training: {learning_rate: 1e-4}", "training.learning_rate", "1.0e-4"),
         ("select: {sources: [sibing, cut_paste]}", "select.sources", "did you mean `sibling`?"),
         ("ablations: {nearid: {mix: neard_mtg}}", "ablations.nearid.mix", "did you mean `nearid_mtg`?"),
+        ("ablations: {nearid: {params: {aplha: 1.0}}}", "ablations.nearid.params", "did you mean `alpha`?"),
+        ("mixes: {nearid_mtg: {severities: {flux: 0.1}}}", "mixes.nearid_mtg.severities", "sibling"),
+        ("training: {pack: some}", "training.pack", "all"),
         ("groups: {all: [flax]}", "groups.all", "did you mean `flux`?"),
         ("scorers: {nearid: {ablation: nerid}}", "scorers.nearid.ablation", "nearid"),
         ("select: {ablations: [infonce]}", "scorers.nearid.ablation", "only what this run makes"),
@@ -120,6 +123,7 @@ def test_lists_are_replaced_and_mappings_merged(tmp_path):
         "sources": ["sibling", "sibling_low"],
         "nearid_repeats": 1,
         "mtg_repeats": 2,
+        "severities": {},
     }
 
 

@@ -21,6 +21,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "inpaint_shard": ("distractors.runner", "distractors.engines.{engine}"),
     "extract_tokens": ("tokens.extraction", "tokens.backbones.{backbone}"),
     "train_head": ("heads.training", "heads.objectives.{objective}"),
+    "train_pack": ("heads.training",),
     "score_nearid_bench": ("scores.nearid_bench", "scores.scorers.{scorer}"),
     "score_mtg": ("scores.mtg", "scores.scorers.{scorer}"),
     "score_dreambench": ("scores.dreambench", "scores.scorers.{scorer}"),

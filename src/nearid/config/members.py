@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,6 +39,17 @@ def missing_members(config: Config) -> dict[str, list[str]]:
         if find_module(module) is None:
             missing.setdefault(module, []).append(key)
     return missing
+
+
+def objective_params(objective: str) -> set[str] | None:
+    """The parameters of an objective, read off its class without importing it; None if there is no such module."""
+    path = find_module(f"nearid.heads.objectives.{objective}")
+    if path is None:
+        return None
+    classes = (node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef))
+    body = next((node.body for node in classes if node.name == "Objective"), [])
+    fields = (node.target for node in body if isinstance(node, ast.AnnAssign))
+    return {target.id for target in fields if isinstance(target, ast.Name)}
 
 
 @functools.cache

@@ -6,9 +6,15 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nearid.config.members import objective_params
 from nearid.errors import UserError
 
-SCORER_KEYS = {"encoder": ("backbone", "readout"), "head": ("ablation",)}
+SCORER_KEYS = {
+    "encoder": ("backbone", "readout"),
+    "head": ("ablation",),
+    "vsm": ("package", "model"),
+    "ratings": ("ratings", "benchmarks"),
+}
 
 
 def check_references(config: Mapping[str, Any]) -> None:
@@ -31,9 +37,13 @@ def check_references(config: Mapping[str, Any]) -> None:
         _known(sources, config["sources"], f"groups.{name}")
     for name, mix in config["mixes"].items():
         _known(mix["sources"], config["sources"], f"mixes.{name}.sources")
+        _known(mix["severities"], mix["sources"], f"mixes.{name}.severities")
     _known([config["training"]["backbone"]], config["backbones"], "training.backbone")
     for name, ablation in config["ablations"].items():
         _known([ablation["mix"]], config["mixes"], f"ablations.{name}.mix")
+        params = objective_params(ablation["objective"])
+        if params is not None:  # else `check_members` says that the objective is missing
+            _known(ablation["params"], params, f"ablations.{name}.params")
         if "backbone" in ablation["training"]:
             _known([ablation["training"]["backbone"]], config["backbones"], f"ablations.{name}.training.backbone")
     for name, scorer in config["scorers"].items():
@@ -50,6 +60,8 @@ def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any
     for key in ("backbone",) if foreign else SCORER_KEYS.get(scorer["kind"], ()):
         if key not in scorer:
             raise UserError(f"config, key {where}.{key}", "nothing", f"kind {scorer['kind']} needs it", "add it")
+    if scorer["kind"] == "vlm_judge" and ("model" in scorer) == ("endpoint" in scorer):
+        raise UserError(f"config, key {where}", "model and endpoint, or neither", "one of the two", "mend the entry")
     if "backbone" in scorer:
         _known([scorer["backbone"]], config["backbones"], f"{where}.backbone")
     if "ablation" in scorer:

@@ -110,8 +110,15 @@ def _train(config: Config, ids: Config) -> Settings:
         "seed": entry.get("seed", config["seed"]),
         "backbone": _entry(config, "backbones", backbone),
         "backbone_id": backbone,
-        "training": training,
+        # How heads share a job changes nothing in them.
+        "training": {key: value for key, value in training.items() if key != "pack"},
     }
+
+
+def _train_pack(config: Config, ids: Config) -> Settings:
+    from nearid.config.packs import packs
+
+    return {"members": [_train(config, {"ablation": ablation}) for ablation in packs(config)[ids["pack"]]]}
 
 
 def _score(config: Config, ids: Config) -> Settings:
@@ -218,6 +225,7 @@ _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
     "inpaint_shard": _inpaint,
     "extract_tokens": _extract,
     "train_head": _train,
+    "train_pack": _train_pack,
     "score_nearid_bench": _score_nearid_bench,
     "score_mtg": _score,
     "score_dreambench": _score_dreambench,

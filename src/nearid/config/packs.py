@@ -1,0 +1,46 @@
+"""Which heads train together: those that draw the same batches read each batch of tokens once for all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from nearid.config.steps import step_settings, training_of
+
+Config = Mapping[str, Any]
+# Settings of the section training that say which images come in which batch; the others are each head's own.
+FEED_TRAINING = ("epochs", "batch_size", "mask_probability")
+
+
+def packs(config: Config) -> dict[str, list[str]]:
+    """The selected ablations that train in one job, by the id of the pack, which is its first member's.
+
+    Members share mix, seed, backbone and what else chooses their batches; `training.pack` says how many may be
+    together. A head that is alone is in no pack.
+    """
+    alike: dict[str, list[str]] = {}
+    for ablation in config["select"]["ablations"]:
+        settings = step_settings("train_head", config, ablation=ablation)
+        size = training_of(config, ablation)["pack"]
+        if size != "none":
+            alike.setdefault(json.dumps([size, feed(settings)], sort_keys=True), []).append(ablation)
+    found = {}
+    for key, members in alike.items():
+        size = json.loads(key)[0]
+        step = len(members) if size == "all" else size
+        for start in range(0, len(members), step):
+            if len(together := members[start : start + step]) > 1:
+                found[together[0]] = together
+    return found
+
+
+def pack_of(config: Config, ablation: str) -> str | None:
+    """The pack that an ablation trains in, None for a head that trains alone."""
+    return next((name for name, members in packs(config).items() if ablation in members), None)
+
+
+def feed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the settings of `train_head` chooses the batches."""
+    training = {key: settings["training"][key] for key in FEED_TRAINING}
+    return {key: settings[key] for key in ("mix", "seed", "backbone", "backbone_id")} | {"training": training}
