@@ -118,11 +118,11 @@ def test_comparison_says_whether_it_may_be_made(layout):
 
     rendered = cell(TABLES)
     assert (rendered.ours, rendered.paper, rendered.difference) == (20.0, 30.74, -10.74)
-    assert rendered.comparable == "no" and "rendered" in rendered.why
+    assert rendered.verdict == "not comparable" and "rendered" in rendered.why
     tables = copy.deepcopy(TABLES)
     for settings in tables.values():
         settings["run"] = {**RUN, "dataset_kind": "syncd"}
-    assert cell(tables).comparable == "yes"
+    assert cell(tables).verdict == "deviates"
 
 
 def test_comparison_file_round_trips(layout):

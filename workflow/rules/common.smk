@@ -271,8 +271,12 @@ def mtg_files(wildcards):
 
 
 def dreambench_files(wildcards):
+    backbone = backbone_of(config, wildcards.scorer)
     ablation = config["scorers"][wildcards.scorer].get("ablation")
-    return head_files(ablation) if ablation else []
+    return [
+        *(backbone_files(backbone) if backbone else []),
+        *(head_files(ablation) if ablation else []),
+    ]
 
 
 def score_files(scorer):
@@ -284,6 +288,18 @@ def score_files(scorer):
 
 def metrics(scorers):
     return [str(LAYOUT.metrics(scorer)) for scorer in scorers]
+
+
+def table_files(wildcards):
+    """Metrics of a table's scorers, and of those whose M-H it borrows."""
+    run = step_settings("make_table", config, table=wildcards.table)["run"]
+    ids = [
+        scorer[key]
+        for key in ("id", "m_h_from")
+        for scorer in run["scorers"]
+        if key in scorer
+    ]
+    return metrics(sorted(set(ids)))
 
 
 def figure_files(wildcards):

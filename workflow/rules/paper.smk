@@ -1,6 +1,6 @@
 rule make_table:
     input:
-        lambda wildcards: metrics(config["paper"]["tables"][wildcards.table]["scorers"]),
+        table_files,
     output:
         report(
             str(LAYOUT.table("{table}", "csv")),

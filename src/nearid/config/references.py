@@ -64,6 +64,8 @@ def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any
         raise UserError(f"config, key {where}", "model and endpoint, or neither", "one of the two", "mend the entry")
     if "backbone" in scorer:
         _known([scorer["backbone"]], config["backbones"], f"{where}.backbone")
+    if "m_h_from" in scorer:
+        _known([scorer["m_h_from"]], config["scorers"], f"{where}.m_h_from")
     if "ablation" in scorer:
         _known([scorer["ablation"]], config["ablations"], f"{where}.ablation")
 

@@ -54,7 +54,7 @@ def benchmarks_of(config: Config, scorer: str) -> list[str]:
 
 def _entry(config: Config, catalogue: str, name: str) -> Settings:
     """A catalogue entry without what only tables show: a new display name must not paint or train again."""
-    return {key: value for key, value in config[catalogue][name].items() if key not in ("display", "paper_row")}
+    return {key: value for key, value in config[catalogue][name].items() if key not in ("display", "paper_row", "m_h_from")}
 
 
 def _dataset(config: Config) -> Settings:
@@ -156,13 +156,12 @@ def _groups(config: Config) -> Settings:
 
 def _run(config: Config, scorers: list[str] | None = None, sources: list[str] | None = None) -> Settings:
     """What the paper stage needs to know of a run."""
-    entries = {name: config["scorers"][name] for name in scorers or config["select"]["scorers"]}
-    shown = ("display", "paper_row", "kind")
+    names = config["select"]["scorers"] if scorers is None else scorers
     return {
         "name": config["name"],
         "seed": config["seed"],
         "dataset_kind": config["dataset"]["kind"],
-        "scorers": [{"id": name, **{key: entry[key] for key in shown}} for name, entry in entries.items()],
+        "scorers": [_scorer(config, name) for name in names],
         "sources": [
             {"id": name, "display": config["sources"][name]["display"]}
             for name in sources or config["select"]["sources"]
@@ -171,6 +170,24 @@ def _run(config: Config, scorers: list[str] | None = None, sources: list[str] | 
         "headline_group": config["headline_group"],
         "benchmarks": config["select"]["benchmarks"],
     }
+
+
+def _scorer(config: Config, name: str) -> Settings:
+    """What a table says of a scorer."""
+    entry = config["scorers"][name]
+    settings = {"id": name, **{key: entry[key] for key in ("display", "paper_row", "kind")}}
+    if "ablation" in entry:
+        ablation, mix = config["ablations"][entry["ablation"]], mix_of(config, entry["ablation"])
+        settings["training"] = {
+            "objective": ablation["objective"],
+            "params": ablation["params"],
+            "sources": len(mix["sources"]) if mix["nearid_repeats"] else 0,
+            "mtg": bool(mix["mtg_repeats"]),
+        }
+    # An overlay that does not select the other scorer shows this one's own value.
+    if entry.get("m_h_from") in config["select"]["scorers"]:
+        settings["m_h_from"] = entry["m_h_from"]
+    return settings
 
 
 def _table(config: Config, ids: Config) -> Settings:
@@ -202,7 +219,10 @@ def _compute_figure(config: Config, ids: Config) -> Settings:
             },
         }
     if {"images", "scores"} & set(needs):
-        settings |= {"condition": figure["condition"], "run": _run(config, figure["scorers"], figure["sources"])}
+        settings |= {
+            "condition": figure["condition"],
+            "run": _run(config, figure["scorers"] or None, figure["sources"]),
+        }
     if "images" in needs:
         settings |= {"rows": figure["identities"], "size_px": figure["size_px"]}
     if "training_log" in needs:

@@ -1,4 +1,4 @@
-"""comparison.csv: every cell of the tables beside the paper's, with whether and why the two may be compared."""
+"""comparison.csv: every cell of the tables beside the paper's, with a verdict."""
 
 from __future__ import annotations
 
@@ -11,26 +11,32 @@ from typing import Any
 from nearid.io.files import write_text
 from nearid.layout import Layout
 from nearid.paper.methods import NOT_RUN
-from nearid.paper.reference import TOLERANCES, comparability, published, published_rows, published_value
-from nearid.paper.table import Table
+from nearid.paper.reference import TOLERANCES, comparability, published_rows, published_value
+from nearid.paper.table import Column, Row, Table
 from nearid.paper.tables import build_table
+
+REPRODUCED, DEVIATES, INCOMPARABLE = "reproduced", "deviates", "not comparable"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One cell; `paper` and `difference` are rounded as the paper prints, `ours` is not.
+    """One cell; `paper` and `difference` are rounded as the paper prints, `ours` and its 95 % interval are not.
 
-    `tolerance` is what half precision alone moved the authors' own value (spec data.md 4.2), where it is known.
+    `tolerance` is half a unit of the paper's last digit, and what half precision alone moved the authors' own value
+    (spec data.md 4.2) where that is known. `verdict`: within it, or within our interval, is reproduced; where the two
+    may not be compared `why` says so.
     """
 
     table: str
     row: str
     column: str
     ours: float | None
+    low: float | None
+    high: float | None
     paper: float | None
     difference: float | None
     tolerance: float | None
-    comparable: str
+    verdict: str
     why: str
 
 
@@ -58,28 +64,32 @@ def compare_table(table: Table, dataset_kind: str) -> Iterator[Pair]:
     met = set()
     for row in table.rows:
         for column in table.columns:
-            cell = row.cells[column.id]
-            theirs = published_value(table.name, row.paper_row, column.paper_column)
             met.add((row.paper_row, column.paper_column))
-            reason = cell.reason if cell.value is None else "not in the paper" if theirs is None else why
-            difference = None if cell.value is None or theirs is None else round(cell.value - theirs, column.digits)
-            yield Pair(
-                table=table.name,
-                row=row.id,
-                column=column.id,
-                ours=cell.value,
-                paper=theirs,
-                difference=difference,
-                tolerance=TOLERANCES.get(column.metric),
-                comparable="yes" if difference is not None and comparable else "no",
-                why=reason,
-            )
-    columns = [name for name in published()[table.name]["columns"] if name.endswith(_MEASURED)]
-    for paper_row in published_rows(table.name):
-        for name in columns:
-            if (paper_row, name) not in met:
-                theirs = published_value(table.name, paper_row, name)
-                yield Pair(table.name, paper_row, name, None, theirs, None, None, "no", NOT_RUN)
+            yield _compare(table.name, row, column, comparable, why)
+    for paper_row, printed in published_rows(table.name).items():
+        for name, theirs in printed.items():
+            if (paper_row, name) not in met and name.endswith(_MEASURED):
+                yield Pair(table.name, paper_row, name, *[None] * 3, theirs, None, None, INCOMPARABLE, NOT_RUN)
 
 
 _MEASURED = ("_ssr", "_pa", "m_o", "m_o_pair", "m_h")
+
+
+def _compare(table: str, row: Row, column: Column, comparable: bool, why: str) -> Pair:
+    cell = row.cells[column.id]
+    theirs = published_value(table, row.paper_row, column.paper_column)
+    tolerance = TOLERANCES.get(column.metric, 0.0) + 0.5 * 10.0**-column.digits
+    difference, verdict = None, INCOMPARABLE
+    if cell.value is None:
+        why = cell.reason
+    elif theirs is None:
+        why = "not in the paper"
+    else:
+        difference = round(cell.value - theirs, column.digits)
+        if comparable:
+            # The slack is for numbers that lie on the edge in decimal and not in binary.
+            near = abs(cell.value - theirs) <= tolerance + 1e-9
+            inside = cell.low is not None and cell.high is not None and cell.low <= theirs <= cell.high
+            verdict = REPRODUCED if near or inside else DEVIATES
+    ours = (cell.value, cell.low, cell.high)
+    return Pair(table, row.id, column.id, *ours, theirs, difference, round(tolerance, 6), verdict, why)

@@ -27,10 +27,13 @@ def write_table(table: Table, layout: Layout) -> None:
 
 
 def to_csv(table: Table) -> str:
-    """One line per row; each value unrounded, with its interval and count; `gaps` says why values are missing."""
+    """One line per row; each value unrounded, with interval, count and its difference to a baseline.
+
+    `gaps` says why values are missing.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    parts = ("", "_low", "_high", "_count")
+    parts = ("", "_low", "_high", "_count") + (("_delta",) if table.baseline else ())
     writer.writerow(
         ["id", table.key.lower(), *(label.lower() for label in table.labels)]
         + [column.id + part for column in table.columns for part in parts]
@@ -42,6 +45,7 @@ def to_csv(table: Table) -> str:
         for column in table.columns:
             cell = row.cells[column.id]
             numbers += [cell.value, cell.low, cell.high, cell.count]
+            numbers += [table.delta(row, column)] if table.baseline else []
             if cell.value is None:
                 gaps.setdefault(cell.reason, []).append(column.id)
         why = "; ".join(f"{' '.join(columns)}: {reason}" for reason, columns in gaps.items())

@@ -1,8 +1,8 @@
-"""The layout that tables 1 and 3 share: a row per method, all benchmarks in the columns."""
+"""The layout that most tables share: a row per method, its benchmarks in the columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.reference import METHODS, published_rows
@@ -23,40 +23,123 @@ COLUMNS = tuple(
     )
 )
 NOT_RUN = "not part of this run"
+# The NearID objective's own (a test holds this): importing it would import torch.
+SWEPT_DEFAULTS = {"alpha": 0.5, "beta": 0.0}
+
+Cells = dict[str, Cell]
+Place = Callable[[Scorer], str | None]
+Describe = Callable[[Scorer | None, str | None], str]
 
 
 def build_methods(
-    name: str, title: str, key: str, run: Run, metrics: Mapping[str, Metrics], paper_ids: Mapping[str, str]
+    name: str,
+    title: str,
+    key: str,
+    run: Run,
+    metrics: Mapping[str, Metrics],
+    *,
+    columns: Sequence[Column] = COLUMNS,
+    place: Place = lambda scorer: scorer.paper_row,
+    measure: Callable[[Scorer], Cells] | None = None,
+    display: Describe | None = None,
+    labels: Mapping[str, Describe] | None = None,
+    notes: Sequence[str] = (),
 ) -> Table:
     """All rows of the paper's table in its order, those not run as gaps, then the scorers that the paper lacks.
 
-    `paper_ids` gives a scorer's row in this table where it is not its `paper_row`.
+    Args:
+        place: a scorer's row in this table of the paper, None if it has none.
+        measure: a scorer's cells by column id, those of `COLUMNS` by default.
+        display: a row's name from its scorer and its row in the paper, one of which may be None.
+        labels: further texts of a row, from the same.
     """
-    stands_for = {
-        scorer.id: paper_ids.get(scorer.paper_row, scorer.paper_row) for scorer in run.scorers if scorer.paper_row
-    }
+    measure = measure or (lambda scorer: measure_benchmarks(run, metrics, scorer))
+    display, labels = display or _display, labels or {}
+    stands_for = {scorer.id: place(scorer) for scorer in run.scorers}
+    printed = published_rows(name)
+
+    def row(scorer: Scorer | None, paper_row: str | None, opens_block: bool = False) -> Row:
+        measured = measure(scorer) if scorer else dict.fromkeys((column.id for column in columns), Cell(reason=NOT_RUN))
+        return Row(
+            scorer.id if scorer else str(paper_row),
+            display(scorer, paper_row),
+            {column.id: measured[column.id] for column in columns},
+            paper_row,
+            {label: describe(scorer, paper_row) for label, describe in labels.items()},
+            opens_block,
+        )
+
     rows = []
-    for paper_row in published_rows(name):
-        scorers = [scorer for scorer in run.scorers if stands_for.get(scorer.id) == paper_row]
-        rows += [_row(scorer, metrics[scorer.id], run, paper_row) for scorer in scorers]
-        if not scorers:
-            gaps = {column.id: Cell(reason=NOT_RUN) for column in COLUMNS}
-            rows.append(Row(paper_row, METHODS[paper_row], gaps, paper_row))
-    own = [scorer for scorer in run.scorers if stands_for.get(scorer.id) not in published_rows(name)]
-    for index, scorer in enumerate(own):
-        rows.append(_row(scorer, metrics[scorer.id], run, None, opens_block=index == 0))
-    notes = (
-        f"NearID-bench: test identities, full image, pooled over {run.names_in(run.headline_group)}.",
-        "SSR, PA in percent; M-O, M-H are correlations. Intervals and counts are in the CSV file.",
+    for paper_row in printed:
+        standing = [scorer for scorer in run.scorers if stands_for[scorer.id] == paper_row]
+        rows += [row(scorer, paper_row) for scorer in standing] or [row(None, paper_row)]
+    own = [scorer for scorer in run.scorers if stands_for[scorer.id] not in printed]
+    rows += [row(scorer, None, opens_block=bool(rows) and index == 0) for index, scorer in enumerate(own)]
+    frozen = run.in_paper_row("siglip2")
+    borrowed = [
+        f"M-H of {scorer.display} is that of scorer {scorer.m_h_from}, as in the paper."
+        for scorer in run.scorers
+        if scorer.m_h_from and "m_h" in {column.id for column in columns}
+    ]
+    return Table(
+        name,
+        title,
+        key,
+        tuple(columns),
+        tuple(rows),
+        best_along="column",
+        labels=tuple(labels),
+        notes=(
+            f"NearID-bench: test identities, full image, pooled over {run.names_in(run.headline_group)}.",
+            "SSR, PA in percent; M-O, M-H are correlations. Intervals and counts are in the CSV file.",
+            *borrowed,
+            *notes,
+        ),
+        baseline=frozen.id if frozen else None,
     )
-    return Table(name, title, key, COLUMNS, tuple(rows), best_along="column", notes=notes)
 
 
-def _row(scorer: Scorer, metrics: Metrics, run: Run, paper_row: str | None, opens_block: bool = False) -> Row:
-    cells = {
-        "nearid_ssr": metrics.rate("ssr", run.headline_group),
-        "nearid_pa": metrics.rate("pa", run.headline_group),
-        **{metric: metrics.mtg(metric) for metric in ("m_o", "m_o_pair", "mtg_ssr", "mtg_pa")},
-        "m_h": metrics.m_h(),
+def measure_benchmarks(run: Run, metrics: Mapping[str, Metrics], scorer: Scorer) -> Cells:
+    """The cells of `COLUMNS` for a scorer."""
+    measured = metrics[scorer.id]
+    return {
+        "nearid_ssr": measured.rate("ssr", run.headline_group),
+        "nearid_pa": measured.rate("pa", run.headline_group),
+        **{metric: measured.mtg(metric) for metric in ("m_o", "m_o_pair", "mtg_ssr", "mtg_pa")},
+        "m_h": metrics[scorer.m_h_from or scorer.id].m_h(),
     }
-    return Row(scorer.id, scorer.display, cells, paper_row, opens_block=opens_block)
+
+
+def frozen_place(scorer: Scorer) -> str | None:
+    """The row of a scorer in the tables of trained heads, whose first row is the frozen trunk."""
+    return "frozen" if scorer.paper_row == "siglip2" else scorer.paper_row
+
+
+def swept_place(fixed: Mapping[str, float], swept: str) -> Place:
+    """The row of a scorer in a sweep over the parameter `swept` of the NearID objective, others as `fixed`."""
+
+    def place(scorer: Scorer) -> str | None:
+        training = scorer.training
+        if training is None or training.objective != "nearid":
+            return None
+        params = SWEPT_DEFAULTS | dict(training.params)
+        return str(float(params[swept])) if all(params[name] == value for name, value in fixed.items()) else None
+
+    return place
+
+
+def _display(scorer: Scorer | None, paper_row: str | None) -> str:
+    return scorer.display if scorer else METHODS[str(paper_row)]
+
+
+def show_swept(swept: str) -> Describe:
+    """The value of the swept parameter as a row's name."""
+
+    def show(scorer: Scorer | None, paper_row: str | None) -> str:
+        if paper_row is not None:
+            return f"{float(paper_row):g}"
+        training = scorer.training if scorer else None
+        value = (SWEPT_DEFAULTS | dict(training.params)).get(swept) if training else None
+        return f"{scorer.display} ({swept} {value:g})" if scorer and value is not None else _display(scorer, paper_row)
+
+    return show

@@ -40,7 +40,22 @@ class Metrics:
     def m_h(self) -> Cell:
         """Alignment with humans on DreamBench++ (spec data.md 4.6)."""
         value = self.content.get("m_h")
-        return Cell(value=value) if value is not None else Cell(reason=self._reason(("m_h",)))
+        if value is None:
+            return Cell(reason=self._reason(("m_h",)))
+        low, high = self.content.get("m_h_ci") or (None, None)
+        return Cell(value=value, low=low, high=high)
+
+    def alignment(self, method: str | None, who: str = "categories", category: str = "object") -> tuple[Cell, Cell]:
+        """M-H and its +- for one generation `method`, or over all (None); `who` = categories (the scorer) | humans."""
+        node = ((self.content.get("dreambench") or {}).get(who) or {}).get(category) or {}
+        value, error = node.get("m_h"), node.get("error")
+        if method is not None:
+            entry = (node.get("methods") or {}).get(method) or {}
+            value, error = entry.get("value"), entry.get("error")
+        if value is None:
+            gap = Cell(reason=self._reason(("m_h",)))
+            return gap, gap
+        return Cell(value=value, count=node.get("pairs")), Cell(value=error, reason="a single correlation has none")
 
     def cosine(self, pair: str, condition: str = "full") -> Cell:
         """Mean cosine of `positive`, `distractor` or `random` pairs."""

@@ -8,13 +8,31 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Training:
+    """What tables say of how a head was trained: objective with its params, sources of distractors, part edits."""
+
+    objective: str
+    params: Mapping[str, float]
+    sources: int
+    mtg: bool
+
+
+@dataclass(frozen=True)
 class Scorer:
-    """A way to compare two images; `paper_row` is the id of its row in the paper's tables, if it has one."""
+    """A way to compare two images.
+
+    Attributes:
+        paper_row: id of its row in the paper's tables, if it has one.
+        training: how its head was trained, if it is one of this run's.
+        m_h_from: the scorer whose M-H stands in its row, where the paper takes another read-out there.
+    """
 
     id: str
     display: str
     kind: str
     paper_row: str | None = None
+    training: Training | None = None
+    m_h_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,14 @@ class Run:
             seed=settings["seed"],
             dataset_kind=settings["dataset_kind"],
             scorers=tuple(
-                Scorer(entry["id"], entry["display"], entry["kind"], entry.get("paper_row") or None)
+                Scorer(
+                    entry["id"],
+                    entry["display"],
+                    entry["kind"],
+                    entry.get("paper_row") or None,
+                    Training(**entry["training"]) if entry.get("training") else None,
+                    entry.get("m_h_from"),
+                )
                 for entry in settings["scorers"]
             ),
             sources=tuple(Source(entry["id"], entry["display"]) for entry in settings["sources"]),
@@ -54,6 +79,10 @@ class Run:
             headline_group=settings["headline_group"],
             benchmarks=tuple(settings["benchmarks"]),
         )
+
+    def needed_metrics(self) -> list[str]:
+        """Ids of all scorers whose metrics a table of this run reads."""
+        return list(dict.fromkeys(id for scorer in self.scorers for id in (scorer.id, scorer.m_h_from) if id))
 
     def in_paper_row(self, paper_row: str) -> Scorer | None:
         """The first scorer that stands for `paper_row` of the paper's tables."""

@@ -11,7 +11,10 @@ from nearid.paper.metrics import Cell
 
 @dataclass(frozen=True)
 class Column:
-    """One column of numbers; `spanner` is the heading that it shares with its neighbours."""
+    """One column of numbers; `spanner` is the heading that it shares with its neighbours.
+
+    A `signed` column holds differences; one that does not compete has no best value.
+    """
 
     id: str
     display: str
@@ -19,6 +22,8 @@ class Column:
     metric: str
     digits: int
     paper_column: str | None
+    signed: bool = False
+    competes: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class Table:
     Attributes:
         key: heading of the row names, and (lower case) their column in the CSV.
         labels: headings of the rows' labels.
-        best_along: whether values compete within a column, or within a row among columns of the same metric.
+        best_along: whether values compete within a column, within a row among columns of the same metric, or not.
+        baseline: id of the row to which the CSV gives differences.
     """
 
     name: str
@@ -48,22 +54,35 @@ class Table:
     key: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    best_along: Literal["column", "row"]
+    best_along: Literal["column", "row"] | None
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    baseline: str | None = None
 
     def shown(self, row: Row, column: Column) -> str | None:
         """A value as printed, None for a gap."""
         value = row.cells[column.id].value
-        return None if value is None else f"{value:.{column.digits}f}"
+        if value is None:
+            return None
+        # A difference shows its sign, a zero never does.
+        shown = f"{value:{'+' if column.signed else ''}.{column.digits}f}"
+        return shown.lstrip("+-") if float(shown) == 0 else shown
+
+    def delta(self, row: Row, column: Column) -> float | None:
+        """How far a value is from the baseline's in the same column."""
+        base = next((other for other in self.rows if other.id == self.baseline), None)
+        value, start = row.cells[column.id].value, base.cells[column.id].value if base else None
+        return None if value is None or start is None or row is base else value - start
 
     def best(self) -> set[tuple[str, str]]:
         """(row id, column id) of the best values; equal as printed is equally good."""
+        if self.best_along is None:
+            return set()
         contests: dict[tuple[str, str], list[tuple[float, tuple[str, str]]]] = {}
         for row in self.rows:
             for column in self.columns:
                 shown = self.shown(row, column)
-                if shown is not None:
+                if shown is not None and column.competes:
                     contest = (column.id, "") if self.best_along == "column" else (row.id, column.metric)
                     contests.setdefault(contest, []).append((float(shown), (row.id, column.id)))
         return {

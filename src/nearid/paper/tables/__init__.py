@@ -15,5 +15,5 @@ from nearid.paper.table import Table
 def build_table(settings: Mapping[str, Any], layout: Layout) -> Table:
     """The table that a `make_table` step's settings ask for, from the metrics of its scorers."""
     run = Run.from_settings(settings["run"])
-    metrics = read_metrics(layout, [scorer.id for scorer in run.scorers])
+    metrics = read_metrics(layout, run.needed_metrics())
     return import_module(f"nearid.paper.tables.{settings['table']}").build(run, metrics)

@@ -13,4 +13,4 @@ from nearid.paper.table import Table
 def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     """Near-identity discrimination and alignment of every scorer (paper table 1)."""
     title = "Near-identity discrimination and alignment with edits and humans"
-    return build_methods("table1", title, "Method", run, metrics, paper_ids={})
+    return build_methods("table1", title, "Method", run, metrics)

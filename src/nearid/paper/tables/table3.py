@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nearid.paper.methods import build_methods
+from nearid.paper.methods import build_methods, frozen_place
 from nearid.paper.metrics import Metrics
 from nearid.paper.run import Run
 from nearid.paper.table import Table
@@ -13,4 +13,4 @@ from nearid.paper.table import Table
 def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     """Frozen trunk and trained heads under each objective (paper table 3)."""
     title = "Training objectives on the same frozen trunk and data"
-    return build_methods("table3", title, "Objective", run, metrics, paper_ids={"siglip2": "frozen"})
+    return build_methods("table3", title, "Objective", run, metrics, place=frozen_place)

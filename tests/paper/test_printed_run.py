@@ -1,0 +1,74 @@
+"""The paper's own numbers as if they were a run: its tables come out as printed, and one wrong number is found."""
+
+from pathlib import Path
+
+import pytest
+from printed_run import CONTRADICTED, tables_of_the_paper, write_printed_run
+
+from nearid.io.files import read_json, write_json
+from nearid.layout import Layout
+from nearid.paper.comparison import compare_tables
+from nearid.paper.reference import published, published_value
+from nearid.paper.tables import build_table
+
+TABLES = tables_of_the_paper()
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory) -> Layout:
+    layout = Layout(tmp_path_factory.mktemp("printed") / "paper")
+    write_printed_run(layout)
+    return layout
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name in published()])
+def test_tables_come_out_as_printed(printed, name):
+    table = build_table(TABLES[name], printed)
+    seen = 0
+    for row in table.rows:
+        for column in table.columns:
+            theirs = published_value(name, row.paper_row, column.paper_column)
+            if theirs is None:
+                assert row.cells[column.id].value is None, (row.id, column.id)
+            elif (name, row.id, column.id) not in CONTRADICTED:
+                assert float(table.shown(row, column)) == theirs, (row.id, column.id)
+                seen += 1
+    numbers = [value for row in published()[name]["rows"] for key, value in row.items() if isinstance(value, float)]
+    swept = {"table8": 6, "table9": 4}.get(name, 0)
+    missed = sum(name == table for table, _, _ in CONTRADICTED)
+    assert seen == len(numbers) - swept - missed
+
+
+def test_comparison_says_reproduced_everywhere(printed):
+    pairs = compare_tables(TABLES, printed)
+    assert {pair.verdict for pair in pairs if pair.paper is not None} == {"reproduced"}
+    assert all(pair.why for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "path", "change", "found"),
+    [
+        ("infonce_oracle", ("mtg", "full", "m_o"), 0.02, {("table3", "m_o"), ("table10", "m_o")}),
+        ("nearid_a2", ("nearid_bench", "full", "groups", "main7", "ssr"), -0.2, {("table8", "nearid_ssr")}),
+        ("vsm", ("nearid_bench", "full", "sources", "sdxl", "pa"), 0.2, {("table5", "vsm_pa")}),
+    ],
+)
+def test_one_changed_number_is_found(tmp_path: Path, scorer, path, change, found):
+    layout = Layout(tmp_path / "paper")
+    write_printed_run(layout)
+    content = read_json(layout.metrics(scorer))
+    node = content
+    for part in path[:-1]:
+        node = node[part]
+    node[path[-1]] += change
+    write_json(layout.metrics(scorer), content)
+    deviating = {(pair.table, pair.column) for pair in compare_tables(TABLES, layout) if pair.verdict == "deviates"}
+    assert deviating == found
+
+
+def test_defaults_of_the_sweeps_are_the_objective_s():
+    from nearid.heads.objectives import create
+    from nearid.paper.methods import SWEPT_DEFAULTS
+
+    objective = create("nearid")
+    assert {name: getattr(objective, name) for name in SWEPT_DEFAULTS} == SWEPT_DEFAULTS
