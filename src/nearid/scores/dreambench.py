@@ -61,7 +61,8 @@ def score_dreambench(settings: Mapping[str, Any], layout: Layout, output: Path, 
     Raises:
         UserError: samples, ratings or the scorer's files are missing or damaged.
     """
-    scorer = load_scorer(settings, layout)
+    # Its images are in no collection, so there are no cached tokens.
+    scorer = load_scorer({**settings, "tokens": "images"}, layout)
     schema, kept = SCHEMA, None
     scores: Mapping[str, Ratings]
     if isinstance(scorer, Rated):

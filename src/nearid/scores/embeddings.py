@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nearid.errors import UserError
-from nearid.io.hashing import hash_json
+from nearid.io.hashing import hash_file, hash_json
 from nearid.io.progress import track
 from nearid.layout import Layout
 from nearid.scores.pictures import PictureBook
@@ -89,11 +90,19 @@ class TokenEmbedder:
         return self._embed_pixels(iter(images), len(images), str(self.settings["scorer_id"]))
 
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
-        """Hash of the token shards' contents; empty where tokens are computed."""
+        """Hash of the token shards' contents; of model and image files where tokens are computed."""
         if self.from_images:
-            return ""
+            files = sorted({path for name in collections for shard in shards for path in self._inputs(name, shard)})
+            model = [self.backbone.weights_hash, self.backbone.preprocess_hash]
+            return hash_json([*model, *(hash_file(path) for path in files)])
         stores = [self._open(collection, shards) for collection in collections]
         return hash_json([store.attributes | {"content": list(store.content_keys.values())} for store in stores])
+
+    def _inputs(self, collection: str, shard: str) -> list[Path]:
+        if collection.startswith("mtg_"):
+            return [self.layout.mtg(collection.removeprefix("mtg_"))]
+        views = self.layout.positives(shard)
+        return [views] if collection == "positives" else [views, self.layout.distractors(collection, shard)]
 
     def _open(self, collection: str, shards: Sequence[str]) -> TokenStore:
         return TokenStore([self.layout.tokens(self.settings["backbone_id"], collection, shard) for shard in shards])

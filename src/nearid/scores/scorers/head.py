@@ -14,14 +14,13 @@ from transformers import SiglipVisionConfig
 
 from nearid.errors import UserError
 from nearid.heads.map_head import MAPHead
+from nearid.heads.released import read_vision_state, vision_config_of
 from nearid.io.files import read_json
 from nearid.io.hashing import hash_file, hash_json
 from nearid.scores.embeddings import TokenEmbedder
 
 if TYPE_CHECKING:
     from nearid.layout import Layout
-
-FILES = ("config.json", "head.safetensors")
 
 
 class Scorer(TokenEmbedder):
@@ -40,11 +39,10 @@ class Scorer(TokenEmbedder):
         self.folder = layout.head(scorer["ablation"]) if scorer.get("ablation") else Path(scorer["path"])
 
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
-        """Hash of the token shards' contents and of the head's files; empty where tokens are computed."""
-        tokens = super().fingerprint(collections, shards)
-        # Loading first says what is wrong with a head that cannot be read.
-        files = [hash_file(self.folder / name) for name in FILES] if tokens and self._head else []
-        return tokens and hash_json([tokens, *files])
+        """Hash of what the tokens depend on and of the head's files."""
+        assert self._head  # reading it first says what is wrong with it
+        files = (self.folder / "config.json", _weights_of(self.folder))
+        return hash_json([super().fingerprint(collections, shards), *map(hash_file, files)])
 
     def read_out(self, tokens: Tensor) -> Tensor:
         """Embeddings `[batch, dim]`."""
@@ -64,17 +62,24 @@ class Scorer(TokenEmbedder):
 
 
 def load_head(folder: Path) -> MAPHead:
-    """The head that `train_head` wrote to `folder`.
+    """The head that `train_head` wrote to `folder`, or that of an exported model or of the authors' release.
 
     Raises:
         UserError: a file is missing or cut off, or the weights are not those of the configured head.
     """
     remedy = "train the head again (`train_head`), or mend the path"
     try:
-        head = MAPHead(SiglipVisionConfig.from_dict(read_json(folder / "config.json")["vision_config"]))
-        head.load_state_dict(load_file(folder / "head.safetensors"))
+        head = MAPHead(SiglipVisionConfig.from_dict(vision_config_of(read_json(folder / "config.json"))))
+        weights = _weights_of(folder)
+        own = weights.name == "head.safetensors"
+        head.load_state_dict(load_file(weights) if own else read_vision_state(weights, "head."))
     except FileNotFoundError as error:
         raise UserError(folder, f"no {Path(error.filename or 'head.safetensors').name}", "a head", remedy) from error
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(folder, f"no readable head ({error})", "config.json and head.safetensors", remedy) from error
     return head.eval().requires_grad_(False)
+
+
+def _weights_of(folder: Path) -> Path:
+    head, model = folder / "head.safetensors", folder / "model.safetensors"
+    return model if model.is_file() and not head.is_file() else head

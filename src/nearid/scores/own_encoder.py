@@ -1,0 +1,103 @@
+"""The protocol's table for an encoder of one's own, on the images of a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from nearid.config import step_code, step_settings
+from nearid.errors import UserError
+from nearid.io.files import read_json
+from nearid.io.hashing import hash_json
+from nearid.layout import Layout, shard_ids
+from nearid.scores.mtg import score_mtg
+from nearid.scores.nearid_bench import score_nearid_bench
+from nearid.scores.summary import summarise
+
+Json = dict[str, Any]
+
+
+def evaluate(
+    encoder: str, backbone: Mapping[str, Any], readout: str, config: Mapping[str, Any], layout: Layout, made_by: str
+) -> Json:
+    """Metrics of `encoder` on all sources of `config`, full and foreground, and on MTG where the run has it.
+
+    Args:
+        encoder: id of a scorer (scored as the config says) or of a backbone in `config`, or the path of a model.
+        backbone: entry of an encoder that the config does not know.
+        readout: `map` or `mean`; of a scorer its own holds.
+        config: whole, checked.
+        layout: of the results folder with the data.
+        made_by: the command that makes the data, for the error that says they are missing.
+
+    Raises:
+        UserError: data or encoder are missing.
+    """
+    sources = config["select"]["sources"]
+    if encoder in config["scorers"]:
+        settings = step_settings("score_nearid_bench", config, scorer=encoder)
+        key = encoder
+    else:
+        entry = {name: value for name, value in config["backbones"].get(encoder, backbone).items() if name != "display"}
+        scorer = {"kind": "encoder", "readout": readout}
+        settings = {"scorer": scorer, "backbone": entry, "backbone_id": "", "tokens": "images"}
+        settings |= {"sources": sources, "split": "test", "conditions": ["full", "fg"]}
+        name = re.sub(r"[^a-z0-9]+", "_", encoder.lower()).strip("_")[-40:]
+        # Two encoders of one folder name must not share a folder of scores.
+        key = f"{name}_{hash_json([encoder, entry, readout])[:6]}"
+    scorer_id = f"own_{key}"
+    settings |= {"scorer_id": scorer_id}
+    shards = shard_ids(config["dataset"]["shards"])
+    needed = [layout.identities, *(layout.distractors(source, shard) for source in sources for shard in shards)]
+    missing = [path for path in needed if not path.is_file()]
+    if missing:
+        raise UserError(
+            missing[0],
+            f"no such file ({len(missing)} of the run's data files are missing)",
+            "the views and distractors of a run",
+            f"{made_by} --until inpaint_shard make_mtg",
+        )
+    code = step_code("score_nearid_bench", settings)
+    score_nearid_bench(settings, layout, layout.scores(scorer_id, "nearid_bench"), code)
+    benchmarks = ["nearid_bench"]
+    if layout.mtg("test").is_file():
+        del settings["sources"], settings["split"]
+        score_mtg(settings, layout, layout.scores(scorer_id, "mtg"), step_code("score_mtg", settings))
+        benchmarks.append("mtg")
+    groups = {name: config["groups"][name] for name in config["select"]["groups"]}
+    summary = {"scorer_id": scorer_id, "groups": groups, "headline_group": config["headline_group"]}
+    summarise(summary | {"benchmarks": benchmarks, "seed": config["seed"]}, layout)
+    metrics: Json = read_json(layout.metrics(scorer_id))
+    return metrics
+
+
+def format_table(metrics: Json, encoder: str, layout: Layout) -> str:
+    """The metrics for people: a row per source and group, SSR and PA in percent with intervals, both conditions."""
+    conditions = list(metrics["nearid_bench"])
+    lines = [f"{encoder} on {layout.root}: SSR and PA in percent, with 95 % intervals over identities", ""]
+    head = [f"{condition + ' SSR':>20} {condition + ' PA':>20}" for condition in conditions]
+    lines.append(" ".join([f"{'':<24}", *head, f"{'n':>5}"]))
+    first = metrics["nearid_bench"][conditions[0]]
+    for kind, mark in (("sources", ""), ("groups", "all of ")):
+        for name in first[kind]:
+            entries = [metrics["nearid_bench"][condition][kind][name] for condition in conditions]
+            cells = [_cell(entry, metric) for entry in entries for metric in ("ssr", "pa")]
+            lines.append(" ".join([f"{mark + name:<24}", *cells, f"{entries[0]['n']:>5}"]))
+    if metrics["mtg"]:
+        lines += ["", f"{'MTG':<24} " + " ".join(f"{condition:>20}" for condition in metrics["mtg"])]
+        for metric, title in (("m_o", "M-O"), ("m_o_pair", "M-O pair"), ("mtg_ssr", "SSR"), ("mtg_pa", "PA")):
+            digits = 3 if metric.startswith("m_o") else 1
+            cells = [_cell(entry, metric, digits) for entry in metrics["mtg"].values()]
+            lines.append(" ".join([f"{title:<24}", *cells]))
+    for path, reason in sorted(metrics["reasons"].items()):
+        if path != "m_h":
+            lines.append(f"{path}: {reason}")
+    return "\n".join(lines)
+
+
+def _cell(entry: Mapping[str, Any], metric: str, digits: int = 1) -> str:
+    if entry[metric] is None:
+        return f"{'-':>20}"
+    low, high = entry[f"{metric}_ci"] or (float("nan"), float("nan"))
+    return f"{f'{entry[metric]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]':>20}"
