@@ -70,7 +70,7 @@ docs: setup ## config/README.md from the schema
 lock: setup ## pin anew what .venv holds
 	python envs/lock.py
 
-demo-backbone: setup ## pretrain the demo's backbone anew and put it in its place (an hour or two)
+demo-backbone: setup ## pretrain the demo's backbone anew and put it in its place (about an hour and a half)
 	$(SNAKEMAKE) --configfile config/demo.yaml -- pretrain_backbone $(ENDED)
 	cp results/backbone/*.json results/backbone/*.jsonl results/backbone/*.safetensors src/nearid/tokens/demo_siglip/
 
