@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -20,7 +21,7 @@ class Parts:
             for stale in folder.iterdir():
                 if stale != self._current:
                     shutil.rmtree(stale)
-        self._current.mkdir(parents=True, exist_ok=True)
+        _make_folder(self._current)
 
     def path(self, number: int, suffix: str) -> Path:
         """The file of part `number`."""
@@ -33,5 +34,17 @@ class Parts:
     def clear(self) -> None:
         """Remove everything; call it once the declared results stand."""
         shutil.rmtree(self._folder)
-        if self._folder.parent.name == ".progress" and not any(self._folder.parent.iterdir()):
-            self._folder.parent.rmdir()
+        if self._folder.parent.name == ".progress":
+            # Shared by the shards of a source: the last one removes it, whoever that is.
+            with suppress(OSError):
+                self._folder.parent.rmdir()
+
+
+def _make_folder(folder: Path) -> None:
+    # Another shard's step may remove the empty parent between the making of the two.
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+        except FileNotFoundError:
+            continue
