@@ -1,0 +1,194 @@
+"""A model as a library: images in, identity embeddings and similarities out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoImageProcessor, SiglipVisionConfig, SiglipVisionModel
+from transformers.utils import cached_file
+
+from nearid.errors import UserError
+from nearid.heads.released import read_vision_state, vision_config_of
+from nearid.io.files import read_json
+from nearid.release.pictures import open_picture
+from nearid.scores.scorers.head import load_head
+from nearid.tokens.backbones import load_backbone
+
+FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_SIGLIP = ("siglip", "siglip_vision_model")
+_REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+class IdentityModel:
+    """Embeds images as unit vectors whose dot product says how alike two *identities* are.
+
+    Args:
+        network: from pixels `[batch, 3, h, w]` to embeddings `[batch, dim]` of any length.
+        processor: from images to these pixels.
+        batch_size: images that are embedded together.
+        device: where the network is.
+    """
+
+    def __init__(self, network: Any, processor: Any, batch_size: int = 32, device: str | None = None) -> None:
+        self.network, self.processor, self.batch_size = network, processor, batch_size
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    @torch.inference_mode()
+    def embed(self, images: Any) -> NDArray[np.float32]:
+        """Unit vectors `[images, dim]` of one image or of any number (see `nearid.release.pictures.open_picture`).
+
+        Images are opened batch by batch, so that a generator of them never lies in memory as a whole.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+        waiting = iter([images] if _is_one(images) else images)
+        batches = []
+        while batch := [open_picture(image) for image in islice(waiting, self.batch_size)]:
+            pixels = self.processor(batch, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
+            batches.append(functional.normalize(self.network(pixels.to(self.device)).float(), dim=-1).cpu())
+        return torch.cat(batches).numpy() if batches else np.empty((0, 0), np.float32)
+
+    def similarity(self, first: Any, second: Any) -> float | NDArray[np.float32]:
+        """Cosine of two images, or the cosines `[len(first), len(second)]` of two lists of them."""
+        cosines: NDArray[np.float32] = self.embed(first) @ self.embed(second).T
+        return float(cosines[0, 0]) if _is_one(first) and _is_one(second) else cosines
+
+
+def load(
+    path_or_id: str | Path, revision: str | None = None, batch_size: int = 32, device: str | None = None
+) -> IdentityModel:
+    """A model from a folder or from the hub.
+
+    Takes a folder that `nearid export` wrote (either layout), the authors' release, the folder of a trained head
+    (`results/demo/heads/nearid`), or any vision model of transformers. Weights are safetensors, never pickles, and no
+    code of a repository is run. Embeddings are computed in float32.
+
+    Args:
+        path_or_id: a folder, or a hub id; it is fetched unless HF_HUB_OFFLINE is set.
+        revision: of a hub id.
+        batch_size: images that are embedded together.
+        device: `cpu`, `cuda`, ...; by default a GPU where there is one.
+
+    Raises:
+        UserError: no such model, or it cannot be used.
+    """
+    folder = Path(path_or_id) if Path(path_or_id).exists() else _fetch(str(path_or_id), revision)
+    network, processor = _open(folder)
+    model = IdentityModel(network, processor, batch_size, device)
+    if isinstance(network, torch.nn.Module):
+        network.to(model.device)
+    return model
+
+
+class VisionNetwork(torch.nn.Module):
+    """A SigLIP vision model as a function from pixels to its pooled output."""
+
+    def __init__(self, model: SiglipVisionModel) -> None:
+        super().__init__()
+        self.model = model.float().eval().requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embeddings `[batch, dim]` of pixels `[batch, 3, size, size]`."""
+        return self.model(pixel_values=pixels).pooler_output
+
+
+def open_backbone(settings: dict[str, Any], **changes: Any) -> Any:
+    """The backbone of a run's settings; a path inside the repository counts from anywhere."""
+    path = Path(settings["path"])
+    inside = _REPOSITORY / path
+    found = str(inside) if not path.exists() and inside.exists() else settings["path"]
+    return load_backbone({**settings, "path": found, **changes})
+
+
+def attach_head(folder: Path) -> tuple[SiglipVisionModel, Any]:
+    """The backbone of the trained head in `folder` (`heads/<ablation>`) with that head in place of its own, in float32.
+
+    Returns:
+        The vision model and its image processor.
+    """
+    backbone = open_backbone(read_json(folder / "config.json")["settings"]["backbone"], precision="float32")
+    backbone.model.head.load_state_dict(load_head(folder).state_dict())
+    return backbone.model, backbone.processor
+
+
+def _open(folder: Path) -> tuple[Any, Any]:
+    """Network and processor of a model folder."""
+    if not (folder / "config.json").is_file():
+        raise _refuse(folder, "no config.json")
+    config = read_json(folder / "config.json")
+    if (folder / "head.safetensors").is_file():
+        model, processor = attach_head(folder)
+        return VisionNetwork(model), processor
+    _refuse_pickles(folder)
+    kind = config.get("model_type", "")
+    if kind == "nearid":
+        return VisionNetwork(_read_release(folder, config)), _read_processor(folder)
+    settings = {"path": str(folder), "revision": "", "precision": "float32", "batch_size": 1}
+    backbone = load_backbone({**settings, "kind": "siglip" if kind in _SIGLIP else "auto"})
+    if kind in _SIGLIP:
+        return VisionNetwork(backbone.model), backbone.processor
+    return (lambda pixels: backbone.pooled(backbone.encode(pixels))), backbone.processor
+
+
+def _read_release(folder: Path, config: dict[str, Any]) -> SiglipVisionModel:
+    model = SiglipVisionModel(SiglipVisionConfig(**vision_config_of(config)))
+    try:
+        model.load_state_dict(read_vision_state(folder / "model.safetensors"))
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _refuse(folder, f"no weights to load ({str(error).splitlines()[0]})") from error
+    return model
+
+
+def _read_processor(folder: Path) -> Any:
+    try:
+        return AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise _refuse(folder, f"no image processor ({str(error).splitlines()[0]})") from error
+
+
+def _refuse_pickles(folder: Path) -> None:
+    if any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+    if pickles:
+        raise UserError(
+            folder,
+            f"weights as a pickle alone ({pickles[0]})",
+            "safetensors: opening a pickle runs whatever code is in it",
+            "ask for safetensors, or convert it yourself where you trust its maker",
+        )
+    raise _refuse(folder, "no weights")
+
+
+def _fetch(name: str, revision: str | None) -> Path:
+    try:
+        paths = [cached_file(name, file, revision=revision) for file in FILES]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            name, f"neither a folder nor a model to be had ({str(error).splitlines()[0]})", "either", "check the name"
+        ) from error
+    return Path(paths[0]).parent
+
+
+def _refuse(folder: Path, found: str) -> UserError:
+    return UserError(folder, found, ", ".join(FILES), "export the model again, or check the path")
+
+
+def _is_one(images: Any) -> bool:
+    return not isinstance(images, (Sequence, Iterable)) or isinstance(images, (str, bytes)) or _is_array(images)
+
+
+def _is_array(images: Any) -> bool:
+    # A stack of images [n, ...] is many, one of them [h, w, 3] is one; a PIL image is no iterable.
+    return getattr(images, "ndim", 4) == 3

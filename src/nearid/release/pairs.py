@@ -1,0 +1,170 @@
+"""Similarities of many pairs of image files, each file embedded once."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearid.errors import UserError
+from nearid.io.progress import track
+from nearid.release.pictures import SUFFIXES, open_picture
+
+Pair = tuple[str, str]
+
+
+class Embedder(Protocol):
+    """What scoring needs of a model."""
+
+    batch_size: int
+
+    def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Unit vectors `[images, dim]`."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A pair of files and its cosine; None where an image could not be read, as `problem` says."""
+
+    reference: str
+    candidate: str
+    similarity: float | None
+    problem: str = ""
+
+
+def find_images(where: str, stdin: Iterable[str] = ()) -> list[str]:
+    """The image files that `where` names, in order of their names: a file, a folder with all below it, a glob, or `-`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if where == "-":
+        found = [line.strip() for line in stdin if line.strip()]
+    elif Path(where).is_dir():
+        files = (path for path in Path(where).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        found = sorted(str(path) for path in files if not path.name.startswith("."))
+    elif Path(where).is_file():
+        found = [where]
+    else:
+        # Path.glob takes no absolute patterns.
+        found = sorted(path for path in glob.glob(where, recursive=True) if Path(path).is_file())  # noqa: PTH207
+    if not found:
+        raise UserError(
+            where, "no images", f"a file, a folder or a glob of {', '.join(sorted(SUFFIXES))}", "check the path"
+        )
+    return found
+
+
+def pair_all(references: Sequence[str], candidates: Sequence[str]) -> list[Pair]:
+    """Every candidate with every reference."""
+    return [(reference, candidate) for candidate in candidates for reference in references]
+
+
+def pair_by_name(references: str, candidates: str, stdin: Iterable[str] = ()) -> list[Pair]:
+    """Files of two folders whose paths below them agree but for the suffix.
+
+    Raises:
+        UserError: a file of either has no partner, or two.
+    """
+    sides = [_by_stem(folder, find_images(folder, stdin)) for folder in (references, candidates)]
+    alone = sorted(sides[0].keys() ^ sides[1].keys())
+    if alone:
+        raise UserError(
+            f"{references}, {candidates}",
+            f"{len(alone)} files without a partner, first {alone[0]!r}",
+            "the same names in both folders",
+            "complete them, or compare all with all (--pairs all)",
+        )
+    return [(sides[0][stem], sides[1][stem]) for stem in sorted(sides[0])]
+
+
+def read_pairs(lines: Iterable[str], where: str) -> list[Pair]:
+    """Pairs from lines of two paths with a tab or a comma between them.
+
+    Raises:
+        UserError: a line holds no two paths.
+    """
+    pairs = []
+    for number, line in enumerate(lines, start=1):
+        text = line.rstrip("\r\n")
+        if not text.strip():
+            continue
+        row = text.split("\t") if "\t" in text else next(csv.reader([text]))
+        if len(row) != 2 or not all(row):
+            raise UserError(
+                f"{where}, line {number}", repr(text), "two paths, tab or comma between them", "mend the line"
+            )
+        pairs.append((row[0].strip(), row[1].strip()))
+    return pairs
+
+
+def score_pairs(pairs: Sequence[Pair], model: Embedder) -> list[Scored]:
+    """Cosines of `pairs`, in their order; every file is opened and embedded once."""
+    names = list(dict.fromkeys(name for pair in pairs for name in pair))
+    vectors: dict[str, NDArray[np.float32]] = {}
+    problems: dict[str, str] = {}
+    size = model.batch_size
+    batches = [names[start : start + size] for start in range(0, len(names), size)]
+    with ThreadPoolExecutor(2) as pool:
+        for batch in track(batches, "embed", len(batches)):
+            opened = list(zip(batch, pool.map(_try_open, batch), strict=True))
+            problems |= {name: found for name, found in opened if isinstance(found, str)}
+            good = [(name, found) for name, found in opened if not isinstance(found, str)]
+            if good:
+                vectors |= zip((name for name, _ in good), model.embed([image for _, image in good]), strict=True)
+    return [_compare(pair, vectors, problems) for pair in pairs]
+
+
+def format_csv(rows: Sequence[Scored]) -> str:
+    """`rows` as CSV with a header."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [field.name for field in fields(Scored)], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        shown = "" if row.similarity is None else f"{row.similarity:.6f}"
+        writer.writerow({**asdict(row), "similarity": shown})
+    return stream.getvalue()
+
+
+def format_json(rows: Sequence[Scored]) -> str:
+    """`rows` as a JSON list."""
+    return json.dumps([asdict(row) for row in rows], indent=2) + "\n"
+
+
+def _try_open(name: str) -> Any:
+    """Pixels, or what is wrong."""
+    try:
+        return open_picture(name)
+    except UserError as error:
+        return error.found
+
+
+def _compare(pair: Pair, vectors: dict[str, NDArray[np.float32]], problems: dict[str, str]) -> Scored:
+    wrong = [f"{name}: {problems[name]}" for name in dict.fromkeys(pair) if name in problems]
+    if wrong:
+        return Scored(*pair, None, "; ".join(wrong))
+    return Scored(*pair, float(vectors[pair[0]] @ vectors[pair[1]]))
+
+
+def _by_stem(folder: str, files: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for stem, file in _stems(folder, files):
+        if stem in found:
+            raise UserError(folder, f"{found[stem]} and {file}", "one file per name", "remove one of them")
+        found[stem] = file
+    return found
+
+
+def _stems(folder: str, files: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for file in files:
+        below = Path(file).relative_to(folder) if Path(folder).is_dir() else Path(Path(file).name)
+        yield str(below.with_suffix("")), file

@@ -1,0 +1,247 @@
+"""Own images: every kind of file, folders, lists, each image embedded once, the metric of a training loop."""
+
+import csv
+import io
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import nearid
+from nearid.cli import nearid as command
+from nearid.errors import UserError
+from nearid.io.images import decode_rgb
+from nearid.release.pairs import pair_all, pair_by_name, read_pairs, score_pairs
+
+PHOTOS = Path(__file__).resolve().parents[2].parent / "shared/data/dreambooth"
+
+
+class Counting:
+    """Stands in for a model: mean colours as unit vectors, and how many images it was shown."""
+
+    batch_size = 7
+
+    def __init__(self):
+        self.shown = 0
+
+    def embed(self, images):
+        images = list(images)
+        self.shown += len(images)
+        means = np.stack([np.asarray(image, np.float32).reshape(-1, 3).mean(0) + 1 for image in images])
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def score(run):
+    def call(*arguments, stdin=None):
+        model = ["--model", str(run.layout.head("nearid"))]
+        return CliRunner().invoke(command, ["score", *model, *map(str, arguments)], input=stdin)
+
+    return call
+
+
+def test_importing_the_package_is_light():
+    program = "import sys, nearid; print([m for m in ('torch', 'numpy', 'PIL', 'transformers') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+    with pytest.raises(AttributeError):
+        _ = nearid.unknown
+
+
+def test_ten_thousand_pairs_show_each_image_once(picture):
+    files = [str(picture(f"{side}/{n:03d}.png")) for side in "ab" for n in range(100)]
+    pairs, model = pair_all(files[:100], files[100:]), Counting()
+    rows = score_pairs(pairs, model)
+    assert len(rows) == 10_000 and model.shown == 200
+    vectors = {file: Counting().embed([decode_rgb(file)])[0] for file in files}
+    for row in rows[::997]:
+        assert row.similarity == pytest.approx(float(vectors[row.reference] @ vectors[row.candidate]), abs=1e-6)
+
+
+def test_two_images_give_a_number(score, picture, run):
+    one, two = picture("one.png"), picture("another.jpg")
+    value = float(score(one, two).output.splitlines()[-1])
+    assert value == pytest.approx(nearid.load(run.layout.head("nearid")).similarity(one, two), abs=1e-5)
+    assert float(score(one, one).output.splitlines()[-1]) == pytest.approx(1, abs=1e-5)
+
+
+def test_folders_globs_lists_csv_and_json(score, picture, tmp_path):
+    for name in ("ref/a.png", "ref/b.png", "gen/a.jpg", "gen/sub/c.webp", "gen/notes.txt"):
+        if name.endswith("txt"):
+            (tmp_path / name).write_text("no picture")
+        else:
+            picture(name)
+    output = tmp_path / "scores.csv"
+    result = score("--reference", tmp_path / "ref", "--candidates", tmp_path / "gen", "--csv", "--output", output)
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(io.StringIO(output.read_text())))
+    names = [(Path(row["reference"]).name, Path(row["candidate"]).name) for row in rows]
+    assert names == [("a.png", "a.jpg"), ("b.png", "a.jpg"), ("a.png", "c.webp"), ("b.png", "c.webp")]
+    assert all(-1 <= float(row["similarity"]) <= 1 for row in rows)
+
+    listed = f"{tmp_path}/ref/a.png\t{tmp_path}/gen/a.jpg\n"
+    result = score("--list", "-", "--json", "--output", output, stdin=listed)
+    assert json.loads(output.read_text())[0]["similarity"] == pytest.approx(float(rows[0]["similarity"]), abs=1e-5)
+    result = score("--reference", f"{tmp_path}/ref/*.png", "--candidates", "-", stdin=f"{tmp_path}/gen/a.jpg\n")
+    assert result.output.count("a.jpg") == 2
+
+
+def test_partners_by_name(picture, tmp_path):
+    for name in ("ref/x/a.png", "gen/x/a.jpg", "ref/b.png"):
+        picture(name)
+    with pytest.raises(UserError, match="without a partner, first 'b'"):
+        pair_by_name(str(tmp_path / "ref"), str(tmp_path / "gen"))
+    picture("gen/b.webp")
+    pairs = pair_by_name(str(tmp_path / "ref"), str(tmp_path / "gen"))
+    assert [Path(candidate).name for _, candidate in pairs] == ["b.webp", "a.jpg"]
+
+
+def test_mistakes_are_told(score, picture, tmp_path):
+    one = picture("one.png")
+    assert score(one).exit_code == 2
+    assert "no images" in score(one, tmp_path / "nothing").output
+    with pytest.raises(UserError, match="line 2"):
+        read_pairs(["a,b\n", "alone\n"], "list")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(one.read_bytes()[:200])
+    result = score("--reference", one, "--candidates", f"{tmp_path}/*.png")
+    assert result.exit_code == 1
+    row = next(line for line in result.output.splitlines() if "broken.png," in line)
+    assert "no readable image" in row and ",," in row
+
+
+def test_every_kind_of_picture(picture, tmp_path):
+    """Each shows what a person would see; the model takes all of them."""
+    grey = np.tile(np.arange(32, dtype=np.uint8) * 8, (20, 1))
+    assert (decode_rgb(picture("grey.png", grey)) == grey[..., None]).all()
+    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+    assert (decode_rgb(picture("deep.png", deep)) == grey[..., None]).all()
+    red = Image.new("RGB", (20, 10), (200, 0, 0))
+    assert (decode_rgb(picture("palette.gif", red.quantize(4))) == (200, 0, 0)).all()
+    assert (decode_rgb(picture("cmyk.jpg", red.convert("CMYK"), quality=95)) == (200, 0, 0)).all()
+    glass = Image.new("RGBA", (20, 10), (9, 9, 9, 0))
+    assert (decode_rgb(picture("glass.png", glass)) == 255).all()
+    exif = Image.Exif()
+    exif[0x112] = 6
+    assert decode_rgb(picture("turned.jpg", red, exif=exif)).shape == (20, 10, 3)
+    frames = [Image.new("RGB", (20, 10), colour) for colour in ("red", "blue")]
+    moving = decode_rgb(picture("moving.gif", frames[0], save_all=True, append_images=frames[1:]))
+    assert (moving == (255, 0, 0)).all()
+    assert decode_rgb(picture("dot.png", np.full((1, 1, 3), 7, np.uint8))).tolist() == [[[7, 7, 7]]]
+
+
+def test_the_model_takes_any_size_and_holder(run, picture):
+    model = nearid.load(run.layout.head("nearid"))
+    flat = np.full((28, 28, 3), 90, np.uint8)
+    thin = [np.full(shape, 90, np.uint8) for shape in ((1, 1, 3), (3, 50, 3), (1, 9, 3), (50, 1, 3), (4, 4, 3))]
+    assert model.similarity(flat, thin) == pytest.approx(np.ones((1, 5)), abs=1e-5)
+    photo = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    path = picture("photo.png", photo)
+    tensor = torch.from_numpy(photo).permute(2, 0, 1) / 255
+    holders = [
+        path,
+        str(path),
+        path.read_bytes(),
+        Image.fromarray(photo),
+        photo,
+        tensor,
+        tensor.numpy().transpose(1, 2, 0),
+    ]
+    assert model.similarity(photo, holders) == pytest.approx(np.ones((1, 7)), abs=1e-5)
+    assert model.embed(torch.stack([tensor, tensor])).shape == (2, 32)
+    for wrong in (np.zeros((4, 4)), np.zeros((4, 4, 3)) + 2, np.zeros((4, 4, 3), np.int32)):
+        with pytest.raises(UserError):
+            model.embed([wrong])
+
+
+def bomb(side):
+    """A PNG of a few bytes that says it has `side` x `side` pixels."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [10_000, 40_000])
+def test_a_huge_image_is_refused_before_it_is_unpacked(side):
+    with pytest.raises(UserError, match=r"px are allowed|decompression bomb"):
+        decode_rgb(bomb(side))
+
+
+def test_pickles_are_not_opened(run, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path(tmp_path / "sprung").write_text, ("x",))
+
+    import pickle
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((run.backbone / "config.json").read_bytes())
+    (folder / "preprocessor_config.json").write_bytes((run.backbone / "preprocessor_config.json").read_bytes())
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(UserError, match="pickle"):
+        nearid.load(folder)
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(UserError):
+        nearid.load(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_code_of_a_repository_is_not_run(run, tmp_path):
+    from nearid.release.export import export_model
+
+    export_model(run.layout, "nearid", tmp_path / "model", "release")
+    config = json.loads((tmp_path / "model/config.json").read_text())
+    config["auto_map"] = {"AutoModel": "trap.Model", "AutoConfig": "trap.Config"}
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    (tmp_path / "model/trap.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')")
+    assert nearid.load(tmp_path / "model").embed([np.zeros((9, 9, 3), np.uint8)]).shape == (1, 32)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_metric_sums_pairs_over_batches(run):
+    model, rng = nearid.load(run.layout.head("nearid")), np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, 20, 20, 3), dtype=np.uint8)
+    metric = nearid.NearIDScore(model)
+    assert torch.isnan(metric.compute())
+    first = metric(images[:2], images[2:4])
+    metric.update(images[:1], images[5:])
+    expected = [model.similarity(images[a], images[b]) for a, b in ((0, 2), (1, 3), (0, 5))]
+    assert float(first) == pytest.approx(np.mean(expected[:2]), abs=1e-5)
+    assert float(metric.compute()) == pytest.approx(np.mean(expected), abs=1e-5)
+    with pytest.raises(UserError, match="2 and 1 images"):
+        metric.update(images[:2], images[:1])
+    metric.reset()
+    assert torch.isnan(metric.compute()) and not metric.state_dict()
+
+
+def test_metric_is_a_torchmetrics_metric(run):
+    torchmetrics = pytest.importorskip("torchmetrics", reason="torchmetrics is optional and not installed")
+    both = torchmetrics.MetricCollection({"identity": nearid.NearIDScore(run.layout.head("nearid"))})
+    image = np.zeros((1, 9, 9, 3), np.uint8)
+    both.update(image, image)
+    assert float(both.compute()["identity"]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photographs of shared/data are not here")
+def test_real_photographs(score, tmp_path):
+    output = tmp_path / "scores.csv"
+    done = score("--reference", PHOTOS / "can", "--candidates", f"{PHOTOS}/c*/0[01].jpg", "--output", output)
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader(io.StringIO(output.read_text())))
+    assert len(rows) == 4 * len(list(PHOTOS.glob("c*/0[01].jpg")))
+    same = [float(row["similarity"]) for row in rows if row["reference"] == row["candidate"]]
+    assert same == pytest.approx([1, 1], abs=1e-5)
