@@ -183,6 +183,7 @@ rule write_manifest:
         str(LAYOUT.paper("summary.txt")),
     output:
         str(LAYOUT.paper("manifest.json")),
+        str(LAYOUT.paper("provenance.js")),
     log:
         log_of("paper", "write_manifest"),
     benchmark:

@@ -77,6 +77,16 @@ def manifest(layout: Layout, settings: Settings) -> None:
 
 
 @paper.command()
+@click.option("--results", required=True, type=click.Path(path_type=Path), help="The folder results/<name>.")
+def verify(results: Path) -> None:
+    """Compare all files with the manifest's hashes and make the tables again from the scores."""
+    from nearid.paper.verification import verify
+
+    for line in verify(Layout(results)):
+        click.echo(line)
+
+
+@paper.command()
 @step("write_summary")
 def summary(layout: Layout, settings: Settings) -> None:
     """The headline numbers in a few lines."""

@@ -54,7 +54,9 @@ def benchmarks_of(config: Config, scorer: str) -> list[str]:
 
 def _entry(config: Config, catalogue: str, name: str) -> Settings:
     """A catalogue entry without what only tables show: a new display name must not paint or train again."""
-    return {key: value for key, value in config[catalogue][name].items() if key not in ("display", "paper_row", "m_h_from")}
+    return {
+        key: value for key, value in config[catalogue][name].items() if key not in ("display", "paper_row", "m_h_from")
+    }
 
 
 def _dataset(config: Config) -> Settings:

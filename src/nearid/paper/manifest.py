@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import platform
 import shutil
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import nearid
-from nearid.io.files import read_json, write_json
+from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file, hash_json
 from nearid.layout import Layout
+from nearid.paper.scripts import dump_script
 
 # What can move a number.
 PACKAGES = (
@@ -42,28 +44,66 @@ def write_manifest(settings: Mapping[str, Any], layout: Layout) -> None:
     """Write paper/manifest.json for the whole config in `settings`.
 
     `result` depends on config, code and versions alone: two runs of the same give the same. `run` tells of this run:
-    time, machine, seconds.
+    time, machine, seconds, energy.
     """
     config = settings["config"]
-    write_json(
-        layout.paper("manifest.json"),
-        {
-            "result": {
-                "config": config,
-                "config_hash": hash_json(config),
-                "seeds": find_seeds(config),
-                "code": read_revision(),
-                "versions": read_versions(),
-                "artifacts": hash_files(find_artifacts(config, layout), layout.root),
-                "inputs": hash_files(find_inputs(config, layout), layout.root),
-            },
-            "run": {
-                "written": datetime.now(UTC).isoformat(timespec="seconds"),
-                "machine": describe_machine(),
-                "heads": read_head_provenance(config, layout),
-            },
-        },
-    )
+    result = {
+        "config": config,
+        "config_hash": hash_json(config),
+        "seeds": find_seeds(config),
+        "code": read_revision(),
+        "versions": read_versions(),
+        "artifacts": hash_files(find_artifacts(config, layout), layout.root),
+        "inputs": hash_files(find_inputs(config, layout), layout.root),
+    }
+    run = {
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "heads": read_head_provenance(config, layout),
+        "costs": read_costs(layout),
+    }
+    write_json(layout.paper("manifest.json"), seal(result, run))
+    write_text(layout.paper("provenance.js"), about_script(result, run))
+
+
+def about_script(result: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """What the page tells of the run; beside the page, whose own bytes must not hold times."""
+    about = {"result": {key: result[key] for key in ("code", "seeds", "versions")}}
+    about["run"] = {key: value for key, value in run.items() if key != "seal"}
+    return f"window.provenance = {dump_script(about)};\n"
+
+
+def seal(result: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with a hash of itself, by which `nearid paper verify` notices an edit."""
+    run = {key: value for key, value in run.items() if key != "seal"}
+    return {"result": result, "run": {**run, "seal": hash_json([result, run])}}
+
+
+def read_costs(layout: Layout) -> list[dict[str, Any]]:
+    """Jobs, seconds and CPU seconds, peak memory per stage and rule, from the workflow's benchmark files.
+
+    Only what finished in this folder counts; energy is measured by none of the rules and so not known.
+    """
+    costs = []
+    for folder in sorted(layout.benchmark("*", "*", "*").parents[2].glob("*/*")):
+        measured: list[dict[str, float]] = []
+        for path in sorted(folder.rglob("*.tsv")):
+            with path.open(newline="") as stream:
+                rows = list(csv.DictReader(stream, delimiter="\t"))
+            measured += [{key: _number(row.get(key)) for key in ("s", "cpu_time", "max_rss")} for row in rows]
+        if measured:
+            costs.append(
+                {
+                    "stage": folder.parent.name,
+                    "rule": folder.name,
+                    "jobs": len(measured),
+                    "seconds": round(sum(row["s"] for row in measured), 2),
+                    "cpu_seconds": round(sum(row["cpu_time"] for row in measured), 2),
+                    "peak_mb": round(max(row["max_rss"] for row in measured)),
+                    "energy_wh": None,
+                }
+            )
+    return costs
 
 
 def find_seeds(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,6 +184,14 @@ def read_head_provenance(config: Mapping[str, Any], layout: Layout) -> dict[str,
     """What the training of each head wrote about itself; None where it wrote nothing."""
     files = {name: layout.head_file(name, "provenance.json") for name in config["select"]["ablations"]}
     return {name: read_json(path) if path.is_file() else None for name, path in files.items()}
+
+
+def _number(text: str | None) -> float:
+    """A benchmark's entry; a job too short to be sampled has `NA`."""
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0
 
 
 def _ask(*command: str) -> str | None:
