@@ -31,9 +31,10 @@ class BrushNet(nn.Module):
 
     def __init__(self, config: Mapping[str, Any], condition_channels: int = 5) -> None:
         super().__init__()
-        self.unet = UNet2DConditionModel.from_config(
-            {**config, "in_channels": config["in_channels"] + condition_channels}
-        )
+        # diffusers notes which values were left at their defaults, and would put the default back over ours.
+        own = {key: value for key, value in config.items() if key != "_use_default_values"}
+        own["in_channels"] += condition_channels
+        self.unet = UNet2DConditionModel.from_config(own)
         # Its own prediction is never asked for.
         self.unet.conv_norm_out, self.unet.conv_out = None, nn.Identity()
         self.zeros = nn.ModuleList(nn.Conv2d(width, width, 1) for width in site_widths(self.unet))
