@@ -40,6 +40,11 @@ class Layout:
         """Every dropped record with its reason."""
         return self.root / "data" / "dropped.tsv"
 
+    @property
+    def funnel(self) -> Path:
+        """How many identities each step of the curation kept and dropped, beside the paper's counts."""
+        return self.root / "data" / "funnel.tsv"
+
     def mtg(self, split: str) -> Path:
         """The part-edit set; `split` is train or test."""
         return self.root / "data" / "mtg" / f"{split}.parquet"
@@ -66,6 +71,10 @@ class Layout:
     def head_file(self, ablation: str, name: str = "head.safetensors") -> Path:
         """One file of a head: head.safetensors, config.json, log.jsonl, provenance.json, timelapse.safetensors."""
         return self.head(ablation) / name
+
+    def pack(self, pack: str) -> Path:
+        """What the job of one pack of heads reports; the heads' own jobs follow it."""
+        return self.root / "heads" / ".packs" / f"{pack}.json"
 
     # scores
     def scores(self, scorer: str, benchmark: str) -> Path:

@@ -14,7 +14,7 @@ from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionP
 
 from nearid.cluster.ranks import VARIABLES, _free_port
 from nearid.errors import UserError
-from nearid.heads import training
+from nearid.heads import packs, training
 from nearid.heads.inputs import open_mix
 from nearid.heads.objectives import create
 from nearid.layout import Layout
@@ -197,15 +197,15 @@ def test_two_ranks_equal_one(tmp_path, trained, train_apart, objective):
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_ids(tmp_path, trained, monkeypatch):
     layout = world.write_world(tmp_path)
-    evaluate, calls = training._evaluate, []
+    evaluate, calls = packs.evaluate, []
 
     def explode(*arguments):
         calls.append(None)
-        loss, terms = evaluate(*arguments)
-        return loss * (float("nan") if len(calls) == 6 else 1.0), terms
+        (parts,) = evaluate(*arguments)
+        return [parts._replace(loss=parts.loss * (float("nan") if len(calls) == 6 else 1.0))]
 
-    monkeypatch.setattr(training, "_evaluate", explode)
-    with pytest.raises(UserError, match=r"(?s)step 6 of 20, ids \[.*loss nan"):
+    monkeypatch.setattr(packs, "evaluate", explode)
+    with pytest.raises(UserError, match=r"(?s)step 6 of 20 \(epoch 1, batch 0\), ids \[.*loss nan"):
         trained(layout, settings())
     assert not (layout.head("tiny") / "head.safetensors").exists()
 

@@ -1,15 +1,20 @@
 """Training tuples: what may be drawn, how often, and that a draw depends on its key alone."""
 
 import copy
+import io
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import token_world as world
+from PIL import Image
 
 from nearid.errors import UserError
 from nearid.heads.inputs import load_batches, open_mix
+from nearid.heads.severity import read_severity
 from nearid.heads.tuples import PADDING, Mix, Samples
 from nearid.io.files import read_json, write_json
+from nearid.io.tables import IMAGE, write_table
 
 MASKING = {"anchor": 0.5, "positive": 0.2, "distractor": 0.6}
 NO_MASKING = dict.fromkeys(MASKING, 0.0)
@@ -22,7 +27,7 @@ def samples(rows=2000, sources=3, three_views=0.34):
     distractors = views[:, None] + (np.arange(sources)[:, None, None] + 1) * 10
     missing = np.arange(rows) >= rows * three_views
     views[missing, 2], distractors[missing, :, 2] = PADDING, PADDING
-    return Samples("nearid", np.arange(rows), np.arange(rows) + 7, views, distractors)
+    return Samples("nearid", np.arange(rows), np.arange(rows) + 7, views, distractors, distractors[..., 0] / 1e6)
 
 
 def test_a_tuple_holds_one_identity_with_distractors_on_the_backgrounds_of_its_views():
@@ -37,6 +42,30 @@ def test_a_tuple_holds_one_identity_with_distractors_on_the_backgrounds_of_its_v
     assert (tuples.images[:, :3] // 10 % 10)[tuples.valid[:, :3]].max() == 0
     picked = np.take_along_axis(tuples.valid[:, 1:3], tuples.picks[:, None], axis=1)
     assert picked.all()
+    # The severity goes with its distractor, whose number (without variant) it spells here.
+    there = tuples.valid[:, 3:]
+    assert np.allclose(tuples.severity[there] * 1e6, (tuples.images[:, 3:] // 10 * 10)[there])
+
+
+def test_severity_is_the_edited_share_of_the_object(tmp_path):
+    def png(count):
+        pixels = np.zeros(100, np.uint8)
+        pixels[:count] = 255
+        stream = io.BytesIO()
+        Image.fromarray(pixels.reshape(10, 10)).save(stream, "PNG")
+        return stream.getvalue()
+
+    # Part of object: a share, all of it, more than it, no part mask, no object, a part without pixels.
+    pairs = [(10, 40), (40, 40), (50, 40), (None, 40), (10, 0), (0, 40)]
+    columns = {}
+    for number in (1, 2):
+        for place, kind in enumerate(("part", "object")):
+            areas = [pair[place] for pair in (pairs if number == 1 else pairs[::-1])]
+            columns[f"image_{number}_{kind}_mask"] = [None if area is None else png(area) for area in areas]
+    write_table(tmp_path / "train.parquet", columns, pa.schema([(name, IMAGE) for name in columns]))
+    expected = [0.25, 1.0, 1.0, 0.1, 0.1, 0.0]
+    found = read_severity(tmp_path / "train.parquet")
+    assert found.T.tolist() == [pytest.approx(expected), pytest.approx(expected[::-1])]
 
 
 def test_rates_of_draws():
@@ -59,7 +88,8 @@ def test_rates_of_draws():
 def test_a_draw_depends_on_its_key_alone():
     whole = samples()
     some = np.array([1500, 3, 700])
-    part = Samples("nearid", whole.rows[some], whole.ids[some], whole.views[some], whole.distractors[some])
+    columns = (whole.rows, whole.ids, whole.views, whole.distractors, whole.severity)
+    part = Samples("nearid", *(column[some] for column in columns))
     everything = whole.draw(5, 2, MASKING)
     assert np.array_equal(part.draw(5, 2, MASKING).images, everything.images[some])
     for seed, epoch in ((5, 3), (6, 2)):
@@ -68,7 +98,7 @@ def test_a_draw_depends_on_its_key_alone():
 
 def test_mix_repeats_identical_draws_and_shuffles_each_epoch():
     two = samples(50, sources=1)
-    edits = Samples("mtg", two.rows, two.ids + 1000, two.views, two.distractors)
+    edits = Samples("mtg", two.rows, two.ids + 1000, two.views, two.distractors, two.severity)
     mix = Mix([two, edits], [1, 4], seed=0, mask_probability=MASKING)
     assert len(mix) == 250 and mix.steps_per_epoch(64) == 3
     first, second = mix.epoch(0), mix.epoch(1)

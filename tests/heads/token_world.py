@@ -11,7 +11,7 @@ import torch
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
-from nearid.heads import training
+from nearid.heads import packs, training
 from nearid.io.files import write_json
 from nearid.io.tables import write_table
 from nearid.layout import Layout
@@ -23,7 +23,7 @@ SETTINGS = {
     "ablation": "tiny",
     "objective": "nearid",
     "params": {"alpha": 0.5},
-    "mix": {"sources": ["one", "two"], "nearid_repeats": 1, "mtg_repeats": 2},
+    "mix": {"sources": ["one", "two"], "nearid_repeats": 1, "mtg_repeats": 2, "severities": {}},
     "seed": 3,
     "backbone": {"kind": "synthetic"},
     "backbone_id": "tiny",
@@ -38,6 +38,7 @@ SETTINGS = {
         "mask_probability": {"anchor": 0.5, "positive": 0.2, "distractor": 0.6},
         "checkpoint_every_steps": 4,
         "keep_every_steps": 0,
+        "zero_stage": 0,
     },
 }
 
@@ -111,11 +112,11 @@ def write_world(root, identities=40, held_out=10, mtg=8, skip=()):
 
 
 def train(root, settings, kill_at=0, environment=()):
-    """Train with one thread; with `kill_at` > 0 die by SIGKILL while that step is computed."""
+    """Train a head (or, given a list, a pack) with one thread; with `kill_at` > 0 die by SIGKILL at that step."""
     os.environ.update(environment)
     torch.set_num_threads(1)
     training.load_backbone = backbone
-    evaluate, calls = training._evaluate, []
+    evaluate, calls = packs.evaluate, []
 
     def evaluate_or_die(*arguments):
         calls.append(None)
@@ -123,5 +124,6 @@ def train(root, settings, kill_at=0, environment=()):
             os.kill(os.getpid(), signal.SIGKILL)
         return evaluate(*arguments)
 
-    training._evaluate = evaluate_or_die
-    training.train(settings, Layout(root))
+    packs.evaluate = evaluate_or_die
+    work = training.train_pack if isinstance(settings, list) else training.train
+    work(settings, Layout(root))

@@ -24,7 +24,7 @@ layout, settings = Layout(ids["results"]), json.loads(ids["settings"])
 def files():
     if command == "curate":
         yield from map(layout.positives, shard_ids(settings["shards"]))
-        yield from (layout.identities, layout.splits, layout.dropped)
+        yield from (layout.identities, layout.splits, layout.dropped, layout.funnel)
     elif (stage, command) == ("data", "mtg"):
         yield layout.mtg(ids["split"])
     elif command == "inpaint":
@@ -37,6 +37,8 @@ def files():
             yield layout.head_file(ids["ablation"], name)
         if settings["training"]["keep_every_steps"]:
             yield layout.head_file(ids["ablation"], "timelapse.safetensors")
+    elif command == "train-pack":
+        yield layout.pack(ids["pack"])
     elif command in ("nearid-bench", "mtg"):
         yield layout.scores(ids["scorer"], command.replace("-", "_"))
     elif command == "summarise":

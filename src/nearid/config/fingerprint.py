@@ -21,7 +21,6 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "inpaint_shard": ("distractors.runner", "distractors.engines.{engine}"),
     "extract_tokens": ("tokens.extraction", "tokens.backbones.{backbone}"),
     "train_head": ("heads.training", "heads.objectives.{objective}"),
-    "train_pack": ("heads.training",),
     "score_nearid_bench": ("scores.nearid_bench", "scores.scorers.{scorer}"),
     "score_mtg": ("scores.mtg", "scores.scorers.{scorer}"),
     "score_dreambench": ("scores.dreambench", "scores.scorers.{scorer}"),
@@ -38,6 +37,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
 
 def step_code(step: str, settings: Mapping[str, Any]) -> str:
     """Fingerprint of the code of `step` with these settings, members included."""
+    if step == "train_pack":
+        return "-".join(sorted({step_code("train_head", member) for member in settings["members"]}))
     names = {
         "dataset": settings.get("kind"),
         "estimator": settings.get("options", {}).get("mask_estimator"),

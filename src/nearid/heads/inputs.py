@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from nearid.errors import UserError
+from nearid.heads.severity import SEVERITY, read_severity
 from nearid.heads.tuples import PADDING, SLOTS, VARIANTS, Indices, Mix, Samples, Tuples, check_training_rows
 from nearid.io.files import read_json
 from nearid.io.tables import read_table
@@ -51,6 +52,13 @@ class TokenPool:
             UserError: there are none; names collection, id and slot.
         """
         return int(self._starts[list(self.stores).index(collection)]) + self.stores[collection].find(id, slot, variant)
+
+    def name(self, position: int) -> str:
+        """`collection/id/slot/variant` of a position in the pool, for messages."""
+        number = int(np.searchsorted(self._starts, position, side="right")) - 1
+        collection = list(self.stores)[number]
+        id, slot, variant = self.stores[collection].keys[position - self._starts[number]]
+        return f"{collection}/{id}/{slot}/{variant.decode()}"
 
     def content_keys(self) -> dict[Path, str]:
         """Content key of each shard."""
@@ -123,15 +131,25 @@ def load_batches(pool: TokenPool, batches: Iterable[Tuples], capacity: int) -> I
             yield coming.result()
 
 
-def open_mix(layout: Layout, settings: Mapping[str, Any]) -> tuple[TokenPool, Mix, dict[str, int]]:
+class Source(NamedTuple):
+    """What heads train on.
+
+    Args:
+        empty: how many distractor slots each source left empty; they train as padding.
+    """
+
+    pool: TokenPool
+    mix: Mix
+    empty: dict[str, int]
+
+
+def open_mix(layout: Layout, settings: Mapping[str, Any], with_severity: bool = False) -> Source:
     """Open the token shards of an ablation's mix and index its training identities.
 
     Args:
         layout: where the data and tokens lie.
         settings: of the step `train_head`.
-
-    Returns:
-        The pool, the mix, and how many distractor slots each source left empty (they train as padding).
+        with_severity: read the severities of part edits off their masks; else they are all alike.
 
     Raises:
         UserError: a held-out identity among the training rows; tokens that should be there are not.
@@ -165,7 +183,9 @@ def open_mix(layout: Layout, settings: Mapping[str, Any]) -> tuple[TokenPool, Mi
         painted = {source: index.distractors(source, ids, views) for source in mix["sources"]}
         empty = {s: int(((views != PADDING) & (images == PADDING))[..., 0].sum()) for s, images in painted.items()}
         distractors = np.stack(list(painted.values()), axis=1)
-        samples.append(Samples("nearid", np.asarray(rows), np.asarray(ids), views, distractors))
+        strength = [mix["severities"].get(source, SEVERITY) for source in mix["sources"]]
+        severity = np.broadcast_to(np.float32(strength)[None, :, None], distractors.shape[:3])
+        samples.append(Samples("nearid", np.asarray(rows), np.asarray(ids), views, distractors, severity))
         repeats.append(nearid_repeats)
     if mix["mtg_repeats"]:
         ids = read_table(layout.mtg("train"), ["id"])["id"].to_pylist()
@@ -173,9 +193,12 @@ def open_mix(layout: Layout, settings: Mapping[str, Any]) -> tuple[TokenPool, Mi
         images = index.images("mtg_train", ids, [range(4)] * len(ids))
         views, edited = (np.full((len(ids), SLOTS, 2), PADDING) for _ in range(2))
         views[:, :2], edited[:, :2] = images[:, :2], images[:, 2:]
-        samples.append(Samples("mtg", np.arange(len(ids)), np.asarray(ids), views, edited[:, None]))
+        severity = np.full((len(ids), 1, SLOTS), SEVERITY, np.float32)
+        if with_severity:
+            severity[:, 0, :2] = read_severity(layout.mtg("train"))
+        samples.append(Samples("mtg", np.arange(len(ids)), np.asarray(ids), views, edited[:, None], severity))
         repeats.append(mix["mtg_repeats"])
-    return pool, Mix(samples, repeats, settings["seed"], training["mask_probability"]), empty
+    return Source(pool, Mix(samples, repeats, settings["seed"], training["mask_probability"]), empty)
 
 
 @dataclass(frozen=True)

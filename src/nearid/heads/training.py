@@ -1,42 +1,39 @@
-"""Training one pooling head on frozen tokens (paper section 4.1; spec data.md 3, losses.md)."""
+"""Training pooling heads on frozen tokens, alone or as a pack (paper section 4.1; spec data.md 3, losses.md)."""
 
 from __future__ import annotations
 
-import platform
+import math
+import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
-import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
-from torch import Tensor
 
 from nearid.cluster.ranks import Ranks, join
+from nearid.config.packs import feed
 from nearid.errors import UserError
-from nearid.heads import objectives
+from nearid.heads import objectives, packs
 from nearid.heads.checkpoints import Checkpoints, lock
 from nearid.heads.engine import Engine, deepspeed_config
-from nearid.heads.inputs import Batch, TokenPool, load_batches, open_mix
+from nearid.heads.inputs import Batch, load_batches, open_mix
 from nearid.heads.map_head import MAPHead
+from nearid.heads.packs import Member
+from nearid.heads.results import is_current, key_of, publish, report_stop
 from nearid.heads.tuples import Mix, Tuples
-from nearid.io.files import replacing, write_json, write_text
-from nearid.io.hashing import hash_json
+from nearid.io.files import write_json
 from nearid.io.progress import track
 from nearid.layout import Layout
 from nearid.tokens import load_backbone
 
-VERSIONS = ("torch", "deepspeed", "transformers", "numpy", "safetensors")
+Settings = Mapping[str, Any]
 
 
-def train(settings: Mapping[str, Any], layout: Layout, code: str = "") -> None:
-    """Train the head of one ablation, from where a killed try left it, and write its folder.
+def train(settings: Settings, layout: Layout, code: str = "") -> None:
+    """Train the head of one ablation, from where a killed try or a pack left it, and write its folder.
 
-    On one machine and thread count the same settings and tokens give the same bytes, killed or not.
+    On one machine and thread count the same settings and tokens give the same bytes, killed or not, packed or not.
 
     Args:
         settings: of the step `train_head` (docs/architecture.md).
@@ -44,12 +41,197 @@ def train(settings: Mapping[str, Any], layout: Layout, code: str = "") -> None:
         code: fingerprint of this code; a killed try of other code is not gone on from.
 
     Raises:
-        UserError: bad data or settings (see `open_mix`, `Mix`, `objectives.create`), a loss that is not finite, or a
-            second training of the same head.
+        UserError: bad data or settings (see `open_mix`, `Mix`, `objectives.create`), a loss or gradient that is not
+            finite, or a second training of the same head.
     """
-    started = time.monotonic()
-    folder = layout.head(settings["ablation"])
-    training = settings["training"]
+    with _Pack([settings], layout, [code]) as pack:
+        pack.train()
+        if pack.ranks.rank == 0:
+            for stopped in pack.stopped.values():
+                raise stopped
+            publish(layout, pack.source, settings, pack.vision_config, pack.members[0].checkpoints, pack.keys[0])
+
+
+def train_pack(settings: Sequence[Settings], layout: Layout, codes: Sequence[str] = ()) -> None:
+    """Train those heads of a pack that are not up to date, together, each up to where `train` only has to publish it.
+
+    A head whose loss is not finite stops alone and is reported; `train` then fails for it.
+
+    Args:
+        settings: each member's, of the step `train_head`; they must draw the same batches.
+        layout: where data and tokens lie and the heads go.
+        codes: each member's fingerprint.
+
+    Raises:
+        UserError: as `train`, but for diverging; members that draw other batches.
+    """
+    with _Pack(settings, layout, codes or [""] * len(settings), skip_current=True) as pack:
+        pack.train()
+        if pack.ranks.rank == 0:
+            names = [one["ablation"] for one in settings]
+            trained = [member.name for member in pack.members]
+            report = {"members": names, "trained": trained, "stopped": sorted(pack.stopped)}
+            write_json(layout.pack(names[0]), report)
+
+
+class _Pack:
+    """Members with one feed: opened, locked, and brought to where they were."""
+
+    def __init__(
+        self, settings: Sequence[Settings], layout: Layout, codes: Sequence[str], skip_current: bool = False
+    ) -> None:
+        first, *others = settings
+        for other in others:
+            if feed(other) != feed(first):
+                raise UserError(
+                    f"pack of {first['ablation']}",
+                    f"{other['ablation']} draws other batches: {feed(other)}",
+                    f"one mix, seed, backbone and batch for all: {feed(first)}",
+                    "put it into a pack of its own",
+                )
+        # Checked on every start: no identity of validation or test may be among the training rows.
+        terms = [_create_objective(one) for one in settings]
+        self.source = open_mix(layout, first, any(objective.reads_severity for objective in terms))
+        self.layout = layout
+        self._backbone = load_backbone(first["backbone"])
+        self.vision_config = self._backbone.config.to_dict()
+        self.source.pool.check_backbone(self._backbone.weights_hash)
+        self.ranks = join()
+        self.steps = first["training"]["epochs"] * self.source.mix.steps_per_epoch(first["training"]["batch_size"])
+        self.keys = [
+            key_of(layout, self.source, one, self.vision_config, code, objective.reads_severity)
+            for one, objective, code in zip(settings, terms, codes, strict=True)
+        ]
+        self._wanted = [
+            (one, objective, key)
+            for one, objective, key in zip(settings, terms, self.keys, strict=True)
+            if not (skip_current and is_current(layout, one, key))
+        ]
+        self._locks = ExitStack()
+        self.members: list[Member] = []
+
+    def __enter__(self) -> _Pack:
+        folders = [self.layout.head(one["ablation"]) for one, _, _ in self._wanted]
+        if self.ranks.rank == 0:
+            for folder in folders:
+                self._locks.enter_context(lock(folder))
+        else:
+            dist.barrier()  # until rank 0 has swept stale progress
+        keys = [key for _, _, key in self._wanted]
+        progress = [Checkpoints(*pair, writer=self.ranks.rank == 0) for pair in zip(folders, keys, strict=True)]
+        if self.ranks.rank == 0 and self.ranks.size > 1:
+            dist.barrier()
+        for (settings, objective, _), checkpoints in zip(self._wanted, progress, strict=True):
+            self.members.append(self._resume(settings, objective, checkpoints))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._locks.close()
+
+    @property
+    def stopped(self) -> dict[str, UserError]:
+        """The members that diverged, and what there is to say."""
+        return {member.name: member.stopped for member in self.members if member.stopped}
+
+    def train(self) -> None:
+        """Take all steps that are left."""
+        waiting = [member for member in self.members if member.done < self.steps]
+        if not waiting:
+            return
+        started_at = min(member.done for member in waiting)
+        for member in waiting:
+            if member.training["keep_every_steps"] and member.done == 0:
+                member.checkpoints.keep(0, member.engine.weights())
+        training = self.members[0].training
+        tuples = _tuples(self.source.mix, training["batch_size"], self.ranks, started_at, self.steps)
+        batches = load_batches(self.source.pool, tuples, training["batch_size"] // self.ranks.size)
+        clock = time.monotonic()
+        label = "train" if len(waiting) == 1 else f"train {len(waiting)} heads"
+        for step, batch in enumerate(track(batches, label, self.steps, started_at), start=started_at + 1):
+            ready = time.monotonic()
+            # Members may have been killed at different steps: one that is ahead waits.
+            active = [member for member in waiting if member.done == step - 1 and not member.stopped]
+            records = self._step(active, step, batch) if active else {}
+            seconds = {"wait_s": ready - clock, "step_s": time.monotonic() - ready}
+            speed = batch.tokens.shape[0] * batch.tokens.shape[1] / sum(seconds.values())
+            for member in active:
+                if member.name in records:
+                    times = {name: round(value, 5) for name, value in seconds.items()}
+                    member.seconds += sum(seconds.values())
+                    member.checkpoints.append(records[member.name] | times | {"tokens_per_s": round(speed)})
+                    self._keep(member)
+            if all(member.stopped for member in waiting):
+                return
+            clock = time.monotonic()
+
+    def _resume(self, settings: Settings, objective: objectives.Terms, checkpoints: Checkpoints) -> Member:
+        before = checkpoints.restore()
+        head = MAPHead(self._backbone.config)
+        head.load_state_dict(self._backbone.head_state())
+        done, seconds = (before["step"], before["seconds"]) if before else (0, 0.0)
+        finished = done == self.steps
+        # A finished head needs no engine, only to be published.
+        engine = None if finished else Engine(head, settings["training"], self.steps, self.ranks, before)
+        return Member(settings, objective, head, engine, checkpoints, done, seconds, done)  # type: ignore[arg-type]
+
+    def _step(self, members: Sequence[Member], step: int, batch: Batch) -> dict[str, dict[str, Any]]:
+        """One step of each member that stays finite; their log lines."""
+        parts = packs.evaluate(members, batch)
+        shown = [
+            {"loss": own.loss, **own.terms, **{f"cosine_{name}": mean for name, mean in own.cosines.items()}}
+            for own in parts
+        ]
+        values = packs.average(shown, self.ranks)
+        sound = [place for place, own in enumerate(values) if all(map(math.isfinite, own.values()))]
+        learners, losses = [members[place] for place in sound], [parts[place].loss for place in sound]
+        gradients = packs.differentiate(learners, losses) if learners else []
+        steady = {sound[number] for number, finite in enumerate(packs.all_finite(gradients, self.ranks)) if finite}
+        records = {}
+        for place, member in enumerate(members):
+            if place not in steady:
+                self._stop(member, step, values[place], "gradient" if place in sound else "loss")
+                continue
+            norm, rate = member.engine.learn(gradients[sound.index(place)])
+            member.done = step
+            records[member.name] = {"step": step, **values[place], "learning_rate": rate, "gradient_norm": norm}
+        return records
+
+    def _stop(self, member: Member, step: int, values: Mapping[str, float], what: str) -> None:
+        # The weights are those of the last good step: nothing of this batch has reached them.
+        self._save(member)
+        batch_size = member.training["batch_size"]
+        samples = next(_tuples(self.source.mix, batch_size, Ranks(0, 0, 1), step - 1, step))
+        member.stopped = report_stop(
+            self.layout, self.source, member.settings, samples, (step, self.steps), values, what
+        )
+        if self.ranks.rank == 0:
+            print(f"{member.name} stops, the others go on:\n{member.stopped}", file=sys.stderr, flush=True)
+
+    def _keep(self, member: Member) -> None:
+        step, training = member.done, member.training
+        every = training["keep_every_steps"]
+        if every and (step % every == 0 or step == self.steps):
+            member.checkpoints.keep(step, member.engine.weights())
+        if step % training["checkpoint_every_steps"] == 0 or step == self.steps:
+            self._save(member)
+
+    def _save(self, member: Member) -> None:
+        """Make a member's present state the one to go on from."""
+        member.checkpoints.save(
+            member.done,
+            {
+                "step": member.done,
+                "seconds": member.seconds,
+                "resumed_after": member.resumed_after,
+                "trained_with": [other.name for other in self.members if other is not member],
+                "deepspeed": deepspeed_config(member.training, self.ranks),
+                "machine": f"{self.ranks.size} x {member.engine.device}",
+                **member.engine.state(),
+            },
+        )
+
+
+def _create_objective(settings: Settings) -> objectives.Terms:
     objective = objectives.create(settings["objective"], **settings["params"])
     if objective.reads_padding:
         raise UserError(
@@ -58,92 +240,7 @@ def train(settings: Mapping[str, Any], layout: Layout, code: str = "") -> None:
             "padding excluded: token shards hold no padding images",
             "leave the parameter `padding` out",
         )
-    pool, mix, empty = open_mix(layout, settings)
-    backbone = load_backbone(settings["backbone"])
-    pool.check_backbone(backbone.weights_hash)
-    ranks = join()
-    with lock(folder) if ranks.rank == 0 else nullcontext():
-        config = {
-            "settings": dict(settings),
-            "vision_config": backbone.config.to_dict(),
-            "deepspeed": deepspeed_config(training, ranks),
-        }
-        shards = {str(path.relative_to(layout.root)): key for path, key in pool.content_keys().items()}
-        versions = {name: version(name) for name in VERSIONS}
-        steps = training["epochs"] * mix.steps_per_epoch(training["batch_size"])
-        key = hash_json([config, shards, versions, steps, code])
-        if ranks.rank > 0:
-            dist.barrier()  # until rank 0 has swept stale progress
-        checkpoints = Checkpoints(folder, key, writer=ranks.rank == 0)
-        if ranks.rank == 0:
-            dist.barrier()
-        before = checkpoints.restore()
-        done = before["step"] if before else 0
-        head = MAPHead(backbone.config)
-        head.load_state_dict(backbone.head_state())
-        engine = Engine(head, training, steps, ranks, before)
-        _learn(engine, objective, pool, mix, checkpoints, done)
-        if ranks.rank > 0:
-            return
-        provenance = {
-            "settings_hash": hash_json(dict(settings)),
-            "seed": settings["seed"],
-            "token_shards": shards,
-            "samples": {part.name: len(part.rows) for part in mix.samples},
-            "empty_distractor_slots": empty,
-            "steps": steps,
-            "resumed_after_step": done,
-            "seconds": round(time.monotonic() - started, 1),
-            "machine": f"{platform.machine()}, {ranks.size} x {engine.device}, {torch.get_num_threads()} threads",
-            "versions": versions | {"python": platform.python_version()},
-        }
-        _write_results(folder, engine, checkpoints, config, provenance)
-
-
-def _write_results(
-    folder: Path, engine: Engine, checkpoints: Checkpoints, config: dict[str, Any], provenance: dict[str, Any]
-) -> None:
-    with replacing(folder / "head.safetensors") as private:
-        save_file(engine.weights(), private)
-    if engine.training["keep_every_steps"]:
-        with replacing(folder / "timelapse.safetensors") as private:
-            save_file(checkpoints.kept(), private)
-    write_json(folder / "config.json", config)
-    write_text(folder / "log.jsonl", checkpoints.log())
-    write_json(folder / "provenance.json", provenance)
-    checkpoints.clear()
-
-
-def _learn(
-    engine: Engine, objective: objectives.Terms, pool: TokenPool, mix: Mix, checkpoints: Checkpoints, done: int
-) -> None:
-    training, steps, ranks = engine.training, engine.steps, engine.ranks
-    save_every, keep_every = training["checkpoint_every_steps"], training["keep_every_steps"]
-    local = training["batch_size"] // ranks.size
-    batches = load_batches(pool, _tuples(mix, training["batch_size"], ranks, done, steps), local)
-    if keep_every and done == 0:
-        checkpoints.keep(0, engine.weights())
-    clock = time.monotonic()
-    for step, batch in enumerate(track(batches, "train", total=steps, done=done), start=done + 1):
-        ready = time.monotonic()
-        loss, terms = _evaluate(engine, objective, batch)
-        values = _average({"loss": loss, **terms}, ranks)
-        if not all(np.isfinite(value) for value in values.values()):
-            raise UserError(
-                f"training step {step} of {steps}, ids {batch.tuples.ids.tolist()}",
-                ", ".join(f"{name} {value}" for name, value in values.items()),
-                "a finite loss",
-                "lower the learning rate, or look for damaged tokens of these ids",
-            )
-        norm, rate = engine.learn(loss)
-        record = {"step": step, **values, "learning_rate": rate, "gradient_norm": norm}
-        seconds = {"wait_s": ready - clock, "step_s": time.monotonic() - ready}
-        checkpoints.append(record | {name: round(value, 5) for name, value in seconds.items()})
-        if keep_every and (step % keep_every == 0 or step == steps):
-            checkpoints.keep(step, engine.weights())
-        if step % save_every == 0 or step == steps:
-            checkpoints.save(step, {"step": step, **engine.state()})
-        clock = time.monotonic()
+    return objective
 
 
 def _tuples(mix: Mix, batch_size: int, ranks: Ranks, done: int, steps: int) -> Iterator[Tuples]:
@@ -155,26 +252,3 @@ def _tuples(mix: Mix, batch_size: int, ranks: Ranks, done: int, steps: int) -> I
             tuples = mix.epoch(epoch)
         start = number * batch_size + ranks.rank * local
         yield tuples[start : start + local]
-
-
-def _evaluate(engine: Engine, objective: objectives.Terms, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-    tokens = torch.from_numpy(batch.tokens).to(engine.device)
-    slots = torch.from_numpy(batch.slots).to(engine.device)
-    valid = torch.from_numpy(batch.tuples.valid).to(engine.device)
-    # An image that fills several slots is encoded once; index_select's gradient is summed in a fixed order.
-    vectors = engine.embed(tokens).index_select(0, slots.flatten()).unflatten(0, slots.shape)
-    return objective.parts(
-        vectors[:, 0],
-        vectors[:, 1:3],
-        vectors[:, 3:],
-        valid[:, 1:3],
-        valid[:, 3:],
-        picks=torch.from_numpy(batch.tuples.picks).to(engine.device),
-    )
-
-
-def _average(values: Mapping[str, Tensor], ranks: Ranks) -> dict[str, float]:
-    stacked = torch.stack([value.detach() for value in values.values()])
-    if ranks.size > 1:
-        dist.all_reduce(stacked)
-    return dict(zip(values, (stacked / ranks.size).tolist(), strict=True))

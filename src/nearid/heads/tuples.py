@@ -30,17 +30,19 @@ class Tuples:
         images: [n, 6] positions in the token pool: anchor, positives, distractors; `PADDING` is an empty slot.
         picks: [n] the one positive of the symmetric InfoNCE rows, an index into the positives.
         ids: [n] identity ids, for messages.
+        severity: [n, 3] how much of its object each distractor changed, for the oracle objectives.
     """
 
     images: Indices
     picks: Indices
     ids: Indices
+    severity: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, rows: slice | Indices) -> Tuples:
-        return Tuples(self.images[rows], self.picks[rows], self.ids[rows])
+        return Tuples(self.images[rows], self.picks[rows], self.ids[rows], self.severity[rows])
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -58,6 +60,7 @@ class Samples:
         ids: [n] identity ids.
         views: [n, 3, 2] positions of each view's variants (full, foreground), `PADDING` where there is none.
         distractors: [n, sources, 3, 2] likewise; a source without a distractor for a slot has `PADDING`.
+        severity: [n, sources, 3] of the distractors.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Samples:
     ids: Indices
     views: Indices
     distractors: Indices
+    severity: NDArray[np.float32]
 
     def draw(self, seed: int, epoch: int, mask_probability: Mapping[str, float]) -> Tuples:
         """The samples of one epoch: anchor shuffle, a source per original slot, role masking, a pick.
@@ -87,13 +91,14 @@ class Samples:
         source = (uniform("source") * self.distractors.shape[1]).astype(np.int64)
         views = self.views[each, order]
         distractors = self.distractors[each, source, slots][each, order]
+        severity = self.severity[each, source, slots][each, order]
 
         by_role = [mask_probability[role] for role in ("anchor", "positive", "positive")]
         masked_view = (uniform("mask_view") < by_role).astype(np.int64)
         masked_distractor = (uniform("mask_distractor") < mask_probability["distractor"]).astype(np.int64)
         images = np.concatenate([views[each, slots, masked_view], distractors[each, slots, masked_distractor]], axis=1)
         positives = there.sum(axis=1) - 1
-        return Tuples(images, (uniform("pick")[:, 0] * positives).astype(np.int64), self.ids)
+        return Tuples(images, (uniform("pick")[:, 0] * positives).astype(np.int64), self.ids, severity)
 
 
 @dataclass(frozen=True)
@@ -119,8 +124,8 @@ class Mix:
             for tuples in [part.draw(self.seed, epoch, self.mask_probability)] * repeats
         ]
         order = keyed_rng("mix", self.seed, epoch).permutation(len(self))
-        whole = Tuples(*(np.concatenate([getattr(t, field) for t in drawn]) for field in ("images", "picks", "ids")))
-        return whole[order]
+        columns = ("images", "picks", "ids", "severity")
+        return Tuples(*(np.concatenate([getattr(tuples, name) for tuples in drawn])[order] for name in columns))
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Whole batches of an epoch.
