@@ -1,0 +1,109 @@
+"""Heads that learn from one token batch: one pass over the tokens, then each its own loss, clipping and optimizer.
+
+A head's gradients in a pack equal those that it would have alone, to the bit on one thread where the matrix products
+of the BLAS do not depend on their width (spec performance.md, section 2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from nearid.cluster.ranks import Ranks
+from nearid.errors import UserError
+from nearid.heads.checkpoints import Checkpoints
+from nearid.heads.engine import Engine, norm_of
+from nearid.heads.inputs import Batch
+from nearid.heads.map_head import MAPHead, pool
+from nearid.heads.objectives import Parts, Terms
+
+
+@dataclass
+class Member:
+    """One head of a pack.
+
+    Args:
+        settings: of the step `train_head`.
+        done: steps that it has taken; it waits until the others of its pack are there too.
+        seconds: that these took, with the pack it was in.
+        resumed_after: the step from which this process went on.
+        stopped: why it takes no more.
+    """
+
+    settings: Mapping[str, Any]
+    objective: Terms
+    head: MAPHead
+    engine: Engine
+    checkpoints: Checkpoints
+    done: int = 0
+    seconds: float = 0.0
+    resumed_after: int = 0
+    stopped: UserError | None = None
+
+    @property
+    def name(self) -> str:
+        """Id of its ablation."""
+        return str(self.settings["ablation"])
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """Its training settings."""
+        return dict(self.settings["training"])
+
+
+def evaluate(members: Sequence[Member], batch: Batch) -> list[Parts]:
+    """Each member's loss on the batch; the tokens are read once for all of them."""
+    device = members[0].engine.device
+    tokens = torch.from_numpy(batch.tokens).to(device)
+    slots = torch.from_numpy(batch.slots).to(device)
+    valid = torch.from_numpy(batch.tuples.valid).to(device)
+    severity = torch.from_numpy(batch.tuples.severity).to(device)
+    picks = torch.from_numpy(batch.tuples.picks).to(device)
+
+    queries = [member.head.queries() for member in members]
+    pooled = pool(tokens, torch.cat(queries)).split([len(own) for own in queries], dim=1)
+    losses = []
+    for member, own in zip(members, pooled, strict=True):
+        # An image that fills several slots is encoded once; index_select's gradient is summed in a fixed order.
+        vectors = member.head.read_out(own).index_select(0, slots.flatten()).unflatten(0, slots.shape)
+        anchor, positives, distractors = vectors[:, 0], vectors[:, 1:3], vectors[:, 3:]
+        losses.append(
+            member.objective.parts(
+                anchor, positives, distractors, valid[:, 1:3], valid[:, 3:], severity=severity, picks=picks
+            )
+        )
+    return losses
+
+
+def differentiate(members: Sequence[Member], losses: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+    """Gradients of each loss by its member's parameters, in one backward pass."""
+    weights = [member.engine.parameters for member in members]
+    # Summed, never averaged: a mean would scale every member's gradient.
+    gradients = torch.autograd.grad(torch.stack(list(losses)).sum(), [weight for own in weights for weight in own])
+    ends = torch.tensor([len(own) for own in weights]).cumsum(0).tolist()
+    return [gradients[end - len(own) : end] for end, own in zip(ends, weights, strict=True)]
+
+
+def average(values: Sequence[Mapping[str, Tensor]], ranks: Ranks) -> list[dict[str, float]]:
+    """Each member's named scalars, averaged over the ranks."""
+    stacked = torch.stack([value.detach() for own in values for value in own.values()])
+    if ranks.size > 1:
+        dist.all_reduce(stacked)
+    numbers = iter((stacked / ranks.size).tolist())
+    return [{name: next(numbers) for name in own} for own in values]
+
+
+def all_finite(gradients: Sequence[Sequence[Tensor]], ranks: Ranks) -> list[bool]:
+    """Whether each member's gradients are finite on every rank."""
+    if not gradients:
+        return []
+    broken = torch.tensor([float(not math.isfinite(norm_of(own))) for own in gradients], device=gradients[0][0].device)
+    if ranks.size > 1:
+        dist.all_reduce(broken)
+    return [count == 0 for count in broken.tolist()]

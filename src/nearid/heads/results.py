@@ -1,0 +1,121 @@
+"""What a training leaves: the declared files of a head, or the report of why it stopped."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from nearid.errors import UserError
+from nearid.heads.checkpoints import Checkpoints
+from nearid.heads.inputs import Source
+from nearid.heads.tuples import PADDING, Tuples
+from nearid.io.files import read_json, replacing, write_json, write_text
+from nearid.io.hashing import hash_json
+from nearid.layout import Layout
+
+Settings = Mapping[str, Any]
+VERSIONS = ("torch", "deepspeed", "transformers", "numpy", "safetensors")
+FILES = ("head.safetensors", "config.json", "log.jsonl", "provenance.json")
+
+
+def key_of(layout: Layout, source: Source, settings: Settings, vision_config: Settings, code: str, ranked: bool) -> str:
+    """Hash of all that a head depends on; the number of ranks is not among it.
+
+    Args:
+        ranked: whether its objective reads severities.
+    """
+    samples = [
+        [part.name, part.rows.tolist(), part.ids.tolist(), part.severity.tolist() if ranked else None]
+        for part in source.mix.samples
+    ]
+    return hash_json([dict(settings), vision_config, _shards(layout, source), samples, _versions(), code])
+
+
+def is_current(layout: Layout, settings: Settings, key: str) -> bool:
+    """Whether all declared files of a head are there, of this key."""
+    name = settings["ablation"]
+    files = [layout.head_file(name, file) for file in FILES]
+    if settings["training"]["keep_every_steps"]:
+        files.append(layout.head_file(name, "timelapse.safetensors"))
+    return all(file.is_file() for file in files) and read_json(files[3]).get("key") == key
+
+
+def publish(
+    layout: Layout, source: Source, settings: Settings, vision_config: Settings, checkpoints: Checkpoints, key: str
+) -> None:
+    """Write the declared files of a head from its last state, and clear its progress."""
+    folder, training = layout.head(settings["ablation"]), settings["training"]
+    state = checkpoints.restore()
+    assert state is not None  # the last step always leaves one
+    with replacing(folder / "head.safetensors") as private:
+        save_file(state["head"], private)
+    if training["keep_every_steps"]:
+        with replacing(folder / "timelapse.safetensors") as private:
+            save_file(checkpoints.kept(), private)
+    config = {"settings": dict(settings), "vision_config": vision_config, "deepspeed": state["deepspeed"]}
+    write_json(folder / "config.json", config)
+    write_text(folder / "log.jsonl", checkpoints.log())
+    provenance = {
+        "key": key,
+        "settings_hash": hash_json(dict(settings)),
+        "seed": settings["seed"],
+        "token_shards": _shards(layout, source),
+        "samples": {part.name: len(part.rows) for part in source.mix.samples},
+        "empty_distractor_slots": source.empty,
+        "steps": state["step"],
+        "resumed_after_step": state["resumed_after"],
+        "trained_with": state["trained_with"],
+        "seconds": round(state["seconds"], 1),
+        "machine": f"{platform.machine()}, {state['machine']}, {torch.get_num_threads()} threads",
+        "versions": _versions() | {"python": platform.python_version()},
+    }
+    write_json(folder / "provenance.json", provenance)
+    (folder / "stopped.json").unlink(missing_ok=True)
+    checkpoints.clear()
+
+
+def report_stop(
+    layout: Layout,
+    source: Source,
+    settings: Settings,
+    samples: Tuples,
+    step: tuple[int, int],
+    values: Mapping[str, float],
+    what: str,
+) -> UserError:
+    """Write `stopped.json` beside a head whose `what` (loss, gradient) is not finite; the error that says it.
+
+    Args:
+        samples: the whole batch, over all ranks.
+        step: this one, and how many there are.
+        values: what the log would have shown.
+    """
+    path = layout.head_file(settings["ablation"], "stopped.json")
+    epoch, batch = divmod(step[0] - 1, source.mix.steps_per_epoch(settings["training"]["batch_size"]))
+    rows = [
+        {"id": int(id), "images": [source.pool.name(place) if place != PADDING else None for place in images]}
+        for id, images in zip(samples.ids, samples.images, strict=True)
+    ]
+    shown = {name: str(value) for name, value in values.items()}
+    report = {"not_finite": what, "step": step[0], "epoch": epoch, "batch": batch, "values": shown, "samples": rows}
+    write_json(path, report)
+    return UserError(
+        f"{settings['ablation']}, step {step[0]} of {step[1]} (epoch {epoch}, batch {batch}),"
+        f" ids {samples.ids.tolist()}; its images are in {path}",
+        f"{what} not finite: {', '.join(f'{name} {value}' for name, value in values.items())}",
+        "a finite loss and gradient; the state before this step is kept",
+        "lower the learning rate, or look for damaged tokens of these ids",
+    )
+
+
+def _shards(layout: Layout, source: Source) -> dict[str, str]:
+    return {str(path.relative_to(layout.root)): key for path, key in source.pool.content_keys().items()}
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in VERSIONS}

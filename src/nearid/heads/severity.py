@@ -1,0 +1,37 @@
+"""How much of an object a part edit changed: what the oracle objectives rank by (spec losses.md 1)."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nearid.io.tables import read_table
+
+# Of a distractor whose edited area is unknown (authors' code).
+SEVERITY = 0.1
+
+
+def read_severity(edits: Path) -> NDArray[np.float32]:
+    """Edited share of the object, [n, 2], of both images of each sample of a part-edit set.
+
+    Area of the part mask over that of the object mask, at most 1; `SEVERITY` where a mask is missing or
+    shows no object.
+    """
+    columns = [f"image_{number}_{kind}_mask" for number in (1, 2) for kind in ("part", "object")]
+    areas = np.array([[_area(row[column]) for column in columns] for row in read_table(edits, columns).to_pylist()])
+    areas = areas.reshape(len(areas), 2, 2)
+    part, whole = areas[..., 0], areas[..., 1]
+    known = (part >= 0) & (whole > 0)
+    return np.where(known, np.clip(part / np.maximum(whole, 1), 0, 1), SEVERITY).astype(np.float32)
+
+
+def _area(mask: dict[str, bytes] | None) -> int:
+    """Foreground pixels; -1 without mask."""
+    if mask is None:
+        return -1
+    with Image.open(io.BytesIO(mask["bytes"])) as image:
+        return int(np.count_nonzero(np.asarray(image.convert("L"))))
