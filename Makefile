@@ -14,7 +14,7 @@ SNAKEMAKE := mkdir -p .snakemake && { flock --nonblock --conflict-exit-code 75 .
   snakemake --nolock --rerun-incomplete --cores $(CORES)
 ENDED := || { test $$? -ne 75 || echo "another run works here, or jobs of a killed one still do: wait, or end them" >&2; exit 1; }; }
 
-.PHONY: help setup demo test test-all lint format bench dag report docs lock demo-backbone demo-seeds photos
+.PHONY: help setup demo test test-all test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -40,6 +40,10 @@ test: setup ## the tests that need no GPU, cluster or network, and take about a 
 
 test-all: setup ## also those marked slow
 	pytest -m "not gpu and not slurm and not network"
+
+test-slurm: setup ## the workflow on a real SLURM on this machine (root; installs Debian's slurmctld slurmd slurm-client munge)
+	tests/cluster/install.sh
+	pytest -m slurm tests/cluster
 
 lint: setup ## ruff, types, snakefmt, snakemake --lint
 	ruff check

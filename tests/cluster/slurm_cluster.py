@@ -1,0 +1,207 @@
+"""A real SLURM on this machine, from Debian's packages: controller, node daemons, munge, all in one private folder.
+
+`python tests/cluster/slurm_cluster.py start FOLDER` brings it up for trying the profile at home and prints the variables
+to set; `stop FOLDER` ends it. Root only, since the node daemons start other people's jobs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+CPU_NODES = ("cpu1", "cpu2")
+# The nodes claim more than this machine has, so that the profile's own requests fit; jobs still share two cores.
+NODE = "CPUs=32 RealMemory=128000 State=UNKNOWN"
+
+CONFIGURATION = """\
+ClusterName=nearid_test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={root}/munge.socket
+StateSaveLocation={root}/state
+SlurmdSpoolDir={root}/spool/%n
+SlurmctldPidFile={root}/slurmctld.pid
+SlurmdPidFile={root}/slurmd.%n.pid
+SlurmctldLogFile={root}/slurmctld.log
+SlurmdLogFile={root}/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SlurmdParameters=config_overrides
+JobAcctGatherType=jobacct_gather/none
+ReturnToService=2
+SlurmdTimeout=10
+SlurmctldTimeout=10
+KillWait=5
+MinJobAge=300
+EnforcePartLimits=ALL
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1,sched_min_interval=0
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+{nodes}
+PartitionName=cpu Nodes={cpu_nodes} Default=YES MaxTime=60 State=UP PriorityTier=10 PreemptMode=OFF
+PartitionName=scavenge Nodes={cpu_nodes} MaxTime=60 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=15
+"""
+
+
+class Cluster:
+    """A cluster whose state lies in `root`; a context manager that brings it up and ends it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.variables = {"SLURM_CONF": str(self.root / "slurm.conf")}
+
+    def __enter__(self) -> Cluster:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Bring everything up and wait until all nodes are idle."""
+        for folder in (self.root, self.root / "state", *(self.root / "spool" / name for name in CPU_NODES)):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o755)
+        (self.root / "munge.key").write_bytes(os.urandom(1024))
+        (self.root / "munge.key").chmod(0o400)
+        host = socket.gethostname()
+        nodes = "\n".join(
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={_free_port()} {NODE}" for name in CPU_NODES
+        )
+        (self.root / "slurm.conf").write_text(
+            CONFIGURATION.format(
+                host=host,
+                controller_port=_free_port(),
+                root=self.root,
+                nodes=nodes,
+                cpu_nodes=",".join(CPU_NODES),
+            )
+        )
+        files = {name: str(self.root / f"munge.{name}") for name in ("pid", "log", "seed")}
+        options = ["--foreground", "--force", f"--socket={self.root}/munge.socket", f"--key-file={self.root}/munge.key"]
+        options += [f"--pid-file={files['pid']}", f"--log-file={files['log']}", f"--seed-file={files['seed']}"]
+        self._launch("munge", [_program("munged"), *options])
+        self._wait("munge's socket", (self.root / "munge.socket").exists)
+        self.start_controller()
+        for name in CPU_NODES:
+            self.start_node(name)
+        self._wait("idle nodes", lambda: set(self.node_states().values()) == {"idle"})
+
+    def start_controller(self) -> None:
+        """Start the controller, as after a restart of its machine."""
+        self._launch("controller", [_program("slurmctld"), "-D", "-f", self.variables["SLURM_CONF"]])
+
+    def start_node(self, name: str) -> None:
+        """Start the daemon of a node."""
+        self._launch(name, [_program("slurmd"), "-D", "-N", name, "-f", self.variables["SLURM_CONF"]])
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a daemon: `controller`, `munge` or a node."""
+        pid, started = json.loads((self.root / f"{name}.process").read_text())
+        # A number may have been given to another process since.
+        if _started(pid) == started:
+            os.kill(pid, signal.SIGKILL)
+            self._wait(f"the end of {name}", lambda: _started(pid) != started)
+        (self.root / f"{name}.process").unlink()
+
+    def stop(self) -> None:
+        """End all jobs, then all daemons."""
+        jobs = self.run("squeue", "--noheader", "--format=%A", check=False).stdout.split()
+        if jobs:
+            self.run("scancel", "--signal=KILL", *jobs, check=False)
+            self.run("scancel", *jobs, check=False)
+        for name in (*CPU_NODES, "controller", "munge"):
+            if (self.root / f"{name}.process").exists():
+                self.kill(name)
+
+    def run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a client command of SLURM against this cluster."""
+        environment = {**os.environ, **self.variables}
+        return subprocess.run(
+            [program, *arguments], env=environment, capture_output=True, text=True, check=check, timeout=60
+        )
+
+    def node_states(self) -> dict[str, str]:
+        """State of each node, e.g. {"cpu1": "idle"}."""
+        lines = self.run("sinfo", "--noheader", "--Node", "--format=%N %t", check=False).stdout.splitlines()
+        return dict(line.split() for line in lines)
+
+    def running(self) -> list[str]:
+        """Ids of the jobs that run."""
+        return self.run("squeue", "--noheader", "--states=RUNNING", "--format=%A", check=False).stdout.split()
+
+    def wait_for_jobs(self, seconds: float = 600) -> None:
+        """Wait until no job waits or runs."""
+        self._wait("empty queue", lambda: not self.run("squeue", "--noheader", check=False).stdout.strip(), seconds)
+
+    def _launch(self, name: str, command: list[str]) -> None:
+        with (self.root / f"{name}.out").open("a") as said:
+            process = subprocess.Popen(
+                command, stdout=said, stderr=said, start_new_session=True, env={**os.environ, **self.variables}
+            )
+        (self.root / f"{name}.process").write_text(json.dumps([process.pid, _started(process.pid)]))
+
+    def _wait(self, what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                logs = [*self.root.glob("*.log"), *self.root.glob("*.out")]
+                ends = "\n".join(f"== {log.name}\n{log.read_text()[-1500:]}" for log in logs)
+                raise TimeoutError(f"no {what} after {seconds} s; nodes {self.node_states()}\n{ends}")
+            time.sleep(0.2)
+
+
+def missing_programs() -> list[str]:
+    """The programs of `PROGRAMS` that are not installed (Debian: slurmctld slurmd slurm-client munge)."""
+    return [name for name in PROGRAMS if _find(name) is None]
+
+
+def _find(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+def _program(name: str) -> str:
+    found = _find(name)
+    if found is None:
+        raise FileNotFoundError(f"{name}: install slurmctld slurmd slurm-client munge")
+    return found
+
+
+def _started(pid: int) -> str | None:
+    """When a process began, in clock ticks since boot; None for none, or one that only waits to be buried."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except FileNotFoundError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    cluster = Cluster(Path(sys.argv[2]))
+    if sys.argv[1] == "start":
+        cluster.start()
+        print(f"export SLURM_CONF={cluster.variables['SLURM_CONF']}")
+    else:
+        cluster.stop()
