@@ -1,0 +1,101 @@
+"""VSM: the share of matches against a slow count, and the scorer with a stand-in for the external package."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import save_file
+
+from nearid.cli import nearid
+from nearid.errors import UserError
+from nearid.io.tables import read_table
+from nearid.scores.correspondences import match_share
+from nearid.scores.mtg import score_mtg
+from nearid.scores.nearid_bench import score_nearid_bench
+
+STANDIN = Path(__file__).parent / "vsm_standin"
+
+
+@pytest.fixture
+def weights(tmp_path):
+    folder = tmp_path / "vsm_weights"
+    folder.mkdir()
+    save_file({"scale": torch.tensor(1.5)}, folder / "mtg_weights.safetensors")
+    (folder / "experiment_cfg.yaml").write_text("dtype: float32\nmodel: {name: StandInModel}\n")
+    return folder
+
+
+def test_the_share_counts_each_target_once():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        count = int(rng.integers(0, 30))
+        targets = rng.integers(0, 4, (count, 2)).astype(float)
+        semantic, visual = rng.uniform(0.3, 1, count), rng.uniform(0.3, 1, count)
+        by_target = {}
+        for place, good, same in zip(map(tuple, targets.tolist()), semantic, visual, strict=True):
+            if good > 0.6:
+                by_target[place] = max(by_target.get(place, (0, 0)), (good, same))
+        expected = sum(same > 0.6 for _, same in by_target.values()) / len(by_target) if by_target else math.nan
+        assert match_share(targets, semantic, visual) == pytest.approx(expected, nan_ok=True)
+
+
+def settings_for(world, weights, **entry):
+    return world.settings("vsm", kind="vsm", package=str(STANDIN), model=str(weights), **entry)
+
+
+def test_the_authors_run_and_one_with_true_masks(world, weights, tmp_path):
+    settings = settings_for(world, weights)
+    done = CliRunner().invoke(
+        nearid,
+        [
+            "scores",
+            "nearid-bench",
+            "--results",
+            str(world.layout.root),
+            "--scorer",
+            "vsm",
+            "--settings",
+            json.dumps(settings),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    white = read_table(world.layout.scores("vsm", "nearid_bench")).to_pandas()
+    own = tmp_path / "own.parquet"
+    score_nearid_bench(settings_for(world, weights, distractor_masks="own"), world.layout, own)
+    own = read_table(own).to_pandas()
+    assert white["sim_01"].equals(own["sim_01"]) and not white["cross_00"].equals(own["cross_00"])
+    for table in (white, own):
+        # The masks say what is compared, so the foreground is no other question.
+        parts = [
+            table[table.condition == name].drop(columns="condition").reset_index(drop=True) for name in ("full", "fg")
+        ]
+        assert parts[0].equals(parts[1])
+    lines = world.layout.scores("vsm", "nearid_bench").with_suffix(".answers.jsonl").read_text().splitlines()
+    assert len(lines) == 11 + 13 + 12 and all("points" in line for line in lines)
+
+
+def test_mtg_compares_inside_both_masks_and_needs_them(world, weights, tmp_path):
+    score_mtg(settings_for(world, weights), world.layout, tmp_path / "mtg.parquet")
+    assert np.isfinite(read_table(tmp_path / "mtg.parquet")["s_12"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("lost", ["package", "weights", "config"])
+def test_what_is_not_there_is_named(world, weights, tmp_path, lost):
+    settings = settings_for(world, weights)
+    if lost == "package":
+        settings["scorer"]["package"] = str(tmp_path)
+    else:
+        (weights / {"weights": "mtg_weights.safetensors", "config": "experiment_cfg.yaml"}[lost]).unlink()
+    with pytest.raises(UserError, match=r"mtg|experiment_cfg") as raised:
+        score_nearid_bench(settings, world.layout, tmp_path / "out.parquet")
+    assert "scorers.vsm" in raised.value.where and "package" in raised.value.action
+
+
+def test_a_package_that_cannot_be_used_is_named(world, weights, tmp_path):
+    (weights / "experiment_cfg.yaml").write_text("dtype: float32\nmodel: {name: NoSuchModel}\n")
+    with pytest.raises(UserError, match="NoSuchModel"):
+        score_nearid_bench(settings_for(world, weights), world.layout, tmp_path / "out.parquet")
