@@ -6,6 +6,7 @@ rule curate_positives:
         identities=str(LAYOUT.identities),
         splits=str(LAYOUT.splits),
         dropped=str(LAYOUT.dropped),
+        funnel=str(LAYOUT.funnel),
     log:
         log_of("data", "curate_positives"),
     benchmark:

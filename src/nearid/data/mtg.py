@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from nearid.data.released import ReleasedTable
 from nearid.data.rendered import draw_edit, identity_from_seed, render_edit, render_view, view_plan
 from nearid.data.schema import MTG, columns_of
 from nearid.errors import UserError
 from nearid.io.images import encode_png
 from nearid.io.progress import track
 from nearid.io.randomness import keyed_rng
-from nearid.io.tables import write_table
+from nearid.io.tables import image_bytes, write_blocks
 from nearid.io.workers import map_ordered
 from nearid.layout import Layout
 
@@ -27,19 +28,33 @@ def write_mtg(settings: Mapping[str, Any], layout: Layout, split: str, workers: 
         workers: processes that render.
 
     Raises:
-        UserError: this kind of data set has no part edits.
+        UserError: this kind of data set has no part edits, or the released set is not there.
     """
-    if settings["kind"] != "rendered":
+    if settings["kind"] == "rendered":
+        count = settings["options"][f"mtg_{split}"]
+        make = partial(_Renderer, dict(settings["options"]), settings["seed"], split)
+        rows = map_ordered(make, range(count), workers)
+        blocks: Iterable[list[dict[str, Any]]] = [list(track(rows, f"mtg {split}", total=count))]
+    elif settings["options"].get("mtg"):
+        blocks = _read_released(settings["options"]["mtg"], split)
+    else:
         raise UserError(
             "select.benchmarks",
             f"mtg with dataset.kind {settings['kind']!r}",
-            "a kind that has part edits: rendered",
+            "a kind that has part edits (rendered), or a folder of the released set in `dataset.<kind>.mtg`",
             "leave mtg out of select.benchmarks and of the mixes",
         )
-    count = settings["options"][f"mtg_{split}"]
-    rows = map_ordered(partial(_Renderer, dict(settings["options"]), settings["seed"], split), range(count), workers)
-    finished = list(track(rows, f"mtg {split}", total=count))
-    write_table(layout.mtg(split), columns_of(finished, MTG), MTG)
+    write_blocks(layout.mtg(split), (columns_of(block, MTG) for block in blocks), MTG)
+
+
+def _read_released(folder: str, split: str) -> Iterator[list[dict[str, Any]]]:
+    """The released rows, images as they were encoded; the id is the row's place."""
+    names = [name for name in MTG.names if name != "id"]
+    table = ReleasedTable(folder, split)
+    place = 0
+    for block in track(table.blocks(names), f"mtg {split}", total=-(-len(table) // 64)):
+        yield [{"id": place + at} | {name: image_bytes(row[name]) for name in names} for at, row in enumerate(block)]
+        place += len(block)
 
 
 class _Renderer:

@@ -13,10 +13,12 @@ import pyarrow as pa
 
 from nearid.config import step_code
 from nearid.data.datasets import open_dataset
+from nearid.data.funnel import write_funnel
 from nearid.data.masks.cleaning import clean
 from nearid.data.records import MAX_VIEWS, Dataset, Dropped, Identity, View
 from nearid.data.schema import IDENTITIES, POSITIVES, columns_of, positives_row, read_rows
-from nearid.data.splits import draw_splits
+from nearid.data.splits import choose_splits
+from nearid.data.uniqueness import drop_duplicates
 from nearid.errors import UserError
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_json
@@ -29,11 +31,11 @@ from nearid.layout import Layout, shard_ids
 __all__ = ["curate", "read_rows", "select_views"]
 
 _PART = POSITIVES.append(pa.field("name", pa.string()))
-_LIGHT = ["id", "name", "category", "category_description", "n_images"]
+_LIGHT = ["id", "name", "category", "category_description", "n_images", "objaverse_id", "split"]
 
 
 def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
-    """Write all of `data/`: positives, identities, splits and dropped records (docs/architecture.md).
+    """Write all of `data/`: positives, identities, splits, dropped records and funnel (docs/architecture.md).
 
     A killed run goes on from the parts in `data/.progress/`; the bytes are those of an undisturbed run, whatever the
     number of workers.
@@ -58,11 +60,15 @@ def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
     numbers = parts.finished(".json")
     rows = [row for number in numbers for row in read_rows(parts.path(number, ".parquet"), _LIGHT)]
     dropped = [Dropped(**record) for number in numbers for record in read_json(parts.path(number, ".json"))]
+    kept, duplicates = drop_duplicates(rows, settings["options"].get("dedupe"))
+    dropped += duplicates
+    rows = [rows[at] for at in kept]
     _check_rows(rows, dropped, settings["shards"])
-    splits = draw_splits([row["category"] for row in rows], settings["splits"], settings["seed"])
+    splits, seed = choose_splits(rows, settings)
     split_of = {row: split for split, members in splits.items() for row in members}
-    _write_shards(rows, split_of, parts, settings["shards"], layout)
-    write_json(layout.splits, {**splits, "seed": settings["seed"]})
+    _write_shards(rows, kept, split_of, parts, settings["shards"], layout)
+    write_json(layout.splits, {**splits, "seed": seed})
+    write_funnel(layout.funnel, len(names), dropped, rows, settings["options"].get("check_counts", False))
     lines = ["name\tview\treason", *(f"{record.name}\t{record.view}\t{record.reason}" for record in dropped)]
     write_text(layout.dropped, "\n".join(lines) + "\n")
     parts.clear()
@@ -71,12 +77,15 @@ def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
 def select_views(identity: Identity, min_views: int, clean_masks: bool) -> tuple[Identity | None, list[Dropped]]:
     """`identity` with the views that can be used, None where there are too few, and what fell out.
 
-    A view needs a mask that is neither empty nor the whole frame, and one of the three slots.
+    A view needs a mask that is neither empty nor the whole frame, and one of the three slots. Where the slots are
+    fixed, an identity falls out with its first view.
     """
     views: list[View] = []
     dropped: list[Dropped] = []
     for view in identity.views:
-        mask = clean(view.mask) if clean_masks and view.mask is not None else view.mask
+        mask = None
+        if view.mask is not None:
+            mask = clean(view.mask) if clean_masks else view.mask > 0
         if mask is None:
             reason = "no mask file and no mask estimator"
         elif not mask.any():
@@ -89,6 +98,9 @@ def select_views(identity: Identity, min_views: int, clean_masks: bool) -> tuple
             views.append(replace(view, mask=mask))
             continue
         dropped.append(Dropped(identity.name, view.filename, reason))
+        if identity.fixed_slots:
+            dropped.append(Dropped(identity.name, "", f"its slots are fixed, and a view falls out: {reason}"))
+            return None, dropped
     if len(views) < min_views:
         dropped.append(Dropped(identity.name, "", f"{len(views)} usable views, {min_views} needed"))
         return None, dropped
@@ -113,7 +125,7 @@ class _Loader:
                 identity, fell = select_views(identity, self.settings["min_views"], self.settings["clean_masks"])
                 dropped += fell
             if identity is not None:
-                rows.append({**positives_row(identity), "name": identity.name, "split": ""})
+                rows.append({**positives_row(identity), "name": identity.name})
         write_table(self.parts.path(members.start, ".parquet"), columns_of(rows, _PART), _PART)
         write_json(self.parts.path(members.start, ".json"), [asdict(record) for record in dropped])
         return len(members)
@@ -157,11 +169,18 @@ def _check_rows(rows: Sequence[Mapping[str, Any]], dropped: Sequence[Dropped], s
 
 
 def _write_shards(
-    rows: Sequence[Mapping[str, Any]], split_of: Mapping[int, str], parts: Parts, shards: int, layout: Layout
+    rows: Sequence[Mapping[str, Any]],
+    kept: Sequence[int],
+    split_of: Mapping[int, str],
+    parts: Parts,
+    shards: int,
+    layout: Layout,
 ) -> None:
-    """Cut the parts' rows evenly into `shards` files, in order, and list them in the table of identities."""
+    """Cut the parts' rows at `kept` evenly into `shards` files, in order, and list them in the table of identities."""
     edges = [len(rows) * shard // shards for shard in range(shards + 1)]
-    full = (row for number in parts.finished(".json") for row in read_rows(parts.path(number, ".parquet")))
+    everything = (row for number in parts.finished(".json") for row in read_rows(parts.path(number, ".parquet")))
+    chosen = set(kept)
+    full = (row for at, row in enumerate(everything) if at in chosen)
     identities: list[dict[str, Any]] = []
     for shard, (start, end) in zip(shard_ids(shards), pairwise(edges), strict=True):
         members = [row | {"split": split_of[at]} for at, row in zip(range(start, end), full, strict=False)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,26 @@ class View:
 
     Attributes:
         image: pixels, uint8 `[h, w, 3]`.
-        mask: where the identity is, bool `[h, w]`; None where the data set has none.
+        mask: where the identity is, bool `[h, w]`, or grey as released (above 0 is object, cleaning takes the grey
+            values into account); None where the data set has none.
         prompt: caption of the scene.
         filename: file (or name) that the view came from.
+        position: its place in the released record, by which `Identity.scores` finds it.
     """
 
     image: NDArray[np.uint8]
-    mask: NDArray[np.bool_] | None
+    mask: NDArray[np.bool_] | NDArray[np.uint8] | None
     prompt: str
     filename: str
+    position: int = 0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """SynCD's own scores of a record, by the views' positions."""
+
+    aesthetics: Sequence[float | None]
+    dino: Sequence[Sequence[float | None]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,9 @@ class Identity:
         class_name: category, by which splits are stratified and donors are chosen.
         description: foreground text (the released `category_description`).
         views: the usable views in slot order.
+        scores: of the release, where it has some.
+        released: more columns of the positives as they were released (`objaverse_id`, `quality`, `split`, …).
+        fixed_slots: distractors exist already for these slots, so that no view may move up when another falls out.
     """
 
     id: int
@@ -46,15 +61,24 @@ class Identity:
     class_name: str
     description: str
     views: tuple[View, ...]
+    scores: Scores | None = None
+    released: Mapping[str, Any] = field(default_factory=dict)
+    fixed_slots: bool = False
+
+
+STEPS = ("rigid", "asset id", "foreground text", "SynCD scores", "usable views", "unique asset and text")
+"""The steps of the curation at which identities fall out, in order; a data set of ours knows the last two only."""
+RIGID, ASSET, TEXT, SCORES, USABLE, UNIQUE = STEPS
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A view (or, with an empty `view`, a whole identity) that does not enter the positives, and why."""
+    """A view (or, with an empty `view`, a whole identity) that does not enter the positives, why, and at which step."""
 
     name: str
     view: str
     reason: str
+    step: str = USABLE
 
 
 class Dataset(Protocol):

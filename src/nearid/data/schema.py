@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from nearid.data.records import MAX_VIEWS, Identity
@@ -80,7 +81,7 @@ IDENTITIES = pa.schema(
 
 
 def positives_row(identity: Identity) -> dict[str, Any]:
-    """One row of the positives but for its split; what a data set of ours does not know stays null or empty."""
+    """One row of the positives; what a data set of ours does not know stays null or empty."""
     row: dict[str, Any] = dict.fromkeys(POSITIVES.names)
     row |= {
         "id": identity.id,
@@ -89,9 +90,11 @@ def positives_row(identity: Identity) -> dict[str, Any]:
         "n_images": len(identity.views),
         "objaverse_id": "",
         "quality": "",
+        "split": "",
+        **identity.released,
     }
     for slot, view in enumerate(identity.views, start=1):
-        assert view.mask is not None
+        assert view.mask is not None and view.mask.dtype == np.bool_
         height, width = view.mask.shape
         row |= {
             f"images{slot}": encode_png(view.image),
@@ -100,6 +103,10 @@ def positives_row(identity: Identity) -> dict[str, Any]:
             f"prompts{slot}": view.prompt,
             f"filenames{slot}": view.filename,
         }
+        if identity.scores:
+            row[f"aesthetics{slot}"] = identity.scores.aesthetics[view.position]
+            for other, earlier in enumerate(identity.views[: slot - 1]):
+                row[f"dino_{other}{slot - 1}"] = identity.scores.dino[earlier.position][view.position]
     return row
 
 

@@ -1,16 +1,82 @@
-"""Drawing train, validation and test identities."""
+"""Train, validation and test identities: as released, or drawn."""
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+from nearid.data.uniqueness import normalise
 from nearid.errors import UserError
+from nearid.io.files import read_json
 from nearid.io.randomness import keyed_rng
 
 SPLITS = ("train", "val", "test")
+Splits = dict[str, list[int]]
 
 
-def draw_splits(class_names: Sequence[str], sizes: Mapping[str, int | str], seed: int) -> dict[str, list[int]]:
+def choose_splits(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> tuple[Splits, int | None]:
+    """Rows of each split, and the seed that drew them: None where they are official.
+
+    Official positions come from the file `official_splits` of the data set's options, else from the rows' own `split`
+    where they have one; else they are drawn. Splits that share an asset or a text are told.
+
+    Args:
+        rows: with `split`, `category`, `objaverse_id` and `category_description`.
+        settings: of `curate_positives`.
+
+    Raises:
+        UserError: the official splits do not fit these rows, or too many are asked for.
+    """
+    path = settings["options"].get("official_splits")
+    seed = None
+    if path:
+        splits = _read_official(Path(path), len(rows))
+    elif any(row["split"] for row in rows):
+        splits = {name: [at for at, row in enumerate(rows) if row["split"] == name] for name in SPLITS}
+        _check_partition(splits, len(rows), "the data set's column `split`")
+    else:
+        seed = settings["seed"]
+        splits = draw_splits([row["category"] for row in rows], settings["splits"], seed)
+    for column in ("objaverse_id", "category_description"):
+        homes = {(normalise(rows[at][column]), name) for name, members in splits.items() for at in members}
+        shared = [value for value, count in Counter(value for value, _ in homes).items() if count > 1 and value]
+        if shared and settings["kind"] in ("syncd", "nearid"):
+            logging.getLogger(__name__).warning(
+                "%d values of %s are in more than one split, e.g. %r", len(shared), column, shared[0]
+            )
+    return splits, seed
+
+
+def _read_official(path: Path, count: int) -> Splits:
+    """`{"train": [position, …], "val": …, "test": …}`, positions from 0 in the rows of the positives."""
+    try:
+        content = read_json(path)
+        splits = {name: sorted(int(at) for at in content[name]) for name in SPLITS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            path, f"no official splits ({error})", "JSON with lists of positions: train, val, test", "mend the file"
+        ) from error
+    _check_partition(splits, count, path)
+    return splits
+
+
+def _check_partition(splits: Splits, count: int, where: object) -> None:
+    places = Counter(at for members in splits.values() for at in members)
+    twice = [at for at, times in places.items() if times > 1]
+    if twice or set(places) != set(range(count)):
+        sizes = ", ".join(f"{name} {len(members)}" for name, members in splits.items())
+        raise UserError(
+            where,
+            f"{sizes}: {len(twice)} rows in two splits, and {len(places)} rows for {count} identities here",
+            "each row in one split",
+            "data/funnel.tsv says what fell out here; without official splits they are drawn by `seed`",
+        )
+
+
+def draw_splits(class_names: Sequence[str], sizes: Mapping[str, int | str], seed: int) -> Splits:
     """Rows of each split: `val` and `test` of the given sizes, the rest trains.
 
     Stratified: each split gets about its share of each class, but one identity of a class becomes two or none

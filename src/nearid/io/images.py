@@ -54,6 +54,15 @@ def decode_mask(source: bytes | Path | str, where: object = "", threshold: int =
     return np.asarray(_open(source, where).convert("L")) > threshold
 
 
+def decode_grey(source: bytes | Path | str, where: object = "") -> NDArray[np.uint8]:
+    """Grey values [h, w] of an encoded image.
+
+    Raises:
+        UserError: the bytes are no image or are cut off.
+    """
+    return np.asarray(_open(source, where).convert("L"))
+
+
 def _open(source: bytes | Path | str, where: object) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,25 @@ def write_table(target: Path | str, columns: Mapping[str, Sequence[Any]], schema
 
     Columns of type `IMAGE` take encoded bytes or None per row.
     """
-    arrays = [
-        pa.array(
-            [None if value is None else {"bytes": value, "path": None} for value in columns[field.name]]
-            if field.type == IMAGE
-            else columns[field.name],
-            type=field.type,
-        )
-        for field in schema
-    ]
-    table = pa.Table.from_arrays(arrays, schema=_declare_images(schema))
-    with replacing(target) as private:
-        # Small row groups: a reader of one identity must not decode the whole shard.
-        pq.write_table(table, private, compression="zstd", row_group_size=64)
+    write_blocks(target, [columns], schema)
+
+
+def write_blocks(target: Path | str, blocks: Iterable[Mapping[str, Sequence[Any]]], schema: pa.Schema) -> None:
+    """As `write_table`, of columns that come some rows at a time, so that not all are in memory at once."""
+    declared = _declare_images(schema)
+    with replacing(target) as private, pq.ParquetWriter(private, declared, compression="zstd") as writer:
+        for columns in blocks:
+            arrays = [
+                pa.array(
+                    [None if value is None else {"bytes": value, "path": None} for value in columns[field.name]]
+                    if field.type == IMAGE
+                    else columns[field.name],
+                    type=field.type,
+                )
+                for field in schema
+            ]
+            # Small row groups: a reader of one identity must not decode the whole shard.
+            writer.write_table(pa.Table.from_arrays(arrays, schema=declared), row_group_size=64)
 
 
 def read_table(source: Path | str, columns: Sequence[str] | None = None) -> pa.Table:

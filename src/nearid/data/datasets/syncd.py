@@ -1,0 +1,179 @@
+"""The SynCD release (spec data.md 1.1): JSON records, JPEG views, and renders on black that stand for masks."""
+
+from __future__ import annotations
+
+import csv
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nearid.data.records import ASSET, RIGID, SCORES, TEXT, Dropped, Identity, Scores, View
+from nearid.errors import UserError
+from nearid.io.files import read_json
+from nearid.io.hashing import hash_file, hash_json
+from nearid.io.images import decode_grey, decode_rgb
+
+_SCORED = "metadata_with_scores.json"
+_PLAIN = "metadata.json"
+_TEXT_KEYS = ("category_description", "description", "caption")
+Record = dict[str, Any]
+
+
+class Dataset:
+    """SynCD's rigid objects, after the filtering protocol (spec data.md 1.2).
+
+    Args:
+        options: `path` of the unpacked release; `ids` counts the rigid records (`rigid`) or all (`release`);
+            `captions`: a CSV of asset id and text, for records without a text of their own; `min_dino` and
+            `min_aesthetics`: SynCD's own cut, 0 is off (its author suggests .7 and 6).
+        seed: unused.
+
+    Raises:
+        UserError: no such folder, no metadata in it, or metadata that cannot be read.
+    """
+
+    def __init__(self, options: dict[str, Any], seed: int) -> None:
+        del seed
+        self._options = options
+        self._root = Path(options["path"])
+        if not self._root.is_dir():
+            raise UserError(
+                "dataset.syncd.path",
+                f"{options['path']!r} is no folder",
+                "the unpacked release",
+                "fetch it, or mend the path",
+            )
+
+    def names(self) -> list[str]:
+        """`syncd_000000`, …: a record's place in the release."""
+        return [f"syncd_{place:06d}" for place in range(len(self._records))]
+
+    def fingerprint(self) -> str:
+        """Hash of the metadata; the pictures are a hundred thousand files, and belong to it."""
+        captions = Path(self._options["captions"]) if self._options["captions"] else None
+        return hash_json([hash_file(path) for path in [*self._metadata, *([captions] if captions else [])]])
+
+    def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
+        """The record at `index` with its decoded views, None where the protocol drops it."""
+        folder, record = self._records[index]
+        name = self.names()[index]
+        asset = record.get("objaverse_id") or ""
+        text = self._find_text(record, asset)
+        if record.get("category") != "rigid":
+            reason = f"category {record.get('category')!r}: only rigid objects have an asset and a text"
+            return None, [Dropped(name, "", reason, RIGID)]
+        if not asset:
+            return None, [Dropped(name, "", "no asset id", ASSET)]
+        if not text:
+            return None, [Dropped(name, "", "no foreground text", TEXT)]
+        scores = _read_scores(record)
+        positions, dropped = self._cut(record, scores, name)
+        if self._has_cut and len(positions) < 2:
+            return None, [*dropped, Dropped(name, "", f"{len(positions)} views above SynCD's scores", SCORES)]
+        views: list[View] = []
+        for position in positions:
+            try:
+                views.append(_read_view(folder, record, position))
+            except UserError as error:
+                dropped.append(Dropped(name, record["filenames"][position], error.found))
+        released = {"objaverse_id": asset}
+        number = self._ids[index] if self._options["ids"] == "rigid" else index
+        return Identity(number, name, "rigid", text, tuple(views), scores, released), dropped
+
+    @cached_property
+    def _metadata(self) -> list[Path]:
+        """The metadata files by name; of two of one set, the one with scores."""
+        scored = sorted(self._root.rglob(f"*{_SCORED}"))
+        twins = {path.with_name(path.name.replace(_SCORED, _PLAIN)) for path in scored}
+        files = sorted([*scored, *(path for path in self._root.rglob(f"*{_PLAIN}") if path not in twins)])
+        if not files:
+            raise UserError(
+                self._root, f"no *{_PLAIN} and no *{_SCORED}", "SynCD's metadata", "unpack the release's archives here"
+            )
+        return files
+
+    @cached_property
+    def _records(self) -> list[tuple[Path, Record]]:
+        records = []
+        for path in self._metadata:
+            try:
+                content = read_json(path)
+            except ValueError as error:
+                raise UserError(path, f"no JSON ({error})", "a list of records", "fetch the release again") from error
+            if not isinstance(content, list):
+                raise UserError(path, type(content).__name__, "a list of records", "fetch the release again")
+            records += [(path.parent, record) for record in content]
+        return records
+
+    @cached_property
+    def _ids(self) -> list[int]:
+        rigid = np.array([record.get("category") == "rigid" for _, record in self._records])
+        numbers: list[int] = (np.cumsum(rigid) - 1).tolist()
+        return numbers
+
+    @cached_property
+    def _captions(self) -> dict[str, str]:
+        if not self._options["captions"]:
+            return {}
+        try:
+            with Path(self._options["captions"]).open(newline="", encoding="utf-8") as stream:
+                return {row[0].strip(): row[1].strip() for row in csv.reader(stream) if len(row) > 1}
+        except OSError as error:
+            raise UserError(
+                "dataset.syncd.captions", str(error), "a CSV file of asset id and text", "mend the path"
+            ) from error
+
+    def _find_text(self, record: Record, asset: str) -> str:
+        own = next((record[key] for key in _TEXT_KEYS if record.get(key)), "")
+        return (own or self._captions.get(asset, "")).strip()
+
+    @property
+    def _has_cut(self) -> bool:
+        return bool(self._options["min_dino"] or self._options["min_aesthetics"])
+
+    def _cut(self, record: Record, scores: Scores | None, name: str) -> tuple[list[int], list[Dropped]]:
+        """Positions of the views that SynCD's own cut leaves: fair to look at, and like another view."""
+        count = len(record["filenames"])
+        if not self._has_cut or scores is None:
+            return list(range(count)), []
+        kept, dropped = [], []
+        for at in range(count):
+            likeness = [scores.dino[min(at, other)][max(at, other)] or 0 for other in range(count) if other != at]
+            beauty = scores.aesthetics[at] or 0
+            if max(likeness, default=0) >= self._options["min_dino"] and beauty >= self._options["min_aesthetics"]:
+                kept.append(at)
+            else:
+                reason = f"SynCD's scores: aesthetics {beauty:.2f}, DINO at most {max(likeness, default=0):.2f}"
+                dropped.append(Dropped(name, record["filenames"][at], reason))
+        return kept, dropped
+
+
+def _read_scores(record: Record) -> Scores | None:
+    if "dino_scores" not in record or "aesthetics_scores" not in record:
+        return None
+    aesthetics = [record["aesthetics_scores"].get(Path(file).stem) for file in record["filenames"]]
+    return Scores(aesthetics, record["dino_scores"])
+
+
+def _read_view(folder: Path, record: Record, position: int) -> View:
+    file = record["filenames"][position]
+    picture = folder / file
+    mask_file = picture.parent / "masks" / f"{picture.stem}.jpg"
+    for path in (picture, mask_file):
+        if not path.is_file():
+            kind = "view" if path == picture else "mask"
+            raise UserError(path, f"no such {kind} file", "a file of the release", "unpack the release again")
+    image = decode_rgb(picture)
+    return View(image, _fit(decode_grey(mask_file), image), record["prompts"][position], file, position)
+
+
+def _fit(mask: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mask at the size of its view, as SynCD's own loader brings it there."""
+    height, width = image.shape[:2]
+    if mask.shape == (height, width):
+        return mask
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))

@@ -1,0 +1,65 @@
+"""The distractors that the authors released, instead of painting them again."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearid.data.released import ReleasedTable, check_alignment
+from nearid.distractors.engines import check_options
+from nearid.distractors.pool import Pool
+from nearid.distractors.protocol import NothingToPaint, Target
+from nearid.errors import UserError
+from nearid.io.images import decode_rgb
+from nearid.io.tables import image_bytes
+
+
+class Engine:
+    """Hands out `nimg{slot}` of the row with the target's id (spec data.md 1.3); `path` is the set's folder.
+
+    Where the data set is the released one, the rows of both must be the same ids in the same order; each row's text
+    must be the target's in any case, so that a set curated here meets its own distractors or none.
+
+    Raises:
+        UserError: no path, no such set, or one that belongs to other positives.
+    """
+
+    needs_pool: ClassVar[bool] = False
+
+    def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None:
+        del seed, pool
+        options = check_options(source, {"path"})
+        if "path" not in options:
+            raise UserError(
+                "options of a source with engine released", "no path", "the folder of a released set", "add it"
+            )
+        self._table = ReleasedTable(options["path"])
+        if dataset["kind"] == "nearid":
+            check_alignment(ReleasedTable(dataset["options"]["path"]), self._table)
+
+    def paint(self, target: Target, seed: int) -> NDArray[np.uint8]:
+        """The released frame; the seed changes nothing."""
+        del seed
+        where = f"{self._table.folder}, id {target.id}"
+        if (place := self._rows.get(target.id)) is None:
+            raise NothingToPaint(f"the released set has no id {target.id}")
+        column = f"nimg{target.slot + 1}"
+        row = self._table.row(place, ["id", "category_description", column])
+        if row["category_description"] != target.text:
+            raise UserError(
+                where,
+                f"the text {row['category_description']!r}",
+                f"the text of the positives, {target.text!r}",
+                "take the distractors that belong to this data set",
+            )
+        image = image_bytes(row[column])
+        if image is None:
+            raise NothingToPaint("the released slot is empty")
+        return decode_rgb(image, where)
+
+    @cached_property
+    def _rows(self) -> dict[int, int]:
+        return {each: place for place, each in enumerate(self._table.column("id"))}

@@ -1,0 +1,178 @@
+import csv
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pictures import draw, read_bytes
+from releases import SIDE, save_syncd
+
+from nearid.data.positives import curate, read_rows
+from nearid.errors import UserError
+from nearid.io.images import decode_mask
+from nearid.layout import Layout
+
+OPTIONS = {
+    "path": "",
+    "dedupe": "each",
+    "captions": "",
+    "ids": "rigid",
+    "min_dino": 0.0,
+    "min_aesthetics": 0.0,
+    "official_splits": "",
+    "check_counts": True,
+}
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_syncd(tmp_path_factory.mktemp("syncd"))
+
+
+def curation(release: Path, **options: Any) -> dict[str, Any]:
+    """Settings of `curate_positives`."""
+    settings = {"seed": 0, "kind": "syncd", "shards": 2, "splits": {"val": 0, "test": 1}}
+    return settings | {"clean_masks": True, "min_views": 2, "options": OPTIONS | {"path": str(release)} | options}
+
+
+def curated(release: Path, root: Path, **options: Any) -> tuple[Layout, list[dict[str, Any]]]:
+    layout = Layout(root / "results")
+    curate(curation(release, **options), layout)
+    return layout, [row for shard in ("000", "001") for row in read_rows(layout.positives(shard))]
+
+
+def test_the_protocol_keeps_and_drops_what_it_should(
+    release: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        layout, rows = curated(release, tmp_path)
+    # Deformable records come first, their folder's name being the lower one; ids count rigid records.
+    assert [(row["id"], row["objaverse_id"], row["n_images"]) for row in rows] == [
+        (0, "asset-a", 2),
+        (3, "asset-c", 3),
+        (7, "asset-f", 2),
+        (10, "asset-i", 2),
+    ]
+    with layout.dropped.open() as stream:
+        records = list(csv.DictReader(stream, delimiter="\t"))
+    fates = {row["name"]: row["reason"] for row in records if not row["view"]}
+    assert fates == {
+        "syncd_000000": "category 'deformable': only rigid objects have an asset and a text",
+        "syncd_000002": "same text as syncd_000001",
+        "syncd_000003": "same asset as syncd_000001",
+        "syncd_000005": "1 usable views, 2 needed",
+        "syncd_000006": "no asset id",
+        "syncd_000007": "no foreground text",
+        "syncd_000009": "1 usable views, 2 needed",
+        "syncd_000010": "1 usable views, 2 needed",
+    }
+    views = {row["view"]: row["reason"] for row in records if row["view"]}
+    assert list(views) == ["object8_1.jpg", "object9_1.jpg", "object10_0.jpg"]
+    assert views["object8_1.jpg"] == "no such mask file"
+    assert "Truncated" in views["object9_1.jpg"] and "empty mask" in views["object10_0.jpg"]
+
+    steps, counts = layout.funnel.read_text().split("\n\n")
+    kept = {line.split("\t")[0]: tuple(map(int, line.split("\t")[1:])) for line in steps.splitlines()[1:]}
+    assert kept == {
+        "records": (12, 0),
+        "rigid": (11, 1),
+        "asset id": (10, 1),
+        "foreground text": (9, 1),
+        "SynCD scores": (9, 0),
+        "usable views": (6, 3),
+        "unique asset and text": (4, 2),
+    }
+    assert counts.splitlines()[1:] == [
+        "identities\t4\t19386\t-19382",
+        "images\t9\t45215\t-45206",
+        "with two views\t3\t12943\t-12940",
+        "with three views\t1\t6443\t-6442",
+    ]
+    assert "images: 9 here, 45215 in the paper, difference -45206" in caplog.text
+
+
+def test_columns_follow_their_view_when_another_falls_out(release: Path, tmp_path: Path) -> None:
+    _, rows = curated(release, tmp_path)
+    row = next(row for row in rows if row["id"] == 7)
+    assert [row[f"filenames{slot}"] for slot in (1, 2, 3)] == ["object8_0.jpg", "object8_2.jpg", None]
+    assert [row[f"aesthetics{slot}"] for slot in (1, 2, 3)] == [5.0, 7.0, None]
+    assert (row["dino_01"], row["dino_02"], row["category"]) == (0.8, None, "rigid")
+    assert (row["category_description"], row["prompts2"]) == ("a vase", "a vase in place 2")
+
+
+def test_cleaned_masks_lose_the_noise_and_keep_the_object(release: Path, tmp_path: Path) -> None:
+    _, rows = curated(release, tmp_path)
+    for slot in (1, 2):
+        _, mask = draw(slot - 1, side=SIDE)
+        released = decode_mask(release / f"rigid/masks/object0_{slot - 1}.jpg")
+        cleaned = decode_mask(rows[0][f"masks{slot}"]["bytes"])
+        assert (released & ~mask).sum() > 100  # JPEG noise
+        overlap = (cleaned & mask).sum() / (cleaned | mask).sum()
+        assert overlap > 0.8 and overlap > (released & mask).sum() / (released | mask).sum()
+        far = np.hypot(*(np.mgrid[:SIDE, :SIDE] - SIDE / 2)) > 0.45 * SIDE
+        assert not cleaned[far].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        ({"dedupe": "pair"}, [0, 1, 2, 3, 7, 10]),
+        ({"ids": "release"}, [1, 4, 8, 11]),
+        ({"min_aesthetics": 5.0, "min_dino": 0.7}, [0, 3, 7, 10]),
+        ({"min_dino": 0.9}, []),
+    ],
+)
+def test_choices_are_settings(release: Path, tmp_path: Path, options: dict[str, Any], ids: list[int]) -> None:
+    if not ids:
+        with pytest.raises(UserError, match="SynCD's scores"):
+            curated(release, tmp_path, **options)
+        return
+    _, rows = curated(release, tmp_path, **options)
+    assert [row["id"] for row in rows if row["objaverse_id"]] == ids
+
+
+def test_texts_may_come_from_a_file_of_captions(release: Path, tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").write_text('asset-e,"a book, open"\nasset-a,never used\n')
+    _, rows = curated(release, tmp_path, captions=str(tmp_path / "captions.csv"))
+    assert {row["id"]: row["category_description"] for row in rows}[6] == "a book, open"
+    assert rows[0]["category_description"] == "a red kettle"
+
+
+def test_official_splits_are_kept_or_refused(release: Path, tmp_path: Path) -> None:
+    official = {"train": [3, 1], "val": [0], "test": [2]}
+    path = tmp_path / "splits.json"
+    path.write_text(json.dumps(official))
+    layout, rows = curated(release, tmp_path, official_splits=str(path))
+    assert json.loads(layout.splits.read_text()) == {"train": [1, 3], "val": [0], "test": [2], "seed": None}
+    assert [row["split"] for row in rows] == ["val", "train", "test", "train"]
+    path.write_text(json.dumps(official | {"test": [2, 4]}))
+    with pytest.raises(UserError, match="5 rows for 4 identities"):
+        curated(release, tmp_path, official_splits=str(path))
+    path.write_text(json.dumps(official | {"test": [2, 1]}))
+    with pytest.raises(UserError, match="1 rows in two splits"):
+        curated(release, tmp_path, official_splits=str(path))
+
+
+def test_without_official_positions_the_seed_draws_them(release: Path, tmp_path: Path) -> None:
+    layout, _ = curated(release, tmp_path)
+    splits = json.loads(layout.splits.read_text())
+    assert splits["seed"] == 0 and len(splits["test"]) == 1 and len(splits["train"]) == 3
+
+
+def test_workers_change_nothing(release: Path, tmp_path: Path) -> None:
+    layout, _ = curated(release, tmp_path)
+    other = Layout(tmp_path / "other")
+    curate(curation(release), other, workers=2)
+    assert read_bytes(other) == read_bytes(layout)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no \\*metadata.json"), ("{", "no JSON"), ("{}", "dict")], ids=str
+)
+def test_a_folder_that_is_no_release_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    if content:
+        (tmp_path / "metadata.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        curated(tmp_path, tmp_path)
