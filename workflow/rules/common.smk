@@ -351,6 +351,8 @@ def figure_files(wildcards):
             for scorer in figure["scorers"] or SELECT["scorers"]
             for path in score_files(scorer)
         ]
+    if "metrics" in figure["needs"]:
+        files += metrics(figure["scorers"] or SELECT["scorers"])
     if "training_log" in figure["needs"]:
         names = figure["ablations"] or SELECT["ablations"]
         files += [str(LAYOUT.head_file(name, "log.jsonl")) for name in names]

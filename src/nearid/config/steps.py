@@ -220,7 +220,7 @@ def _compute_figure(config: Config, ids: Config) -> Settings:
                 "trained": config["ablations"][figure["ablation"]]["display"],
             },
         }
-    if {"images", "scores"} & set(needs):
+    if {"images", "scores", "metrics"} & set(needs):
         settings |= {
             "condition": figure["condition"],
             "run": _run(config, figure["scorers"] or None, figure["sources"]),

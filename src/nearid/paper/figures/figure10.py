@@ -1,0 +1,39 @@
+"""Figure 10: what the vision-language judge is asked, word by word from the code that asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nearid.layout import Layout
+from nearid.paper.figures import Arrays
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nearid.paper.style import Look
+
+COLUMNS = 100
+
+
+def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+    """`prompt`: the text, our own words on the paper's structure (spec data.md 4.4)."""
+    from nearid.scores.judging.prompt import PROMPT
+
+    return {"prompt": np.array(PROMPT)}
+
+
+def plot(arrays: Arrays, look: Look) -> Figure:
+    """The prompt in a box."""
+    lines = [fill(line, COLUMNS, subsequent_indent="   ") for line in str(arrays["prompt"]).splitlines()]
+    text = "\n".join(lines)
+    height_in = 0.5 + (text.count("\n") + 1) * 1.35 * look.font_size / 72
+    figure = look.canvas(height_in, layout=None)
+    box = {"boxstyle": "round,pad=0.8", "facecolor": "#f5f6f7", "edgecolor": "#999999", "linewidth": 0.6}
+    # A dollar sign would start a formula.
+    style = {"ha": "center", "va": "center", "family": "monospace", "linespacing": 1.3, "bbox": box}
+    figure.text(0.5, 0.5, text.replace("$", r"\$"), multialignment="left", **style)
+    return figure

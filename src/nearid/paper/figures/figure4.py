@@ -1,0 +1,106 @@
+"""Figure 4: agreement with humans per category, as radars and as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nearid.layout import Layout
+from nearid.paper.figures import Arrays
+from nearid.paper.metrics import read_metrics
+from nearid.paper.reference import published_rows
+from nearid.paper.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nearid.paper.style import Look
+
+CATEGORIES = {
+    "animal": "live_subject_animal",
+    "object": "object",
+    "human": "live_subject_human",
+    "style": "style",
+}
+_PAPER_ROWS = {"siglip2_mean": "siglip2", "dino": "dinov2"}
+OURS = "nearid"
+
+
+def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+    """M-H per category with its standard error, ours and the paper's (paper figure 4).
+
+    Returns:
+        `values`, `errors`, `paper` [scorers, categories] (NaN: none), `scorers`, `ours` [scorers]: which is NearID,
+        `reasons` [scorers]: why there is no value.
+    """
+    run = Run.from_settings(settings["run"])
+    metrics = read_metrics(layout, [scorer.id for scorer in run.scorers])
+    values, errors, paper, reasons = [], [], [], []
+    for scorer in run.scorers:
+        cells = [metrics[scorer.id].alignment(None, category=category) for category in CATEGORIES.values()]
+        values.append([_number(value.value) for value, _ in cells])
+        errors.append([_number(error.value) for _, error in cells])
+        reasons.append(next((value.reason for value, _ in cells if value.value is None), ""))
+        row = published_rows("figure4").get(_PAPER_ROWS.get(scorer.id, scorer.paper_row or ""), {})
+        paper.append([_number(row.get(category)) for category in CATEGORIES])
+    return {
+        "values": np.array(values),
+        "errors": np.array(errors),
+        "paper": np.array(paper),
+        "scorers": np.array([scorer.display for scorer in run.scorers]),
+        "ours": np.array([scorer.paper_row == OURS for scorer in run.scorers]),
+        "reasons": np.array(reasons),
+    }
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def plot(arrays: Arrays, look: Look) -> Figure:
+    """A radar per other scorer with NearID dashed in each, and all as bars with standard errors below."""
+    from nearid.paper.style import MUTED
+
+    known = ~np.isnan(arrays["values"]).any(1)
+    shown, titles = arrays["values"], "agreement with humans (M-H)"
+    errors = arrays["errors"]
+    if not known.any():
+        # A run without human ratings has nothing of its own to show; the paper's values say what is meant.
+        shown, known = arrays["paper"], ~np.isnan(arrays["paper"]).any(1)
+        titles, errors = "the paper's values (this run has no human ratings)", np.full_like(shown, np.nan)
+    names = arrays["scorers"]
+    ours = next(iter(np.flatnonzero(arrays["ours"] & known)), None)
+    others = [index for index in np.flatnonzero(known) if index != ours]
+    figure = look.canvas(height_in=0.62 * look.width_in)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1))
+    angles = np.linspace(0, 2 * np.pi, len(CATEGORIES) + 1)
+    top = max(0.1, float(np.nanmax(shown[known]))) if known.any() else 1.0
+    panels = upper.subplots(1, max(1, len(others)), subplot_kw={"projection": "polar"}, squeeze=False)[0]
+    for axes, index in zip(panels, others, strict=False):
+        axes.set_theta_offset(np.pi / 2)
+        axes.plot(angles, np.append(shown[index], shown[index][0]), color=look.colour(index))
+        axes.fill(angles, np.append(shown[index], shown[index][0]), color=look.colour(index), alpha=0.25)
+        if ours is not None:
+            axes.plot(angles, np.append(shown[ours], shown[ours][0]), "--", color="black", linewidth=1)
+        axes.set(xticks=angles[:-1], xticklabels=list(CATEGORIES), ylim=(0, 1.1 * top))
+        axes.set_yticks([0.2, 0.4, 0.6][: max(1, int(top / 0.2))], [])
+        axes.set_title(names[index])
+    axes = lower.subplots()
+    width = 0.8 / max(1, int(known.sum()))
+    for place, index in enumerate(np.flatnonzero(known)):
+        at = np.arange(len(CATEGORIES)) + (place - (known.sum() - 1) / 2) * width
+        style = {"hatch": "//", "edgecolor": "white"} if index == ours else {}
+        axes.bar(at, shown[index], width, color=look.colour(index), label=names[index], **style)
+        if not np.isnan(errors[index]).all():
+            axes.errorbar(at, shown[index], errors[index], fmt="none", ecolor="black", elinewidth=0.6, capsize=1.5)
+    axes.set_xticks(range(len(CATEGORIES)), list(CATEGORIES))
+    axes.set_title(titles)
+    missing = [f"{name}: {reason}" for name, reason in zip(names, arrays["reasons"], strict=True) if reason]
+    if known.any():
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if missing:
+        text = f"Without values: {', '.join(name.split(':')[0] for name in missing)} ({missing[0].partition(': ')[2]})"
+        lower.supxlabel(text, fontsize=look.font_size - 1, color=MUTED)
+    return figure

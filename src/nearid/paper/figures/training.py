@@ -1,0 +1,105 @@
+"""Training curves: loss and its terms, per head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearid.errors import UserError
+from nearid.layout import Layout
+from nearid.paper.figures import Arrays
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nearid.paper.style import Look
+
+# What log.jsonl holds besides the terms of the objective.
+_OTHERS = {
+    "step",
+    "loss",
+    "learning_rate",
+    "gradient_norm",
+    "wait_s",
+    "step_s",
+    "epoch",
+    "scale",
+    "loss_scale",
+    "skipped",
+}
+_COSINES = "cosine"
+
+
+def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+    """Logs of the heads.
+
+    Returns:
+        per head `<n>`: `steps_<n>` [steps], `values_<n>` [steps, curves], `curves_<n>`: names, `loss` first; `heads`:
+        names.
+
+    Raises:
+        UserError: a log is missing or empty.
+    """
+    arrays: Arrays = {"heads": np.array([entry["display"] for entry in settings["ablations"]])}
+    for index, entry in enumerate(settings["ablations"]):
+        lines = _read_log(layout.head_file(entry["id"], "log.jsonl"))
+        terms = [key for key in lines[0] if key not in _OTHERS and not key.startswith(_COSINES)]
+        names = ["loss", *terms]
+        arrays[f"steps_{index}"] = np.array([line["step"] for line in lines])
+        arrays[f"curves_{index}"] = np.array(names)
+        arrays[f"values_{index}"] = np.array([[_number(line.get(name)) for name in names] for line in lines])
+    return arrays
+
+
+def smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Mean over the last `width` steps, or as many as there are; steps without a value are passed over."""
+    known = ~np.isnan(values)
+    sums = np.cumsum(np.where(known, values, 0.0))
+    counts = np.cumsum(known)
+    sums[width:] = sums[width:] - sums[:-width]
+    counts[width:] = counts[width:] - counts[:-width]
+    return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
+
+
+def plot(arrays: Arrays, look: Look) -> Figure:
+    """A panel per head: faint the loss of each step, strong the running means of loss and unweighted terms."""
+    heads = arrays["heads"]
+    across = min(len(heads), 3)
+    down = -(-len(heads) // across)
+    figure = look.canvas(height_in=2.1 * down + 0.2)
+    panels = figure.subplots(down, across, squeeze=False).flatten()
+    for index, axes in enumerate(panels):
+        if index >= len(heads):
+            axes.set_axis_off()
+            continue
+        steps, values = arrays[f"steps_{index}"], arrays[f"values_{index}"]
+        width = max(1, len(steps) // 50)
+        axes.plot(steps, values[:, 0], color="black", alpha=0.18, linewidth=0.5)
+        for curve, name in enumerate(arrays[f"curves_{index}"]):
+            colour = "black" if curve == 0 else look.colour(curve - 1)
+            axes.plot(
+                steps, smooth(values[:, curve], width), color=colour, label=name, linewidth=1.4 if curve == 0 else 1
+            )
+        axes.set(title=heads[index], xlabel="step", ylim=(0, None))
+        axes.legend(loc="upper right")
+    for axes in panels[::across]:
+        axes.set_ylabel("loss")
+    return figure
+
+
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise UserError(path, "no such file", "the log of a trained head", "train it")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    if not lines:
+        raise UserError(path, "an empty log", "a line per step", "train it again")
+    return lines
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,35 @@
+"""Reading similarities for figures: who took part in a benchmark, and columns of one condition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nearid.errors import UserError
+from nearid.io.tables import read_table
+from nearid.layout import Layout
+from nearid.paper.run import Run, Scorer
+
+
+def find_scored(run: Run, layout: Layout, benchmark: str) -> tuple[list[Scorer], list[str]]:
+    """Scorers with similarities of `benchmark`, and the names of those without: a figure has to say so.
+
+    Raises:
+        UserError: nobody took part.
+    """
+    scored = [scorer for scorer in run.scorers if layout.scores(scorer.id, benchmark).is_file()]
+    if not scored:
+        raise UserError(layout.root / "scores", f"no scores of {benchmark}", "one scorer's at least", "score some")
+    return scored, [scorer.display for scorer in run.scorers if scorer not in scored]
+
+
+def read_columns(
+    layout: Layout, scorer: str, benchmark: str, condition: str, names: Sequence[str]
+) -> dict[str, NDArray[np.generic]]:
+    """Columns `names` of a scorer's similarities under `condition`, in the file's order."""
+    table = read_table(layout.scores(scorer, benchmark), [*dict.fromkeys([*names, "condition"])])
+    table = table.filter(pc.field("condition") == condition)
+    return {name: table[name].to_numpy() for name in names}
