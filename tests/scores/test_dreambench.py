@@ -27,9 +27,11 @@ def release(tmp_path):
     """Samples of 12 pairs per method, each run with copies of the references, and humans' ratings."""
     rng = np.random.default_rng(0)
     root = tmp_path / "release"
-    references = {
-        key: encode_png(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for key in {k.rpartition("-")[0] for k in KEYS}
-    }
+
+    def draw():
+        return encode_png(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+
+    references = {subject: draw() for subject in dict.fromkeys(key.rpartition("-")[0] for key in KEYS)}
     for method, folder in FOLDERS.items():
         for key in KEYS:
             subject, _, prompt = key.rpartition("-")
