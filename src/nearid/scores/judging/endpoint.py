@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -51,22 +52,36 @@ class Judge:
         Raises:
             UserError: the server refuses, or does not answer after all tries; other questions under way are awaited.
         """
+        stop = threading.Event()
         problem: UserError | None = None
         with ThreadPoolExecutor(self._threads) as pool:
-            asked = {pool.submit(self._ask, pair): position for position, pair in enumerate(pairs)}
-            for future in as_completed(asked):
-                try:
-                    if not future.cancelled():
-                        yield asked[future], future.result()
-                except UserError as error:
-                    # What is under way is answered and kept; what has not been asked is not asked any more.
-                    problem = problem or error
-                    for other in asked:
-                        other.cancel()
+            asked = {pool.submit(self._ask, pair, stop): position for position, pair in enumerate(pairs)}
+            try:
+                for future in as_completed(asked):
+                    try:
+                        answer = future.result()
+                    except UserError as error:
+                        # What is under way is answered and kept; nothing else is asked any more.
+                        problem = problem or error
+                        continue
+                    if answer is not None:
+                        yield asked[future], answer
+            finally:
+                stop.set()
         if problem:
             raise problem
 
-    def _ask(self, pair: Pair) -> str:
+    def _ask(self, pair: Pair, stop: threading.Event) -> str | None:
+        """The answer; None where another question has ended the run before this one was asked."""
+        if stop.is_set():
+            return None
+        try:
+            return self._try(pair)
+        except UserError:
+            stop.set()
+            raise
+
+    def _try(self, pair: Pair) -> str:
         images = [{"type": "image_url", "image_url": {"url": _as_url(shown)}} for shown in pair]
         body = {
             "model": self._model,
