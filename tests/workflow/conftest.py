@@ -52,6 +52,8 @@ def files():
     else:
         names = {"compare": "comparison.csv", "page": "index.html", "summary": "summary.txt"}
         yield layout.paper(names.get(command, "manifest.json"))
+        if command == "manifest":
+            yield layout.paper("provenance.js")
 
 for path in files():
     path.parent.mkdir(parents=True, exist_ok=True)
