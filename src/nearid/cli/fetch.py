@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import click
+import json
+from pathlib import Path
 
-from nearid.errors import UserError
+import click
 
 
 @click.group()
@@ -14,12 +15,12 @@ def fetch() -> None:
 
 @fetch.command()
 @click.option("--download", required=True, help="Id in the config's `downloads`.")
-@click.option("--settings", required=True, metavar="JSON", help="Its entry.")
-def download(download: str, settings: str) -> None:
-    """Fetch one entry of `downloads` at its pinned revision."""
-    raise UserError(
-        f"downloads.{download}",
-        "fetching is not implemented yet (it comes with the sources and scorers that need it)",
-        f"resources/{download}/ filled by hand, with a fetched.json saying repository and revision",
-        "put the files there, or run config/demo.yaml, which needs no download",
-    )
+@click.option("--settings", metavar="JSON", help="Its entry; without it, the one in config.yaml.")
+@click.option("--resources", default="resources", show_default=True, type=click.Path(path_type=Path))
+def download(download: str, settings: str | None, resources: Path) -> None:
+    """Fetch one entry of `downloads` at its pinned revision, and check every file."""
+    from nearid.config import load
+    from nearid.io.hub import HuggingFace, fetch
+
+    entry = json.loads(settings) if settings else load()["downloads"][download]
+    fetch(download, entry, resources / download, HuggingFace())
