@@ -6,6 +6,11 @@ import sys
 from multiprocessing import forkserver
 
 import pytest
+import token_world as world
+import torch
+
+from nearid.cluster.ranks import VARIABLES, _free_port
+from nearid.heads import training
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +35,38 @@ def start_apart():
         return [child.exitcode for child in children]
 
     return start
+
+
+@pytest.fixture
+def train_apart(start_apart):
+    """Train a head, or a pack, in as many processes as `ranks`; their exit codes."""
+
+    def train(layout, settings, kill_at=0, ranks=1):
+        port = str(_free_port())
+        calls = []
+        for rank in range(ranks):
+            values = (str(rank), str(rank), str(ranks), "127.0.0.1", port)
+            environment = dict(zip(VARIABLES, values, strict=True)) if ranks > 1 else {}
+            calls.append((layout.root, settings, kill_at, environment))
+        return start_apart(world.train, calls)
+
+    return train
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Train in this process, with one thread; gives the head's folder (a pack's: nothing)."""
+    monkeypatch.setattr(training, "load_backbone", world.backbone)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    def train(layout, settings):
+        if isinstance(settings, list):
+            return training.train_pack(settings, layout)
+        training.train(settings, layout)
+        return layout.head(settings["ablation"])
+
+    yield train
+    torch.set_num_threads(threads)

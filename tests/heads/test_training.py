@@ -3,7 +3,6 @@
 import copy
 import json
 import signal
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,52 +11,13 @@ import torch
 from safetensors.torch import load_file
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
-from nearid.cluster.ranks import VARIABLES, _free_port
 from nearid.errors import UserError
 from nearid.heads import packs, training
 from nearid.heads.inputs import open_mix
 from nearid.heads.objectives import create
 from nearid.layout import Layout
 
-
-def settings(**changes):
-    merged = copy.deepcopy(world.SETTINGS)
-    merged |= {name: value for name, value in changes.items() if name in merged}
-    merged["training"] |= {name: value for name, value in changes.items() if name not in merged}
-    return merged
-
-
-@pytest.fixture
-def train_apart(start_apart):
-    """Train in as many processes as `ranks`; their exit codes."""
-    return partial(_train_apart, start_apart)
-
-
-def _train_apart(start_apart, layout, settings, kill_at=0, ranks=1):
-    port = str(_free_port())
-    calls = []
-    for rank in range(ranks):
-        values = (str(rank), str(rank), str(ranks), "127.0.0.1", port)
-        environment = dict(zip(VARIABLES, values, strict=True)) if ranks > 1 else {}
-        calls.append((layout.root, settings, kill_at, environment))
-    return start_apart(world.train, calls)
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Train in this process, with one thread."""
-    monkeypatch.setattr(training, "load_backbone", world.backbone)
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-
-    def train(layout, settings):
-        training.train(settings, layout)
-        return layout.head(settings["ablation"])
-
-    yield train
-    torch.set_num_threads(threads)
+settings = world.settings
 
 
 def read_log(folder):

@@ -1,5 +1,6 @@
 """A small synthetic world of tokens, and a training on it for a process of its own."""
 
+import copy
 import os
 import signal
 from types import SimpleNamespace
@@ -41,6 +42,14 @@ SETTINGS = {
         "zero_stage": 0,
     },
 }
+
+
+def settings(**changes):
+    """`SETTINGS` with changes, those of the training among them."""
+    merged = copy.deepcopy(SETTINGS)
+    merged |= {name: value for name, value in changes.items() if name in merged}
+    merged["training"] |= {name: value for name, value in changes.items() if name not in merged}
+    return merged
 
 
 def backbone(_settings=None):

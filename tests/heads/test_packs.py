@@ -1,0 +1,146 @@
+"""Heads that train together: each as if it were alone, whatever happens to the others."""
+
+import json
+
+import numpy as np
+import pytest
+import token_world as world
+import torch
+from safetensors.torch import load_file
+
+from nearid.errors import UserError
+from nearid.heads import packs
+
+ONE = world.settings(ablation="one", params={"alpha": 0.5}, keep_every_steps=7)
+TWO = world.settings(ablation="two", objective="infonce", params={}, learning_rate=0.02, clip_norm=0.5)
+TWO["training"]["checkpoint_every_steps"] = 5
+
+
+def results_of(layout, name):
+    """All that must not depend on the company: weights and log without times."""
+    folder = layout.head(name)
+    files = [path for path in (folder / "head.safetensors", folder / "timelapse.safetensors") if path.exists()]
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [path.read_bytes() for path in files], [
+        {key: value for key, value in line.items() if not key.endswith("_s")} for line in log
+    ]
+
+
+@pytest.fixture
+def alone(tmp_path, trained):
+    layout = world.write_world(tmp_path / "alone")
+    for settings in (ONE, TWO):
+        trained(layout, settings)
+    return {name: results_of(layout, name) for name in ("one", "two")}
+
+
+def publish(layout, trained, *members):
+    for settings in members:
+        provenance = json.loads((trained(layout, settings) / "provenance.json").read_text())
+        assert provenance["resumed_after_step"] == 0 and provenance["steps"] == 20
+    return {settings["ablation"]: results_of(layout, settings["ablation"]) for settings in members}
+
+
+def test_a_pack_gives_each_head_the_bytes_that_it_has_alone(tmp_path, trained, alone):
+    layout = world.write_world(tmp_path / "pack")
+    trained(layout, [ONE, TWO])
+    report = json.loads(layout.pack("one").read_text())
+    assert report == {"members": ["one", "two"], "trained": ["one", "two"], "stopped": []}
+    assert not (layout.head("one") / "head.safetensors").exists(), "its own job publishes it"
+    assert publish(layout, trained, ONE, TWO) == alone
+    provenance = json.loads((layout.head("one") / "provenance.json").read_text())
+    assert provenance["trained_with"] == ["two"]
+
+
+def test_many_heads_agree_with_one(tmp_path, trained):
+    objectives = {"nearid": {"beta": 0.2}, "siglip_rank": {}, "circle_rank": {}, "infonce_distractors": {}}
+    members = [world.settings(ablation=name, objective=name, params=given) for name, given in objectives.items()]
+    layout, single = (world.write_world(tmp_path / name) for name in ("pack", "single"))
+    trained(layout, members)
+    for settings in members:
+        theirs = load_file(trained(single, settings) / "head.safetensors")
+        for name, tensor in load_file(trained(layout, settings) / "head.safetensors").items():
+            # Six and eight rows of queries meet another kernel of the BLAS than two do.
+            torch.testing.assert_close(tensor, theirs[name], rtol=1e-3, atol=1e-4)
+
+
+def test_only_heads_that_are_not_up_to_date_train(tmp_path, trained):
+    layout = world.write_world(tmp_path)
+    trained(layout, [ONE, TWO])
+    publish(layout, trained, ONE, TWO)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in layout.head("one").iterdir()}
+    changed = TWO | {"params": {"temperature": 0.1}}
+    trained(layout, [ONE, changed])
+    assert json.loads(layout.pack("one").read_text())["trained"] == ["two"]
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in layout.head("one").iterdir()} == before
+    old = load_file(layout.head("two") / "head.safetensors")
+    publish(layout, trained, changed)
+    assert not torch.equal(load_file(layout.head("two") / "head.safetensors")["probe"], old["probe"])
+    (layout.head("one") / "log.jsonl").unlink()
+    trained(layout, [ONE, changed])
+    assert json.loads(layout.pack("one").read_text())["trained"] == ["one"], "a lost file is made again"
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_diverging_head_stops_alone_and_is_reported(tmp_path, trained, alone, monkeypatch, capsys, what):
+    layout = world.write_world(tmp_path / "pack")
+    evaluate, differentiate, step = packs.evaluate, packs.differentiate, []
+
+    def spoil_loss(members, batch):
+        step.append(None)
+        parts = evaluate(members, batch)
+        broken = len(step) >= 7 and what == "loss"
+        return [
+            part._replace(loss=part.loss * float("inf")) if broken and member.name == "one" else part
+            for member, part in zip(members, parts, strict=True)
+        ]
+
+    def spoil_gradient(members, losses):
+        gradients = differentiate(members, losses)
+        if len(step) >= 7 and what == "gradient":
+            for member, own in zip(members, gradients, strict=True):
+                if member.name == "one":
+                    own[0].fill_(float("nan"))
+        return gradients
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packs, "evaluate", spoil_loss)
+        patch.setattr(packs, "differentiate", spoil_gradient)
+        trained(layout, [ONE, TWO])
+        assert json.loads(layout.pack("one").read_text())["stopped"] == ["one"]
+        assert "one stops, the others go on" in capsys.readouterr().err
+        # The last good state is kept, so its own job says at once what is wrong.
+        with pytest.raises(UserError, match=rf"step 7 of 20 .*ids(?s:.*){what} not finite"):
+            trained(layout, ONE)
+    assert [path.name for path in layout.head("one").glob(".progress/*/*.pt")] == ["0000006.pt"]
+    report = json.loads((layout.head("one") / "stopped.json").read_text())
+    assert (report["step"], report["epoch"], report["batch"], report["not_finite"]) == (7, 1, 1, what)
+    assert len(report["samples"]) == 8
+    collections = {image.split("/")[0] for sample in report["samples"] for image in sample["images"] if image}
+    assert collections <= {"positives", "one", "two", "mtg_train"}
+    assert publish(layout, trained, TWO)["two"] == alone["two"]
+    # Mended, it goes on from there to where it would have been.
+    trained(layout, ONE)
+    assert results_of(layout, "one") == alone["one"]
+    assert not (layout.head("one") / "stopped.json").exists()
+
+
+def test_members_must_draw_the_same_batches(tmp_path, trained):
+    with pytest.raises(UserError, match="other batches"):
+        trained(world.write_world(tmp_path), [ONE, TWO | {"seed": 9}])
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(tmp_path, trained, train_apart):
+    members = [copy | {"training": copy["training"] | {"epochs": 20}} for copy in (ONE, TWO)]
+    undisturbed, layout = (world.write_world(tmp_path / name) for name in ("undisturbed", "killed"))
+    trained(undisturbed, members)
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        # A head saves every 4 steps and the other every 5, so that they often go on from different ones.
+        assert train_apart(layout, members, kill_at=int(random.integers(1, 9))) != [0]
+    trained(layout, members)
+    for settings in members:
+        for folder in (undisturbed, layout):
+            trained(folder, settings)
+        assert results_of(layout, settings["ablation"]) == results_of(undisturbed, settings["ablation"])
