@@ -113,6 +113,24 @@ def minutes(count):
     return lambda wildcards, attempt: count * attempt
 
 
+def painting_minutes(wildcards, attempt):
+    """Time for a shard by its source's rate, with room for loading the models; without a rate, a working day."""
+    rate = config["sources"][wildcards.source]["seconds_per_image"]
+    painted = step_settings("inpaint_shard", config, **dict(wildcards.items()))[
+        "splits"
+    ]
+    # The released data set's size (spec data.md 1.2); 500 test and 100 validation identities of three views at most.
+    images = 45215 if "train" in painted else 1800
+    needed = round(30 + 1.5 * rate * images / len(SHARDS) / 60) if rate else 480
+    return needed * attempt
+
+
+def painting_memory(wildcards, attempt):
+    """A diffusion pipeline passes through the machine's memory on its way to the GPU."""
+    large = "model" in config["sources"][wildcards.source]["options"]
+    return (64000 if large else 4000) * attempt
+
+
 def gpus(step):
     """One GPU where the step runs a large model: half precision says so, or a folder of weights."""
 
@@ -308,6 +326,20 @@ def score_files(scorer):
         str(LAYOUT.scores(scorer, benchmark))
         for benchmark in benchmarks_of(config, scorer)
     ]
+
+
+def nearid_bench_scores():
+    """Similarities of all who take part in NearID-bench."""
+    return [
+        str(LAYOUT.scores(scorer, "nearid_bench"))
+        for scorer in SELECT["scorers"]
+        if "nearid_bench" in benchmarks_of(config, scorer)
+    ]
+
+
+def browser():
+    """The page's browser of identities, where there is something to browse."""
+    return [str(LAYOUT.paper("identities"))] if nearid_bench_scores() else []
 
 
 def metrics(scorers):

@@ -122,6 +122,32 @@ rule compare_with_paper:
         "python -m nearid --log {log} paper compare --results {params.results} --settings {params.settings:q}"
 
 
+rule show_identities:
+    input:
+        positives(),
+        roster(),
+        distractors(SELECT["sources"]),
+        nearid_bench_scores(),
+    output:
+        directory(str(LAYOUT.paper("identities"))),
+    log:
+        log_of("paper", "show_identities"),
+    benchmark:
+        benchmark_of("paper", "show_identities")
+    conda:
+        "../../envs/paper.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(30),
+    params:
+        results=results_folder,
+        settings=settings("show_identities"),
+        code=code("show_identities"),
+    shell:
+        "python -m nearid --log {log} paper identities --results {params.results} --settings {params.settings:q}"
+
+
 rule make_page:
     input:
         metrics(SELECT["scorers"]),
@@ -178,6 +204,7 @@ rule write_manifest:
         metrics(SELECT["scorers"]),
         *(head_files(ablation) for ablation in SELECT["ablations"]),
         roster(),
+        browser(),
         str(LAYOUT.paper("comparison.csv")),
         str(LAYOUT.paper("index.html")),
         str(LAYOUT.paper("summary.txt")),

@@ -59,6 +59,15 @@ def compare(layout: Layout, settings: Settings) -> None:
 
 
 @paper.command()
+@step("show_identities")
+def identities(layout: Layout, settings: Settings) -> None:
+    """Pictures and margins of the test identities, for the page's browser."""
+    from nearid.paper.browser import write_browser
+
+    write_browser(settings, layout)
+
+
+@paper.command()
 @step("make_page")
 def page(layout: Layout, settings: Settings) -> None:
     """One page that shows it all."""

@@ -29,6 +29,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "compute_figure": ("paper.figures", "paper.figures.{figure}"),
     "plot_figure": ("paper.figures", "paper.figures.{figure}"),
     "compare_with_paper": ("paper.comparison",),
+    "show_identities": ("paper.browser",),
     "make_page": ("paper.page",),
     "write_summary": ("paper.summary",),
     "write_manifest": ("paper.manifest",),

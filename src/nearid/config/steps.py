@@ -53,10 +53,9 @@ def benchmarks_of(config: Config, scorer: str) -> list[str]:
 
 
 def _entry(config: Config, catalogue: str, name: str) -> Settings:
-    """A catalogue entry without what only tables show: a new display name must not paint or train again."""
-    return {
-        key: value for key, value in config[catalogue][name].items() if key not in ("display", "paper_row", "m_h_from")
-    }
+    """A catalogue entry without what changes no result: a new display name must not paint or train again."""
+    aside = ("display", "paper_row", "m_h_from", "splits", "seconds_per_image")
+    return {key: value for key, value in config[catalogue][name].items() if key not in aside}
 
 
 def _dataset(config: Config) -> Settings:
@@ -90,6 +89,8 @@ def _extract(config: Config, ids: Config) -> Settings:
 def _splits(config: Config, collection: str, backbone: str | None = None) -> list[str]:
     """The rows of a collection that anything reads: those of train only if an ablation (on `backbone`) draws from it.
 
+    A source that none draws from may say which others it wants, `splits` of its entry.
+
     All ablations of the catalogue count, selected or not, so that a selection changes no distractors.
     """
     for ablation in config["ablations"]:
@@ -97,7 +98,7 @@ def _splits(config: Config, collection: str, backbone: str | None = None) -> lis
         drawn = ["positives", *mix["sources"]] if mix["sources"] and mix["nearid_repeats"] else []
         if collection in drawn and backbone in (None, training_of(config, ablation)["backbone"]):
             return ["train", "val", "test"]
-    return ["val", "test"]
+    return config["sources"].get(collection, {}).get("splits") or ["val", "test"]
 
 
 def _train(config: Config, ids: Config) -> Settings:
@@ -256,6 +257,7 @@ _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
     "compute_figure": _compute_figure,
     "plot_figure": _plot_figure,
     "compare_with_paper": lambda config, ids: {"tables": _tables(config)},
+    "show_identities": lambda config, ids: {"run": _run(config)},
     "make_page": _page,
     "write_summary": lambda config, ids: {"run": _run(config)},
     "write_manifest": lambda config, ids: {"config": config},

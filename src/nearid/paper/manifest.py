@@ -123,6 +123,7 @@ def find_artifacts(config: Mapping[str, Any], layout: Layout) -> list[Path]:
     files += [layout.figure(figure, suffix) for figure in select["figures"] for suffix in ("pdf", "png")]
     files += [layout.figure(name, "gif") for name in select["figures"] if config["paper"]["figures"][name]["animate"]]
     files += [layout.figure_data(figure) for figure in select["figures"]]
+    files += sorted(path for path in layout.paper("identities").glob("*") if path.is_file())
     return files + [layout.paper(name) for name in ("comparison.csv", "index.html", "summary.txt")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from nearid.io.files import write_text
 from nearid.io.hashing import hash_file
 from nearid.io.tables import read_table
 from nearid.layout import Layout
+from nearid.paper.captions import FIGURES
 from nearid.paper.comparison import compare_tables
 from nearid.paper.effects import find_effects
 from nearid.paper.metrics import read_metrics
@@ -48,29 +50,6 @@ class FigureEntry:
     moves: bool
 
 
-# Name of a figure: its title and caption.
-FIGURES = {
-    "figure5": (
-        "Figure 5: what training does to the space",
-        "KernelPCA (cosine kernel) of validation identities. Circles are views of an object, crosses its distractors, "
-        "one colour per identity. A scorer that sees the background puts each cross on its circle; one that sees the "
-        "object brings its circles together and leaves the crosses outside. Both panels and all frames use the same "
-        "settings; frames are turned onto the last one.",
-    ),
-    "qualitative": (
-        "Identities, distractors and what scorers make of them",
-        "Test identities drawn by the run's seed. The anchor, its other views, and the distractors painted into the "
-        "anchor, one per source; below each its similarity to the anchor.",
-    ),
-    "margins": (
-        "Margins per source",
-        "By how much a view of the same object is more alike than the distractor on its own background (difference of "
-        "similarities); right of zero is right.",
-    ),
-    "training": ("Training", "Loss per step of each head; faint the steps, strong their running mean."),
-}
-
-
 def write_page(settings: Mapping[str, Any], layout: Layout) -> None:
     """Write paper/index.html (settings of `make_page`)."""
     write_text(layout.paper("index.html"), render_page(settings, layout))
@@ -82,7 +61,7 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
     Figures are linked, not embedded: a new style of a figure needs no new page.
     """
     run = Run.from_settings(settings["run"])
-    metrics = read_metrics(layout, [scorer.id for scorer in run.scorers])
+    metrics = read_metrics(layout, run.needed_metrics())
     environment = Environment(
         loader=PackageLoader("nearid.paper"),
         autoescape=True,
@@ -91,6 +70,7 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         lstrip_blocks=True,
     )
     dropped = _read_dropped(layout.dropped)
+    pairs = compare_tables(settings["tables"], layout)
     return environment.get_template("index.html.j2").render(
         run=run,
         what_it_is=WHAT_IT_IS.get(run.dataset_kind, f"These are numbers on data of kind {run.dataset_kind}."),
@@ -105,7 +85,9 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         effects=find_effects(run, metrics),
         tables=[build_table(table, layout) for table in settings["tables"].values()],
         figures=[_figure_entry(name, layout) for name in settings["figures"]],
-        comparison=[pair for pair in compare_tables(settings["tables"], layout) if pair.ours is not None],
+        browser="nearid_bench" in run.benchmarks,
+        comparison=pairs,
+        verdicts=Counter(pair.verdict for pair in pairs),
         comparable=comparability(run.dataset_kind),
         counts=_count_identities(layout),
         dropped=dropped[:MAX_DROPPED],
