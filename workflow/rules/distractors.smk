@@ -15,8 +15,8 @@ rule inpaint_shard:
         "../../envs/diffusion.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(480),
+        mem_mb=painting_memory,
+        runtime=painting_minutes,
         gpu=gpus("inpaint_shard"),
     params:
         results=results_folder,
