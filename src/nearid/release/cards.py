@@ -33,7 +33,7 @@ with torch.inference_mode():
     embeddings = torch.nn.functional.normalize(model(pixels).pooler_output, dim=-1)
 print(embeddings[0] @ embeddings[1])  # near 1: the same object
 ```""",
-    "release": """The layout is the authors' release's (`model_type: nearid`, weights under `backbone.`). With their package:
+    "release": """The authors' layout (`model_type: nearid`, weights under `backbone.`). With their package:
 
 ```python
 from nearid.modeling_nearid import NearIDModel  # github.com/Gorluxor/NearID

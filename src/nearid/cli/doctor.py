@@ -1,0 +1,32 @@
+"""`nearid doctor`: checks before a long run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("overlays", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--cluster", is_flag=True, help="Also check SLURM as slurm/config.yaml uses it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(overlays: tuple[Path, ...], cluster: bool, as_json: bool) -> None:
+    """Check machine, environment, folders and hub for config.yaml with OVERLAYS on top.
+
+    Exit code 1 where anything found would make a run fail.
+    """
+    from nearid.cluster.doctor import examine, format_findings
+    from nearid.config import load, results_folder
+    from nearid.layout import Layout
+
+    config = load(*overlays)
+    findings = examine(config, Layout(results_folder(config)), cluster)
+    click.echo(
+        json.dumps([asdict(one) for one in findings], indent=2) if as_json else format_findings(findings), nl=as_json
+    )
+    if any(finding.level == "fault" for finding in findings):
+        sys.exit(1)

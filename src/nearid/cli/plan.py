@@ -1,0 +1,29 @@
+"""`nearid plan`: what a run will take."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("overlays", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--settings", metavar="JSON", help="The whole config instead (the rule's way).")
+@click.option("--gpus", default=1, show_default=True, type=click.IntRange(min=0), help="GPUs at the same time.")
+@click.option("--cores", default=0, help="CPU cores at the same time; those of this machine by default.")
+@click.option("--quota-gb", type=float, help="What you may still write, where a quota is tighter than the disk.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(
+    overlays: tuple[Path, ...], settings: str | None, gpus: int, cores: int, quota_gb: float | None, as_json: bool
+) -> None:
+    """Jobs, GPU-hours, disk and wall time of config.yaml with OVERLAYS on top, in all and still to do."""
+    from nearid.cluster.plan import format_plan, make_plan
+    from nearid.config import load, results_folder
+    from nearid.layout import Layout
+
+    config = json.loads(settings) if settings else load(*overlays)
+    made = make_plan(config, Layout(results_folder(config)), gpus, cores, quota_gb)
+    click.echo(json.dumps(asdict(made), indent=2) if as_json else format_plan(made), nl=as_json)

@@ -1,0 +1,253 @@
+"""Checks before hours are spent: what is wrong with this machine, cluster or folder, and what to do about it."""
+
+from __future__ import annotations
+
+import ctypes.util
+import fcntl
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from nearid.cluster.findings import Finding, ask, brief
+from nearid.cluster.jobs import Jobs
+from nearid.cluster.plan import make_plan
+from nearid.cluster.slurm_checks import check_slurm
+from nearid.layout import Layout
+
+# Slower than this, a file operation is felt in every step.
+SLOW_S = 0.5
+# Clocks that differ by more confuse Snakemake, which goes by the times of files.
+SKEW_S = 5.0
+_RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_GATED = ("black-forest-labs/",)
+
+
+def examine(config: Mapping[str, Any], layout: Layout, cluster: bool = False, root: Path = Path()) -> list[Finding]:
+    """All checks.
+
+    Args:
+        config: what is to be run.
+        layout: where its results go.
+        cluster: whether it goes to SLURM.
+        root: the repository.
+    """
+    checks: list[Callable[[], Iterable[Finding]]] = [
+        lambda: check_versions(root / "envs/all.lock"),
+        lambda: check_gpu(any(job.gpu for job in Jobs(config, layout).all()) and not cluster),
+        lambda: check_display(config["dataset"]["kind"] == "rendered"),
+        lambda: check_ranks(os.environ),
+        lambda: check_port(os.environ),
+        lambda: check_files(layout.root.parent),
+        lambda: check_clock(layout.root.parent),
+        lambda: check_space(config, layout),
+        lambda: check_downloads(config, layout, os.environ),
+        lambda: check_models(config),
+    ]
+    if cluster:
+        checks.append(lambda: check_slurm(root / "slurm/config.yaml"))
+    return [finding for check in checks for finding in _run(check)]
+
+
+def format_findings(findings: Iterable[Finding]) -> str:
+    """One line each, and one more for what to do."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.level:<6}{finding.check}: {finding.found}")
+        if finding.action:
+            lines.append(f"      next: {finding.action}")
+    return "\n".join(lines) + "\n"
+
+
+def check_versions(lock: Path) -> Iterator[Finding]:
+    """The installed packages against the lock."""
+    if not lock.is_file():
+        yield Finding("versions", "note", f"no {lock}", "run it from the repository's root")
+        return
+    pinned = dict(line.split("==") for line in lock.read_text().splitlines() if "==" in line and line[0] != "#")
+    missing, other = [], []
+    for name, version in pinned.items():
+        try:
+            # A local label (+cpu) says which build of the same version it is.
+            installed = metadata.version(name).split("+")[0]
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+            continue
+        if installed != version.split("+")[0]:
+            other.append(f"{name} {installed}, not {version}")
+    if missing or other:
+        level: Literal["note", "fault"] = "fault" if missing else "note"
+        parts = [_some("missing", missing), _some("other", other)]
+        yield Finding("versions", level, "; ".join(filter(None, parts)), "make setup, or activate .venv")
+    else:
+        yield Finding("versions", "fine", f"{len(pinned)} packages as locked")
+
+
+def check_gpu(needed: bool) -> Iterator[Finding]:
+    """A GPU and a driver where the config needs one, and a torch that can use them."""
+    answer = ask("nvidia-smi", "--query-gpu=name,memory.free,driver_version", "--format=csv,noheader")
+    if answer is None or answer[0]:
+        if needed:
+            said = "no nvidia-smi" if answer is None else f"nvidia-smi fails: {brief(answer[1])}"
+            action = "run where there is a GPU, on a cluster (--cluster), or a config without large models"
+            yield Finding("gpu", "fault", said, action)
+        else:
+            yield Finding("gpu", "fine", "none, and none is needed")
+        return
+    try:
+        build = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        build = "(none)"
+    if build.endswith("+cpu"):
+        yield Finding("gpu", "fault", f"a GPU, but torch {build}", "install torch's CUDA build into .venv")
+    else:
+        yield Finding("gpu", "fine", answer[1].strip().replace("\n", "; "))
+
+
+def check_display(needed: bool) -> Iterator[Finding]:
+    """EGL, which renders the demo's objects without a display."""
+    if not needed:
+        return
+    if ctypes.util.find_library("EGL"):
+        yield Finding("rendering", "fine", "EGL is there")
+    else:
+        yield Finding("rendering", "fault", "no libEGL", "apt-get install libegl1 libgl1-mesa-dri")
+
+
+def check_ranks(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Variables of torchrun: all or none; half of them make training fail or hang."""
+    there = [name for name in _RANKS if name in environment]
+    if there and len(there) < len(_RANKS):
+        lacking = ", ".join(name for name in _RANKS if name not in there)
+        action = f"unset {' '.join(there)}, or start through torchrun or srun"
+        yield Finding("ranks", "fault", f"{', '.join(there)} without {lacking}", action)
+    else:
+        yield Finding("ranks", "fine", "set by a launcher" if there else "not set: one process")
+
+
+def check_port(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """That the rendezvous port of several ranks can be opened."""
+    port = int(environment.get("MASTER_PORT", "0"))
+    try:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+        yield Finding("port", "fine", f"{port or 'a free one'} can be opened")
+    except OSError as error:
+        yield Finding("port", "fault", f"port {port}: {error.strerror}", "unset MASTER_PORT, or choose another")
+
+
+def check_files(folder: Path) -> Iterator[Finding]:
+    """That the results' file system renames, flushes and locks, and how fast."""
+    place = folder / f".doctor-{os.getpid()}"
+    try:
+        place.mkdir(parents=True)
+        start = time.monotonic()
+        for number in range(5):
+            private, target = place / "private", place / f"{number}"
+            with private.open("wb") as stream:
+                stream.write(b"x" * 4096)
+                stream.flush()
+                os.fsync(stream.fileno())
+            private.replace(target)
+            if private.exists() or not target.exists():
+                yield Finding("file system", "fault", f"a rename in {folder} shows late", "put results_dir elsewhere")
+        took = (time.monotonic() - start) / 5
+        with (place / "lock").open("w") as first, (place / "lock").open("w") as second:
+            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                action = "never start two runs at once here, or put results_dir elsewhere"
+                yield Finding("locks", "fault", f"{folder} grants one lock twice", action)
+            except BlockingIOError:
+                yield Finding("locks", "fine", "held as they should be")
+    except OSError as error:
+        action = "choose a results_dir that you may write to, on a file system with locks (NFS: mount without nolock)"
+        yield Finding("file system", "fault", f"{folder}: {error.strerror or error}", action)
+        return
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    if took > SLOW_S:
+        action = "put results_dir on a faster file system; with SLURM raise latency-wait in slurm/config.yaml"
+        yield Finding("file system", "note", f"{took:.1f} s to write a small file safely in {folder}", action)
+    else:
+        yield Finding("file system", "fine", f"{took * 1000:.0f} ms to write a small file safely")
+
+
+def check_clock(folder: Path) -> Iterator[Finding]:
+    """The clock of the file system against that of the machine."""
+    probe = folder / f".doctor-clock-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        skew = probe.stat().st_mtime - time.time()
+        probe.unlink()
+    except OSError:
+        return  # check_files tells of it
+    if abs(skew) > SKEW_S:
+        action = "have the clocks set (NTP): Snakemake goes by file times and would run steps again"
+        yield Finding("clock", "fault", f"the file system's is {skew:+.0f} s off", action)
+    else:
+        yield Finding("clock", "fine", "agrees with the file system's")
+
+
+def check_space(config: Mapping[str, Any], layout: Layout) -> Iterator[Finding]:
+    """Free space and memory against the plan."""
+    plan = make_plan(config, layout)
+    for warning in plan.warnings:
+        found, _, action = warning.partition(": ")
+        if "GPU" not in found:
+            yield Finding("space", "fault" if "to write" in found else "note", found, action or "see `nearid plan`")
+    if not any("to write" in warning for warning in plan.warnings):
+        yield Finding("space", "fine", "enough for what is still to do (`nearid plan`)")
+
+
+def check_downloads(config: Mapping[str, Any], layout: Layout, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """What is still to be fetched, and whether the hub will give it."""
+    names = [job.name for job in Jobs(config, layout).fetch() if not job.outputs[0].exists()]
+    if not names:
+        yield Finding("downloads", "fine", "nothing to fetch")
+        return
+    yield Finding("downloads", "note", _some("to fetch", names), "they are fetched by the first run, where it starts")
+    home = Path(environment.get("HF_HOME", Path.home() / ".cache/huggingface"))
+    above = next(path for path in (home, *home.absolute().parents) if path.exists())
+    if not os.access(above, os.W_OK):
+        yield Finding("hub cache", "fault", f"{home} cannot be written", "set HF_HOME to a folder of yours")
+    gated = [name for name in names if str(config["downloads"][name].get("hub", "")).startswith(_GATED)]
+    token = "HF_TOKEN" in environment or (home / "token").is_file()
+    if gated and not token:
+        action = "accept their licences on the hub, then `hf auth login` or set HF_TOKEN"
+        yield Finding("gated models", "fault", f"no hub token, but {', '.join(gated)} need one", action)
+    if environment.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        yield Finding("offline", "note", "HF_HUB_OFFLINE is set", "unset it where the downloads run")
+
+
+def check_models(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Local backbones: there, and safetensors rather than pickles."""
+    for name in dict.fromkeys(Jobs(config, Layout(Path("results"))).backbones):
+        path = config["backbones"][name]["path"]
+        if path.startswith("resources/") or not path:
+            continue
+        if not Path(path, "config.json").is_file():
+            yield Finding("backbone", "fault", f"{name}: no {path}/config.json", f"mend backbones.{name}.path")
+        elif not list(Path(path).glob("*.safetensors")):
+            action = "convert it to safetensors: pickles are not opened"
+            yield Finding("backbone", "fault", f"{name}: no safetensors in {path}", action)
+        else:
+            yield Finding("backbone", "fine", f"{name} is there")
+
+
+def _run(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """The findings of a check; one that breaks is a finding itself."""
+    try:
+        return list(check())
+    except (OSError, ValueError, KeyError) as error:
+        return [Finding("doctor", "note", f"a check broke: {type(error).__name__} {error}", "tell the developers")]
+
+
+def _some(label: str, names: list[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"{label}: {', '.join(names[:4])}{more}" if names else ""

@@ -1,0 +1,277 @@
+"""The jobs of a config and how much work each is: what `nearid plan` adds up. Nothing is read but sizes of models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nearid.config.downloads import required_downloads
+from nearid.config.packs import packs
+from nearid.config.steps import backbone_of, benchmarks_of, mix_of, step_settings, training_of
+from nearid.layout import Layout, shard_ids
+
+Config = Mapping[str, Any]
+# Bytes of a PNG per pixel, as photographs and rendered scenes both come out.
+PNG_BYTES = 1.15
+# What the released sets hold (spec data.md): identities, views per identity, part edits.
+_RELEASED = {"identities": 19_386, "views": 45_215 / 19_386, "train": 5_000, "test": 100, "size_px": 512}
+# (tokens, width) of an image where no local config.json says it.
+_SHAPES = {"siglip": (729, 1152), "clip": (257, 1024), "dinov2": (257, 1024)}
+# Gigabytes of downloads, estimated; others count 5.
+_DOWNLOADS = {"flux_fill": 34, "flux_canny": 34, "qwen_image": 58, "qwen3vl_30b": 62, "qwen3vl_8b": 18, "syncd": 60}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the workflow.
+
+    Attributes:
+        stage, rule, name: as in its log and benchmark.
+        rate: key of its rate (`nearid.cluster.rates`).
+        units: work, in what its rate counts (images, bytes read, pairs).
+        outputs: its files; it is done where all are there.
+        size: bytes that it will write.
+        gpu: whether it takes a GPU.
+    """
+
+    stage: str
+    rule: str
+    name: str
+    rate: str
+    units: float
+    outputs: tuple[Path, ...]
+    size: float
+    gpu: bool = False
+
+
+class Jobs:
+    """Jobs of `config`, stage by stage; the same as the workflow plans (a test holds them together)."""
+
+    def __init__(self, config: Config, layout: Layout) -> None:
+        self.config, self.layout = config, layout
+        self.select, self.shards = config["select"], shard_ids(config["dataset"]["shards"])
+        self.scorers = self.select["scorers"]
+        used = (config["scorers"][scorer].get("ablation") for scorer in self.scorers)
+        self.ablations = list(dict.fromkeys([*self.select["ablations"], *filter(None, used)]))
+        drawn = (source for ablation in self.ablations for source in self._drawn(ablation))
+        self.sources = list(dict.fromkeys([*self.select["sources"], *drawn]))
+
+    def all(self) -> list[Job]:
+        """Every job, in the order of the stages."""
+        return [
+            *self.fetch(),
+            *self.data(),
+            *self.distractors(),
+            *self.tokens(),
+            *self.heads(),
+            *self.scores(),
+            *self.paper(),
+        ]
+
+    def fetch(self) -> Iterator[Job]:
+        """Downloads that anything selected names."""
+        members = [self.config["dataset"].get(self.config["dataset"]["kind"], {})]
+        members += [self.config["sources"][source] for source in self.sources]
+        members += [self.config["scorers"][scorer] for scorer in self.scorers]
+        members += [self.config["backbones"][backbone] for backbone in self.backbones]
+        for name in required_downloads(members, dict(self.config)):
+            size = _DOWNLOADS.get(name, 5) * 1e9
+            yield Job("fetch", "fetch_download", name, "fetch", size, (Path("resources", name, "fetched.json"),), size)
+
+    def data(self) -> Iterator[Job]:
+        """Positives and part edits."""
+        files = (self.layout.identities, *map(self.layout.positives, self.shards))
+        size = self._images * self._image_bytes * 1.1
+        rate = f"curate/{self.config['dataset']['kind']}"
+        yield Job("data", "curate_positives", "all", rate, self._images, files, size)
+        for split in self._edits:
+            count = 4 * self._part_edits(split)
+            yield Job("data", "make_mtg", split, rate, count, (self.layout.mtg(split),), count * self._image_bytes)
+
+    def distractors(self) -> Iterator[Job]:
+        """A job per source and shard."""
+        for source in self.sources:
+            entry = self.config["sources"][source]
+            count = self._rows(source) / len(self.shards)
+            gpu = "model" in entry["options"]
+            rate = f"{entry['engine']}/{entry['working_px']}"
+            for shard in self.shards:
+                target = self.layout.distractors(source, shard)
+                name = f"{source}/{shard}"
+                yield Job("distractors", "inpaint_shard", name, rate, count, (target,), count * self._image_bytes, gpu)
+
+    def tokens(self) -> Iterator[Job]:
+        """A job per backbone, collection and shard; units are bytes written."""
+        for backbone, collections in self._collections.items():
+            gpu = self.config["backbones"][backbone]["precision"] != "float32"
+            for collection in collections:
+                edits = collection.startswith("mtg_")
+                shards = shard_ids(1) if edits else self.shards
+                count = 4 * self._part_edits(collection[4:]) if edits else self._rows(collection, backbone)
+                size = 2 * count / len(shards) * self._token_bytes(backbone)
+                for shard in shards:
+                    files = (self.layout.tokens(backbone, collection, shard),)
+                    rate = "extract/gpu" if gpu else "extract/cpu"
+                    name = f"{backbone}/{collection}/{shard}"
+                    yield Job("tokens", "extract_tokens", name, rate, size, files, size, gpu)
+
+    def heads(self) -> Iterator[Job]:
+        """A job per pack and one per head; units are bytes of tokens read."""
+        packed = {member for members in packs(dict(self.config)).values() for member in members}
+        for pack, members in packs(dict(self.config)).items():
+            read = self._tokens_read(members[0]) * (1 + 0.05 * len(members))
+            gpu = self._trains_on_gpu(members[0])
+            yield Job("heads", "train_pack", pack, self._train_rate(gpu), read, (self.layout.pack(pack),), 1e4, gpu)
+        for ablation in self.ablations:
+            kept = bool(training_of(self.config, ablation)["keep_every_steps"])
+            gpu = self._trains_on_gpu(ablation)
+            width = self._shape(training_of(self.config, ablation)["backbone"])[1]
+            units = 0 if ablation in packed else self._tokens_read(ablation)
+            rule = "train_head_with_timelapse" if kept else "train_head"
+            files = tuple(self.layout.head_file(ablation, name) for name in ("head.safetensors", "config.json"))
+            # Four square matrices for attention, two wide ones for the MLP, in float32.
+            size = 48 * width * width * (35 if kept else 1)
+            yield Job("heads", rule, ablation, self._train_rate(gpu), units, files, size, gpu)
+
+    def scores(self) -> Iterator[Job]:
+        """A job per scorer and benchmark, and its summary."""
+        splits = self.config["dataset"]["splits"]
+        tested = splits["test"] if isinstance(splits["test"], int) else self._identities
+        images = tested * self._views
+        for scorer in self.scorers:
+            entry = self.config["scorers"][scorer]
+            backbone = backbone_of(self.config, scorer)
+            judge = entry["kind"] in ("vlm_judge", "vsm")
+            rate = "score/tokens" if backbone else f"score/{entry['kind']}"
+            gpu = judge or bool(backbone and self.config["backbones"][backbone]["precision"] != "float32")
+            counts = {
+                "nearid_bench": images * (1 + len(self.select["sources"])) * 2 * (1.5 if judge else 1),
+                "mtg": self._part_edits("test") * (5 if judge else 4) * 2,
+                "dreambench": 1_350 * 7,
+            }
+            for benchmark in benchmarks_of(self.config, scorer):
+                units = counts[benchmark] * (self._token_bytes(backbone) if backbone else 1)
+                files = (self.layout.scores(scorer, benchmark),)
+                yield Job("scores", f"score_{benchmark}", scorer, rate, units, files, 1e6, gpu)
+            yield Job("scores", "summarise_scores", scorer, "summarise", 1, (self.layout.metrics(scorer),), 2e4)
+
+    def paper(self) -> Iterator[Job]:
+        """Tables, figures and the closing files."""
+        for table in self.select["tables"]:
+            yield Job("paper", "make_table", table, "table", 1, (self.layout.table(table, "csv"),), 1e4)
+        for figure in self.select["figures"]:
+            moves = self.config["paper"]["figures"][figure]["animate"]
+            yield Job("paper", "compute_figure", figure, "figure", 1, (self.layout.figure_data(figure),), 1e6)
+            rule = "plot_animated_figure" if moves else "plot_figure"
+            yield Job("paper", rule, figure, "figure", 1, (self.layout.figure(figure, "png"),), 2e6)
+        names = {"compare_with_paper": "comparison.csv", "make_page": "index.html"}
+        names |= {"write_summary": "summary.txt", "write_manifest": "manifest.json"}
+        for rule, name in names.items():
+            yield Job("paper", rule, "all", "table", 1, (self.layout.paper(name),), 5e4)
+
+    @property
+    def backbones(self) -> list[str]:
+        """The backbones that anything selected needs."""
+        return list(self._collections)
+
+    @cached_property
+    def _collections(self) -> dict[str, list[str]]:
+        """What of is extracted with which backbone."""
+        found: dict[str, list[str]] = {}
+        for ablation in self.ablations:
+            backbone, mix = training_of(self.config, ablation)["backbone"], mix_of(self.config, ablation)
+            rows = ["positives", *mix["sources"]] if self._drawn(ablation) else []
+            found.setdefault(backbone, []).extend([*rows, *(["mtg_train"] if mix["mtg_repeats"] else [])])
+        for scorer in self.scorers:
+            backbone = backbone_of(self.config, scorer)
+            if backbone:
+                own = benchmarks_of(self.config, scorer)
+                bench = ["positives", *self.select["sources"]] if "nearid_bench" in own else []
+                found.setdefault(backbone, []).extend([*bench, *(["mtg_test"] if "mtg" in own else [])])
+        return {backbone: list(dict.fromkeys(names)) for backbone, names in found.items() if names}
+
+    @cached_property
+    def _edits(self) -> list[str]:
+        trained = any(mix_of(self.config, ablation)["mtg_repeats"] for ablation in self.ablations)
+        return [*(["train"] if trained else []), *(["test"] if "mtg" in self.select["benchmarks"] else [])]
+
+    @property
+    def _own(self) -> Mapping[str, Any]:
+        dataset: Mapping[str, Any] = self.config["dataset"]
+        own: Mapping[str, Any] = dataset.get(dataset["kind"], {})
+        return own
+
+    @cached_property
+    def _identities(self) -> int:
+        if self.config["dataset"]["kind"] == "image_folder":
+            folder = Path(self._own["path"] or ".")
+            return sum(path.is_dir() for path in folder.iterdir()) if self._own["path"] and folder.is_dir() else 0
+        return int(self._own.get("identities") or _RELEASED["identities"])
+
+    @property
+    def _views(self) -> float:
+        if self.config["dataset"]["kind"] == "image_folder":
+            return 3
+        return 2 + self._own["three_view_fraction"] if "three_view_fraction" in self._own else _RELEASED["views"]
+
+    @property
+    def _images(self) -> float:
+        return self._identities * self._views
+
+    @property
+    def _image_bytes(self) -> float:
+        size: float = self._own.get("size_px") or _RELEASED["size_px"]
+        return size * size * PNG_BYTES
+
+    def _part_edits(self, split: str) -> float:
+        return float(self._own.get(f"mtg_{split}", _RELEASED[split]))
+
+    def _drawn(self, ablation: str) -> list[str]:
+        mix = mix_of(self.config, ablation)
+        return list(mix["sources"]) if mix["nearid_repeats"] else []
+
+    def _rows(self, collection: str, backbone: str | None = None) -> float:
+        """Images of positives or a source that are made, or whose tokens are."""
+        if backbone is None:
+            chosen = step_settings("inpaint_shard", self.config, source=collection)["splits"]
+        else:
+            chosen = step_settings("extract_tokens", self.config, backbone=backbone, collection=collection)["splits"]
+        if "train" in chosen:
+            return self._images
+        sizes = [self.config["dataset"]["splits"][split] for split in chosen]
+        return self._images if "all" in sizes else min(self._identities, sum(sizes)) * self._views
+
+    def _tokens_read(self, ablation: str) -> float:
+        """Bytes of tokens that a training reads: two views and two distractors or more per sample."""
+        training, mix = training_of(self.config, ablation), mix_of(self.config, ablation)
+        splits = self.config["dataset"]["splits"]
+        held = sum(count for count in splits.values() if isinstance(count, int))
+        samples = (self._identities - held) * mix["nearid_repeats"] * 2 * self._views if mix["sources"] else 0
+        samples += self._part_edits("train") * mix["mtg_repeats"] * 4
+        return float(training["epochs"] * samples * self._token_bytes(training["backbone"]))
+
+    def _trains_on_gpu(self, ablation: str) -> bool:
+        return bool(self.config["backbones"][training_of(self.config, ablation)["backbone"]]["precision"] != "float32")
+
+    def _train_rate(self, gpu: bool) -> str:
+        return "train/gpu" if gpu else "train/cpu"
+
+    def _token_bytes(self, backbone: str | None) -> float:
+        tokens, width = self._shape(backbone)
+        return 2.0 * tokens * width
+
+    def _shape(self, backbone: str | None) -> tuple[int, int]:
+        if backbone is None:
+            return (1, 1)
+        entry = self.config["backbones"][backbone]
+        path = Path(entry["path"], "config.json")
+        if path.is_file():
+            content = json.loads(path.read_text())
+            vision = content.get("vision_config") or content
+            if {"image_size", "patch_size", "hidden_size"} <= vision.keys():
+                return (vision["image_size"] // vision["patch_size"]) ** 2, vision["hidden_size"]
+        return _SHAPES.get(entry["kind"], (257, 1024))

@@ -1,0 +1,170 @@
+"""What a run will take, stage by stage: jobs, hours, disk, memory; in all and still to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nearid.cluster.jobs import Job, Jobs
+from nearid.cluster.rates import default_rate, measured_rates
+from nearid.layout import Layout
+
+STAGES = ("fetch", "data", "distractors", "tokens", "heads", "scores", "paper")
+
+
+@dataclass
+class Row:
+    """Sums over the jobs of one stage.
+
+    Attributes:
+        stage: or `all`.
+        jobs, files: counts; a job also leaves a log and a benchmark.
+        gpu_s, cpu_s: seconds of jobs with and without a GPU.
+        size: bytes written.
+        memory_mb: of the largest job.
+        wall_s: with the GPUs and cores of the plan.
+    """
+
+    stage: str
+    jobs: int = 0
+    files: int = 0
+    gpu_s: float = 0.0
+    cpu_s: float = 0.0
+    size: float = 0.0
+    memory_mb: int = 0
+    wall_s: float = 0.0
+
+    def add(self, other: Row) -> None:
+        """Add a stage to a sum: stages follow one another."""
+        for name in ("jobs", "files", "gpu_s", "cpu_s", "size", "wall_s"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.memory_mb = max(self.memory_mb, other.memory_mb)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`total` and `remaining`: a row per stage, the last one `all`; `basis`: rate keys and where each rate is from."""
+
+    name: str
+    gpus: int
+    cores: int
+    total: list[Row]
+    remaining: list[Row]
+    basis: dict[str, str]
+    warnings: list[str]
+
+
+def make_plan(
+    config: Mapping[str, Any], layout: Layout, gpus: int = 1, cores: int = 0, quota_gb: float | None = None
+) -> Plan:
+    """Add up the jobs of `config`, with rates from this run's own benchmarks where there are any.
+
+    Args:
+        config: checked and complete.
+        layout: where its results are or will be.
+        gpus: GPUs at hand at the same time.
+        cores: cores at hand; 0: those of this machine.
+        quota_gb: what may still be written, if less than the file system says.
+    """
+    cores = cores or os.cpu_count() or 1
+    jobs = Jobs(config, layout).all()
+    measured = measured_rates(layout, jobs)
+    rates = {job.rate: measured.get(job.rate, default_rate(job)) for job in jobs}
+    seconds = {job: rates[job.rate].start + rates[job.rate].per_unit * job.units for job in jobs}
+    memory = {job: rates[job.rate].memory_mb for job in jobs}
+    left = [job for job in jobs if not all(path.exists() for path in job.outputs)]
+    total = _sum_up(jobs, seconds, memory, gpus, cores)
+    remaining = _sum_up(left, seconds, memory, gpus, cores)
+    warnings = _warn(remaining[-1], layout.root, gpus, quota_gb)
+    basis = {key: rate.source for key, rate in rates.items()}
+    return Plan(config["name"], gpus, cores, total, remaining, basis, warnings)
+
+
+def format_plan(plan: Plan) -> str:
+    """The plan as text that fits a page."""
+    head = f"{'stage':<13}{'jobs':>6}{'GPU h':>9}{'CPU h':>9}{'disk':>10}{'files':>7}{'memory':>9}{'wall':>9}"
+    lines = [f"{plan.name}, with {plan.gpus} GPUs and {plan.cores} cores"]
+    for title, rows in (("In all", plan.total), ("Still to do", plan.remaining)):
+        lines += ["", title, head, *map(_line, rows)]
+    sources: dict[str, list[str]] = {}
+    for key, source in plan.basis.items():
+        sources.setdefault("measured in this run" if source.startswith("measured") else source, []).append(key)
+    lines += ["", "Rates (the more is done, the more of them are measured):"]
+    lines += [f"  {source}: {_shorten(keys)}" for source, keys in sources.items()]
+    lines += [f"WARNING: {warning}" for warning in plan.warnings]
+    return "\n".join(lines) + "\n"
+
+
+def _sum_up(
+    jobs: Sequence[Job], seconds: Mapping[Job, float], memory: Mapping[Job, int], gpus: int, cores: int
+) -> list[Row]:
+    rows = []
+    for stage in STAGES:
+        own = [job for job in jobs if job.stage == stage]
+        row = Row(stage, len(own), sum(len(job.outputs) + 2 for job in own))
+        row.gpu_s = sum(seconds[job] for job in own if job.gpu)
+        row.cpu_s = sum(seconds[job] for job in own if not job.gpu)
+        row.size = sum(job.size for job in own)
+        row.memory_mb = max((memory[job] for job in own), default=0)
+        # Side by side, but no faster than the longest job.
+        longest = max((seconds[job] for job in own), default=0.0)
+        row.wall_s = max(longest, row.gpu_s / max(1, gpus), row.cpu_s / cores)
+        rows.append(row)
+    whole = Row("all")
+    for row in rows:
+        whole.add(row)
+    return [*rows, whole]
+
+
+def _warn(left: Row, root: Path, gpus: int, quota_gb: float | None) -> list[str]:
+    folder = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if quota_gb is not None:
+        free = min(free, int(quota_gb * 1e9))
+    warnings = []
+    if left.size * 1.1 > free:
+        needed = f"{_bytes(left.size * 1.1)} still to write (a tenth for work in progress)"
+        warnings.append(
+            f"{needed}, {_bytes(free)} free at {folder}: free some, ask for quota, or set results_dir elsewhere"
+        )
+    if left.gpu_s and not gpus:
+        warnings.append("some jobs need a GPU: give --gpus, run them on a cluster (docs/slurm.md), or select less")
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    if left.memory_mb > available:
+        warnings.append(
+            f"the largest job needs about {left.memory_mb / 1e3:.0f} GB; this machine has {available / 1e3:.0f}"
+        )
+    return warnings
+
+
+def _line(row: Row) -> str:
+    return (
+        f"{row.stage:<13}{row.jobs:>6}{row.gpu_s / 3600:>9.2f}{row.cpu_s / 3600:>9.2f}{_bytes(row.size):>10}"
+        f"{row.files:>7}{_bytes(row.memory_mb * 1e6):>9}{_time(row.wall_s):>9}"
+    )
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _time(seconds: float) -> str:
+    return (
+        f"{seconds / 3600:.1f} h"
+        if seconds >= 5400
+        else f"{seconds / 60:.1f} min"
+        if seconds >= 60
+        else f"{seconds:.0f} s"
+    )
+
+
+def _shorten(keys: list[str]) -> str:
+    return ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")

@@ -1,0 +1,99 @@
+"""How long a unit of work takes: measured defaults, and what this machine's own runs say instead."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nearid.cluster.jobs import Job
+from nearid.layout import Layout
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Seconds of a job: `start` (imports, loading a model) and `per_unit`; peak memory in MB; from where we know.
+
+    Units: images for making pictures, bytes of tokens for extracting, training and scoring, pairs for judges.
+    """
+
+    start: float
+    per_unit: float
+    memory_mb: int
+    source: str = "demo, 2 cores"
+
+
+_H100 = "estimate, H100"
+RATES = {
+    "fetch": Rate(5, 1e-8, 500, "estimate, 100 MB/s"),
+    "curate/rendered": Rate(4, 0.03, 900),
+    "curate": Rate(5, 0.03, 2000, "estimate"),
+    "sibling": Rate(4, 0.045, 400),
+    "cut_paste": Rate(3, 0.05, 300),
+    "flux_fill/512": Rate(120, 3.7, 45_000, _H100),
+    "flux_fill/1024": Rate(120, 11.5, 45_000, _H100),
+    "flux_canny/512": Rate(120, 2.1, 45_000, _H100),
+    "flux_canny/1024": Rate(120, 6.5, 45_000, _H100),
+    "qwen_controlnet/512": Rate(200, 0.5, 75_000, _H100),
+    "qwen_controlnet/1328": Rate(200, 3.7, 75_000, _H100),
+    "sdxl_inpaint/512": Rate(40, 0.7, 12_000, _H100),
+    "sdxl_inpaint/1024": Rate(40, 1.8, 12_000, _H100),
+    "powerpaint/640": Rate(40, 1.7, 10_000, _H100),
+    "extract/cpu": Rate(6, 4e-7, 650),
+    # Decoding feeds it: 14 ms an image on each of eight cores.
+    "extract/gpu": Rate(30, 1.2e-9, 6000, "estimate, 8 cores and a GPU"),
+    "train/cpu": Rate(7, 3.4e-9, 600),
+    "train/gpu": Rate(40, 3e-10, 8000, "estimate, NVMe"),
+    "score/tokens": Rate(6, 1e-8, 550),
+    "score/colour_histogram": Rate(1.5, 5e-4, 250),
+    "score/ratings": Rate(1, 1e-5, 250, "estimate"),
+    "score/vlm_judge": Rate(120, 1.0, 70_000, _H100),
+    "score/vsm": Rate(60, 0.4, 12_000, _H100),
+    "summarise": Rate(1.8, 0, 150),
+    "table": Rate(0.3, 0, 150),
+    "figure": Rate(3.5, 0, 550),
+}
+_UNKNOWN = Rate(10, 0.5, 4000, "a guess")
+
+
+def default_rate(job: Job) -> Rate:
+    """The rate of a job, by its key or the key's first part; for a generator at an unlisted size, by area."""
+    name, _, size = job.rate.partition("/")
+    rate = RATES.get(job.rate) or RATES.get(name)
+    if rate is None and size.isdigit():
+        sizes = [int(key.partition("/")[2]) for key in RATES if key.startswith(f"{name}/")]
+        if sizes:
+            near = min(sizes, key=lambda known: abs(known - int(size)))
+            base = RATES[f"{name}/{near}"]
+            return Rate(base.start, base.per_unit * (int(size) / near) ** 2, base.memory_mb, base.source)
+    return rate or _UNKNOWN
+
+
+def read_benchmark(layout: Layout, job: Job) -> tuple[float, float] | None:
+    """(seconds, peak MB) of a job as Snakemake measured it; None where it did not run, or its file is damaged."""
+    path = layout.benchmark(job.stage, job.rule, job.name)
+    try:
+        with path.open(newline="") as stream:
+            row = list(csv.DictReader(stream, delimiter="\t"))[-1]
+        return float(row["s"]), float(row["max_rss"])
+    except (OSError, IndexError, KeyError, ValueError):
+        return None
+
+
+def measured_rates(layout: Layout, jobs: Iterable[Job]) -> dict[str, Rate]:
+    """Rates by key from the jobs of this run that were done already: the mean of what they took beyond their start."""
+    seen: dict[str, list[tuple[Job, float, float]]] = defaultdict(list)
+    for job in jobs:
+        found = read_benchmark(layout, job)
+        if found is not None:
+            seen[job.rate].append((job, *found))
+    rates = {}
+    for key, rows in seen.items():
+        default = default_rate(rows[0][0])
+        units = sum(job.units for job, _, _ in rows)
+        took = sum(seconds for _, seconds, _ in rows)
+        start = min(default.start, *(seconds for _, seconds, _ in rows)) if default.per_unit else took / len(rows)
+        per_unit = (took - start * len(rows)) / units if units and default.per_unit else 0.0
+        rates[key] = Rate(start, per_unit, round(max(memory for _, _, memory in rows)), f"measured, {len(rows)} jobs")
+    return rates
