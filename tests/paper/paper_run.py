@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nearid.io.files import write_json
+from nearid.io.tables import read_table
 from nearid.layout import Layout
 
 SCORERS = [
@@ -64,6 +65,10 @@ def metrics(scorer: str, ssr: float) -> dict:
         "m_h": None,
         "reasons": {"m_h": "DreamBench++ is not selected"},
     }
+
+
+def identities(layout: Layout) -> list[dict]:
+    return read_table(layout.identities).to_pylist()
 
 
 def write_scores(layout: Layout, ssr: dict[str, float]) -> None:

@@ -5,19 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from paper_run import RUN
+from paper_run import RUN, identities
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
-from nearid.data.schema import DISTRACTORS, POSITIVES
 from nearid.errors import UserError
-from nearid.io.images import encode_png
-from nearid.io.tables import read_table, write_table
+from nearid.io.tables import read_table
 from nearid.paper.figures import compute_figure, figure5, plot_figure, qualitative, read_arrays
 from nearid.paper.identities import choose_identities
-from nearid.scores.nearid_bench import SCHEMA
 from nearid.tokens.store import KEY, write_shard
 
 VISION = SiglipVisionConfig(hidden_size=16, intermediate_size=24, num_attention_heads=2, num_hidden_layers=1)
@@ -39,10 +36,6 @@ QUALITATIVE = {"figure": "qualitative", "seed": 3, "rows": 4, "condition": "full
 def head(seed):
     torch.manual_seed(seed)
     return SiglipMultiheadAttentionPoolingHead(VISION).eval()
-
-
-def identities(layout):
-    return read_table(layout.identities).to_pylist()
 
 
 @pytest.fixture
@@ -136,42 +129,6 @@ def test_identities_are_drawn_by_seed_with_three_views_first(layout):
     assert [identity.row for identity in chosen] == sorted(identity.row for identity in chosen)
     draws = {tuple(i.id for i in choose_identities(layout, "val", 4, seed, "a figure")) for seed in range(12)}
     assert len(draws) > 1
-
-
-@pytest.fixture
-def with_images(layout):
-    """Plain images whose grey tells what they are, and scores; the third source has no distractor of slot 1."""
-    random = np.random.default_rng(1)
-    for shard in ("000", "001"):
-        rows = [row for row in identities(layout) if row["shard"] == shard]
-        for path, schema, name in [
-            (layout.positives(shard), POSITIVES, "images"),
-            *((layout.distractors(source["id"], shard), DISTRACTORS, "nimg") for source in RUN["sources"]),
-        ]:
-            columns = {field.name: [None] * len(rows) for field in schema} | {"id": [row["id"] for row in rows]}
-            grey = 40 if name == "images" else 200
-            for slot in range(3):
-                columns[f"{name}{slot + 1}"] = [
-                    encode_png(np.full((8, 12, 3), grey + slot, np.uint8))
-                    if slot < row["n_images"] and "cut_paste" not in str(path)
-                    else None
-                    for row in rows
-                ]
-            write_table(path, columns, schema)
-    test = [row for row in identities(layout) if row["split"] == "test"]
-    for scorer in RUN["scorers"]:
-        keys = [(row, source["id"]) for source in RUN["sources"] for row in test]
-        columns = {name: random.uniform(size=len(keys)) for name in SCHEMA.names}
-        columns["sim_02"] = [
-            np.nan if row["n_images"] < 3 else value for (row, _), value in zip(keys, columns["sim_02"], strict=True)
-        ]
-        columns |= {
-            "row": [row["row"] for row, _ in keys],
-            "id": [row["id"] for row, _ in keys],
-            "source": [source for _, source in keys],
-            "condition": ["full"] * len(keys),
-        }
-        write_table(layout.scores(scorer["id"], "nearid_bench"), columns, SCHEMA)
 
 
 def test_qualitative_shows_each_image_with_its_score(layout, with_images):

@@ -37,14 +37,14 @@ def files():
             yield layout.head_file(ids["ablation"], name)
         if settings["training"]["keep_every_steps"]:
             yield layout.head_file(ids["ablation"], "timelapse.safetensors")
-    elif command == "train-pack":
-        yield layout.pack(ids["pack"])
     elif command in ("nearid-bench", "mtg"):
         yield layout.scores(ids["scorer"], command.replace("-", "_"))
     elif command == "summarise":
         yield layout.metrics(ids["scorer"])
     elif command == "table":
         yield from (layout.table(ids["table"], suffix) for suffix in ("csv", "tex", "md"))
+    elif command == "identities":
+        yield layout.paper("identities") / "index.js"
     elif command == "figure-data":
         yield layout.figure_data(ids["figure"])
     elif command == "figure":

@@ -167,6 +167,7 @@ STEPS = [
         for figure in ("figure5", "qualitative")
     ),
     ("compare_with_paper", {}),
+    ("show_identities", {}),
     ("make_page", {}),
     ("write_summary", {}),
 ]
@@ -175,7 +176,9 @@ STEPS = [
 @pytest.mark.parametrize(
     ("text", "touched"),
     [
-        ("ablations: {nearid: {params: {alpha: 0.7}}}", {("train_head", "nearid")}),
+        # Table 4 shows weights, and so do comparison and page, which show table 4.
+        ("ablations: {nearid: {params: {alpha: 0.7}}}",
+         {("train_head", "nearid"), ("compare_with_paper", ""), ("make_page", "")}),
         ("paper: {figures: {figure5: {style: {dpi: 99}}}}", {("plot_figure", "figure5")}),
         ("sources: {cut_paste: {dilate_px: 5}}", {("inpaint_shard", "cut_paste")}),
         ("training: {learning_rate: 1.0e-2}", {("train_head", "infonce"), ("train_head", "nearid")}),
@@ -206,7 +209,8 @@ def test_display_names_paint_train_and_score_nothing(tmp_path):
     )
     before, after = load(DEMO), load(DEMO, overlay(tmp_path, text))
     changed = {step for step, ids in STEPS if step_settings(step, before, **ids) != step_settings(step, after, **ids)}
-    assert changed == {"make_table", "compute_figure", "compare_with_paper", "make_page", "write_summary"}
+    shown = {"make_table", "compute_figure", "compare_with_paper", "show_identities", "make_page", "write_summary"}
+    assert changed == shown
 
 
 def test_unseen_sources_need_no_training_rows():

@@ -118,12 +118,6 @@ def _train(config: Config, ids: Config) -> Settings:
     }
 
 
-def _train_pack(config: Config, ids: Config) -> Settings:
-    from nearid.config.packs import packs
-
-    return {"members": [_train(config, {"ablation": ablation}) for ablation in packs(config)[ids["pack"]]]}
-
-
 def _score(config: Config, ids: Config) -> Settings:
     scorer = ids["scorer"]
     settings = {"scorer": _entry(config, "scorers", scorer), "scorer_id": scorer, "conditions": CONDITIONS}
@@ -157,14 +151,21 @@ def _groups(config: Config) -> Settings:
     return {name: config["groups"][name] for name in config["select"]["groups"]}
 
 
-def _run(config: Config, scorers: list[str] | None = None, sources: list[str] | None = None) -> Settings:
-    """What the paper stage needs to know of a run."""
+# Tables and figures about how heads were trained; others must not be remade for it.
+_ABOUT_TRAINING = ("table4", "table6", "table8", "table9", "weights")
+
+
+def _run(
+    config: Config, scorers: list[str] | None = None, sources: list[str] | None = None, shown_in: str = ""
+) -> Settings:
+    """What the paper stage needs to know of a run, for the table or figure `shown_in`."""
+    trained = shown_in in _ABOUT_TRAINING
     names = config["select"]["scorers"] if scorers is None else scorers
     return {
         "name": config["name"],
         "seed": config["seed"],
         "dataset_kind": config["dataset"]["kind"],
-        "scorers": [_scorer(config, name) for name in names],
+        "scorers": [_scorer(config, name, trained) for name in names],
         "sources": [
             {"id": name, "display": config["sources"][name]["display"]}
             for name in sources or config["select"]["sources"]
@@ -175,11 +176,11 @@ def _run(config: Config, scorers: list[str] | None = None, sources: list[str] | 
     }
 
 
-def _scorer(config: Config, name: str) -> Settings:
-    """What a table says of a scorer."""
+def _scorer(config: Config, name: str, trained: bool) -> Settings:
+    """What a table says of a scorer, and how it was `trained`."""
     entry = config["scorers"][name]
     settings = {"id": name, **{key: entry[key] for key in ("display", "paper_row", "kind")}}
-    if "ablation" in entry:
+    if trained and "ablation" in entry:
         ablation, mix = config["ablations"][entry["ablation"]], mix_of(config, entry["ablation"])
         settings["training"] = {
             "objective": ablation["objective"],
@@ -195,7 +196,7 @@ def _scorer(config: Config, name: str) -> Settings:
 
 def _table(config: Config, ids: Config) -> Settings:
     table = ids["table"]
-    return {"table": table, "run": _run(config, config["paper"]["tables"][table]["scorers"])}
+    return {"table": table, "run": _run(config, config["paper"]["tables"][table]["scorers"], shown_in=table)}
 
 
 def _tables(config: Config) -> Settings:
@@ -224,7 +225,7 @@ def _compute_figure(config: Config, ids: Config) -> Settings:
     if {"images", "scores", "metrics"} & set(needs):
         settings |= {
             "condition": figure["condition"],
-            "run": _run(config, figure["scorers"] or None, figure["sources"]),
+            "run": _run(config, figure["scorers"] or None, figure["sources"], shown_in=ids["figure"]),
         }
     if "images" in needs:
         settings |= {"rows": figure["identities"], "size_px": figure["size_px"]}
@@ -248,7 +249,6 @@ _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
     "inpaint_shard": _inpaint,
     "extract_tokens": _extract,
     "train_head": _train,
-    "train_pack": _train_pack,
     "score_nearid_bench": _score_nearid_bench,
     "score_mtg": _score,
     "score_dreambench": _score_dreambench,

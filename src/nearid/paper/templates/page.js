@@ -36,7 +36,7 @@
   }
   for (const field of all("input[data-filters]")) {
     const rows = all(`#${field.dataset.filters} tbody tr`);
-    const count = field.parentElement.querySelector("output");
+    const count = field.closest("p").querySelector("output");
     field.addEventListener("input", () => {
       const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
