@@ -58,6 +58,10 @@ class Layout:
         """Counts, retries, empty slots and their reasons."""
         return self.root / "distractors" / source / f"{shard}.report.json"
 
+    def quality(self, source: str, suffix: str) -> Path:
+        """Numbers (json) and examples (png) of one source."""
+        return self.root / "distractors" / source / f"quality.{suffix}"
+
     # tokens
     def tokens(self, backbone: str, collection: str, shard: str = "000") -> Path:
         """Patch tokens; `collection` is `positives`, a source, `mtg_train` or `mtg_test` (these two: one shard)."""
@@ -73,8 +77,8 @@ class Layout:
         return self.head(ablation) / name
 
     def pack(self, pack: str) -> Path:
-        """What the job of one pack of heads reports; the heads' own jobs follow it."""
-        return self.root / "heads" / ".packs" / f"{pack}.json"
+        """Folder whose lock is held by the job that trains the pack's heads; `pack` is the name of any of them."""
+        return self.root / "heads" / ".packs" / pack
 
     # scores
     def scores(self, scorer: str, benchmark: str) -> Path:

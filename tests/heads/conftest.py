@@ -55,7 +55,7 @@ def train_apart(start_apart):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Train in this process, with one thread; gives the head's folder (a pack's: nothing)."""
+    """Train in this process, with one thread; of a list the first, with the others as companions. Gives its folder."""
     monkeypatch.setattr(training, "load_backbone", world.backbone)
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
@@ -63,10 +63,9 @@ def trained(monkeypatch):
     torch.set_num_threads(1)
 
     def train(layout, settings):
-        if isinstance(settings, list):
-            return training.train_pack(settings, layout)
-        training.train(settings, layout)
-        return layout.head(settings["ablation"])
+        first, *others = settings if isinstance(settings, list) else [settings]
+        training.train(first, layout, companions=[(other, "") for other in others])
+        return layout.head(first["ablation"])
 
     yield train
     torch.set_num_threads(threads)

@@ -121,7 +121,7 @@ def write_world(root, identities=40, held_out=10, mtg=8, skip=()):
 
 
 def train(root, settings, kill_at=0, environment=()):
-    """Train a head (or, given a list, a pack) with one thread; with `kill_at` > 0 die by SIGKILL at that step."""
+    """Train a head (given a list: the first, with companions) with one thread; die by SIGKILL at step `kill_at` > 0."""
     os.environ.update(environment)
     torch.set_num_threads(1)
     training.load_backbone = backbone
@@ -134,5 +134,5 @@ def train(root, settings, kill_at=0, environment=()):
         return evaluate(*arguments)
 
     packs.evaluate = evaluate_or_die
-    work = training.train_pack if isinstance(settings, list) else training.train
-    work(settings, Layout(root))
+    first, *others = settings if isinstance(settings, list) else [settings]
+    training.train(first, Layout(root), companions=[(other, "") for other in others])

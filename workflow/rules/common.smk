@@ -50,7 +50,6 @@ wildcard_constraints:
     backbone="[a-z0-9_]+",
     collection="[a-z0-9_]+",
     ablation="[a-z0-9_]+",
-    pack="[a-z0-9_]+",
     scorer="[a-z0-9_]+",
     table="[a-z0-9_]+",
     figure="[a-z0-9_]+",
@@ -136,7 +135,6 @@ def gpus(step):
 
     def count(wildcards):
         values = step_settings(step, config, **dict(wildcards.items()))
-        values = values.get("members", [values])[0]
         large = values.get("backbone", {}).get("precision", "float32") != "float32"
         source = values.get("source", {})
         return int(
@@ -214,40 +212,37 @@ def distractors_of_shard(wildcards):
 
 
 def training_files(wildcards):
-    """Tokens of all that an ablation, or its pack, draws from."""
-    ablation = (
-        wildcards.ablation
-        if "ablation" in wildcards.keys()
-        else PACKS[wildcards.pack][0]
-    )
-    mix = mix_of(config, ablation)
+    """Tokens of all that an ablation draws from."""
+    mix = mix_of(config, wildcards.ablation)
     nearid_rows = (
         ["positives", *mix["sources"]]
         if mix["sources"] and mix["nearid_repeats"]
         else []
     )
     collections = [*nearid_rows, *(["mtg_train"] if mix["mtg_repeats"] else [])]
-    backbone = training_of(config, ablation)["backbone"]
+    backbone = training_of(config, wildcards.ablation)["backbone"]
     # The oracle's severity comes from the part-edit set's masks.
     images = [str(LAYOUT.mtg("train"))] if mix["mtg_repeats"] else []
     return [*tokens(backbone, collections), *backbone_files(backbone), *images]
 
 
-PACKS = nearid.config.packs(config)
+@functools.cache
+def companions_of(ablation):
+    return nearid.config.companions_of(config, ablation)
+
+
+def companions(wildcards, threads):
+    """The heads that train with an ablation's, as one JSON argument."""
+    return json.dumps(companions_of(wildcards.ablation), sort_keys=True)
 
 
 def pack_memory(wildcards, attempt):
     """Weights, gradients and AdamW's moments of a so400m head take 0.25 GB."""
-    return (8000 + 500 * len(PACKS[wildcards.pack])) * attempt
+    return (8000 + 500 * len(companions_of(wildcards.ablation))) * attempt
 
 
-def pack_report(wildcards):
-    """The pack that an ablation trains in, if any."""
-    return [
-        str(LAYOUT.pack(pack))
-        for pack, members in PACKS.items()
-        if wildcards.ablation in members
-    ]
+def packed_heads(wildcards):
+    return int(bool(companions_of(wildcards.ablation)))
 
 
 def with_timelapse(kept):

@@ -1,40 +1,11 @@
-# Heads that draw the same batches learn in one job, which leaves each of them one step before its result. It skips those
-# whose results are up to date.
-rule train_pack:
-    input:
-        training_files,
-        roster(),
-        fetched("train_pack"),
-    output:
-        report=str(LAYOUT.pack("{pack}")),
-    log:
-        log_of("heads", "train_pack", "{pack}"),
-    benchmark:
-        benchmark_of("heads", "train_pack", "{pack}")
-    conda:
-        "../../envs/train.yaml"
-    threads: 1
-    resources:
-        mem_mb=pack_memory,
-        runtime=minutes(720),
-        gpu=gpus("train_pack"),
-    params:
-        results=results_folder,
-        settings=settings("train_pack"),
-        code=code("train_pack"),
-    shell:
-        "python -m nearid --log {log} heads train-pack --results {params.results} --pack {wildcards.pack}"
-        " --settings {params.settings:q}"
-
-
-# Alone, or behind its pack, which it then only publishes. The pack's report is `ancient`: a pack that ran for another
-# member's sake leaves this one as it is.
+# Heads that draw the same batches are a pack (`training.pack`): the first of their jobs trains all of them that are not up
+# to date, the others find their head finished and write it. Companions are no trigger: their change leaves this head as
+# it is (Snakemake records no param that depends on resources).
 rule train_head:
     input:
         training_files,
         roster(),
         fetched("train_head"),
-        ancient(pack_report),
     output:
         head=costly(LAYOUT.head_file("{ablation}")),
         config=str(LAYOUT.head_file("{ablation}", "config.json")),
@@ -51,16 +22,19 @@ rule train_head:
     # One thread: repeatable to the bit, and heads train side by side.
     threads: 1
     resources:
-        mem_mb=memory(8000),
+        mem_mb=pack_memory,
         runtime=minutes(720),
         gpu=gpus("train_head"),
+        # With `--resources packed_heads=1` (slurm/config.yaml) no job waits on a node for the one that trains its pack.
+        packed_heads=packed_heads,
     params:
         results=results_folder,
         settings=settings("train_head"),
         code=code("train_head"),
+        companions=companions,
     shell:
         "python -m nearid --log {log} heads train --results {params.results} --ablation {wildcards.ablation}"
-        " --settings {params.settings:q}"
+        " --settings {params.settings:q} --companions {params.companions:q}"
 
 
 # The same step for a head that also keeps its states for the time lapse: an output that only some heads have.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -17,23 +18,16 @@ def heads() -> None:
 
 @heads.command()
 @click.option("--ablation", required=True, help="Id in the config's `ablations`.")
+@click.option("--companions", metavar="JSON", default="[]", help="Settings of heads to train along.")
 @step("train_head")
-def train(layout: Layout, settings: dict[str, Any], ablation: str) -> None:
-    """Train the head of one ablation; started again after a kill, or behind its pack, it goes on where it was."""
+def train(layout: Layout, settings: dict[str, Any], ablation: str, companions: str) -> None:
+    """Train the head of one ablation; started again after a kill, it goes on where it was.
+
+    Companions that are not up to date train along on the same batches; their own commands then only write them.
+    """
     from nearid.config import step_code
     from nearid.heads.training import train
 
     settings |= {"ablation": ablation}
-    train(settings, layout, step_code("train_head", settings))
-
-
-@heads.command("train-pack")
-@click.option("--pack", required=True, help="Id of the pack: its first ablation (see `training.pack` in the config).")
-@step("train_pack")
-def train_pack(layout: Layout, settings: dict[str, Any], pack: str) -> None:
-    """Train the heads that share their batches together, those that are up to date left out."""
-    from nearid.config import step_code
-    from nearid.heads.training import train_pack
-
-    members = settings["members"]
-    train_pack(members, layout, [step_code("train_head", member) for member in members])
+    others = [(other, step_code("train_head", other)) for other in json.loads(companions)]
+    train(settings, layout, step_code("train_head", settings), others)

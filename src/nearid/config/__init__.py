@@ -7,16 +7,16 @@ from nearid.config.downloads import required_downloads
 from nearid.config.fingerprint import code_fingerprint, step_code
 from nearid.config.loading import complete, load, results_folder
 from nearid.config.members import check_members, missing_members
-from nearid.config.packs import pack_of, packs
+from nearid.config.packs import companions_of, packs
 from nearid.config.steps import step_settings
 
 __all__ = [
     "check_members",
     "code_fingerprint",
+    "companions_of",
     "complete",
     "load",
     "missing_members",
-    "pack_of",
     "packs",
     "required_downloads",
     "results_folder",

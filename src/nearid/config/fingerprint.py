@@ -19,6 +19,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "curate_positives": ("data.positives", "data.datasets.{dataset}", "data.masks.{estimator}"),
     "make_mtg": ("data.mtg",),
     "inpaint_shard": ("distractors.runner", "distractors.engines.{engine}"),
+    "make_quality_sheet": ("distractors.quality",),
     "extract_tokens": ("tokens.extraction", "tokens.backbones.{backbone}"),
     "train_head": ("heads.training", "heads.objectives.{objective}"),
     "score_nearid_bench": ("scores.nearid_bench", "scores.scorers.{scorer}"),
@@ -38,8 +39,6 @@ _MODULES: dict[str, tuple[str, ...]] = {
 
 def step_code(step: str, settings: Mapping[str, Any]) -> str:
     """Fingerprint of the code of `step` with these settings, members included."""
-    if step == "train_pack":
-        return "-".join(sorted({step_code("train_head", member) for member in settings["members"]}))
     names = {
         "dataset": settings.get("kind"),
         "estimator": settings.get("options", {}).get("mask_estimator"),

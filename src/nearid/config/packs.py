@@ -13,31 +13,29 @@ Config = Mapping[str, Any]
 FEED_TRAINING = ("epochs", "batch_size", "mask_probability")
 
 
-def packs(config: Config) -> dict[str, list[str]]:
-    """The selected ablations that train in one job, by the id of the pack, which is its first member's.
+def packs(config: Config) -> list[list[str]]:
+    """The selected ablations that train together.
 
     Members share mix, seed, backbone and what else chooses their batches; `training.pack` says how many may be
-    together. A head that is alone is in no pack.
+    together. A head that is alone is a pack of one.
     """
     alike: dict[str, list[str]] = {}
     for ablation in config["select"]["ablations"]:
         settings = step_settings("train_head", config, ablation=ablation)
         size = training_of(config, ablation)["pack"]
-        if size != "none":
-            alike.setdefault(json.dumps([size, feed(settings)], sort_keys=True), []).append(ablation)
-    found = {}
+        alike.setdefault(json.dumps([size, feed(settings)], sort_keys=True), []).append(ablation)
+    found = []
     for key, members in alike.items():
         size = json.loads(key)[0]
-        step = len(members) if size == "all" else size
-        for start in range(0, len(members), step):
-            if len(together := members[start : start + step]) > 1:
-                found[together[0]] = together
+        step = {"all": len(members), "none": 1}.get(size, size)
+        found += [members[start : start + step] for start in range(0, len(members), step)]
     return found
 
 
-def pack_of(config: Config, ablation: str) -> str | None:
-    """The pack that an ablation trains in, None for a head that trains alone."""
-    return next((name for name, members in packs(config).items() if ablation in members), None)
+def companions_of(config: Config, ablation: str) -> list[dict[str, Any]]:
+    """Settings of `train_head` of the heads that train with `ablation`."""
+    pack = next((members for members in packs(config) if ablation in members), [])
+    return [step_settings("train_head", config, ablation=name) for name in pack if name != ablation]
 
 
 def feed(settings: Mapping[str, Any]) -> dict[str, Any]:

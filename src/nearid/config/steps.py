@@ -78,6 +78,12 @@ def _inpaint(config: Config, ids: Config) -> Settings:
     return {"seed": config["seed"], **settings, "splits": _splits(config, source), "dataset": _dataset(config)}
 
 
+def _quality(config: Config, ids: Config) -> Settings:
+    source = ids["source"]
+    own = {"source_id": source, "dilate_px": config["sources"][source]["dilate_px"]}
+    return {"seed": config["seed"], **own, "shards": config["dataset"]["shards"], **config["quality_sheet"]}
+
+
 def _extract(config: Config, ids: Config) -> Settings:
     backbone = ids["backbone"]
     return {
@@ -247,6 +253,7 @@ _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
     "curate_positives": _curate,
     "make_mtg": _mtg,
     "inpaint_shard": _inpaint,
+    "make_quality_sheet": _quality,
     "extract_tokens": _extract,
     "train_head": _train,
     "score_nearid_bench": _score_nearid_bench,

@@ -99,17 +99,22 @@ class Checkpoints:
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold `folder` against a second training of the same head.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, and we do not `wait`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if wait:
+                print("another job trains this pack of heads; waiting for it", file=sys.stderr, flush=True)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                yield
+                return
             raise UserError(
                 folder, "another process trains this head", "one training at a time", "wait for it, or end it"
             ) from None

@@ -23,8 +23,10 @@ VERSIONS = ("torch", "deepspeed", "transformers", "numpy", "safetensors")
 FILES = ("head.safetensors", "config.json", "log.jsonl", "provenance.json")
 
 
-def key_of(layout: Layout, source: Source, settings: Settings, vision_config: Settings, code: str, ranked: bool) -> str:
-    """Hash of all that a head depends on; the number of ranks is not among it.
+def inputs_of(
+    layout: Layout, source: Source, settings: Settings, vision_config: Settings, code: str, ranked: bool
+) -> str:
+    """Hash of settings, tokens, samples and code: what Snakemake would train a head again for.
 
     Args:
         ranked: whether its objective reads severities.
@@ -33,20 +35,25 @@ def key_of(layout: Layout, source: Source, settings: Settings, vision_config: Se
         [part.name, part.rows.tolist(), part.ids.tolist(), part.severity.tolist() if ranked else None]
         for part in source.mix.samples
     ]
-    return hash_json([dict(settings), vision_config, _shards(layout, source), samples, _versions(), code])
+    return hash_json([dict(settings), vision_config, _shards(layout, source), samples, code])
 
 
-def is_current(layout: Layout, settings: Settings, key: str) -> bool:
-    """Whether all declared files of a head are there, of this key."""
+def key_of(inputs: str) -> str:
+    """Hash of all that a half-trained head must agree with to be gone on from; the number of ranks is not among it."""
+    return hash_json([inputs, _versions()])
+
+
+def is_current(layout: Layout, settings: Settings, inputs: str) -> bool:
+    """Whether all declared files of a head are there, of these inputs."""
     name = settings["ablation"]
     files = [layout.head_file(name, file) for file in FILES]
     if settings["training"]["keep_every_steps"]:
         files.append(layout.head_file(name, "timelapse.safetensors"))
-    return all(file.is_file() for file in files) and read_json(files[3]).get("key") == key
+    return all(file.is_file() for file in files) and read_json(files[3]).get("inputs_hash") == inputs
 
 
 def publish(
-    layout: Layout, source: Source, settings: Settings, vision_config: Settings, checkpoints: Checkpoints, key: str
+    layout: Layout, source: Source, settings: Settings, vision_config: Settings, checkpoints: Checkpoints, inputs: str
 ) -> None:
     """Write the declared files of a head from its last state, and clear its progress."""
     folder, training = layout.head(settings["ablation"]), settings["training"]
@@ -61,7 +68,7 @@ def publish(
     write_json(folder / "config.json", config)
     write_text(folder / "log.jsonl", checkpoints.log())
     provenance = {
-        "key": key,
+        "inputs_hash": inputs,
         "settings_hash": hash_json(dict(settings)),
         "seed": settings["seed"],
         "token_shards": _shards(layout, source),

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import torch.distributed as dist
@@ -20,9 +20,8 @@ from nearid.heads.engine import Engine, deepspeed_config
 from nearid.heads.inputs import Batch, load_batches, open_mix
 from nearid.heads.map_head import MAPHead
 from nearid.heads.packs import Member
-from nearid.heads.results import is_current, key_of, publish, report_stop
+from nearid.heads.results import inputs_of, is_current, key_of, publish, report_stop
 from nearid.heads.tuples import Mix, Tuples
-from nearid.io.files import write_json
 from nearid.io.progress import track
 from nearid.layout import Layout
 from nearid.tokens import load_backbone
@@ -30,8 +29,8 @@ from nearid.tokens import load_backbone
 Settings = Mapping[str, Any]
 
 
-def train(settings: Settings, layout: Layout, code: str = "") -> None:
-    """Train the head of one ablation, from where a killed try or a pack left it, and write its folder.
+def train(settings: Settings, layout: Layout, code: str = "", companions: Sequence[tuple[Settings, str]] = ()) -> None:
+    """Train the head of one ablation, from where a killed try or another head's job left it, and write its folder.
 
     On one machine and thread count the same settings and tokens give the same bytes, killed or not, packed or not.
 
@@ -39,49 +38,33 @@ def train(settings: Settings, layout: Layout, code: str = "") -> None:
         settings: of the step `train_head` (docs/architecture.md).
         layout: where data and tokens lie and the head goes.
         code: fingerprint of this code; a killed try of other code is not gone on from.
+        companions: settings and code of heads that draw the same batches. Those that are not up to date train along,
+            up to where their own job only has to write them; one whose loss is not finite stops alone.
 
     Raises:
-        UserError: bad data or settings (see `open_mix`, `Mix`, `objectives.create`), a loss or gradient that is not
-            finite, or a second training of the same head.
+        UserError: bad data or settings (see `open_mix`, `Mix`, `objectives.create`), a loss or gradient of this head
+            that is not finite, companions that draw other batches, or a second training of the same head.
     """
-    with _Pack([settings], layout, [code]) as pack:
+    ranks = join()
+    names = sorted([settings["ablation"], *(other["ablation"] for other, _ in companions)])
+    # Whoever comes second finds its head finished.
+    turn = lock(layout.pack(names[0]), wait=True) if companions and ranks.rank == 0 else nullcontext()
+    with turn, _Pack([(settings, code), *companions], layout, ranks) as pack:
         pack.train()
-        if pack.ranks.rank == 0:
-            for stopped in pack.stopped.values():
-                raise stopped
-            publish(layout, pack.source, settings, pack.vision_config, pack.members[0].checkpoints, pack.keys[0])
-
-
-def train_pack(settings: Sequence[Settings], layout: Layout, codes: Sequence[str] = ()) -> None:
-    """Train those heads of a pack that are not up to date, together, each up to where `train` only has to publish it.
-
-    A head whose loss is not finite stops alone and is reported; `train` then fails for it.
-
-    Args:
-        settings: each member's, of the step `train_head`; they must draw the same batches.
-        layout: where data and tokens lie and the heads go.
-        codes: each member's fingerprint.
-
-    Raises:
-        UserError: as `train`, but for diverging; members that draw other batches.
-    """
-    with _Pack(settings, layout, codes or [""] * len(settings), skip_current=True) as pack:
-        pack.train()
-        if pack.ranks.rank == 0:
-            names = [one["ablation"] for one in settings]
-            trained = [member.name for member in pack.members]
-            report = {"members": names, "trained": trained, "stopped": sorted(pack.stopped)}
-            write_json(layout.pack(names[0]), report)
+        if ranks.rank > 0:
+            return
+        own = pack.members[0]
+        if own.stopped:
+            raise own.stopped
+        publish(layout, pack.source, settings, pack.vision_config, own.checkpoints, pack.inputs[0])
 
 
 class _Pack:
-    """Members with one feed: opened, locked, and brought to where they were."""
+    """A head and the companions that are not up to date: opened, locked, and brought to where they were."""
 
-    def __init__(
-        self, settings: Sequence[Settings], layout: Layout, codes: Sequence[str], skip_current: bool = False
-    ) -> None:
-        first, *others = settings
-        for other in others:
+    def __init__(self, wanted: Sequence[tuple[Settings, str]], layout: Layout, ranks: Ranks) -> None:
+        first = wanted[0][0]
+        for other, _ in wanted:
             if feed(other) != feed(first):
                 raise UserError(
                     f"pack of {first['ablation']}",
@@ -89,23 +72,22 @@ class _Pack:
                     f"one mix, seed, backbone and batch for all: {feed(first)}",
                     "put it into a pack of its own",
                 )
-        # Checked on every start: no identity of validation or test may be among the training rows.
-        terms = [_create_objective(one) for one in settings]
+        terms = [_create_objective(one) for one, _ in wanted]
+        # On every start it checks that no identity of validation or test is among the training rows.
         self.source = open_mix(layout, first, any(objective.reads_severity for objective in terms))
-        self.layout = layout
         self._backbone = load_backbone(first["backbone"])
-        self.vision_config = self._backbone.config.to_dict()
         self.source.pool.check_backbone(self._backbone.weights_hash)
-        self.ranks = join()
+        self.layout, self.ranks = layout, ranks
+        self.vision_config = self._backbone.config.to_dict()
         self.steps = first["training"]["epochs"] * self.source.mix.steps_per_epoch(first["training"]["batch_size"])
-        self.keys = [
-            key_of(layout, self.source, one, self.vision_config, code, objective.reads_severity)
-            for one, objective, code in zip(settings, terms, codes, strict=True)
+        self.inputs = [
+            inputs_of(layout, self.source, one, self.vision_config, code, objective.reads_severity)
+            for (one, code), objective in zip(wanted, terms, strict=True)
         ]
         self._wanted = [
-            (one, objective, key)
-            for one, objective, key in zip(settings, terms, self.keys, strict=True)
-            if not (skip_current and is_current(layout, one, key))
+            (one, objective, key_of(inputs))
+            for place, ((one, _), objective, inputs) in enumerate(zip(wanted, terms, self.inputs, strict=True))
+            if place == 0 or not is_current(layout, one, inputs)
         ]
         self._locks = ExitStack()
         self.members: list[Member] = []
@@ -128,16 +110,11 @@ class _Pack:
     def __exit__(self, *_: object) -> None:
         self._locks.close()
 
-    @property
-    def stopped(self) -> dict[str, UserError]:
-        """The members that diverged, and what there is to say."""
-        return {member.name: member.stopped for member in self.members if member.stopped}
-
     def train(self) -> None:
-        """Take all steps that are left."""
-        waiting = [member for member in self.members if member.done < self.steps]
-        if not waiting:
+        """Take all steps that are left; none if the first head has them already."""
+        if self.members[0].done == self.steps:
             return
+        waiting = [member for member in self.members if member.done < self.steps]
         started_at = min(member.done for member in waiting)
         for member in waiting:
             if member.training["keep_every_steps"] and member.done == 0:
