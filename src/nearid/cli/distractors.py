@@ -24,3 +24,13 @@ def inpaint(layout: Layout, settings: dict[str, Any], source: str, shard: str) -
     from nearid.distractors.runner import paint_shard
 
     paint_shard(settings, layout, shard)
+
+
+@distractors.command()
+@click.option("--source", required=True, help="Id of the source.")
+@step("make_quality_sheet")
+def quality(layout: Layout, settings: dict[str, Any], source: str) -> None:
+    """Numbers and examples of a source's distractors: difference inside and outside the mask, counts."""
+    from nearid.distractors.quality import make_quality_sheet
+
+    make_quality_sheet(settings, layout)
