@@ -79,7 +79,7 @@ def score_dreambench(settings: Mapping[str, Any], layout: Layout, output: Path, 
             scores = {method: _ask(answers, method, pairs) for method, pairs in samples.items()}
             schema = with_counts(SCHEMA, answers.counts())
     rows = [(method, key, scores[method][key]) for method in METHODS for key in sorted(scores[method])]
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "method": [method for method, _, _ in rows],
         "key": [key for _, key, _ in rows],
         "category": [_category(key) for _, key, _ in rows],

@@ -69,7 +69,7 @@ def load_head(folder: Path) -> MAPHead:
     """
     remedy = "train the head again (`train_head`), or mend the path"
     try:
-        head = MAPHead(SiglipVisionConfig.from_dict(vision_config_of(read_json(folder / "config.json"))))
+        head = MAPHead(SiglipVisionConfig.from_dict(dict(vision_config_of(read_json(folder / "config.json")))))
         weights = _weights_of(folder)
         own = weights.name == "head.safetensors"
         head.load_state_dict(load_file(weights) if own else read_vision_state(weights, "head."))
