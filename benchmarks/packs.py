@@ -1,0 +1,124 @@
+"""Packs of heads, so400m shape: `python benchmarks/packs.py [--tuples 16]`.
+
+Goals: a step of a pack of 8 takes at most .85 of 8 single steps; a pack of 19 is at least 30 times as fast as 19 runs
+of transformers' head. A step is the training's own: tokens read from a shard (warm), forward, NearID loss, backward,
+clipping, AdamW. One thread, process time, interleaved; tokens float16, weights random and float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from timing import compare, describe_machine
+from transformers import SiglipVisionConfig
+from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
+
+from nearid.cluster.ranks import join
+from nearid.heads import objectives, packs
+from nearid.heads.engine import Engine
+from nearid.heads.inputs import Batch
+from nearid.heads.map_head import MAPHead
+from nearid.heads.tuples import PADDING, Tuples
+from nearid.tokens import TokenStore
+from nearid.tokens.store import KEY, write_shard
+
+CONFIG = SiglipVisionConfig(hidden_size=1152, intermediate_size=4304, num_attention_heads=16)
+TRAINING = {
+    "learning_rate": 1e-4,
+    "weight_decay": 1e-4,
+    "warmup_steps": 1,
+    "clip_norm": 1.0,
+    "zero_stage": 0,
+}
+
+
+def main() -> None:
+    """Print the ratios as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tuples", type=int, default=16, help="of four images each")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(measure(Path(folder), arguments.tuples, arguments.rounds), indent=2))
+
+
+def measure(folder: Path, tuples: int, rounds: int) -> dict[str, Any]:
+    """All ratios."""
+    feed = Feed(folder / "000.h5", tuples)
+    ranks, training = join(), TRAINING | {"batch_size": tuples}
+
+    def member() -> Any:
+        head = MAPHead(CONFIG)
+        engine = Engine(head, training, 10**6, ranks)
+        return SimpleNamespace(head=head, engine=engine, objective=objectives.create("nearid"))
+
+    heads = [member() for _ in range(19)]
+
+    def step(members: list[Any]) -> None:
+        losses = [parts.loss for parts in packs.evaluate(members, feed.read())]
+        for one, gradients in zip(members, packs.differentiate(members, losses), strict=True):
+            one.engine.learn(gradients)
+
+    theirs = SiglipMultiheadAttentionPoolingHead(CONFIG)
+    optimizer = torch.optim.AdamW(theirs.parameters(), fused=True)
+
+    def transformers_step() -> None:
+        batch = feed.read()
+        vectors = theirs(torch.from_numpy(batch.tokens).float())[torch.from_numpy(batch.slots)]
+        valid = torch.from_numpy(batch.tuples.valid)
+        loss = heads[0].objective(vectors[:, 0], vectors[:, 1:3], vectors[:, 3:], valid[:, 1:3], valid[:, 3:])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+        optimizer.step()
+
+    eight = {"eight_alone": lambda: [step([one]) for one in heads[:8]], "pack_of_8": lambda: step(heads[:8])}
+    suite = {"one_transformers_head": transformers_step, "pack_of_19": lambda: step(heads)}
+    packed = compare(eight, rounds, time.process_time)
+    whole = compare(suite, rounds, time.process_time)
+    gain = whole["pack_of_19"]["times_faster_than_one_transformers_head"]
+    return {
+        "images": 4 * tuples,
+        "eight": packed,
+        "nineteen": whole,
+        "pack_of_8_as_share_of_eight_alone": {
+            name: round(1 / value, 3) for name, value in packed["pack_of_8"]["times_faster_than_eight_alone"].items()
+        },
+        "pack_of_19_against_19_transformers_runs": {name: round(19 * value, 1) for name, value in gain.items()},
+        "machine": describe_machine("torch", "transformers", "deepspeed"),
+    }
+
+
+class Feed:
+    """A shard of random tokens, and one batch of tuples with two views and two distractors each."""
+
+    def __init__(self, path: Path, tuples: int) -> None:
+        keys = np.array([(id, slot, "full") for id in range(tuples) for slot in range(4)], KEY)
+        tokens = torch.randn(len(keys), 729, CONFIG.hidden_size).half().numpy()
+        attributes = {"backbone": "random", "weights_hash": "", "preprocess_hash": "", "content_key": "random"}
+        write_shard(path, keys, [tokens], tokens.shape[1:], attributes)
+        self._store = TokenStore([path])
+        self._buffer = np.empty(tokens.shape, np.float16)
+        images = np.arange(tuples)[:, None] * 4 + np.array([0, 1, -1, 2, 3, -1])
+        images[:, [2, 5]] = PADDING
+        zeros = np.zeros(tuples, np.int64)
+        self._tuples = Tuples(images, zeros, np.arange(tuples), np.full((tuples, 3), 0.1, np.float32))
+
+    def read(self) -> Batch:
+        """The batch, its tokens read anew."""
+        tokens = self._store.read(np.arange(len(self._buffer)), out=self._buffer)
+        return Batch(self._tuples, tokens, np.maximum(self._tuples.images, 0))
+
+
+if __name__ == "__main__":
+    main()
