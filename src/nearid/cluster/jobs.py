@@ -36,6 +36,7 @@ class Job:
         outputs: its files; it is done where all are there.
         size: bytes that it will write.
         gpu: whether it takes a GPU.
+        seconds_per_unit: what the config expects; 0 where it does not say.
     """
 
     stage: str
@@ -46,6 +47,7 @@ class Job:
     outputs: tuple[Path, ...]
     size: float
     gpu: bool = False
+    seconds_per_unit: float = 0.0
 
 
 class Jobs:
@@ -98,11 +100,13 @@ class Jobs:
             entry = self.config["sources"][source]
             count = self._rows(source) / len(self.shards)
             gpu = "model" in entry["options"]
-            rate = f"{entry['engine']}/{entry['working_px']}"
+            rate, each = f"{entry['engine']}/{entry['working_px']}", entry["seconds_per_image"]
             for shard in self.shards:
                 target = self.layout.distractors(source, shard)
                 name = f"{source}/{shard}"
-                yield Job("distractors", "inpaint_shard", name, rate, count, (target,), count * self._image_bytes, gpu)
+                yield Job(
+                    "distractors", "inpaint_shard", name, rate, count, (target,), count * self._image_bytes, gpu, each
+                )
 
     def tokens(self) -> Iterator[Job]:
         """A job per backbone, collection and shard; units are bytes written."""
@@ -120,22 +124,20 @@ class Jobs:
                     yield Job("tokens", "extract_tokens", name, rate, size, files, size, gpu)
 
     def heads(self) -> Iterator[Job]:
-        """A job per pack and one per head; units are bytes of tokens read."""
-        packed = {member for members in packs(dict(self.config)).values() for member in members}
-        for pack, members in packs(dict(self.config)).items():
-            read = self._tokens_read(members[0]) * (1 + 0.05 * len(members))
-            gpu = self._trains_on_gpu(members[0])
-            yield Job("heads", "train_pack", pack, self._train_rate(gpu), read, (self.layout.pack(pack),), 1e4, gpu)
+        """A job per head; the first of a pack trains all of it and the others only write theirs. Units: bytes read."""
+        together = {pack[0]: len(pack) for pack in packs(self.config)}
+        behind = {ablation for pack in packs(self.config) for ablation in pack[1:]}
         for ablation in self.ablations:
-            kept = bool(training_of(self.config, ablation)["keep_every_steps"])
-            gpu = self._trains_on_gpu(ablation)
-            width = self._shape(training_of(self.config, ablation)["backbone"])[1]
-            units = 0 if ablation in packed else self._tokens_read(ablation)
+            training = training_of(self.config, ablation)
+            gpu = self.config["backbones"][training["backbone"]]["precision"] != "float32"
+            # Tokens are read once for all; each head's own arithmetic comes on top.
+            units = 0.0 if ablation in behind else self._tokens_read(ablation) * (1 + 0.05 * together.get(ablation, 1))
+            kept = bool(training["keep_every_steps"])
             rule = "train_head_with_timelapse" if kept else "train_head"
             files = tuple(self.layout.head_file(ablation, name) for name in ("head.safetensors", "config.json"))
             # Four square matrices for attention, two wide ones for the MLP, in float32.
-            size = 48 * width * width * (35 if kept else 1)
-            yield Job("heads", rule, ablation, self._train_rate(gpu), units, files, size, gpu)
+            size = 48 * self._shape(training["backbone"])[1] ** 2 * (35 if kept else 1)
+            yield Job("heads", rule, ablation, "train/gpu" if gpu else "train/cpu", units, files, size, gpu)
 
     def scores(self) -> Iterator[Job]:
         """A job per scorer and benchmark, and its summary."""
@@ -168,8 +170,14 @@ class Jobs:
             yield Job("paper", "compute_figure", figure, "figure", 1, (self.layout.figure_data(figure),), 1e6)
             rule = "plot_animated_figure" if moves else "plot_figure"
             yield Job("paper", rule, figure, "figure", 1, (self.layout.figure(figure, "png"),), 2e6)
+        folder = self.layout.paper("identities")
+        yield Job("paper", "show_identities", "all", "figure", 1, (folder,), self._images * self._image_bytes / 10)
         names = {"compare_with_paper": "comparison.csv", "make_page": "index.html"}
-        names |= {"write_summary": "summary.txt", "write_manifest": "manifest.json"}
+        names |= {
+            "write_summary": "summary.txt",
+            "write_manifest": "manifest.json",
+            "write_crate": "ro-crate-metadata.json",
+        }
         for rule, name in names.items():
             yield Job("paper", rule, "all", "table", 1, (self.layout.paper(name),), 5e4)
 
@@ -253,12 +261,6 @@ class Jobs:
         samples = (self._identities - held) * mix["nearid_repeats"] * 2 * self._views if mix["sources"] else 0
         samples += self._part_edits("train") * mix["mtg_repeats"] * 4
         return float(training["epochs"] * samples * self._token_bytes(training["backbone"]))
-
-    def _trains_on_gpu(self, ablation: str) -> bool:
-        return bool(self.config["backbones"][training_of(self.config, ablation)["backbone"]]["precision"] != "float32")
-
-    def _train_rate(self, gpu: bool) -> str:
-        return "train/gpu" if gpu else "train/cpu"
 
     def _token_bytes(self, backbone: str | None) -> float:
         tokens, width = self._shape(backbone)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nearid.cluster.jobs import Job
 from nearid.layout import Layout
@@ -24,22 +24,18 @@ class Rate:
     source: str = "demo, 2 cores"
 
 
-_H100 = "estimate, H100"
+_A100 = "estimate, A100"
 RATES = {
     "fetch": Rate(5, 1e-8, 500, "estimate, 100 MB/s"),
     "curate/rendered": Rate(4, 0.03, 900),
     "curate": Rate(5, 0.03, 2000, "estimate"),
     "sibling": Rate(4, 0.045, 400),
     "cut_paste": Rate(3, 0.05, 300),
-    "flux_fill/512": Rate(120, 3.7, 45_000, _H100),
-    "flux_fill/1024": Rate(120, 11.5, 45_000, _H100),
-    "flux_canny/512": Rate(120, 2.1, 45_000, _H100),
-    "flux_canny/1024": Rate(120, 6.5, 45_000, _H100),
-    "qwen_controlnet/512": Rate(200, 0.5, 75_000, _H100),
-    "qwen_controlnet/1328": Rate(200, 3.7, 75_000, _H100),
-    "sdxl_inpaint/512": Rate(40, 0.7, 12_000, _H100),
-    "sdxl_inpaint/1024": Rate(40, 1.8, 12_000, _H100),
-    "powerpaint/640": Rate(40, 1.7, 10_000, _H100),
+    "flux_fill": Rate(120, 8.0, 45_000, _A100),
+    "flux_canny": Rate(120, 4.5, 45_000, _A100),
+    "qwen_controlnet": Rate(200, 1.2, 75_000, _A100),
+    "sdxl_inpaint": Rate(40, 1.4, 12_000, _A100),
+    "powerpaint": Rate(40, 3.5, 10_000, _A100),
     "extract/cpu": Rate(6, 4e-7, 650),
     # Decoding feeds it: 14 ms an image on each of eight cores.
     "extract/gpu": Rate(30, 1.2e-9, 6000, "estimate, 8 cores and a GPU"),
@@ -48,8 +44,8 @@ RATES = {
     "score/tokens": Rate(6, 1e-8, 550),
     "score/colour_histogram": Rate(1.5, 5e-4, 250),
     "score/ratings": Rate(1, 1e-5, 250, "estimate"),
-    "score/vlm_judge": Rate(120, 1.0, 70_000, _H100),
-    "score/vsm": Rate(60, 0.4, 12_000, _H100),
+    "score/vlm_judge": Rate(120, 1.0, 70_000, _A100),
+    "score/vsm": Rate(60, 0.4, 12_000, _A100),
     "summarise": Rate(1.8, 0, 150),
     "table": Rate(0.3, 0, 150),
     "figure": Rate(3.5, 0, 550),
@@ -58,16 +54,11 @@ _UNKNOWN = Rate(10, 0.5, 4000, "a guess")
 
 
 def default_rate(job: Job) -> Rate:
-    """The rate of a job, by its key or the key's first part; for a generator at an unlisted size, by area."""
-    name, _, size = job.rate.partition("/")
-    rate = RATES.get(job.rate) or RATES.get(name)
-    if rate is None and size.isdigit():
-        sizes = [int(key.partition("/")[2]) for key in RATES if key.startswith(f"{name}/")]
-        if sizes:
-            near = min(sizes, key=lambda known: abs(known - int(size)))
-            base = RATES[f"{name}/{near}"]
-            return Rate(base.start, base.per_unit * (int(size) / near) ** 2, base.memory_mb, base.source)
-    return rate or _UNKNOWN
+    """The rate of a job by its key or the key's first part; what the config says per image counts first."""
+    rate = RATES.get(job.rate) or RATES.get(job.rate.partition("/")[0]) or _UNKNOWN
+    if job.seconds_per_unit:
+        return replace(rate, per_unit=job.seconds_per_unit, source="config, seconds_per_image")
+    return rate
 
 
 def read_benchmark(layout: Layout, job: Job) -> tuple[float, float] | None:

@@ -18,6 +18,8 @@ from nearid.io.progress import track
 
 MARK = "fetched.json"
 """Written last: the folder beside it is whole."""
+MAX_RATIO = 100
+"""An archive that unpacks to more than this many times its size (and as many megabytes) is a bomb."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ def fetch(name: str, settings: Mapping[str, Any], folder: Path, hub: Hub) -> Non
     wanted = [file for file in files if any(fnmatch.fnmatch(file.path, pattern) for pattern in patterns)]
     if not wanted:
         raise UserError(where, f"no file matches {patterns}", f"some of {len(files)} files", "mend `files`")
+    outside = [file.path for file in wanted if not (folder / file.path).resolve().is_relative_to(folder.resolve())]
+    if outside:
+        raise UserError(where, f"the file {outside[0]!r}", f"files below {folder}", "do not use this repository")
     for file in track(wanted, name, total=len(wanted)):
         target = folder / file.path
         if not (target.is_file() and is_whole(target, file)):
@@ -128,6 +133,14 @@ def is_whole(path: Path, file: RemoteFile) -> bool:
 def _unpack(archive: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as content:
+            size = sum(member.file_size for member in content.infolist())
+            if size > max(MAX_RATIO * archive.stat().st_size, MAX_RATIO << 20):
+                raise UserError(
+                    archive,
+                    f"{size / 1e9:.1f} GB in {archive.stat().st_size / 1e6:.1f} MB",
+                    f"at most {MAX_RATIO} times the archive: pictures hardly shrink",
+                    "do not use this archive",
+                )
             for member in content.infolist():
                 target = archive.parent / member.filename
                 if not (target.is_file() and target.stat().st_size == member.file_size):

@@ -1,0 +1,178 @@
+"""Ten planted faults, each found, each with what to do; a healthy place has none."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nearid.cli import nearid as command
+from nearid.cluster import doctor
+from nearid.cluster.doctor import (
+    check_clock,
+    check_display,
+    check_downloads,
+    check_files,
+    check_gpu,
+    check_models,
+    check_port,
+    check_ranks,
+    check_space,
+    check_versions,
+)
+from nearid.cluster.slurm_checks import check_slurm
+from nearid.config import load
+from nearid.layout import Layout
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Plants programs that are found before any other."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def plant(name, script):
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+    return plant
+
+
+def the_fault(findings, check):
+    faults = [finding for finding in findings if finding.level != "fine"]
+    assert [fault.check for fault in faults] == [check], faults
+    assert len(faults[0].action) > 10
+    return faults[0]
+
+
+def test_1_a_package_is_missing_or_of_another_version(tmp_path):
+    lock = tmp_path / "all.lock"
+    lock.write_text("# pins\nnumpy==0.1\nno-such-package==1.0\n")
+    fault = the_fault(check_versions(lock), "versions")
+    assert fault.level == "fault" and "no-such-package" in fault.found and "not 0.1" in fault.found
+
+
+def test_2_no_gpu_or_a_broken_driver(program):
+    program("nvidia-smi", "echo 'driver/library version mismatch'; exit 18")
+    fault = the_fault(check_gpu(True), "gpu")
+    assert "mismatch" in fault.found
+    assert next(iter(check_gpu(False))).level == "fine"
+
+
+def test_3_torch_without_cuda_beside_a_gpu(program, monkeypatch):
+    program("nvidia-smi", "echo 'H100, 80000 MiB, 555.1'")
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: "2.13.0+cpu")
+    assert "torch 2.13.0+cpu" in the_fault(check_gpu(True), "gpu").found
+
+
+def test_4_half_of_a_launchers_environment():
+    fault = the_fault(check_ranks({"RANK": "0", "WORLD_SIZE": "2"}), "ranks")
+    assert "MASTER_PORT" in fault.found and "unset RANK WORLD_SIZE" in fault.action
+
+
+def test_5_the_port_is_taken():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert str(port) in the_fault(check_port({"MASTER_PORT": str(port)}), "port").found
+
+
+def test_6_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    fault = the_fault(check_files(tmp_path / "file/results"), "file system")
+    assert "Not a directory" in fault.found
+    assert {finding.level for finding in check_files(tmp_path / "good")} == {"fine"}
+    assert not list((tmp_path / "good").iterdir())
+
+
+def test_7_a_file_system_that_grants_a_lock_twice_or_is_slow(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor.fcntl, "flock", lambda *_: None)
+    assert "twice" in the_fault(check_files(tmp_path / "a"), "locks").found
+    monkeypatch.undo()
+    monkeypatch.setattr(doctor, "SLOW_S", 0.0)
+    assert the_fault(check_files(tmp_path / "b"), "file system").level == "note"
+
+
+def test_8_a_clock_that_is_off(tmp_path, monkeypatch):
+    now = doctor.time.time
+    monkeypatch.setattr(doctor.time, "time", lambda: now() + 60)
+    assert "-60 s off" in the_fault(check_clock(tmp_path), "clock").found
+
+
+def test_9_too_little_space(tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 10_000_000})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    fault = the_fault(check_space(load("config/demo.yaml"), Layout(tmp_path / "demo")), "space")
+    assert "10 MB free" in fault.found and "quota" in fault.action
+
+
+def test_10_gated_models_without_a_token_and_a_cache_that_is_not_mine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    findings = list(check_downloads(load(), Layout(tmp_path / "r"), {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}))
+    found = {finding.check: finding for finding in findings}
+    assert "flux_fill" in found["gated models"].found and "HF_TOKEN" in found["gated models"].action
+    assert found["offline"].level == "note"
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    secret = {"HF_HOME": str(tmp_path), "HF_TOKEN": "hf_secret"}
+    findings = list(check_downloads(load(), Layout(tmp_path / "r"), secret))
+    assert [finding.check for finding in findings if finding.level == "fault"] == ["hub cache"]
+    assert "hf_secret" not in doctor.format_findings(findings)
+
+
+def test_11_a_partition_an_account_and_a_status_command_that_do_not_work(program, tmp_path):
+    for name in ("sbatch", "squeue", "scancel"):
+        program(name, "exit 0")
+    program("sinfo", "echo cpu; echo gpu")
+    program("sacctmgr", "echo ours")
+    program("sacct", "echo 'Slurm accounting storage is disabled'; exit 1")
+    profile = tmp_path / "config.yaml"
+    profile.write_text("default-resources: {slurm_partition: gpus, slurm_account: theirs}\n")
+    found = {finding.check: finding for finding in check_slurm(profile)}
+    assert {name for name, finding in found.items() if finding.level == "fault"} == {
+        "partition",
+        "account",
+        "job status",
+    }
+    assert "cpu, gpu" in found["partition"].action and "ours" in found["account"].action
+    assert "squeue" in found["job status"].action
+    profile.write_text("slurm-status-command: squeue\ndefault-resources: {slurm_partition: gpu}\n")
+    assert {finding.level for finding in check_slurm(profile)} == {"fine"}
+
+
+def test_12_no_library_to_render_with(monkeypatch):
+    monkeypatch.setattr(doctor.ctypes.util, "find_library", lambda name: None)
+    assert "libegl1" in the_fault(check_display(True), "rendering").action
+
+
+def test_13_a_backbone_that_is_missing_or_a_pickle(tmp_path):
+    config = load("config/demo.yaml")
+    config["backbones"]["demo_siglip"]["path"] = str(tmp_path)
+    the_fault(check_models(config), "backbone")
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_text("")
+    assert "pickles" in the_fault(check_models(config), "backbone").action
+
+
+def test_exit_code_and_a_broken_check(monkeypatch):
+    run = lambda: CliRunner().invoke(command, ["doctor", "config/demo.yaml"])  # noqa: E731
+    monkeypatch.setattr(doctor, "check_files", lambda folder: [doctor.Finding("file system", "fine", "good")])
+    monkeypatch.setattr(doctor, "check_versions", lambda lock: [])
+    monkeypatch.setattr(doctor, "check_display", lambda needed: [])
+    monkeypatch.setattr(doctor, "check_space", lambda *_: [])
+    assert run().exit_code == 0
+    monkeypatch.setenv("RANK", "0")
+    result = run()
+    assert result.exit_code == 1 and "next: unset RANK" in result.output
+    monkeypatch.setattr(doctor, "check_ranks", lambda environment: {}["x"])
+    assert "a check broke" in run().output

@@ -1,0 +1,108 @@
+"""The plan counts what the workflow plans, adds up, fits a page and is near what the demo took."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nearid.cli import nearid as command
+from nearid.cluster.jobs import Jobs
+from nearid.cluster.plan import format_plan, make_plan
+from nearid.cluster.rates import default_rate, read_benchmark
+from nearid.config import load
+from nearid.layout import Layout
+
+ROOT = Path(__file__).resolve().parents[2]
+SNAKEMAKE = (sys.executable, "-m", "snakemake", "--nolock", "-n", "--quiet", "rules")
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+PAPER = pytest.param((), id="paper", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("overlays", [PAPER, pytest.param(("config/demo.yaml",), id="demo")])
+def test_jobs_are_those_of_the_workflow(overlays, tmp_path):
+    options = ["--configfile", *overlays] if overlays else []
+    done = subprocess.run(
+        [*SNAKEMAKE, *options, "--config", f"results_dir={tmp_path}"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
+    found = re.findall(r"^(\w+)\s+(\d+)\s*$", done.stdout + done.stderr, re.MULTILINE)
+    theirs = {rule: int(count) for rule, count in found if rule not in ("all", "total", "default")}
+    jobs = Jobs(load(*overlays), Layout(tmp_path / "x")).all()
+    # Downloads that are here already are no jobs any more.
+    fetched = {job for job in jobs if job.stage == "fetch" and job.outputs[0].exists()}
+    assert Counter(job.rule for job in jobs if job not in fetched) == theirs
+
+
+def test_the_paper_fits_a_page_and_adds_up(tmp_path):
+    plan = make_plan(load(), Layout(tmp_path / "paper"), gpus=8, cores=64)
+    text = format_plan(plan)
+    assert len(text.splitlines()) <= 50 and max(map(len, text.splitlines())) <= 220
+    *stages, whole = plan.total
+    assert whole.jobs == sum(row.jobs for row in stages) and whole.size == pytest.approx(
+        sum(row.size for row in stages)
+    )
+    assert plan.remaining == plan.total
+    # Spec generators.md: about 525 A100 hours for the four training sources, 9 for the others' test images.
+    painting = next(row for row in stages if row.stage == "distractors")
+    assert 480 < painting.gpu_s / 3600 < 600
+    assert painting.wall_s == pytest.approx(painting.gpu_s / 8)
+    alone = make_plan(load(), Layout(tmp_path / "paper"), gpus=1, cores=64)
+    assert alone.total[-1].wall_s > 5 * whole.wall_s
+
+
+def test_what_is_done_is_not_to_do_and_its_rate_is_used(tmp_path):
+    config, layout = load("config/demo.yaml"), Layout(tmp_path / "demo")
+    jobs = Jobs(config, layout).all()
+    before = make_plan(config, layout)
+    done = next(job for job in jobs if job.name == "sibling/000")
+    done.outputs[0].parent.mkdir(parents=True)
+    done.outputs[0].touch()
+    took = 10 * (default_rate(done).start + default_rate(done).per_unit * done.units)
+    benchmark = layout.benchmark(done.stage, done.rule, done.name)
+    benchmark.parent.mkdir(parents=True)
+    benchmark.write_text(f"s\tmax_rss\n{took}\t4321\n")
+    after = make_plan(config, layout)
+    assert after.remaining[-1].jobs == before.total[-1].jobs - 1
+    assert after.basis["sibling/112"] == "measured, 1 jobs"
+    painting = [next(row for row in plan.total if row.stage == "distractors") for plan in (before, after)]
+    assert painting[1].memory_mb == 4321
+    assert painting[1].cpu_s - painting[0].cpu_s == pytest.approx(2 * took * 0.9, rel=0.05)
+    benchmark.write_text("cut off")
+    assert make_plan(config, layout).basis["sibling/112"].startswith("demo")
+
+
+def test_too_little_space_is_told(tmp_path):
+    plan = make_plan(load(), Layout(tmp_path / "paper"), gpus=0, quota_gb=1)
+    assert any("still to write" in warning and "1 GB free" in warning for warning in plan.warnings)
+    assert any("need a GPU" in warning for warning in plan.warnings)
+    assert not make_plan(load("config/demo.yaml"), Layout(tmp_path / "demo"), gpus=0).warnings
+
+
+@pytest.mark.skipif(not (ROOT / "results/demo/benchmarks").is_dir(), reason="the demo did not run here")
+def test_defaults_are_within_a_factor_of_two_of_the_demo():
+    config, layout = load("config/demo.yaml"), Layout(ROOT / "results/demo")
+    ran = [(job, took) for job in Jobs(config, layout).all() if (took := read_benchmark(layout, job))]
+    if len(ran) < 40:
+        pytest.skip("the demo did not run to its end here")
+    took = sum(seconds for _, (seconds, _) in ran)
+    guessed = sum(default_rate(job).start + default_rate(job).per_unit * job.units for job, _ in ran)
+    assert 0.5 < guessed / took < 2, f"guessed {guessed:.0f} s, took {took:.0f} s"
+
+
+def test_command(tmp_path):
+    result = CliRunner().invoke(command, ["plan", "config/demo.yaml", "--gpus", "0"])
+    assert result.exit_code == 0 and "Still to do" in result.output, result.output
