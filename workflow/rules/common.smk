@@ -126,7 +126,7 @@ def painting_minutes(wildcards, attempt):
 
 def painting_memory(wildcards, attempt):
     """A diffusion pipeline passes through the machine's memory on its way to the GPU."""
-    large = "model" in config["sources"][wildcards.source]["options"]
+    large = gpus("inpaint_shard")(wildcards)
     return (64000 if large else 4000) * attempt
 
 

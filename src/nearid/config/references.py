@@ -33,6 +33,7 @@ def check_references(config: Mapping[str, Any]) -> None:
         (paper["figures"], "figures"),
     ):
         _known(select[chosen], catalogue, f"select.{chosen}")
+    _known(config["released"], config["sources"], "released")
     for name, sources in config["groups"].items():
         _known(sources, config["sources"], f"groups.{name}")
     for name, mix in config["mixes"].items():

@@ -74,8 +74,15 @@ def _mtg(config: Config, ids: Config) -> Settings:
 
 def _inpaint(config: Config, ids: Config) -> Settings:
     source = ids["source"]
-    settings = {"source": _entry(config, "sources", source), "source_id": source}
+    settings = {"source": _source(config, source), "source_id": source}
     return {"seed": config["seed"], **settings, "splits": _splits(config, source), "dataset": _dataset(config)}
+
+
+def _source(config: Config, source: str) -> Settings:
+    if source not in config["released"]:
+        return _entry(config, "sources", source)
+    untouched = {"working_px": 512, "dilate_px": 0, "paste_back": False, "feather_px": 0, "blur_sigma": 0.0}
+    return {"engine": "released", **untouched, "options": {"path": config["released"][source]}}
 
 
 def _quality(config: Config, ids: Config) -> Settings:
