@@ -14,7 +14,7 @@ SNAKEMAKE := mkdir -p .snakemake && { flock --nonblock --conflict-exit-code 75 .
   snakemake --nolock --rerun-incomplete --cores $(CORES)
 ENDED := || { test $$? -ne 75 || echo "another run works here, or jobs of a killed one still do: wait, or end them" >&2; exit 1; }; }
 
-.PHONY: help setup demo test test-all test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos
+.PHONY: help setup demo test test-all test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -89,3 +89,9 @@ photos: setup ## your own photographs: make photos PHOTOS=folder
 	@test -n "$(PHOTOS)" || { echo "say which folder: make photos PHOTOS=path/to/folder"; exit 2; }
 	$(SNAKEMAKE) --configfile config/demo.yaml config/photos.yaml --config photos_dir=$(PHOTOS) $(ENDED)
 	@echo "The page: $(abspath results/photos/paper/index.html)"
+
+doctor: setup ## checks before hours are spent: make doctor CONFIG=config/demo.yaml (without CONFIG: the paper's run)
+	python -m nearid doctor $(CONFIG)
+
+plan: setup ## jobs, hours and disk, in all and still to do: make plan CONFIG=config/demo.yaml
+	python -m nearid plan $(CONFIG)

@@ -170,14 +170,11 @@ class Jobs:
             yield Job("paper", "compute_figure", figure, "figure", 1, (self.layout.figure_data(figure),), 1e6)
             rule = "plot_animated_figure" if moves else "plot_figure"
             yield Job("paper", rule, figure, "figure", 1, (self.layout.figure(figure, "png"),), 2e6)
+        yield Job("paper", "write_crate", "all", "table", 1, (self.layout.crate,), 1e5)
         folder = self.layout.paper("identities")
         yield Job("paper", "show_identities", "all", "figure", 1, (folder,), self._images * self._image_bytes / 10)
         names = {"compare_with_paper": "comparison.csv", "make_page": "index.html"}
-        names |= {
-            "write_summary": "summary.txt",
-            "write_manifest": "manifest.json",
-            "write_crate": "ro-crate-metadata.json",
-        }
+        names |= {"write_summary": "summary.txt", "write_manifest": "manifest.json"}
         for rule, name in names.items():
             yield Job("paper", rule, "all", "table", 1, (self.layout.paper(name),), 5e4)
 

@@ -1,0 +1,11 @@
+# What the run will take, for people who have a Snakemake call at hand and not the config's files: `snakemake … -- plan`.
+rule plan:
+    localrule: True
+    log:
+        log_of("plan", "plan"),
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        settings=json.dumps(config, sort_keys=True),
+    shell:
+        "python -m nearid --log {log} plan --settings {params.settings:q}"
