@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from safetensors.torch import save_file
-from tiny_models import save_siglip
+from tiny_models import save_encoder, save_siglip
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
@@ -61,6 +62,42 @@ def test_scores_from_cached_tokens_are_those_from_images(tokenised, tmp_path, sc
             cached, computed = (table[name].to_numpy() for table in tables)
             np.testing.assert_allclose(cached, computed, atol=TOLERANCE)
             assert np.isfinite(cached).any()
+
+
+@pytest.mark.parametrize("readout", ["map", "mean"])
+@pytest.mark.parametrize("kind", ["clip", "dinov2", "auto"])
+def test_encoders_of_other_families_by_their_commands(world, tmp_path, kind, readout):
+    model, processor = save_encoder(tmp_path / "model", kind)
+    entry = {"kind": kind, "path": str(tmp_path / "model"), "revision": "", "precision": "float32", "batch_size": 4}
+    settings = world.settings("s", kind="encoder", readout=readout) | {"backbone": entry, "backbone_id": "other"}
+    settings |= {"sources": ["sibling"], "conditions": ["full"]}
+    root = ["--results", str(world.layout.root)]
+
+    def run(*arguments, **values):
+        done = CliRunner().invoke(nearid, [*arguments, *root, "--settings", json.dumps(values)])
+        assert done.exit_code == 0, done.output
+
+    for collection in ("positives", "sibling"):
+        for shard in ("000", "001"):
+            place = ["--backbone", "other", "--collection", collection, "--shard", shard]
+            run("tokens", "extract", *place, backbone=entry, splits=["test"])
+    run("scores", "nearid-bench", "--scorer", "s", **settings)
+    row = read_table(world.layout.scores("s", "nearid_bench")).to_pylist()[0]
+
+    @torch.no_grad()
+    def embed(collection):
+        image = Image.fromarray(world.images[collection, row["id"], 0])
+        pixels = processor(image, return_tensors="pt")["pixel_values"]
+        vision = model.vision_model if kind == "clip" else model
+        output = vision(pixels)
+        if readout == "mean":
+            vector = output.last_hidden_state[0, 1:].mean(0)
+        else:
+            vector = model.visual_projection(output.pooler_output)[0] if kind == "clip" else output.pooler_output[0]
+        return torch.nn.functional.normalize(vector, dim=0)
+
+    expected = float(embed("positives") @ embed("sibling"))
+    assert row["cross_00"] == pytest.approx(expected, abs=5e-3)
 
 
 @pytest.mark.parametrize("origin", ["cache", "images"])

@@ -3,6 +3,12 @@
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    BitImageProcessorPil,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    Dinov2Config,
+    Dinov2Model,
     PreTrainedTokenizerFast,
     Qwen2VLImageProcessorPil,
     Qwen3VLConfig,
@@ -12,6 +18,9 @@ from transformers import (
     SiglipImageProcessorPil,
     SiglipVisionConfig,
     SiglipVisionModel,
+    ViTConfig,
+    ViTImageProcessorPil,
+    ViTModel,
 )
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
@@ -89,3 +98,27 @@ def save_siglip(folder):
     model.save_pretrained(folder)
     SiglipImageProcessorPil(size={"height": 28, "width": 28}).save_pretrained(folder)
     return folder
+
+
+def save_encoder(folder, kind):
+    """A CLIP, a DINOv2 or a ViT of width 16 with its image processor, and the model itself."""
+    width = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
+    vision = {**width, "image_size": 28, "patch_size": 14}
+    crop = {"size": {"shortest_edge": 32}, "crop_size": {"height": 28, "width": 28}}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        if kind == "clip":
+            text = {**width, "vocab_size": 64, "bos_token_id": 1, "eos_token_id": 2}
+            projected = {**vision, "projection_dim": 12}
+            model = CLIPModel(CLIPConfig(text_config=text, vision_config=projected, projection_dim=12))
+            processor = CLIPImageProcessorPil(**crop)
+        elif kind == "dinov2":
+            model, processor = Dinov2Model(Dinov2Config(**vision)), BitImageProcessorPil(**crop)
+        else:
+            model = ViTModel(ViTConfig(**vision))
+            processor = ViTImageProcessorPil(size={"height": 28, "width": 28})
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    model.eval().save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return model, processor
