@@ -106,6 +106,11 @@ class Layout:
         """comparison.csv, index.html, manifest.json or summary.txt."""
         return self.root / "paper" / name
 
+    @property
+    def crate(self) -> Path:
+        """The run as an RO-Crate."""
+        return self.root / "ro-crate-metadata.json"
+
     # what a step leaves beside its results
     def log(self, stage: str, rule: str, name: str) -> Path:
         """A step's log."""

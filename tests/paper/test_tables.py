@@ -9,9 +9,11 @@ import subprocess
 
 import pytest
 from paper_run import RUN, TABLES, metrics
+from printed_run import tables_of_the_paper, write_printed_run
 
 from nearid.errors import UserError
 from nearid.io.files import write_json
+from nearid.layout import Layout
 from nearid.paper.comparison import compare_tables, write_comparison
 from nearid.paper.formats import to_csv, to_latex, to_markdown, write_table
 from nearid.paper.reference import published
@@ -80,15 +82,22 @@ def test_equal_input_equal_bytes(layout):
     assert written() == written()
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
-def test_latex_compiles(layout, tmp_path):
-    body = "\n".join(to_latex(build_table(settings, layout)) for settings in TABLES.values())
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex (Debian: texlive-latex-base)")
+def test_latex_of_every_table_compiles_and_fits(layout, tmp_path):
+    printed = Layout(tmp_path / "paper")
+    write_printed_run(printed)
+    tables = [build_table(settings, printed) for settings in tables_of_the_paper().values()]
+    # With gaps and awkward names too.
+    tables += [build_table(settings, layout) for settings in TABLES.values()]
+    body = "\n".join(to_latex(table) + r"\clearpage" for table in tables)
     packages = r"\usepackage[utf8]{inputenc}\usepackage{booktabs}\usepackage{graphicx}"
     source = rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}"
     (tmp_path / "paper.tex").write_text(source)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
 
 
 def test_markup_in_names_is_escaped(layout):

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from nearid.io.hashing import hash_file
 from nearid.io.tables import write_table as write_parquet
 from nearid.layout import Layout
 from nearid.paper.comparison import write_comparison
+from nearid.paper.crate import write_crate
 from nearid.paper.formats import write_table
 from nearid.paper.manifest import seal, write_manifest
 from nearid.paper.summary import write_summary
@@ -61,6 +63,7 @@ def made(tmp_path_factory) -> Layout:
     for path in (layout.paper("index.html"), layout.identities, layout.splits, layout.dropped):
         write_text(path, "made\n")
     write_manifest({"config": config}, layout)
+    write_crate(layout, Path("workflow"))
     return layout
 
 
@@ -81,7 +84,8 @@ def files_of(layout):
 
 def test_one_edited_byte_names_its_file(run):
     names = files_of(run)
-    assert {"paper/manifest.json", "paper/provenance.js", "paper/tables/table7.tex"} <= set(names)
+    made = {"paper/manifest.json", "paper/provenance.js", "paper/tables/table7.tex", "ro-crate-metadata.json"}
+    assert made <= set(names)
     for name in names:
         path = run.root / name
         whole = path.read_bytes()
@@ -107,5 +111,19 @@ def test_a_table_that_does_not_follow_from_the_scores_is_named_though_its_hash_i
     manifest = read_json(run.paper("manifest.json"))
     manifest["result"]["artifacts"]["paper/tables/table7.csv"] = hash_file(path)
     write_json(run.paper("manifest.json"), seal(**manifest))
+    write_crate(run, Path("workflow"))
     with pytest.raises(UserError, match=r"table7\.csv: does not follow"):
         verify(run)
+
+
+def test_the_crate_is_one_that_the_library_reads_and_joins_inputs_to_artifacts(run):
+    from rocrate.rocrate import ROCrate
+
+    crate = ROCrate(run.root)
+    assert crate.mainEntity.id == "paper/workflow/Snakefile"
+    (done,) = crate.root_dataset["mentions"]
+    assert done["instrument"] is crate.mainEntity
+    results = {entity.id: entity["sha256"] for entity in done["result"]}
+    assert results["paper/tables/table7.csv"] == hash_file(run.table("table7", "csv"))
+    assert "scores/nearid/nearid_bench.parquet" in {entity.id for entity in done["object"]}
+    assert all((run.root / entity.id).is_file() for entity in (*done["object"], *done["result"]))

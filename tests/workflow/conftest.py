@@ -54,6 +54,8 @@ def files():
         yield layout.paper(names.get(command, "manifest.json"))
         if command == "manifest":
             yield layout.paper("provenance.js")
+        if command == "crate":
+            yield from (layout.crate, layout.paper("workflow") / "Snakefile")
 
 for path in files():
     path.parent.mkdir(parents=True, exist_ok=True)

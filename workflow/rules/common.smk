@@ -416,4 +416,5 @@ def everything(wildcards):
         *figures(),
         *metrics(SELECT["scorers"]),
         *(str(LAYOUT.paper(name)) for name in closing),
+        str(LAYOUT.crate),
     ]

@@ -226,3 +226,25 @@ rule write_manifest:
         code=code("write_manifest"),
     shell:
         "python -m nearid --log {log} paper manifest --results {params.results} --settings {params.settings:q}"
+
+
+rule write_crate:
+    input:
+        str(LAYOUT.paper("manifest.json")),
+    output:
+        str(LAYOUT.crate),
+        directory(str(LAYOUT.paper("workflow"))),
+    log:
+        log_of("paper", "write_crate"),
+    benchmark:
+        benchmark_of("paper", "write_crate")
+    conda:
+        "../../envs/paper.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        results=results_folder,
+        workflow=str(ROOT / "workflow"),
+    shell:
+        "python -m nearid --log {log} paper crate --results {params.results} --workflow {params.workflow:q}"

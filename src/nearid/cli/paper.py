@@ -87,6 +87,16 @@ def manifest(layout: Layout, settings: Settings) -> None:
 
 @paper.command()
 @click.option("--results", required=True, type=click.Path(path_type=Path), help="The folder results/<name>.")
+@click.option("--workflow", required=True, type=click.Path(path_type=Path), help="Folder of Snakefile and rules.")
+def crate(results: Path, workflow: Path) -> None:
+    """The run as an RO-Crate, from its manifest."""
+    from nearid.paper.crate import write_crate
+
+    write_crate(Layout(results), workflow)
+
+
+@paper.command()
+@click.option("--results", required=True, type=click.Path(path_type=Path), help="The folder results/<name>.")
 def verify(results: Path) -> None:
     """Compare all files with the manifest's hashes and make the tables again from the scores."""
     from nearid.paper.verification import verify

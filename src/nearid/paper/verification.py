@@ -13,6 +13,7 @@ from nearid.errors import UserError
 from nearid.io.hashing import hash_file
 from nearid.layout import Layout
 from nearid.paper.comparison import write_comparison
+from nearid.paper.crate import find_altered
 from nearid.paper.formats import write_table
 from nearid.paper.manifest import about_script, seal
 from nearid.paper.summary import write_summary
@@ -39,6 +40,7 @@ def verify(layout: Layout) -> list[str]:
     script = layout.paper("provenance.js")
     if not script.is_file() or script.read_text() != about_script(result, manifest["run"]):
         problems.append("paper/provenance.js: has other content than the manifest")
+    problems += [f"{name}: has other content than the crate" for name in find_altered(layout, manifest)]
     if not problems:
         problems = [f"{name}: does not follow from the scores" for name in _find_underived(config, layout)]
     if problems:
