@@ -1,8 +1,8 @@
 # What the run will take, for people who have a Snakemake call at hand and not the config's files: `snakemake … -- plan`.
 rule plan:
-    localrule: True
     log:
         log_of("plan", "plan"),
+    localrule: True
     conda:
         "../../envs/workflow.yaml"
     params:
