@@ -38,9 +38,8 @@ class BrushNet(nn.Module):
         # Its own prediction is never asked for.
         self.unet.conv_norm_out, self.unet.conv_out = None, nn.Identity()
         self.zeros = nn.ModuleList(nn.Conv2d(width, width, 1) for width in site_widths(self.unet))
-        for conv in self.zeros:
-            nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+        for weight in self.zeros.parameters():
+            nn.init.zeros_(weight)
 
     def forward(
         self, latents: torch.Tensor, condition: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor
@@ -106,9 +105,7 @@ def load_strictly(module: nn.Module, weights: Mapping[str, torch.Tensor], names:
 
 
 @contextmanager
-def brushed(
-    unet: UNet2DConditionModel, net: BrushNet, condition: torch.Tensor, states: torch.Tensor, scale: float
-) -> Iterator[None]:
+def brushed(unet: Any, net: BrushNet, condition: torch.Tensor, states: torch.Tensor, scale: float) -> Iterator[None]:
     """Meanwhile each call of `unet` is helped by `net`.
 
     Args:
@@ -133,7 +130,7 @@ def brushed(
         handle.remove()
 
 
-def site_widths(unet: UNet2DConditionModel) -> list[int]:
+def site_widths(unet: Any) -> list[int]:
     """Channels of each site, in the order of the checkpoint."""
     widths = list(unet.config.block_out_channels)
     downs = [widths[0]] + [
@@ -143,20 +140,20 @@ def site_widths(unet: UNet2DConditionModel) -> list[int]:
     return [*downs, widths[-1], *ups]
 
 
-def _sites_of(block: nn.Module) -> list[nn.Module]:
+def _sites_of(block: Any) -> list[nn.Module]:
     """The layers of a block after which a residual is added."""
     layers = list(getattr(block, "attentions", None) or block.resnets)
     samplers = getattr(block, "downsamplers", None) or getattr(block, "upsamplers", None) or []
     return [*layers, *samplers]
 
 
-def _site_counts(unet: UNet2DConditionModel) -> tuple[int, int]:
-    downs = 1 + sum(len(_sites_of(block)) for block in unet.down_blocks)
-    return downs, sum(len(_sites_of(block)) for block in unet.up_blocks)
+def _site_counts(unet: Any) -> tuple[int, int]:
+    downs, ups = ([len(_sites_of(block)) for block in blocks] for blocks in (unet.down_blocks, unet.up_blocks))
+    return 1 + sum(downs), sum(ups)
 
 
 @contextmanager
-def _hooked(unet: UNet2DConditionModel, change: Any) -> Iterator[None]:
+def _hooked(unet: Any, change: Any) -> Iterator[None]:
     """Meanwhile `change(place, value)` replaces the features at each site of `unet`."""
 
     # Not the output of conv_in: that is the first skip connection too, which must stay as it is.

@@ -44,6 +44,10 @@ class TaskEncoder:
         load_strictly(self.model, weights, {key: key for key in self.model.state_dict()}, path)
         self.model.eval()
 
+    def move(self, device: torch.device, dtype: torch.dtype) -> None:
+        """To another device and precision."""
+        torch.nn.Module.to(self.model, device, dtype)
+
     def read(self, text: str, task: str, fitting_degree: float = 1.0, glue: str = " ") -> torch.Tensor:
         """Embeddings `[tokens, dim]`: with the task's first word times the degree, plus the rest of the second's."""
         first, second = (self._encode(f"{text}{glue}{word}") for word in TASKS[task])

@@ -51,7 +51,7 @@ class HuggingFace:
         """See `Hub`."""
         from huggingface_hub import HfApi
 
-        info = HfApi().repo_info(repository, repo_type=kind, revision=revision or None, files_metadata=True)
+        info: Any = HfApi().repo_info(repository, repo_type=kind, revision=revision or None, files_metadata=True)
         files = [
             RemoteFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None, file.blob_id)
             for file in info.siblings or []

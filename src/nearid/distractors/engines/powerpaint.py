@@ -52,7 +52,7 @@ class Engine(DiffusionEngine):
         # A tokenizer of its own: the learned words must not reach the base encoder.
         tokenizer = type(pipe.tokenizer).from_pretrained(folder / _BASE, subfolder="tokenizer")
         tasks = TaskEncoder(tokenizer, folder / _TASK_ENCODER, pipe.text_encoder.config)
-        tasks.model.to(self.device, self.dtype)
+        tasks.move(self.device, self.dtype)
         return tasks
 
     def embed(self, pipe: Any, text: str) -> Prompt:
