@@ -1,0 +1,149 @@
+"""Figures from scores, metrics, logs and edits: what they hold, against slow references; each can be plotted."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from paper_run import RUN, SCORERS, SOURCES, identities
+from transformers import SiglipVisionConfig
+from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
+
+from nearid.data.schema import MTG
+from nearid.errors import UserError
+from nearid.io.files import write_text
+from nearid.io.images import encode_png
+from nearid.io.tables import read_table, write_table
+from nearid.paper.figures import compute_figure as write_data
+from nearid.paper.figures import (
+    figure3,
+    figure4,
+    figure8,
+    figure9,
+    margins,
+    plot_figure,
+    similarities,
+    training,
+    weights,
+)
+from nearid.scores import mtg
+
+SCORED = {"seed": 3, "condition": "full", "run": RUN}
+FIGURE8 = {**SCORED, "figure": "figure8", "rows": 2, "size_px": 16}
+SAMPLES = 5
+
+
+@pytest.fixture
+def with_edits(layout):
+    random = np.random.default_rng(2)
+    for scorer in SCORERS[:3]:
+        columns = {field: random.uniform(size=SAMPLES) for field in (*mtg.PAIRS, *mtg.ORACLES)}
+        columns |= {"sample": range(10, 10 + SAMPLES), "condition": ["full"] * SAMPLES}
+        write_table(layout.scores(scorer["id"], "mtg"), columns, mtg.SCHEMA)
+    grey = {"original": 40, "inpainted": 200}
+    half = np.zeros((8, 8), bool)
+    half[:, :4] = True
+    pixels = {"id": list(range(10, 10 + SAMPLES))}
+    for number in (1, 2):
+        for name, value in grey.items():
+            pixels[f"image_{number}_{name}"] = [encode_png(np.full((8, 8, 3), value + number, np.uint8))] * SAMPLES
+        pixels[f"image_{number}_object_mask"] = [encode_png(half)] * SAMPLES
+        pixels[f"image_{number}_part_mask"] = [encode_png(half & half.T)] * SAMPLES
+    write_table(layout.mtg("test"), pixels, MTG)
+    return layout
+
+
+def rows_of(layout, scorer, benchmark):
+    return read_table(layout.scores(scorer, benchmark)).to_pylist()
+
+
+def test_figure9_holds_both_edits_and_names_who_did_not_score(with_edits):
+    arrays = figure9.compute(SCORED, with_edits)
+    rows = rows_of(with_edits, "nearid", "mtg")
+    assert arrays["scores"][2].tolist() == [row["s_11e"] for row in rows] + [row["s_22e"] for row in rows]
+    assert arrays["absent"].tolist() == [SCORERS[3]["display"]]
+    assert arrays["left"].tolist() == [True, False, False]
+
+
+def test_figure8_holds_pictures_outlines_and_scores_of_the_same_samples(with_edits):
+    arrays = figure8.compute(FIGURE8, with_edits)
+    rows = {row["sample"]: row for row in rows_of(with_edits, "infonce", "mtg")}
+    for place, id in enumerate(arrays["ids"]):
+        assert arrays["images"][place, :, 8, 8, 0].tolist() == [41, 42, 201, 202]
+        assert arrays["similarities"][place, 1:, 1].tolist() == [rows[id][name] for name in ("s_12", "s_11e", "s_12e")]
+    assert arrays["objects"][0, 0].mean() == 0.5 and 0.2 < arrays["parts"][0, 3].mean() < 0.3
+    with pytest.raises(UserError, match="5 samples"):
+        figure8.compute({**FIGURE8, "rows": 6}, with_edits)
+
+
+def test_margins_and_tiers_against_rows(layout, with_images):
+    found = margins.compute(SCORED, layout)["margins"]
+    rows = [row for row in rows_of(layout, "nearid", "nearid_bench") if row["source"] == SOURCES[1]["id"]]
+    np.testing.assert_allclose(found[2, 1, :, 0], [row["sim_01"] - row["cross_00"] for row in rows])
+    np.testing.assert_allclose(found[2, 1, :, 5], [row["sim_12"] - row["cross_22"] for row in rows])
+    arrays = similarities.compute(SCORED, layout)
+    everything = rows_of(layout, "nearid", "nearid_bench")
+    own = [row[f"cross_{k}{k}"] for row in everything for k in range(3)]
+    assert arrays["means"][2, 1] == pytest.approx(np.nanmean(own))
+    widths = np.diff(arrays["edges"])
+    np.testing.assert_allclose((arrays["counts"] * widths).sum(-1), 1.0)
+
+
+def test_training_curves_are_those_of_the_log(layout):
+    lines = [
+        {"step": step, "loss": 3.0 / step, "ranking": 1.0, "step_s": 0.1, "cosine_positive": 0.5} for step in (1, 2, 3)
+    ]
+    write_text(layout.head_file("nearid", "log.jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
+    settings = {"ablations": [{"id": "nearid", "display": "NearID"}]}
+    arrays = training.compute(settings, layout)
+    assert arrays["curves_0"].tolist() == ["loss", "ranking"]
+    assert arrays["values_0"][:, 0].tolist() == [3.0, 1.5, 1.0]
+    assert training.smooth(np.array([1.0, np.nan, 4.0, 6.0]), 2).tolist() == [1.0, 1.0, 4.0, 5.0]
+    with pytest.raises(UserError, match="infonce"):
+        training.compute({"ablations": [{"id": "infonce", "display": "I"}]}, layout)
+
+
+def test_weights_puts_each_head_at_its_alpha(layout):
+    trained = {"objective": "nearid", "params": {"alpha": 1.0}, "sources": 2, "mtg": True}
+    run = {**RUN, "scorers": [SCORERS[0], {**SCORERS[2], "training": trained}]}
+    arrays = weights.compute({"run": run}, layout)
+    # Alpha 1 without cohesion is a point of both sweeps.
+    assert arrays["alpha"].tolist() == [1.0] and arrays["beta"].tolist() == [0.0]
+    assert arrays["alpha_ours"][0, 0].tolist() == [90.0, 86.0, 94.0]
+    assert arrays["alpha_at"].tolist() == [0.0, 0.1, 0.25, 0.5, 1.0, 2.0]
+
+
+def test_figure4_says_why_there_is_nothing(layout):
+    arrays = figure4.compute(SCORED, layout)
+    assert np.isnan(arrays["values"]).all() and set(arrays["reasons"]) == {"DreamBench++ is not selected"}
+
+
+def test_figure3_shows_the_attention_of_transformers_own_head():
+    config = SiglipVisionConfig(hidden_size=16, intermediate_size=24, num_attention_heads=2, num_hidden_layers=1)
+    from nearid.heads.map_head import MAPHead
+
+    torch.manual_seed(0)
+    own = SiglipMultiheadAttentionPoolingHead(config).eval()
+    tokens = np.random.default_rng(0).normal(size=(3, 9, 16)).astype(np.float16)
+    found = figure3._attend(MAPHead(config), own.state_dict(), tokens)
+    batch = torch.from_numpy(tokens).float()
+    with torch.no_grad():
+        _, slow = own.attention(own.probe.repeat(3, 1, 1), batch, batch, need_weights=True)
+    np.testing.assert_allclose(found.reshape(3, 9), slow[:, 0], atol=1e-5)
+    assert found.shape == (3, 3, 3)
+
+
+def test_each_is_plotted_from_its_data_alone(layout, with_images, with_edits):
+    write_text(layout.head_file("nearid", "log.jsonl"), '{"step": 1, "loss": 1.0, "ranking": 2.0}\n')
+    own = {"figure8": FIGURE8, "training": {"ablations": [{"id": "nearid", "display": "NearID"}]}}
+    names = ("figure4", "figure6", "figure8", "figure9", "figure10", "margins", "similarities", "training", "weights")
+    for name in names:
+        write_data({**own.get(name, SCORED), "figure": name}, layout)
+    assert identities(layout)
+    # Plotting reads no result: only the figure's own file is left.
+    for path in layout.root.glob("*/*"):
+        if "paper" not in path.parts[-2:]:
+            path.rename(path.with_name(f"hidden_{path.name}"))
+    for name in names:
+        plot_figure({"figure": name, "style": {"dpi": 40}}, layout)
+        assert layout.figure(name, "pdf").read_bytes().startswith(b"%PDF")
