@@ -19,7 +19,7 @@ from nearid.layout import Layout, shard_ids
 
 stage, command, *rest = sys.argv[3:]
 ids = dict(zip((option[2:] for option in rest[::2]), rest[1::2]))
-layout, settings = Layout(ids["results"]), json.loads(ids["settings"])
+layout, settings = Layout(ids["results"]), json.loads(ids.get("settings", "{}"))
 
 def files():
     if command == "curate":
@@ -45,6 +45,8 @@ def files():
         yield from (layout.table(ids["table"], suffix) for suffix in ("csv", "tex", "md"))
     elif command == "identities":
         yield layout.paper("identities") / "index.js"
+    elif command == "crate":
+        yield from (layout.crate, layout.paper("workflow") / "Snakefile")
     elif command == "figure-data":
         yield layout.figure_data(ids["figure"])
     elif command == "figure":
@@ -54,8 +56,6 @@ def files():
         yield layout.paper(names.get(command, "manifest.json"))
         if command == "manifest":
             yield layout.paper("provenance.js")
-        if command == "crate":
-            yield from (layout.crate, layout.paper("workflow") / "Snakefile")
 
 for path in files():
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """A change re-runs what reads it and nothing else (docs/reruns.md), on the real workflow with fake steps."""
 
-CLOSING = {"compare_with_paper", "make_page", "write_summary", "write_manifest"}
+CLOSING = {"compare_with_paper", "make_page", "write_summary", "write_manifest", "write_crate"}
 
 
 def append(project, path, text="\n# edited\n"):
@@ -14,7 +14,7 @@ def test_nothing_runs_twice(project):
 
 def test_style_replots_one_figure_and_not_the_page(project):
     plan = project.plan(project.overlay("paper: {figures: {figure5: {style: {dpi: 99}}}}"))
-    assert plan == {"plot_animated_figure": {"figure=figure5"}, "write_manifest": set()}
+    assert plan == {"plot_animated_figure": {"figure=figure5"}, "write_manifest": set(), "write_crate": set()}
 
 
 def test_alpha_reruns_one_head_and_what_stands_on_it(project):
@@ -32,7 +32,7 @@ def test_alpha_reruns_one_head_and_what_stands_on_it(project):
 def test_a_new_ablation_trains_alone(project):
     text = "ablations: {more: {display: More, objective: nearid, params: {alpha: 2.0}, mix: nearid_mtg}}\n"
     plan = project.plan(project.overlay(text + "select: {ablations: [infonce, nearid, more]}"))
-    assert plan == {"train_head": {"ablation=more"}, "write_manifest": set()}
+    assert plan == {"train_head": {"ablation=more"}, "write_manifest": set(), "write_crate": set()}
     text += "scorers: {more: {display: More, kind: head, ablation: more}}\n"
     text += "select: {ablations: [infonce, nearid, more], scorers: [colour_histogram, siglip2, infonce, nearid, more]}"
     plan = project.plan(project.overlay(text))
@@ -44,7 +44,9 @@ def test_a_new_ablation_trains_alone(project):
 
 def test_without_packs_each_head_is_a_job(project):
     alone = "training: {pack: none}\n"
-    assert project.plan(project.overlay(alone)) == {"write_manifest": set()}, "how heads share a job changes no head"
+    assert project.plan(project.overlay(alone)) == {"write_manifest": set(), "write_crate": set()}, (
+        "how heads share a job changes no head"
+    )
     plan = project.plan(project.overlay(alone + "ablations: {nearid: {params: {alpha: 0.75}}}"))
     assert plan["train_head_with_timelapse"] == {"ablation=nearid"}
     assert "train_head" not in plan
