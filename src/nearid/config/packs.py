@@ -24,10 +24,10 @@ def packs(config: Config) -> list[list[str]]:
         settings = step_settings("train_head", config, ablation=ablation)
         size = training_of(config, ablation)["pack"]
         alike.setdefault(json.dumps([size, feed(settings)], sort_keys=True), []).append(ablation)
-    found = []
+    found: list[list[str]] = []
     for key, members in alike.items():
         size = json.loads(key)[0]
-        step = {"all": len(members), "none": 1}.get(size, size)
+        step: int = {"all": len(members), "none": 1}[size] if isinstance(size, str) else size
         found += [members[start : start + step] for start in range(0, len(members), step)]
     return found
 

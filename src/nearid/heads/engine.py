@@ -119,7 +119,7 @@ class Engine:
         Every rank calls it. Without sharding any number of ranks may go on.
         """
         own = self.optimizer.state_dict()
-        parts = [own]
+        parts: list[Any] = [own]
         if self.training["zero_stage"]:
             parts = [None] * self.ranks.size
             dist.gather_object(own, parts if self.ranks.rank == 0 else None)

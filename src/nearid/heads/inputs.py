@@ -184,7 +184,7 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], with_severity: bool = 
         empty = {s: int(((views != PADDING) & (images == PADDING))[..., 0].sum()) for s, images in painted.items()}
         distractors = np.stack(list(painted.values()), axis=1)
         strength = [mix["severities"].get(source, SEVERITY) for source in mix["sources"]]
-        severity = np.broadcast_to(np.float32(strength)[None, :, None], distractors.shape[:3])
+        severity = np.broadcast_to(np.asarray(strength, np.float32)[None, :, None], distractors.shape[:3])
         samples.append(Samples("nearid", np.asarray(rows), np.asarray(ids), views, distractors, severity))
         repeats.append(nearid_repeats)
     if mix["mtg_repeats"]:
