@@ -38,11 +38,19 @@ class _Metric(nn.Module):
         """`update`, and the value of this batch alone."""
         kept = {name: getattr(self, name).clone() for name in self._names}
         self.reset()
-        self.update(*images)
-        value = self._value({name: getattr(self, name) for name in self._names})
-        for name, state in kept.items():
-            getattr(self, name).add_(state)
-        return value
+        try:
+            self.update(*images)
+            return self._value({name: getattr(self, name).clone() for name in self._names})
+        finally:
+            for name, state in kept.items():
+                getattr(self, name).add_(state)
+
+    def update(self, *images: Any) -> None:
+        raise NotImplementedError
+
+    @staticmethod
+    def _value(states: dict[str, Tensor]) -> Tensor:
+        raise NotImplementedError
 
     def compute(self) -> Tensor:
         states = {name: getattr(self, name).clone() for name in self._names}

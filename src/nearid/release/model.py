@@ -135,7 +135,7 @@ def _open(folder: Path) -> tuple[Any, Any]:
     if kind == "nearid":
         return VisionNetwork(_read_release(folder, config)), _read_processor(folder)
     settings = {"path": str(folder), "revision": "", "precision": "float32", "batch_size": 1}
-    backbone = load_backbone({**settings, "kind": "siglip" if kind in _SIGLIP else "auto"})
+    backbone: Any = load_backbone({**settings, "kind": "siglip" if kind in _SIGLIP else "auto"})
     if kind in _SIGLIP:
         return VisionNetwork(backbone.model), backbone.processor
     return (lambda pixels: backbone.pooled(backbone.encode(pixels))), backbone.processor
@@ -178,7 +178,7 @@ def _fetch(name: str, revision: str | None) -> Path:
         raise UserError(
             name, f"neither a folder nor a model to be had ({str(error).splitlines()[0]})", "either", "check the name"
         ) from error
-    return Path(paths[0]).parent
+    return Path(str(paths[0])).parent
 
 
 def _refuse(folder: Path, found: str) -> UserError:
