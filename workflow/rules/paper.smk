@@ -245,6 +245,6 @@ rule write_crate:
         runtime=minutes(10),
     params:
         results=results_folder,
-        workflow=str(ROOT / "workflow"),
+        code=code("write_crate"),
     shell:
-        "python -m nearid --log {log} paper crate --results {params.results} --workflow {params.workflow:q}"
+        "python -m nearid --log {log} paper crate --results {params.results} --workflow {ROOT:q}/workflow"

@@ -34,6 +34,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "make_page": ("paper.page",),
     "write_summary": ("paper.summary",),
     "write_manifest": ("paper.manifest",),
+    "write_crate": ("paper.crate",),
 }
 
 

@@ -275,4 +275,5 @@ _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
     "make_page": _page,
     "write_summary": lambda config, ids: {"run": _run(config)},
     "write_manifest": lambda config, ids: {"config": config},
+    "write_crate": lambda config, ids: {},
 }
