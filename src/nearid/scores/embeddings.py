@@ -80,7 +80,13 @@ class TokenEmbedder:
         ]
         indices = [store.find(*image[1:]) for image, ok in zip(images, known, strict=True) if ok]
         starts = range(0, len(indices), BATCH)
-        blocks = _ahead(starts, lambda start: store.read(indices[start : start + BATCH]))
+        # Two buffers that are used again, one being read into: fresh pages cost more than the reading.
+        buffers = [np.empty((min(BATCH, len(indices)), *store.token_shape), np.float16) for _ in range(2)]
+
+        def read(start: int) -> NDArray[np.float16]:
+            return store.read(indices[start : start + BATCH], out=buffers[start // BATCH % 2])
+
+        blocks = _ahead(starts, read)
         vectors = [self._to_unit(torch.from_numpy(block)) for block in track(blocks, label, len(starts))]
         store.close()
         return _spread(self._check(vectors, label), known)
