@@ -128,6 +128,7 @@ def test_members_must_draw_the_same_batches(tmp_path, trained):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_twenty_kills_change_nothing(tmp_path, trained, train_apart):
     members = [copy | {"training": copy["training"] | {"epochs": 20}} for copy in (ONE, TWO)]
     undisturbed, layout = (world.write_world(tmp_path / name) for name in ("undisturbed", "killed"))
