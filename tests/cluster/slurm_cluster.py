@@ -1,7 +1,7 @@
 """A real SLURM on this machine, from Debian's packages: controller, node daemons, munge, all in one private folder.
 
-`python tests/cluster/slurm_cluster.py start FOLDER` brings it up for trying the profile at home and prints the variables
-to set; `stop FOLDER` ends it. Root only, since the node daemons start other people's jobs.
+`python tests/cluster/slurm_cluster.py start FOLDER` brings it up for trying the profile at home and prints the
+variables to set; `stop FOLDER` ends it. Root only, since the node daemons start other people's jobs.
 """
 
 from __future__ import annotations

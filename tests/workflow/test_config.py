@@ -96,7 +96,7 @@ def test_missing_members_are_listed_together():
         ("groups: {all: [flax]}", "groups.all", "did you mean `flux`?"),
         ("scorers: {nearid: {ablation: nerid}}", "scorers.nearid.ablation", "nearid"),
         ("select: {ablations: [infonce]}", "scorers.nearid.ablation", "only what this run makes"),
-        ("select: {sources: [sibling, sibling_low]}", "select.groups", "only what this run makes"),
+        ("select: {sources: [sibling, cut_paste]}", "select.groups", "only what this run makes"),
         ("scorers: {x: {display: X, kind: encoder}}", "scorers.x.backbone", "needs it"),
         ("dataset: {shards: 0}", "dataset.shards", "minimum"),
         ("sources: {Sib: {display: S, engine: sibling}}", "sources", "a-z"),
@@ -120,7 +120,7 @@ def test_lists_are_replaced_and_mappings_merged(tmp_path):
     config = load(DEMO, overlay(tmp_path, "select: {tables: [table5]}\nmixes: {nearid_mtg: {mtg_repeats: 2}}"))
     assert config["select"]["tables"] == ["table5"]
     assert config["mixes"]["nearid_mtg"] == {
-        "sources": ["sibling", "sibling_low"],
+        "sources": ["sibling", "cut_paste"],
         "nearid_repeats": 1,
         "mtg_repeats": 2,
         "severities": {},
@@ -220,6 +220,6 @@ def test_unseen_sources_need_no_training_rows():
         return step_settings("extract_tokens", config, backbone="demo_siglip", collection=collection)["splits"]
 
     assert splits("positives") == splits("sibling") == ["train", "val", "test"]
-    assert splits("cut_paste") == ["val", "test"]
+    assert splits("sibling_low") == ["val", "test"]
     assert step_settings("inpaint_shard", config, source="sibling")["splits"] == ["train", "val", "test"]
-    assert step_settings("inpaint_shard", config, source="cut_paste")["splits"] == ["val", "test"]
+    assert step_settings("inpaint_shard", config, source="sibling_low")["splits"] == ["val", "test"]
