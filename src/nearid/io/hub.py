@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from nearid.errors import UserError
 from nearid.io.files import write_json
@@ -51,7 +51,7 @@ class HuggingFace:
         """See `Hub`."""
         from huggingface_hub import HfApi
 
-        info: Any = HfApi().repo_info(repository, repo_type=kind, revision=revision or None, files_metadata=True)
+        info = cast(Any, HfApi().repo_info(repository, repo_type=kind, revision=revision or None, files_metadata=True))
         files = [
             RemoteFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None, file.blob_id)
             for file in info.siblings or []

@@ -69,7 +69,7 @@ def compare_table(table: Table, dataset_kind: str) -> Iterator[Pair]:
     for paper_row, printed in published_rows(table.name).items():
         for name, theirs in printed.items():
             if (paper_row, name) not in met and name.endswith(_MEASURED):
-                yield Pair(table.name, paper_row, name, *[None] * 3, theirs, None, None, INCOMPARABLE, NOT_RUN)
+                yield Pair(table.name, paper_row, name, None, None, None, theirs, None, None, INCOMPARABLE, NOT_RUN)
 
 
 _MEASURED = ("_ssr", "_pa", "m_o", "m_o_pair", "m_h")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 import matplotlib
 import numpy as np
@@ -42,9 +43,9 @@ class Look:
         values: dict[str, Any] = {key: tuple(value) if key == "palette" else value for key, value in style.items()}
         return cls(**values)
 
-    def colour(self, index: int) -> str:
+    def colour(self, index: SupportsIndex) -> str:
         """A colour of the palette, from its start again after its end."""
-        return self.palette[index % len(self.palette)]
+        return self.palette[operator.index(index) % len(self.palette)]
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -34,6 +34,6 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     figure = look.canvas(height_in, layout=None)
     box = {"boxstyle": "round,pad=0.8", "facecolor": "#f5f6f7", "edgecolor": "#999999", "linewidth": 0.6}
     # A dollar sign would start a formula.
-    style = {"ha": "center", "va": "center", "family": "monospace", "linespacing": 1.3, "bbox": box}
+    style: dict[str, Any] = {"ha": "center", "va": "center", "family": "monospace", "linespacing": 1.3, "bbox": box}
     figure.text(0.5, 0.5, text.replace("$", r"\$"), multialignment="left", **style)
     return figure

@@ -106,7 +106,8 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     frozen, trained, source = arrays["names"]
     rows = len(arrays["ids"])
     figure = look.canvas(height_in=max(1.55 * 2 * rows, 2.2))
-    left, right = figure.subfigures(1, 2, width_ratios=(1.55, 1))
+    halves: Any = figure.subfigures(1, 2, width_ratios=(1.55, 1))
+    left, right = halves
     panels = left.subplots(2 * rows, 3, squeeze=False)
     for row in range(rows):
         for picture, label in enumerate(("view", f"distractor\n({source})")):

@@ -74,7 +74,8 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     ours = next(iter(np.flatnonzero(arrays["ours"] & known)), None)
     others = [index for index in np.flatnonzero(known) if index != ours]
     figure = look.canvas(height_in=0.62 * look.width_in)
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1))
+    halves: Any = figure.subfigures(2, 1, height_ratios=(1, 1))
+    upper, lower = halves
     angles = np.linspace(0, 2 * np.pi, len(CATEGORIES) + 1)
     top = max(0.1, float(np.nanmax(shown[known]))) if known.any() else 1.0
     panels = upper.subplots(1, max(1, len(others)), subplot_kw={"projection": "polar"}, squeeze=False)[0]

@@ -26,7 +26,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     shown = {name: shown.get(name, (_NAMES.get(name, name), None)) for name in order}
     rows = []
     for method in published_rows("table2"):
-        cells = {}
+        cells: dict[str, Cell] = {}
         for name, (_, scorer_id) in shown.items():
             value, error = Cell(reason=NOT_RUN), Cell(reason=NOT_RUN)
             if scorer_id is not None:
