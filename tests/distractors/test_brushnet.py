@@ -7,7 +7,7 @@ import diffusers
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import SD15_UNET, save_powerpaint, task_weights
+from tiny_pipelines import SD15_UNET, save_powerpaint, task_weights
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from nearid.distractors.brushnet import BrushNet, brushed, load_brushnet

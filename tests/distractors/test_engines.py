@@ -11,7 +11,7 @@ import pytest
 import torch
 from pictures import curation, draw, read_bytes, save_folder
 from test_runner import pairs
-from tiny_models import save_all
+from tiny_pipelines import save_all
 
 from nearid.data.positives import curate, read_rows
 from nearid.distractors import runner

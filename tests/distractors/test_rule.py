@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from releases import save_mtg, save_syncd
-from tiny_models import save_all
+from tiny_pipelines import save_all
 
 from nearid.config import load, step_settings
 from nearid.data.positives import read_rows
