@@ -89,3 +89,11 @@ def test_processor_of_another_size_is_refused(settings, model_folder, tmp_path, 
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing | {"size": size}))
     with pytest.raises(UserError, match="14, 14"):
         load_backbone(settings | {"path": str(folder)}).tokens(images)
+
+
+def test_pickled_weights_are_refused(settings, model_folder, tmp_path):
+    pickled = shutil.copytree(model_folder, tmp_path / "pickled")
+    (pickled / "model.safetensors").unlink()
+    torch.save(SiglipModel.from_pretrained(model_folder).state_dict(), pickled / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        load_backbone(settings | {"path": str(pickled)})

@@ -63,7 +63,10 @@ class PretrainedVision:
             # "pil" by name: with torchvision installed, transformers would resize in another way.
             self.processor = AutoImageProcessor.from_pretrained(self._path, backend="pil", **source)
             with _quiet():
-                loaded: Any = loader.from_pretrained(self._path, dtype=dtype, output_loading_info=True, **source)
+                # Never a pickle: it could run what its maker wants.
+                loaded: Any = loader.from_pretrained(
+                    self._path, dtype=dtype, output_loading_info=True, use_safetensors=True, **source
+                )
             model, report = loaded
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]

@@ -30,7 +30,9 @@ class Estimator:
         path = options["mask_model"]
         try:
             self._processor = AutoProcessor.from_pretrained(path, local_files_only=True)
-            self._model = AutoModelForMaskGeneration.from_pretrained(path, local_files_only=True).eval()
+            # Never a pickle: it could run what its maker wants.
+            model = AutoModelForMaskGeneration.from_pretrained(path, local_files_only=True, use_safetensors=True)
+            self._model = model.eval()
         except (OSError, ValueError) as error:
             raise UserError(
                 "dataset.image_folder.mask_model",

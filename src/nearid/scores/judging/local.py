@@ -94,6 +94,7 @@ class Judge:
                 dtype=torch.bfloat16 if cuda else torch.float32,
                 attn_implementation="flash_attention_2" if flash else "sdpa",
                 local_files_only=True,
+                use_safetensors=True,  # never a pickle: it could run what its maker wants
             )
             processor = AutoImageProcessor.from_pretrained(self._path, backend="pil", local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(self._path, local_files_only=True)
