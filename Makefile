@@ -10,8 +10,9 @@ export DS_BUILD_OPS := 0
 
 # One run at a time in this checkout. The kernel drops this lock with the last process of a run, so that a killed run can
 # simply be started again (Snakemake's own would stay), and not before its orphaned jobs have ended.
+# The first job of a pack of heads trains all of them: the next one should not wait on a core meanwhile.
 SNAKEMAKE := mkdir -p .snakemake && { flock --nonblock --conflict-exit-code 75 .snakemake/make.lock \
-  snakemake --nolock --rerun-incomplete --cores $(CORES)
+  snakemake --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1
 ENDED := || { test $$? -ne 75 || echo "another run works here, or jobs of a killed one still do: wait, or end them" >&2; exit 1; }; }
 
 .PHONY: help setup demo test test-all test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan
