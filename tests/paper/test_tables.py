@@ -17,7 +17,7 @@ from nearid.layout import Layout
 from nearid.paper.comparison import compare_tables, write_comparison
 from nearid.paper.formats import to_csv, to_latex, to_markdown, write_table
 from nearid.paper.reference import published
-from nearid.paper.tables import build_table
+from nearid.paper.tables import build_table, in_order
 
 
 def rows_of(layout, table):
@@ -141,3 +141,7 @@ def test_comparison_file_round_trips(layout):
     assert len(rows) == len(compare_tables(TABLES, layout))
     assert all(row["why"] for row in rows)
     assert json.dumps(rows)
+
+
+def test_tables_come_in_the_paper_s_order():
+    assert in_order(["table10", "table2", "table1"]) == ["table1", "table2", "table10"]

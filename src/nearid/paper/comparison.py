@@ -13,7 +13,7 @@ from nearid.layout import Layout
 from nearid.paper.methods import NOT_RUN
 from nearid.paper.reference import TOLERANCES, comparability, published_rows, published_value
 from nearid.paper.table import Column, Row, Table
-from nearid.paper.tables import build_table
+from nearid.paper.tables import build_table, in_order
 
 REPRODUCED, DEVIATES, INCOMPARABLE = "reproduced", "deviates", "not comparable"
 
@@ -53,7 +53,7 @@ def compare_tables(tables: Mapping[str, Mapping[str, Any]], layout: Layout) -> l
     """All cells of `tables` (id -> make_table's settings), ours and the paper's."""
     return [
         pair
-        for settings in tables.values()
+        for settings in (tables[name] for name in in_order(tables))
         for pair in compare_table(build_table(settings, layout), settings["run"]["dataset_kind"])
     ]
 

@@ -21,7 +21,7 @@ from nearid.paper.effects import find_effects
 from nearid.paper.metrics import read_metrics
 from nearid.paper.reference import comparability
 from nearid.paper.run import Run
-from nearid.paper.tables import build_table
+from nearid.paper.tables import build_table, in_order
 
 # What the numbers of a run are, by kind of data: said before the first of them.
 WHAT_IT_IS = {
@@ -83,7 +83,7 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
             for scorer in run.scorers
         ],
         effects=find_effects(run, metrics),
-        tables=[build_table(table, layout) for table in settings["tables"].values()],
+        tables=[build_table(settings["tables"][name], layout) for name in in_order(settings["tables"])],
         figures=[_figure_entry(name, layout) for name in settings["figures"]],
         browser="nearid_bench" in run.benchmarks,
         comparison=pairs,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -17,3 +18,8 @@ def build_table(settings: Mapping[str, Any], layout: Layout) -> Table:
     run = Run.from_settings(settings["run"])
     metrics = read_metrics(layout, run.needed_metrics())
     return import_module(f"nearid.paper.tables.{settings['table']}").build(run, metrics)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Table names as the paper counts: table2 before table10."""
+    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
