@@ -25,7 +25,7 @@ def test_full_reproduction_is_planned_without_heavy_imports():
     jobs = dict(line.split() for line in output.splitlines() if len(line.split()) == 2 and line.split()[1].isdigit())
     assert jobs["inpaint_shard"] == str(9 * 16)
     assert int(jobs["train_head"]) + int(jobs["train_head_with_timelapse"]) == 19
-    assert jobs["make_table"] == "9"
+    assert jobs["make_table"] == "10"
 
 
 def test_a_typo_fails_while_planning(project):

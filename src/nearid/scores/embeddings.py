@@ -70,7 +70,7 @@ class TokenEmbedder:
             pairs = [(key, self._book.find(collection, key)) for key in images]
             known = [key.condition == "full" or picture.mask is not None for key, picture in pairs]
             pixels = (picture.pixels(key.condition) for (key, picture), ok in zip(pairs, known, strict=True) if ok)
-            return _spread(self._embed_pixels(pixels, sum(known), label), known)
+            return _spread(self._embed_pixels(pixels, _only(images, known), label), known)
         store = self._open(collection, sorted({image.shard for image in images}))
         # Of MTG some images may have no mask; of the views all have one, so a missing foreground is an error.
         optional = collection.startswith("mtg_")
@@ -89,11 +89,11 @@ class TokenEmbedder:
         blocks = _ahead(starts, read)
         vectors = [self._to_unit(torch.from_numpy(block)) for block in track(blocks, label, len(starts))]
         store.close()
-        return _spread(self._check(vectors, label), known)
+        return _spread(self._check(vectors, label, _only(images, known)), known)
 
     def embed_pixels(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Unit vectors `[images, dim]` of images [h, w, 3]."""
-        return self._embed_pixels(iter(images), len(images), str(self.settings["scorer_id"]))
+        return self._embed_pixels(iter(images), range(len(images)), str(self.settings["scorer_id"]))
 
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
         """Hash of the token shards' contents; of model and image files where tokens are computed."""
@@ -113,29 +113,35 @@ class TokenEmbedder:
     def _open(self, collection: str, shards: Sequence[str]) -> TokenStore:
         return TokenStore([self.layout.tokens(self.settings["backbone_id"], collection, shard) for shard in shards])
 
-    def _embed_pixels(self, pixels: Iterator[NDArray[np.uint8]], count: int, label: str) -> NDArray[np.float32]:
-        size = self.backbone.batch_size
+    def _embed_pixels(
+        self, pixels: Iterator[NDArray[np.uint8]], names: Sequence[ImageKey | int], label: str
+    ) -> NDArray[np.float32]:
+        size, count = self.backbone.batch_size, len(names)
         vectors = []
         for _ in track(range(0, count, size), label, -(-count // size)):
             batch = list(islice(pixels, size))
             vectors.append(self._to_unit(self.backbone.tokens(batch).half()))
-        return self._check(vectors, label)
+        return self._check(vectors, label, names)
 
     @torch.inference_mode()
     def _to_unit(self, tokens: Tensor) -> Tensor:
         return functional.normalize(self.read_out(tokens.to(self.device)).float(), dim=-1).cpu()
 
-    def _check(self, vectors: list[Tensor], label: str) -> NDArray[np.float32]:
+    def _check(self, vectors: list[Tensor], label: str, names: Sequence[ImageKey | int]) -> NDArray[np.float32]:
         embeddings = torch.cat(vectors).numpy() if vectors else np.empty((0, 1), np.float32)
         bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
         if len(bad):
             raise UserError(
                 label,
-                f"no finite embedding of {len(bad)} of {len(embeddings)} images, first number {bad[0]}",
+                f"no finite embedding of {len(bad)} of {len(embeddings)} images, first {names[bad[0]]}",
                 "a finite vector per image",
                 "check that the head's training did not diverge (its log.jsonl), and that head and tokens fit",
             )
         return embeddings
+
+
+def _only(images: Sequence[ImageKey], known: Sequence[bool]) -> list[ImageKey]:
+    return [image for image, ok in zip(images, known, strict=True) if ok]
 
 
 def _spread(vectors: NDArray[np.float32], known: Sequence[bool]) -> NDArray[np.float32]:
