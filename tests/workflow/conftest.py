@@ -64,6 +64,7 @@ for path in files():
 OVERLAY = """
 results_dir: results
 backbones: {demo_siglip: {path: backbone}}
+training: {pack: all}
 """
 
 
