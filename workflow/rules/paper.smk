@@ -247,4 +247,4 @@ rule write_crate:
         results=results_folder,
         code=code("write_crate"),
     shell:
-        "python -m nearid --log {log} paper crate --results {params.results} --workflow {ROOT:q}/workflow"
+        "python -m nearid --log {log} paper crate --results {params.results}"

@@ -87,7 +87,12 @@ def manifest(layout: Layout, settings: Settings) -> None:
 
 @paper.command()
 @click.option("--results", required=True, type=click.Path(path_type=Path), help="The folder results/<name>.")
-@click.option("--workflow", required=True, type=click.Path(path_type=Path), help="Folder of Snakefile and rules.")
+@click.option(
+    "--workflow",
+    type=click.Path(path_type=Path, exists=True),
+    default=Path(__file__).parents[3] / "workflow",
+    help="Folder of Snakefile and rules; this checkout's if not given.",
+)
 def crate(results: Path, workflow: Path) -> None:
     """The run as an RO-Crate, from its manifest."""
     from nearid.paper.crate import write_crate

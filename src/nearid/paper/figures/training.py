@@ -27,6 +27,7 @@ _OTHERS = {
     "gradient_norm",
     "wait_s",
     "step_s",
+    "tokens_per_s",
     "epoch",
     "scale",
     "loss_scale",
