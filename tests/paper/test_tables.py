@@ -17,6 +17,7 @@ from nearid.layout import Layout
 from nearid.paper.comparison import compare_tables, write_comparison
 from nearid.paper.formats import to_csv, to_latex, to_markdown, write_table
 from nearid.paper.reference import published
+from nearid.paper.run import Run
 from nearid.paper.tables import build_table, in_order
 
 
@@ -145,3 +146,10 @@ def test_comparison_file_round_trips(layout):
 
 def test_tables_come_in_the_paper_s_order():
     assert in_order(["table10", "table2", "table1"]) == ["table1", "table2", "table10"]
+
+
+def test_the_order_of_groups_does_not_hang_on_how_settings_came():
+    turned = RUN | {"groups": dict(reversed(RUN["groups"].items()))}
+    groups = list(Run.from_settings(RUN).groups)
+    assert list(Run.from_settings(turned).groups) == groups
+    assert groups[-1] == RUN["headline_group"]

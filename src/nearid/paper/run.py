@@ -75,7 +75,11 @@ class Run:
                 for entry in settings["scorers"]
             ),
             sources=tuple(Source(entry["id"], entry["display"]) for entry in settings["sources"]),
-            groups={group: tuple(sources) for group, sources in settings["groups"].items()},
+            # Settings come by JSON with sorted keys, or not; the order shown must not hang on that.
+            groups={
+                group: tuple(settings["groups"][group])
+                for group in sorted(settings["groups"], key=lambda name: (name == settings["headline_group"], name))
+            },
             headline_group=settings["headline_group"],
             benchmarks=tuple(settings["benchmarks"]),
         )
