@@ -64,6 +64,7 @@ def made(tmp_path_factory) -> Layout:
         write_text(path, "made\n")
     write_manifest({"config": config}, layout)
     write_crate(layout, Path("workflow"))
+    (layout.paper("workflow") / ".snakemake_timestamp").touch()  # as Snakemake leaves it
     return layout
 
 

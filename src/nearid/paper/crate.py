@@ -75,8 +75,9 @@ def describe_crate(manifest: Mapping[str, Any], layout: Layout) -> Any:
         ]
 
     folder = layout.paper("workflow")
+    # Snakemake leaves a hidden time stamp in folders that it made.
     copies = {
-        str(path.relative_to(layout.root)): hash_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
+        str(path.relative_to(layout.root)): hash_file(path) for path in sorted(folder.rglob("[!.]*")) if path.is_file()
     }
     main = str((folder / "Snakefile").relative_to(layout.root))
     snakemake = crate.add(
