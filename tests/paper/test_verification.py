@@ -90,6 +90,8 @@ def test_one_edited_byte_names_its_file(run):
     for name in names:
         path = run.root / name
         whole = path.read_bytes()
+        if path.name == ".snakemake_timestamp":
+            continue
         for place in (0, len(whole) // 2, len(whole) - 1):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
             with pytest.raises(UserError) as caught:
