@@ -11,14 +11,17 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 CPU_NODES = ("cpu1", "cpu2")
+GPU_NODE = "gpu1"  # its GPUs are counted, and are not there
+NODES = (*CPU_NODES, GPU_NODE)
 # The nodes claim more than this machine has, so that the profile's own requests fit; jobs still share two cores.
 NODE = "CPUs=32 RealMemory=128000 State=UNKNOWN"
 
@@ -29,7 +32,7 @@ SlurmctldPort={controller_port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={root}/munge.socket
+AuthInfo=socket={root}/munge.socket,cred_expire=5
 StateSaveLocation={root}/state
 SlurmdSpoolDir={root}/spool/%n
 SlurmctldPidFile={root}/slurmctld.pid
@@ -43,7 +46,10 @@ MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+GresTypes=gpu
 ReturnToService=2
 SlurmdTimeout=10
 SlurmctldTimeout=10
@@ -54,8 +60,10 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1,sched_min
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 {nodes}
-PartitionName=cpu Nodes={cpu_nodes} Default=YES MaxTime=60 State=UP PriorityTier=10 PreemptMode=OFF
-PartitionName=scavenge Nodes={cpu_nodes} MaxTime=60 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=15
+PartitionName=cpu Nodes={cpu_nodes} Default=YES MaxTime=2880 State=UP PriorityTier=10 PreemptMode=OFF
+PartitionName=scavenge Nodes={cpu_nodes} MaxTime=2880 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=15
+PartitionName=short Nodes={cpu_nodes} MaxTime=10 State=UP PriorityTier=10 PreemptMode=OFF
+PartitionName=gpu Nodes=gpu1 MaxTime=2880 State=UP PriorityTier=10 PreemptMode=OFF
 """
 
 
@@ -64,7 +72,11 @@ class Cluster:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        self.variables = {"SLURM_CONF": str(self.root / "slurm.conf")}
+        self.programs = self.root / "bin"
+        self.variables = {
+            "SLURM_CONF": str(self.root / "slurm.conf"),
+            "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}",
+        }
 
     def __enter__(self) -> Cluster:
         self.start()
@@ -75,15 +87,23 @@ class Cluster:
 
     def start(self) -> None:
         """Bring everything up and wait until all nodes are idle."""
-        for folder in (self.root, self.root / "state", *(self.root / "spool" / name for name in CPU_NODES)):
+        for folder in (self.root, self.programs, self.root / "state", *(self.root / "spool" / name for name in NODES)):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o755)
         (self.root / "munge.key").write_bytes(os.urandom(1024))
         (self.root / "munge.key").chmod(0o400)
         host = socket.gethostname()
         nodes = "\n".join(
-            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={_free_port()} {NODE}" for name in CPU_NODES
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={_free_port()} {NODE}"
+            + (" Gres=gpu:a100:4" if name == GPU_NODE else "")
+            for name in NODES
         )
+        for number in range(4):
+            device = self.root / f"nvidia{number}"
+            if not device.exists():
+                os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))  # another /dev/null
+        gpus = f"NodeName={GPU_NODE} Name=gpu Type=a100 File={self.root}/nvidia[0-3] Flags=nvidia_gpu_env\n"
+        (self.root / "gres.conf").write_text(gpus)
         (self.root / "slurm.conf").write_text(
             CONFIGURATION.format(
                 host=host,
@@ -93,13 +113,16 @@ class Cluster:
                 cpu_nodes=",".join(CPU_NODES),
             )
         )
+        # Snakemake's job step takes SLURM's variables away, where this cluster is found among them.
+        srun = f'#!/bin/sh\nSLURM_CONF={self.variables["SLURM_CONF"]} exec {_program("srun")} "$@"\n'
+        self.plant("srun", srun)
         files = {name: str(self.root / f"munge.{name}") for name in ("pid", "log", "seed")}
         options = ["--foreground", "--force", f"--socket={self.root}/munge.socket", f"--key-file={self.root}/munge.key"]
         options += [f"--pid-file={files['pid']}", f"--log-file={files['log']}", f"--seed-file={files['seed']}"]
         self._launch("munge", [_program("munged"), *options])
         self._wait("munge's socket", (self.root / "munge.socket").exists)
         self.start_controller()
-        for name in CPU_NODES:
+        for name in NODES:
             self.start_node(name)
         self._wait("idle nodes", lambda: set(self.node_states().values()) == {"idle"})
 
@@ -110,6 +133,13 @@ class Cluster:
     def start_node(self, name: str) -> None:
         """Start the daemon of a node."""
         self._launch(name, [_program("slurmd"), "-D", "-N", name, "-f", self.variables["SLURM_CONF"]])
+
+    def plant(self, name: str, script: str) -> None:
+        """Put a program before all others of its name."""
+        private = self.programs / f"{name}.new"
+        private.write_text(script)
+        private.chmod(0o755)
+        private.rename(self.programs / name)
 
     def kill(self, name: str) -> None:
         """SIGKILL a daemon: `controller`, `munge` or a node."""
@@ -126,7 +156,7 @@ class Cluster:
         if jobs:
             self.run("scancel", "--signal=KILL", *jobs, check=False)
             self.run("scancel", *jobs, check=False)
-        for name in (*CPU_NODES, "controller", "munge"):
+        for name in (*NODES, "controller", "munge"):
             if (self.root / f"{name}.process").exists():
                 self.kill(name)
 
@@ -202,6 +232,6 @@ if __name__ == "__main__":
     cluster = Cluster(Path(sys.argv[2]))
     if sys.argv[1] == "start":
         cluster.start()
-        print(f"export SLURM_CONF={cluster.variables['SLURM_CONF']}")
+        print("\n".join(f"export {name}={value}" for name, value in cluster.variables.items()))
     else:
         cluster.stop()

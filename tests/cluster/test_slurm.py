@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 HOW = (
     *("--profile", "slurm", "--slurm-status-command", "squeue", "--slurm-no-account"),
     *("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"),
-    *("--max-status-checks-per-second", "2", "--max-jobs-per-timespan", "600/1m"),
+    *("--max-status-checks-per-second", "1", "--max-jobs-per-timespan", "600/1m", "--jobs", "4"),
 )
 
 

@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src/nearid"
 GROUND = ("errors", "io", "layout", "config", "cluster")
 STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
-RANK = {name: 0 for name in GROUND} | {name: 1 + place for place, name in enumerate((*STAGES, "release", "cli"))}
+RANK = {name: 0 for name in GROUND} | {
+    name: 1 + place for place, name in enumerate((*STAGES, "release", "sweeps", "cli"))
+}
 
 
 def modules():

@@ -2,6 +2,7 @@
 # job of a cluster parses the workflow again.
 import functools
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ ROOT = ROOT if (ROOT / "src").is_dir() else ROOT.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 import nearid.config
+from nearid.cluster.slurm_checks import Request, refuse_unfit
 from nearid.config.steps import (
     backbone_of,
     benchmarks_of,
@@ -30,8 +32,11 @@ OWN_PYTHON = (
     else f"PATH={Path(sys.executable).parent}:$PATH"
 )
 OFFLINE = "HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1"
+# A rule's threads decode images. Sums stay on one, which a profile's threads must not change: others give other bits.
+SUMS = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1"
+# `exec`: a signal that a cluster sends must end no shell before the step that saves its state.
 shell.prefix(
-    f"export PYTHONPATH={ROOT / 'src'} PYTHONNOUSERSITE=1 {OFFLINE} {OWN_PYTHON}; "
+    f"export PYTHONPATH={ROOT / 'src'} PYTHONNOUSERSITE=1 {OFFLINE} {SUMS} {OWN_PYTHON}; "
 )
 
 try:
@@ -64,6 +69,32 @@ def refuse_missing_members():
         nearid.config.check_members(config)
     except UserError as error:
         raise WorkflowError(f"\n{error}") from None
+
+
+def prepare_slurm():
+    """Before the first submission on SLURM: what would be refused, or wait for ever, is told now; sbatch gets patience."""
+    if workflow.executor_plugin is None or workflow.executor_plugin.name != "slurm":
+        return
+    # A file of partitions chooses one for each job by what that needs.
+    routed = workflow.executor_settings.partition_config or os.environ.get(
+        "SNAKEMAKE_SLURM_PARTITIONS"
+    )
+    requests = [
+        Request(
+            job.rule.name,
+            str(job.resources.get("slurm_partition") or ""),
+            job.resources.get("runtime") or 0,
+            job.resources.get("gpu") or 0,
+            str(job.resources.get("slurm_account") or ""),
+        )
+        for job in workflow.dag.needrun_jobs()
+        if not job.is_local
+    ]
+    try:
+        refuse_unfit([] if routed else requests)
+    except UserError as error:
+        raise WorkflowError(f"\n{error}") from None
+    os.environ["PATH"] = f"{ROOT / 'slurm/bin'}{os.pathsep}{os.environ['PATH']}"
 
 
 # params: only what a step reads, so that a changed setting re-runs just the steps that use it
@@ -239,6 +270,13 @@ def companions(wildcards, threads):
 def pack_memory(wildcards, attempt):
     """Weights, gradients and AdamW's moments of a so400m head take 0.25 GB."""
     return (8000 + 500 * len(companions_of(wildcards.ablation))) * attempt
+
+
+def launcher(wildcards, resources, threads):
+    """Where a cluster's profile gives training several ranks (`mpi`, `tasks`, `nodes`), a step of srun starts them."""
+    if not resources.get("mpi"):
+        return ""
+    return f"{resources.mpi} --nodes={resources.get('nodes', 1)} --ntasks={resources.tasks} --cpus-per-task={threads}"
 
 
 def packed_heads(wildcards):

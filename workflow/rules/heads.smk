@@ -32,8 +32,10 @@ rule train_head:
         settings=settings("train_head"),
         code=code("train_head"),
         companions=companions,
+        launcher=launcher,
+    # exec: a cluster's warning ends no shell before the training has saved its state.
     shell:
-        "python -m nearid --log {log} heads train --results {params.results} --ablation {wildcards.ablation}"
+        "exec {params.launcher} python -m nearid --log {log} heads train --results {params.results} --ablation {wildcards.ablation}"
         " --settings {params.settings:q} --companions {params.companions:q}"
 
 

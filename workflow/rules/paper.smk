@@ -1,3 +1,4 @@
+# What takes a second or two runs where Snakemake runs: a cluster job each would cost more than the work.
 rule make_table:
     input:
         table_files,
@@ -13,6 +14,7 @@ rule make_table:
         log_of("paper", "make_table", "{table}"),
     benchmark:
         benchmark_of("paper", "make_table", "{table}")
+    localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:
@@ -67,6 +69,7 @@ rule plot_figure:
         benchmark_of("paper", "plot_figure", "{figure}")
     wildcard_constraints:
         figure=animated(False),
+    localrule: True
     conda:
         "../../envs/paper.yaml"
     threads: 1
@@ -109,6 +112,7 @@ rule compare_with_paper:
         log_of("paper", "compare_with_paper"),
     benchmark:
         benchmark_of("paper", "compare_with_paper")
+    localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:
@@ -162,6 +166,7 @@ rule make_page:
         log_of("paper", "make_page"),
     benchmark:
         benchmark_of("paper", "make_page")
+    localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:
@@ -184,6 +189,7 @@ rule write_summary:
         log_of("paper", "write_summary"),
     benchmark:
         benchmark_of("paper", "write_summary")
+    localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:
@@ -215,6 +221,7 @@ rule write_manifest:
         log_of("paper", "write_manifest"),
     benchmark:
         benchmark_of("paper", "write_manifest")
+    localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:
@@ -238,6 +245,7 @@ rule write_crate:
         log_of("paper", "write_crate"),
     benchmark:
         benchmark_of("paper", "write_crate")
+    localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:

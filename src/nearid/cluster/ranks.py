@@ -1,10 +1,11 @@
-"""One bootstrap of ranks: torchrun, srun with torch's variables, or one plain process."""
+"""One bootstrap of ranks: torchrun, srun, or one plain process."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import socket
+import sys
 from dataclasses import dataclass
 
 from nearid.errors import UserError
@@ -24,13 +25,17 @@ class Ranks:
 def read_ranks() -> Ranks:
     """Who this process is, from the launcher's environment; without launcher rank 0 of 1, on a free port.
 
-    The world size is never guessed from an allocation: a launcher says it or there is one process. The variables of
-    the single process are set for libraries that read them (DeepSpeed).
+    The world size is never guessed from an allocation: torchrun says it, or the step that srun started, or there is one
+    process. The variables are set for libraries that read them (DeepSpeed). With srun the port comes from the job's
+    id; a site whose nodes do not know each other by name sets MASTER_ADDR.
 
     Raises:
         UserError: only some of the variables are set, or they contradict each other.
     """
     found = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
+    if found.keys() <= {"MASTER_ADDR"} and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        found = _ask_srun() | found
+        os.environ.update(found)
     if not found:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
         found = alone | {"MASTER_PORT": str(_free_port())}
@@ -66,9 +71,19 @@ def join() -> Ranks:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     # One process needs no port, so none can clash.
     store = dist.HashStore() if ranks.size == 1 else None
+    print(f"rank {ranks.rank} of {ranks.size} on {socket.gethostname()}, {backend}", file=sys.stderr, flush=True)
     dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.size)
     atexit.register(dist.destroy_process_group)
     return ranks
+
+
+def _ask_srun() -> dict[str, str]:
+    from submitit.helpers import TorchDistributedEnvironment
+
+    os.environ.setdefault("SUBMITIT_EXECUTOR", "slurm")  # so that submitit reads SLURM's variables
+    step = TorchDistributedEnvironment()
+    values = (step.rank, step.local_rank, step.world_size, step.master_addr, step.master_port)
+    return dict(zip(VARIABLES, map(str, values), strict=True))
 
 
 def _free_port() -> int:
@@ -82,5 +97,5 @@ def _refuse(found: str) -> UserError:
         "environment of the launcher",
         found,
         f"all of {', '.join(VARIABLES)}, or none",
-        "start with torchrun, or with srun and these variables, or unset them for one process",
+        "start with torchrun or srun, or unset them for one process",
     )

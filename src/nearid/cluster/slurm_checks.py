@@ -1,14 +1,114 @@
-"""Checks of a SLURM cluster against the profile."""
+"""Checks of a SLURM cluster against the profile, and of a run's jobs before the first is submitted."""
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from nearid.cluster.findings import Finding, ask, brief
+from nearid.errors import UserError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a job asks of the cluster: minutes and GPUs; no partition is the cluster's default one."""
+
+    rule: str
+    partition: str
+    minutes: float
+    gpus: int
+    account: str
+
+
+@dataclass(frozen=True)
+class Partition:
+    """What a partition allows."""
+
+    name: str
+    default: bool
+    minutes: float
+    gpus: bool
+
+
+def refuse_unfit(requests: Iterable[Request]) -> None:
+    """Stop before the first submission where the cluster would refuse a job, or let it wait for ever.
+
+    A cluster that does not answer is not waited for: sbatch will tell.
+
+    Raises:
+        UserError: a partition or account that is not there, a time that is too long, a GPU where there is none.
+    """
+    partitions = read_partitions()
+    if not partitions:
+        return
+    accounts: set[str] = set()
+    problems: dict[str, str] = {}
+    for request in requests:
+        wanted = [
+            own
+            for own in partitions
+            if (own.name in request.partition.split(",") if request.partition else own.default)
+        ]
+        name = request.partition or "the default partition"
+        if not wanted:
+            known = ", ".join(own.name for own in partitions)
+            problems[f"partition {name} is not on this cluster"] = f"`slurm_partition`, one of {known}"
+        elif request.gpus and not any(own.gpus for own in wanted):
+            there = ", ".join(own.name for own in partitions if own.gpus) or "none: this cluster has no GPUs"
+            problems[f"{request.rule} asks for a GPU, {name} has none"] = f"a partition with GPUs ({there})"
+        elif request.minutes > max(own.minutes for own in wanted):
+            most = max(own.minutes for own in wanted)
+            problems[f"{request.rule} asks for {request.minutes:.0f} minutes, {name} allows {most:.0f}"] = (
+                f"a longer partition, or `--set-resources {request.rule}:runtime={most:.0f}` (long steps go on)"
+            )
+        if request.account:
+            accounts |= set(re.split(r"[,\s]+", request.account))
+    mine = _associations() if accounts else set()
+    for account in sorted(accounts - mine) if mine else ():
+        problems[f"account {account} is not yours"] = f"`slurm_account`, one of {', '.join(sorted(mine))}"
+    if problems:
+        raise UserError(
+            "slurm/config.yaml and this cluster",
+            "; ".join(problems),
+            "; ".join(problems.values()),
+            "change the profile, or give --default-resources or --set-resources",
+        )
+
+
+def read_partitions() -> list[Partition]:
+    """The cluster's partitions; empty where `sinfo` does not answer."""
+    answer = ask("sinfo", "--noheader", "--format=%P|%l|%G")
+    if answer is None or answer[0]:
+        return []
+    found: dict[str, Partition] = {}
+    # A line per group of like nodes.
+    for line in answer[1].splitlines():
+        name, limit, gres = line.split("|")
+        own = name.rstrip("*")
+        gpus = "gpu" in gres or (own in found and found[own].gpus)
+        found[own] = Partition(own, name.endswith("*"), _minutes(limit), gpus)
+    return list(found.values())
+
+
+def _minutes(limit: str) -> float:
+    """Minutes of SLURM's `days-hours:minutes:seconds`."""
+    if not re.fullmatch(r"[\d:-]+", limit):
+        return float("inf")
+    days, _, clock = limit.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    hours, minutes, seconds = [0] * (3 - len(parts)) + parts
+    return 1440 * int(days or 0) + 60 * hours + minutes + seconds / 60
+
+
+def _associations() -> set[str]:
+    """The accounts that are ours; empty where there is no accounting."""
+    mine = ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", "format=account")
+    return set() if mine is None or mine[0] else set(mine[1].split())
 
 
 def check_slurm(profile: Path) -> Iterator[Finding]:
@@ -31,11 +131,9 @@ def check_slurm(profile: Path) -> Iterator[Finding]:
         yield Finding("partition", "fine", partition or f"the default of {', '.join(partitions)}")
     account = str(defaults.get("slurm_account", ""))
     if account:
-        mine = ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", "format=account")
-        if mine and not mine[0] and account not in mine[1].split():
-            yield Finding(
-                "account", "fault", f"{account} is not yours", f"one of {', '.join(sorted(set(mine[1].split())))}"
-            )
+        mine = _associations()
+        if mine and account not in mine:
+            yield Finding("account", "fault", f"{account} is not yours", f"one of {', '.join(sorted(mine))}")
     status = str(settings.get("slurm-status-command", "sacct"))
     answer = ask(status, *(["--noheader"] if status in ("sacct", "squeue") else []))
     if answer is None or answer[0]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch.distributed as dist
 
 from nearid.cluster.ranks import Ranks, join
+from nearid.cluster.signals import Warnings
 from nearid.config.packs import feed
 from nearid.errors import UserError
 from nearid.heads import objectives, packs
@@ -49,14 +50,22 @@ def train(settings: Settings, layout: Layout, code: str = "", companions: Sequen
     names = sorted([settings["ablation"], *(other["ablation"] for other, _ in companions)])
     # Whoever comes second finds its head finished.
     turn = lock(layout.pack(names[0]), wait=True) if companions and ranks.rank == 0 else nullcontext()
-    with turn, _Pack([(settings, code), *companions], layout, ranks) as pack:
-        pack.train()
+    # A job that a launcher started twice must not wait for itself, and then train a second time.
+    alone = lock(layout.pack(f"{settings['ablation']}.job")) if ranks.rank == 0 else nullcontext()
+    with alone, turn, Warnings(ranks) as warnings, _Pack([(settings, code), *companions], layout, ranks) as pack:
+        pack.train(warnings)
         if ranks.rank > 0:
             return
         own = pack.members[0]
         if own.stopped:
             raise own.stopped
         publish(layout, pack.source, settings, pack.vision_config, own.checkpoints, pack.inputs[0])
+
+
+def is_trained(settings: Settings, layout: Layout, code: str = "") -> bool:
+    """Whether a head is there and of today's data, tokens, settings and code."""
+    pack = _Pack([(settings, code)], layout, Ranks(0, 0, 1))
+    return is_current(layout, settings, pack.inputs[0])
 
 
 class _Pack:
@@ -110,8 +119,8 @@ class _Pack:
     def __exit__(self, *_: object) -> None:
         self._locks.close()
 
-    def train(self) -> None:
-        """Take all steps that are left; none if the first head has them already."""
+    def train(self, warnings: Warnings) -> None:
+        """Take all steps that are left, none if the first head has them already; a warning saves where it is."""
         if self.members[0].done == self.steps:
             return
         waiting = [member for member in self.members if member.done < self.steps]
@@ -139,6 +148,10 @@ class _Pack:
                     self._keep(member)
             if all(member.stopped for member in waiting):
                 return
+            if warnings.heard():
+                for member in active:
+                    self._save(member)
+                warnings.answer()
             clock = time.monotonic()
 
     def _resume(self, settings: Settings, objective: objectives.Terms, checkpoints: Checkpoints) -> Member:

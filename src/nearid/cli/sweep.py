@@ -1,0 +1,113 @@
+"""`nearid sweep`: many heads as jobs of their own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from nearid.errors import UserError
+
+_folder = click.argument("folder", type=click.Path(path_type=Path))
+
+
+@click.group()
+def sweep() -> None:
+    """Train many heads as submitit jobs (docs/sweeps.md); a later snakemake finds them done."""
+
+
+@sweep.command()
+@click.argument("name")
+@click.option("--config", "overlays", multiple=True, type=click.Path(path_type=Path), help="Overlay on config.yaml.")
+@click.option("--ablation", "ablations", multiple=True, help="To vary; those selected by default.")
+@click.option("--seed", "seeds", multiple=True, type=int, help="Of the heads.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="PATH=A,B", help="Values, e.g. training.learning_rate=1e-3,3e-3"
+)
+@click.option("--executor", type=click.Choice(["slurm", "local"]), default="slurm", show_default=True)
+@click.option("--partition", default="")
+@click.option("--account", default="")
+@click.option("--minutes", default=720, show_default=True, help="Time limit of a job; it goes on with a further one.")
+@click.option("--memory-gb", default=16, show_default=True)
+@click.option("--threads", default=8, show_default=True, help="Cores of a job, per rank.")
+@click.option("--gpus", default=0, show_default=True, help="GPUs of a job.")
+@click.option("--ranks", default=1, show_default=True, help="Processes of a job (SLURM).")
+@click.option("--parallel", default=64, show_default=True, help="Jobs at the same time.")
+@click.option("--sbatch", "extra", multiple=True, metavar="OPTION=VALUE", help="Another option of sbatch.")
+def run(
+    name: str,
+    overlays: tuple[Path, ...],
+    ablations: tuple[str, ...],
+    seeds: tuple[int, ...],
+    overrides: tuple[str, ...],
+    extra: tuple[str, ...],
+    **needs: Any,
+) -> None:
+    """Submit the runs of sweep NAME that are neither done nor under way; call it again to go on after a cancel."""
+    from nearid.sweeps import Needs, Sweep
+
+    values = {path: [_value(one) for one in text.split(",")] for path, text in map(_split, overrides)}
+    own = Sweep.plan(name, overlays, ablations, seeds, values)
+    submitted = own.run(Needs(**needs, extra=dict(map(_split, extra))))
+    click.echo(f"{len(submitted)} of {len(own.ablations)} runs submitted: {own.folder}")
+
+
+@sweep.command()
+@_folder
+@click.option("--watch", type=float, metavar="SECONDS", help="Show it again and again, until nothing runs.")
+def status(folder: Path, watch: float | None) -> None:
+    """State, step, loss and time left of each run."""
+    from nearid.sweeps import Sweep
+
+    own = Sweep(folder)
+    while True:
+        rows = own.table()
+        width = max(len(row.ablation) for row in rows)
+        click.echo(f"{'run':<{width}}  {'state':<12}{'step':>13}{'loss':>10}  left")
+        for row in rows:
+            loss = "" if row.loss is None else f"{row.loss:.4f}"
+            click.echo(f"{row.ablation:<{width}}  {row.state:<12}{row.progress:>13}{loss:>10}  {row.left}")
+        if watch is None or not any(row.state in ("pending", "running") for row in rows):
+            return
+        time.sleep(watch)
+        click.clear()
+
+
+@sweep.command()
+@_folder
+def cancel(folder: Path) -> None:
+    """End the runs that wait or run; their states are kept."""
+    from nearid.sweeps import Sweep
+
+    click.echo(f"{len(Sweep(folder).cancel())} runs cancelled")
+
+
+@sweep.command()
+@_folder
+def collect(folder: Path) -> None:
+    """Tell Snakemake of the heads that are up to date, and say how to go on with them."""
+    from nearid.sweeps import Sweep
+
+    own = Sweep(folder)
+    done, open_ = own.collect()
+    click.echo(
+        f"{len(done)} of {len(own.ablations)} heads recorded" + (f"; not done: {', '.join(open_)}" if open_ else "")
+    )
+    click.echo(f"next: snakemake --configfile {' '.join(map(str, own.overlays))}")
+
+
+def _split(text: str) -> tuple[str, str]:
+    path, found, value = text.partition("=")
+    if not found:
+        raise UserError("--set or --sbatch", text, "NAME=VALUE", "add `=` and a value")
+    return path, value
+
+
+def _value(text: str) -> Any:
+    try:
+        return float(text) if not text.lstrip("-").isdigit() else int(text)
+    except ValueError:
+        return yaml.safe_load(text)

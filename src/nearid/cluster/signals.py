@@ -1,0 +1,71 @@
+"""Warnings that a cluster's job ends soon: what to do is done between two steps, not inside one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from nearid.cluster.findings import ask, brief
+from nearid.cluster.ranks import Ranks
+
+# Before the time limit (`--signal=URG@120` of slurm/config.yaml): harmless to those who do not know it.
+TIME_ENDS = signal.SIGURG
+# Preemption, scancel: SLURM ends the job itself, and brings it back where that is its way.
+JOB_ENDS = signal.SIGTERM
+
+
+class Warnings:
+    """Listens to a cluster's warnings while a long step runs; a context manager.
+
+    Outside of a cluster's job nothing is listened to: there SIGTERM means an end. Inside it a job that ended by itself
+    would count as failed, so the step goes on until it is stopped.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._heard: set[int] = set()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Warnings:
+        if "SLURM_JOB_ID" in os.environ or "SUBMITIT_EXECUTOR" in os.environ:
+            for number in (TIME_ENDS, JOB_ENDS):
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def heard(self) -> bool:
+        """Whether any rank was warned since the last `answer`; all ranks ask at the same step and hear the same."""
+        if self._ranks.size > 1 and self._before:
+            import torch
+            import torch.distributed as dist
+
+            flags = torch.tensor([float(number in self._heard) for number in (TIME_ENDS, JOB_ENDS)])
+            flags = flags.cuda() if dist.get_backend() == "nccl" else flags
+            dist.all_reduce(flags)
+            self._heard |= {
+                number for number, count in zip((TIME_ENDS, JOB_ENDS), flags.tolist(), strict=True) if count
+            }
+        return bool(self._heard)
+
+    def answer(self) -> None:
+        """Once the state is saved: ask for a further round where the time ends, and go on until stopped."""
+        heard, self._heard = self._heard, set()
+        if TIME_ENDS not in heard or self._ranks.rank > 0:
+            return
+        handler = self._before[TIME_ENDS]
+        if callable(handler):
+            handler(TIME_ENDS, None)  # submitit's: it puts the job back into the queue and ends
+            return
+        job = os.environ["SLURM_JOB_ID"]
+        asked = ask("scontrol", "requeue", job)
+        said = "no answer of scontrol" if asked is None else brief(asked[1]) or "it goes on with a further time limit"
+        print(f"job {job}: the time limit is near, the state is saved; {said}", file=sys.stderr, flush=True)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self._heard.add(number)
