@@ -11,7 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ["--configfile", "config/demo.yaml", "config/test.yaml"]
 TIMED = {"logs", "benchmarks"}  # they tell what happened, not what came out
-OWN_STORY = {"log.jsonl", "provenance.json", "manifest.json", "index.html"}  # seconds and machine stand in them
+# Seconds, times and machine stand in them.
+OWN_STORY = {"log.jsonl", "provenance.json", "manifest.json", "index.html", "provenance.js", "ro-crate-metadata.json"}
 
 
 def copy_project(target: Path) -> Path:
@@ -51,7 +52,7 @@ def end(process: subprocess.Popen[str], project: Path, seconds: float = 1500) ->
     return {
         str(path.relative_to(results)): path.read_bytes()
         for path in sorted(results.rglob("*"))
-        if path.is_file() and path.relative_to(results).parts[0] not in TIMED and path.name not in OWN_STORY
+        if path.is_file() and path.relative_to(results).parts[0] not in TIMED and path.name not in OWN_STORY | {".lock"}
     }
 
 

@@ -2,7 +2,6 @@
 # job of a cluster parses the workflow again.
 import functools
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ ROOT = ROOT if (ROOT / "src").is_dir() else ROOT.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 import nearid.config
-from nearid.cluster.slurm_checks import Request, refuse_unfit
+from nearid.cluster.slurm_checks import Request, find_first, refuse_unfit
 from nearid.config.steps import (
     backbone_of,
     benchmarks_of,
@@ -72,13 +71,9 @@ def refuse_missing_members():
 
 
 def prepare_slurm():
-    """Before the first submission on SLURM: what would be refused, or wait for ever, is told now; sbatch gets patience."""
+    """Before the first submission on SLURM: tell what would be refused or wait for ever; give sbatch patience."""
     if workflow.executor_plugin is None or workflow.executor_plugin.name != "slurm":
         return
-    # A file of partitions chooses one for each job by what that needs.
-    routed = workflow.executor_settings.partition_config or os.environ.get(
-        "SNAKEMAKE_SLURM_PARTITIONS"
-    )
     requests = [
         Request(
             job.rule.name,
@@ -91,10 +86,12 @@ def prepare_slurm():
         if not job.is_local
     ]
     try:
-        refuse_unfit([] if routed else requests)
+        # With a file of partitions the plugin chooses one for each job.
+        if not workflow.executor_settings.partition_config:
+            refuse_unfit(requests)
     except UserError as error:
         raise WorkflowError(f"\n{error}") from None
-    os.environ["PATH"] = f"{ROOT / 'slurm/bin'}{os.pathsep}{os.environ['PATH']}"
+    find_first(ROOT / "slurm/bin")
 
 
 # params: only what a step reads, so that a changed setting re-runs just the steps that use it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -78,6 +79,11 @@ def refuse_unfit(requests: Iterable[Request]) -> None:
             "; ".join(problems.values()),
             "change the profile, or give --default-resources or --set-resources",
         )
+
+
+def find_first(programs: Path) -> None:
+    """Let this process find the programs of a folder before others of their names."""
+    os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
 
 
 def read_partitions() -> list[Partition]:
