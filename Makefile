@@ -66,8 +66,7 @@ dag: setup ## the rule graph as text for Graphviz
 	@snakemake --rulegraph --configfile config/demo.yaml
 
 report: setup ## Snakemake's own report of the demo
-	$(BIN)/pip install --quiet "snakemake[reports]==9.27.1"
-	snakemake --report results/demo/report.html --configfile config/demo.yaml
+	snakemake --nolock --report results/demo/report.html --configfile config/demo.yaml
 
 docs: setup ## config/README.md from the schema
 	python -m nearid config readme > config/README.md.new && mv config/README.md.new config/README.md

@@ -55,6 +55,11 @@ def with_images(layout):
                     else None
                     for row in rows
                 ]
+                if "flag1" in columns:
+                    columns[f"flag{slot + 1}"] = [
+                        None if slot >= row["n_images"] else "no_donor" if "cut_paste" in str(path) else "ok"
+                        for row in rows
+                    ]
             write_table(path, columns, schema)
     test = [row for row in identities(layout) if row["split"] == "test"]
     for scorer in RUN["scorers"]:

@@ -33,7 +33,7 @@ RUN = {
     "benchmarks": ["nearid_bench", "mtg"],
 }
 TABLES = {table: {"table": table, "run": RUN} for table in ("table1", "table3", "table5")}
-PAGE = {"run": RUN, "tables": TABLES, "figures": ["figure5", "qualitative"]}
+PAGE = {"run": RUN, "tables": TABLES, "compared": TABLES, "figures": ["figure5", "figure7"]}
 SSR = {"siglip2": 20.0, "infonce": 60.0, "nearid": 90.0, "colour_histogram": 35.0}
 
 

@@ -15,6 +15,7 @@ from nearid.config import load, step_settings
 from nearid.io.files import write_json
 from nearid.layout import Layout
 from nearid.paper.reference import published, published_rows
+from nearid.paper.tables.figure4 import CATEGORIES
 from nearid.scores.correlations import fisher_mean
 from nearid.scores.human_alignment import LIMIT, _average
 from nearid.scores.margins import Rates, pool
@@ -24,6 +25,9 @@ GROUPS = {name: CONFIG["groups"][name] for name in CONFIG["select"]["groups"]}
 SOURCES = CONFIG["select"]["sources"]
 TRIALS = 1744
 SWEPT = {"table8": ("alpha", "nearid_a"), "table9": ("beta", "nearid_a1_b")}
+FIGURE4 = published_rows("figure4")
+# Released ratings and the mean of the tokens stand in that figure's rows.
+IN_FIGURE4 = {"siglip2_mean": "siglip2", "dino": "dinov2"}
 TABLE2 = {"gpt4o": "g", "dino": "d", "clip_i": "c", "siglip2_mean": "s", "nearid": "nearid"}
 # Where the paper contradicts itself: (table, row, column) cannot come out as printed beside the others.
 CONTRADICTED = {("table7", "siglip2", "full_m_o")}
@@ -31,6 +35,10 @@ CONTRADICTED = {("table7", "siglip2", "full_m_o")}
 
 def tables_of_the_paper() -> dict:
     return {name: step_settings("make_table", CONFIG, table=name) for name in CONFIG["select"]["tables"]}
+
+
+def compared_tables() -> dict:
+    return step_settings("compare_with_paper", CONFIG)["tables"]
 
 
 def printed_cells() -> dict[str, dict[str, float]]:
@@ -161,4 +169,9 @@ def write_printed_run(layout: Layout) -> None:
             ours = alignment(TABLE2[scorer])
             content |= {"m_h": ours["m_h"], "m_h_error": ours["error"]}
             content["dreambench"] = {"categories": {"object": ours}, "humans": {"object": alignment("h")}}
+        row = FIGURE4.get(IN_FIGURE4.get(scorer, scorer))
+        if row and scorer != "siglip2":
+            categories = {name: {"m_h": row[short], "error": None, "pairs": 585} for short, name in CATEGORIES.items()}
+            own = content.setdefault("dreambench", {"categories": {}})["categories"]
+            own |= {name: entry for name, entry in categories.items() if name not in own}
         write_json(layout.metrics(scorer), content)

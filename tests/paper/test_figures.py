@@ -1,5 +1,6 @@
 """Figures: what they compute against slow references, and equal data giving equal bytes."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionP
 
 from nearid.errors import UserError
 from nearid.io.tables import read_table
-from nearid.paper.figures import compute_figure, figure5, plot_figure, qualitative, read_arrays
+from nearid.paper.figures import compute_figure, contact_sheets, figure5, figure7, plot_figure, read_arrays
 from nearid.paper.identities import choose_identities
 from nearid.tokens.store import KEY, write_shard
 
@@ -30,7 +31,7 @@ FIGURE5 = {
     "backbone_id": "tiny",
     "display": {"frozen": "Frozen", "trained": "NearID"},
 }
-QUALITATIVE = {"figure": "qualitative", "seed": 3, "rows": 4, "condition": "full", "size_px": 16, "run": RUN}
+FIGURE7 = {"figure": "figure7", "seed": 3, "rows": 4, "condition": "full", "size_px": 16, "run": RUN}
 
 
 def head(seed):
@@ -131,8 +132,8 @@ def test_identities_are_drawn_by_seed_with_three_views_first(layout):
     assert len(draws) > 1
 
 
-def test_qualitative_shows_each_image_with_its_score(layout, with_images):
-    arrays = qualitative.compute(QUALITATIVE, layout)
+def test_figure7_shows_each_image_with_its_score(layout, with_images):
+    arrays = figure7.compute(FIGURE7, layout)
     assert arrays["images"].shape == (4, 6, 16, 16, 3)
     scores = {row["id"]: row for row in read_table(layout.scores("nearid", "nearid_bench")).to_pylist()}
     by_key = {
@@ -146,27 +147,44 @@ def test_qualitative_shows_each_image_with_its_score(layout, with_images):
         assert np.isnan(values[0]) and values[4] == by_key[id, "sibling_half"]["cross_00"]
 
 
+def test_contact_sheets_show_the_same_views_for_every_source(layout, with_images):
+    settings = FIGURE7 | {"figure": "contact_sheets"}
+    arrays = contact_sheets.compute(settings, layout)
+    assert arrays["images"].shape == (3, 2, 4, 16, 16, 3)
+    assert (arrays["images"][:, 0, :, 8, 8, 0] == 40).all() and (arrays["images"][:2, 1, :, 8, 8, 0] == 200).all()
+    assert arrays["present"].all(1).tolist() == [True, True, False]
+    views = sum(row["n_images"] for row in identities(layout) if row["split"] == "test")
+    assert arrays["painted"].tolist() == [views, views, 0] and arrays["empty"].tolist() == [0, 0, views]
+
+
+def test_stills_are_start_middle_and_end():
+    assert figure5.choose_stills(np.arange(0, 3301, 100)) == [0, 16, 33]
+    assert figure5.choose_stills(np.array([0, 100])) == [0, 1] and figure5.choose_stills(np.array([0])) == [0]
+
+
 def test_fooled_is_a_distractor_not_below_every_view():
     values = np.array([[[np.nan], [0.8], [0.6], [0.6], [0.59]], [[np.nan], [0.5], [np.nan], [0.51], [np.nan]]])
-    assert qualitative.find_fooled(values)[..., 0].tolist() == [
+    assert figure7.find_fooled(values)[..., 0].tolist() == [
         [False, False, False, True, False],
         [False, False, False, True, False],
     ]
 
 
-def test_plots_repeat_byte_by_byte_and_need_only_their_data(layout, with_tokens, with_images):
-    for settings in (FIGURE5, QUALITATIVE):
+def test_plots_repeat_byte_by_byte_and_need_only_their_data(layout, with_tokens, with_images, monkeypatch):
+    for settings in (FIGURE5, FIGURE7):
         compute_figure(settings, layout)
 
     def plotted(style):
-        for name in ("figure5", "qualitative"):
+        for name in ("figure5", "figure7"):
             plot_figure({"figure": name, "style": style}, layout)
-        files = [layout.figure(name, suffix) for name in ("figure5", "qualitative") for suffix in ("pdf", "png")]
+        files = [layout.figure(name, suffix) for name in ("figure5", "figure7") for suffix in ("pdf", "png")]
         return [path.read_bytes() for path in (*files, layout.figure("figure5", "gif"))]
 
     data = layout.figure_data("figure5").read_bytes()
     compute_figure(FIGURE5, layout)
     assert layout.figure_data("figure5").read_bytes() == data
+    for module in ("torch", "nearid.heads.map_head", "nearid.tokens.backbones"):
+        monkeypatch.setitem(sys.modules, module, None)
     first = plotted({"dpi": 50})
     assert plotted({"dpi": 50}) == first
     assert plotted({"dpi": 50, "marker_size": 80, "palette": ["#333333"]})[1] != first[1]

@@ -1,6 +1,7 @@
 """Figures from scores, metrics, logs and edits: what they hold, against slow references; each can be plotted."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -99,6 +100,7 @@ def test_training_curves_are_those_of_the_log(layout):
     arrays = training.compute(settings, layout)
     assert arrays["curves_0"].tolist() == ["loss", "ranking"]
     assert arrays["values_0"][:, 0].tolist() == [3.0, 1.5, 1.0]
+    assert arrays["cosines_0"][:, 0].tolist() == [0.5] * 3 and np.isnan(arrays["cosines_0"][:, 1:]).all()
     assert training.smooth(np.array([1.0, np.nan, 4.0, 6.0]), 2).tolist() == [1.0, 1.0, 4.0, 5.0]
     with pytest.raises(UserError, match="infonce"):
         training.compute({"ablations": [{"id": "infonce", "display": "I"}]}, layout)
@@ -134,10 +136,15 @@ def test_figure3_shows_the_attention_of_transformers_own_head():
     assert found.shape == (3, 3, 3)
 
 
-def test_each_is_plotted_from_its_data_alone(layout, with_images, with_edits):
+def test_each_is_plotted_from_its_data_alone(layout, with_images, with_edits, monkeypatch):
     write_text(layout.head_file("nearid", "log.jsonl"), '{"step": 1, "loss": 1.0, "ranking": 2.0}\n')
-    own = {"figure8": FIGURE8, "training": {"ablations": [{"id": "nearid", "display": "NearID"}]}}
-    names = ("figure4", "figure6", "figure8", "figure9", "figure10", "margins", "similarities", "training", "weights")
+    own = {
+        "figure8": FIGURE8,
+        "contact_sheets": FIGURE8,
+        "training": {"ablations": [{"id": "nearid", "display": "NearID"}]},
+    }
+    names = ("figure4", "figure6", "figure8", "figure9", "figure10")
+    names += ("contact_sheets", "margins", "similarities", "training", "weights")
     for name in names:
         write_data({**own.get(name, SCORED), "figure": name}, layout)
     assert identities(layout)
@@ -145,6 +152,9 @@ def test_each_is_plotted_from_its_data_alone(layout, with_images, with_edits):
     for path in layout.root.glob("*/*"):
         if "paper" not in path.parts[-2:]:
             path.rename(path.with_name(f"hidden_{path.name}"))
+    # Nor does it load a model.
+    for module in ("torch", "transformers", "sklearn", "nearid.heads.map_head", "nearid.tokens.backbones"):
+        monkeypatch.setitem(sys.modules, module, None)
     for name in names:
         plot_figure({"figure": name, "style": {"dpi": 40}}, layout)
         assert layout.figure(name, "pdf").read_bytes().startswith(b"%PDF")

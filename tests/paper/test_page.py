@@ -49,9 +49,9 @@ def test_page_needs_no_network(layout):
 def test_page_links_to_what_the_workflow_makes(layout):
     write_bytes(layout.figure("figure5", "gif"), b"GIF")
     targets = set(Links(render_page(PAGE, layout)).targets)
-    named = {"tables/table5.tex", "figures/figure5.gif", "figures/qualitative.png", "comparison.csv", "manifest.json"}
+    named = {"tables/table5.tex", "figures/figure5.gif", "figures/figure7.png", "comparison.csv", "manifest.json"}
     assert named | {"../data/dropped.tsv"} <= targets
-    assert "figures/qualitative.gif" not in targets
+    assert "figures/figure7.gif" not in targets
 
 
 def test_page_says_what_its_numbers_are(layout):

@@ -161,11 +161,7 @@ STEPS = [
         for scorer in ("siglip2", "infonce", "nearid")
     ),
     *(("make_table", {"table": table}) for table in ("table1", "table3", "table5")),
-    *(
-        (step, {"figure": figure})
-        for step in ("compute_figure", "plot_figure")
-        for figure in ("figure5", "qualitative")
-    ),
+    *((step, {"figure": figure}) for step in ("compute_figure", "plot_figure") for figure in ("figure5", "figure7")),
     ("compare_with_paper", {}),
     ("show_identities", {}),
     ("make_page", {}),

@@ -1,5 +1,7 @@
 """A change re-runs what reads it and nothing else (docs/reruns.md), on the real workflow with fake steps."""
 
+import re
+
 CLOSING = {"compare_with_paper", "make_page", "write_summary", "write_manifest", "write_crate"}
 
 
@@ -10,6 +12,13 @@ def append(project, path, text="\n# edited\n"):
 
 def test_nothing_runs_twice(project):
     assert project.plan() == {}
+
+
+def test_plotting_reads_a_figure_s_data_and_nothing_else(project):
+    done = project.snakemake("--forceall", "--dry-run", "--configfile", *project.configs(()))
+    blocks = re.findall(r"rule (plot_\w+):\s+input: (.*)", done.stdout)
+    assert len(blocks) == 13
+    assert all(re.fullmatch(r"results/test/paper/data/\w+\.npz", files) for _, files in blocks), blocks
 
 
 def test_style_replots_one_figure_and_not_the_page(project):
@@ -70,6 +79,14 @@ def test_editing_an_objective_reruns_its_heads(project):
     plan = project.plan()
     assert plan["train_head"] == {"ablation=infonce"}
     assert "train_head_with_timelapse" not in plan
+    assert "table=table4" in plan["make_table"], "its weights are the objectives' own"
+
+
+def test_editing_a_table_remakes_it_and_all_that_show_it(project):
+    append(project, "src/nearid/paper/tables/table7.py")
+    assert project.plan() == {"make_table": {"table=table7"}} | {
+        rule: set() for rule in ("compare_with_paper", "make_page", "write_manifest", "write_crate")
+    }
 
 
 def test_editing_ground_that_changes_no_result_reruns_nothing(project):

@@ -1,9 +1,11 @@
 """The workflow as its users meet it: planning, mistakes, what is not written yet."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -68,6 +70,22 @@ def test_the_root_file_and_the_inner_one_make_the_same(project):
     assert "Nothing to be done" in (done := project.snakemake(*configs)).stdout + done.stderr
     done = project.snakemake("--snakefile", "workflow/Snakefile", *configs)
     assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_snakemake_s_own_report_has_captions_and_labels(project):
+    done = project.snakemake("--report", "report.zip", "--configfile", *project.configs(()))
+    assert done.returncode == 0, done.stdout + done.stderr
+    with ZipFile(project.root / "report.zip") as archive:
+        page = next(name for name in archive.namelist() if name.endswith("report.html"))
+        text = archive.read(page).decode()
+    for caption in (
+        "Table 3 of run test",
+        "Figure 6 of run test",
+        "Run <em>test</em>",
+        "Every cell that the paper prints",
+    ):
+        assert caption in text
+    assert re.search(r'"figure": "figure5"[^{}]*"form": "animation"|"form": "animation"[^{}]*"figure": "figure5"', text)
 
 
 def run_cli(*arguments, cwd=ROOT):

@@ -7,6 +7,7 @@ rule make_table:
             str(LAYOUT.table("{table}", "csv")),
             caption="../report/table.rst",
             category="Tables",
+            labels={"table": "{table}"},
         ),
         str(LAYOUT.table("{table}", "tex")),
         str(LAYOUT.table("{table}", "md")),
@@ -62,6 +63,7 @@ rule plot_figure:
             str(LAYOUT.figure("{figure}", "png")),
             caption="../report/figure.rst",
             category="Figures",
+            labels={"figure": "{figure}", "form": "picture"},
         ),
     log:
         log_of("paper", "plot_figure", "{figure}"),
@@ -93,8 +95,14 @@ use rule plot_figure as plot_animated_figure with:
             str(LAYOUT.figure("{figure}", "png")),
             caption="../report/figure.rst",
             category="Figures",
+            labels={"figure": "{figure}", "form": "picture"},
         ),
-        str(LAYOUT.figure("{figure}", "gif")),
+        report(
+            str(LAYOUT.figure("{figure}", "gif")),
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}", "form": "animation"},
+        ),
     log:
         log_of("paper", "plot_animated_figure", "{figure}"),
     benchmark:
@@ -107,7 +115,12 @@ rule compare_with_paper:
     input:
         metrics(SELECT["scorers"]),
     output:
-        str(LAYOUT.paper("comparison.csv")),
+        report(
+            str(LAYOUT.paper("comparison.csv")),
+            caption="../report/comparison.rst",
+            category="Comparison",
+            labels={"table": "all"},
+        ),
     log:
         log_of("paper", "compare_with_paper"),
     benchmark:

@@ -50,7 +50,17 @@ def step_code(step: str, settings: Mapping[str, Any]) -> str:
         "table": settings.get("table"),
         "figure": settings.get("figure"),
     }
-    return code_fingerprint(*(f"nearid.{module.format(**names)}" for module in _MODULES[step]))
+    modules = [module.format(**names) for module in _MODULES[step]]
+    return code_fingerprint(*(f"nearid.{module}" for module in (*modules, *_shown(settings))))
+
+
+def _shown(settings: Mapping[str, Any]) -> list[str]:
+    """Tables that a step builds beside its own module, and the objectives whose weights table 4 reads."""
+    tables = {**settings.get("tables", {}), **settings.get("compared", {})}
+    table4 = settings if settings.get("table") == "table4" else tables.get("table4", {})
+    trained = [scorer["training"] for scorer in table4.get("run", {}).get("scorers", []) if "training" in scorer]
+    objectives = sorted({training["objective"] for training in trained})
+    return [*(f"paper.tables.{table}" for table in tables), *(f"heads.objectives.{name}" for name in objectives)]
 
 
 @functools.cache

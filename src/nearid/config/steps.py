@@ -216,6 +216,14 @@ def _tables(config: Config) -> Settings:
     return {table: _table(config, {"table": table}) for table in config["select"]["tables"]}
 
 
+def _compared(config: Config) -> Settings:
+    """What stands beside the paper's numbers: the tables, and those of figure 4."""
+    compared = _tables(config)
+    if "figure4" in config["select"]["figures"]:
+        compared["figure4"] = {"table": "figure4", "run": _run(config)}
+    return compared
+
+
 def _compute_figure(config: Config, ids: Config) -> Settings:
     figure = config["paper"]["figures"][ids["figure"]]
     needs = figure["needs"]
@@ -236,10 +244,10 @@ def _compute_figure(config: Config, ids: Config) -> Settings:
             },
         }
     if {"images", "scores", "metrics"} & set(needs):
-        settings |= {
-            "condition": figure["condition"],
-            "run": _run(config, figure["scorers"] or None, figure["sources"], shown_in=ids["figure"]),
-        }
+        # Pictures alone show no scorer: a new one must not redraw them.
+        scorers = (figure["scorers"] or None) if {"scores", "metrics"} & set(needs) else []
+        run = _run(config, scorers, figure["sources"], shown_in=ids["figure"])
+        settings |= {"condition": figure["condition"], "run": run}
     if "images" in needs:
         settings |= {"rows": figure["identities"], "size_px": figure["size_px"]}
     if "training_log" in needs:
@@ -253,7 +261,8 @@ def _plot_figure(config: Config, ids: Config) -> Settings:
 
 
 def _page(config: Config, ids: Config) -> Settings:
-    return {"run": _run(config), "tables": _tables(config), "figures": config["select"]["figures"]}
+    figures = config["select"]["figures"]
+    return {"run": _run(config), "tables": _tables(config), "compared": _compared(config), "figures": figures}
 
 
 _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
@@ -270,7 +279,7 @@ _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
     "make_table": _table,
     "compute_figure": _compute_figure,
     "plot_figure": _plot_figure,
-    "compare_with_paper": lambda config, ids: {"tables": _tables(config)},
+    "compare_with_paper": lambda config, ids: {"tables": _compared(config)},
     "show_identities": lambda config, ids: {"run": _run(config)},
     "make_page": _page,
     "write_summary": lambda config, ids: {"run": _run(config)},

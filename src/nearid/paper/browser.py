@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from nearid.io.files import write_bytes, write_text
 from nearid.io.images import decode_rgb
 from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
+from nearid.paper.pictures import fit_square
 from nearid.paper.run import Run
 from nearid.paper.scored import find_scored, read_columns
 from nearid.paper.scripts import dump_script
@@ -86,13 +86,9 @@ def _write_strips(rows: list[dict[str, Any]], shard: str, run: Run, size: int, l
             for row in rows:
                 content = image_bytes(pictures[row["shard_row"]].as_py())
                 if content is not None:
-                    pixels = _fit(decode_rgb(content, f"{path}, id {row['id']}"), size)
+                    pixels = fit_square(decode_rgb(content, f"{path}, id {row['id']}"), size)
                     strips[row["id"]][line * size : (line + 1) * size, slot * size : (slot + 1) * size] = pixels
     for id, strip in strips.items():
         buffer = io.BytesIO()
         Image.fromarray(strip).save(buffer, "JPEG", quality=QUALITY)
         write_bytes(folder / f"{id}.jpg", buffer.getvalue())
-
-
-def _fit(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    return np.asarray(ImageOps.pad(Image.fromarray(image), (size, size), Image.Resampling.LANCZOS, color="white"))

@@ -19,7 +19,7 @@ FIGURES = {
         "KernelPCA (cosine kernel) of validation identities. Circles are views of an object, crosses its distractors, "
         "one colour per identity. A scorer that sees the background puts each cross on its circle; one that sees the "
         "object brings its circles together and leaves the crosses outside. Both panels and all frames use the same "
-        "settings; frames are turned onto the last one.",
+        "settings; frames are turned onto the last one. Below: stills of the animation on shared axes.",
     ),
     "figure6": (
         "Figure 6: three ways to train",
@@ -28,7 +28,8 @@ FIGURES = {
     ),
     "figure7": (
         "Figure 7: identities, distractors and what scorers make of them",
-        "Test identities drawn by the figure's seed, with each scorer's similarity to the anchor.",
+        "Test identities drawn by the figure's seed: the anchor, its other views, and the distractors painted into the "
+        "anchor; below each its similarity to the anchor.",
     ),
     "figure8": (
         "Figure 8: part edits",
@@ -44,10 +45,10 @@ FIGURES = {
         "Figure 10: what the judge is asked",
         "The prompt of the vision-language judge, in our own words on the paper's structure.",
     ),
-    "qualitative": (
-        "Identities, distractors and what scorers make of them",
-        "Test identities drawn by the run's seed. The anchor, its other views, and the distractors painted into the "
-        "anchor, one per source; below each its similarity to the anchor.",
+    "contact_sheets": (
+        "Contact sheets of the sources",
+        "The same test identities for every source: view 1 above, below it the distractor painted into it. Counts are "
+        "slots of test identities.",
     ),
     "margins": (
         "Margins per source",
@@ -62,7 +63,8 @@ FIGURES = {
     ),
     "training": (
         "Training curves",
-        "Loss per step of each head: faint the steps, strong the running means of loss and unweighted terms.",
+        "Above, the loss of each head: faint its steps, strong the running means of loss and unweighted terms. Below, "
+        "the mean cosines of a batch: views of one object, distractors, other objects.",
     ),
     "weights": (
         "What alpha and beta trade",

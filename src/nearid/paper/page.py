@@ -70,7 +70,7 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         lstrip_blocks=True,
     )
     dropped = _read_dropped(layout.dropped)
-    pairs = compare_tables(settings["tables"], layout)
+    pairs = compare_tables(settings["compared"], layout)
     return environment.get_template("index.html.j2").render(
         run=run,
         what_it_is=WHAT_IT_IS.get(run.dataset_kind, f"These are numbers on data of kind {run.dataset_kind}."),

@@ -105,7 +105,7 @@ def plot(arrays: Arrays, look: Look) -> Figure:
 
     frozen, trained, source = arrays["names"]
     rows = len(arrays["ids"])
-    figure = look.canvas(height_in=max(1.55 * 2 * rows, 2.2))
+    figure = look.canvas(height_in=max(1.34 * 2 * rows + 0.3, 2.2))
     halves: Any = figure.subfigures(1, 2, width_ratios=(1.55, 1))
     left, right = halves
     panels = left.subplots(2 * rows, 3, squeeze=False)
@@ -125,6 +125,7 @@ def plot(arrays: Arrays, look: Look) -> Figure:
                 axes.imshow(heat, cmap="inferno", alpha=0.6, vmin=0, vmax=top)
             for axes, title in zip(line, ("image", f"{frozen}", trained), strict=True):
                 axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
                 if row == picture == 0:
                     axes.set_title(title)
     axes = right.subplots()

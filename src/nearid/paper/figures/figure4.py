@@ -12,19 +12,13 @@ from nearid.paper.figures import Arrays
 from nearid.paper.metrics import read_metrics
 from nearid.paper.reference import published_rows
 from nearid.paper.run import Run
+from nearid.paper.tables.figure4 import CATEGORIES, paper_row_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nearid.paper.style import Look
 
-CATEGORIES = {
-    "animal": "live_subject_animal",
-    "object": "object",
-    "human": "live_subject_human",
-    "style": "style",
-}
-_PAPER_ROWS = {"siglip2_mean": "siglip2", "dino": "dinov2"}
 OURS = "nearid"
 
 
@@ -43,7 +37,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         values.append([_number(value.value) for value, _ in cells])
         errors.append([_number(error.value) for _, error in cells])
         reasons.append(next((value.reason for value, _ in cells if value.value is None), ""))
-        row = published_rows("figure4").get(_PAPER_ROWS.get(scorer.id, scorer.paper_row or ""), {})
+        row = published_rows("figure4").get(paper_row_of(scorer) or "", {})
         paper.append([_number(row.get(category)) for category in CATEGORIES])
     return {
         "values": np.array(values),
@@ -64,12 +58,12 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     from nearid.paper.style import MUTED
 
     known = ~np.isnan(arrays["values"]).any(1)
-    shown, titles = arrays["values"], "agreement with humans (M-H)"
+    shown, title = arrays["values"], "Agreement with humans (M-H)"
     errors = arrays["errors"]
     if not known.any():
         # A run without human ratings has nothing of its own to show; the paper's values say what is meant.
         shown, known = arrays["paper"], ~np.isnan(arrays["paper"]).any(1)
-        titles, errors = "the paper's values (this run has no human ratings)", np.full_like(shown, np.nan)
+        title, errors = "The paper's values: this run has no human ratings", np.full_like(shown, np.nan)
     names = arrays["scorers"]
     ours = next(iter(np.flatnonzero(arrays["ours"] & known)), None)
     others = [index for index in np.flatnonzero(known) if index != ours]
@@ -97,7 +91,8 @@ def plot(arrays: Arrays, look: Look) -> Figure:
         if not np.isnan(errors[index]).all():
             axes.errorbar(at, shown[index], errors[index], fmt="none", ecolor="black", elinewidth=0.6, capsize=1.5)
     axes.set_xticks(range(len(CATEGORIES)), list(CATEGORIES))
-    axes.set_title(titles)
+    axes.set_ylabel("M-H")
+    figure.suptitle(title)
     missing = [f"{name}: {reason}" for name, reason in zip(names, arrays["reasons"], strict=True) if reason]
     if known.any():
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -96,15 +96,27 @@ def turn(points: NDArray[np.float64], onto: NDArray[np.float64]) -> NDArray[np.f
 
 
 def plot(arrays: Arrays, look: Look) -> Figure:
-    """Both panels: circles are views of an object, crosses its distractors."""
-    figure = look.canvas(height_in=0.53 * look.width_in)
-    panels = figure.subplots(1, 2)
+    """Both panels: circles are views of an object, crosses its distractors; below, stills of the animation."""
     frozen, trained, source = arrays["names"]
-    for axes, key, title in zip(panels, ("frozen", "trained"), (frozen, trained), strict=True):
+    stills = choose_stills(arrays["steps"]) if "frames" in arrays else []
+    figure = look.canvas(height_in=(0.53 + 0.35 * bool(stills)) * look.width_in)
+    rows: Any = figure.subfigures(2, 1, height_ratios=(0.5, 0.38)) if stills else [figure]
+    for axes, key, title in zip(rows[0].subplots(1, 2), ("frozen", "trained"), (frozen, trained), strict=True):
         _scatter(axes, arrays[key], arrays, look)
         _frame(axes, _limit(arrays[key]), title)
-    _legend(figure, arrays, look, source)
+    if stills:
+        limit = _limit(arrays["frames"])
+        for axes, still in zip(rows[1].subplots(1, len(stills), squeeze=False)[0], stills, strict=True):
+            _scatter(axes, arrays["frames"][still], arrays, look, scale=0.5)
+            _frame(axes, limit, _name_step(arrays["steps"][still]))
+    _legend(rows[-1], arrays, look, source)
     return figure
+
+
+def choose_stills(steps: NDArray[np.int64]) -> list[int]:
+    """Frames of the first step, of the one nearest to half the way, and of the last."""
+    middle = int(np.abs(steps - steps[-1] / 2).argmin())
+    return sorted({0, middle, len(steps) - 1})
 
 
 def animate(arrays: Arrays, look: Look) -> Iterator[NDArray[np.uint8]] | None:
@@ -125,31 +137,34 @@ def _draw_frames(arrays: Arrays, look: Look) -> Iterator[NDArray[np.uint8]]:
     for step, points in zip(arrays["steps"], arrays["frames"], strict=True):
         axes.clear()
         _scatter(axes, points, arrays, look)
-        _frame(axes, limit, f"step {step}" + (" (frozen)" if step == 0 else ""))
+        _frame(axes, limit, _name_step(step))
         yield draw_pixels(figure, dpi=120)
         # Laid out once, so that the frame stays where it is.
         figure.set_layout_engine("none")
 
 
-def _scatter(axes: Axes, points: NDArray[np.float64], arrays: Arrays, look: Look) -> None:
+def _name_step(step: int) -> str:
+    return f"step {step}" + (" (frozen)" if step == 0 else "")
+
+
+def _scatter(axes: Axes, points: NDArray[np.float64], arrays: Arrays, look: Look, scale: float = 1.0) -> None:
     from matplotlib.colors import to_rgba
 
     for index in range(len(arrays["ids"])):
         own = arrays["identity"] == index
         views, distractors = points[own & ~arrays["distractor"]], points[own & arrays["distractor"]]
         colour = look.colour(index)
+        size = scale * look.marker_size
         # Light discs under crosses: where a distractor hides its view, as it does when frozen, both stay visible.
-        axes.scatter(
-            views[:, 0],
-            views[:, 1],
-            s=2 * look.marker_size,
-            facecolors=to_rgba(colour, 0.3),
-            edgecolors=colour,
-            zorder=2,
-        )
-        axes.scatter(
-            distractors[:, 0], distractors[:, 1], s=look.marker_size, c=colour, marker="x", linewidths=1.5, zorder=3
-        )
+        x, y = views.T
+        axes.scatter(x, y, s=2 * size, facecolors=to_rgba(colour, 0.3), edgecolors=colour, zorder=2)
+        x, y = distractors.T
+        axes.scatter(x, y, s=size, c=colour, marker="x", linewidths=1.5, zorder=3)
+        if scale == 1:
+            # Who cannot tell the colours reads numbers.
+            small: dict[str, Any] = {"fontsize": 0.7 * look.font_size, "ha": "center", "va": "center_baseline"}
+            for place in views:
+                axes.text(*place, str(index + 1), clip_on=True, zorder=4, **small)
 
 
 def _frame(axes: Axes, limit: float, title: str) -> None:
@@ -161,7 +176,7 @@ def _limit(points: NDArray[np.float64]) -> float:
     return 1.08 * float(np.abs(points).max())
 
 
-def _legend(figure: Figure, arrays: Arrays, look: Look, source: str) -> None:
+def _legend(figure: Any, arrays: Arrays, look: Look, source: str) -> None:
     from matplotlib.lines import Line2D
 
     def mark(label: str, colour: str, marker: str, face: str | None = None) -> Line2D:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nearid.paper.style import Look
 
-RADIUS = 0.33
+RADIUS = 0.37
 PARADIGMS = (
     ("SimCLR", "two crops of one image attract;\nevery other image repels"),
     ("StableRep", "images painted from one caption\nattract; other captions repel"),
@@ -31,12 +31,12 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
 
 def plot(arrays: Arrays, look: Look) -> Figure:
     """A panel per paradigm: circles are images in the space of embeddings, arrows forces on them."""
-    figure = look.canvas(height_in=0.46 * look.width_in)
+    figure = look.canvas(height_in=0.38 * look.width_in)
     for index, (axes, (name, text)) in enumerate(zip(figure.subplots(1, len(PARADIGMS)), PARADIGMS, strict=True)):
-        axes.set(xlim=(-1.3, 1.3), ylim=(-1.75, 1.15), aspect="equal", title=name)
+        axes.set(xlim=(-1.6, 1.6), ylim=(-1.95, 1.15), aspect="equal", title=name)
         axes.set_axis_off()
         _draw(axes, index, look)
-        axes.text(0, -1.4, text, ha="center", va="top")
+        axes.text(0, -1.5, text, ha="center", va="top")
     return figure
 
 
@@ -47,15 +47,13 @@ def _draw(axes: Axes, index: int, look: Look) -> None:
     _arrow(axes, anchor, positive, own, "<->")
     for place, name in zip((anchor, positive), names, strict=True):
         _dot(axes, place, name, own)
-    for place in ((-0.95, -1.0), (0.0, -1.0), (0.95, -1.0)):
+    for place, start in (((-1.2, -1.0), (-0.75, 0.75)), ((0.0, -1.0), (0.0, 0.75)), ((1.2, -1.0), (0.75, 0.75))):
         _dot(axes, place, "other", far)
-        if index < 2:
-            _arrow(axes, (0.5 * place[0], 0.7), place, far, "->")
+        _arrow(axes, start, place, far, "->")
     if index == 2:
-        for x, place in ((-0.6, anchor), (0.6, positive)):
-            _dot(axes, (x, -0.15), "distractor", near)
-            _arrow(axes, place, (x, -0.15), near, "->")
-        _arrow(axes, (0, 0.75), (0.0, -1.0), far, "->")
+        for x, place in ((-0.5, anchor), (0.5, positive)):
+            _dot(axes, (x, -0.2), "distractor", near)
+            _arrow(axes, place, (x, -0.2), near, "->")
 
 
 def _dot(axes: Axes, place: tuple[float, float], name: str, colour: str) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from nearid.errors import UserError
 from nearid.io.images import decode_mask, decode_rgb
@@ -15,6 +13,7 @@ from nearid.io.randomness import keyed_rng
 from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
+from nearid.paper.pictures import fit_square
 from nearid.paper.run import Run
 from nearid.paper.scored import find_scored, read_columns
 
@@ -54,14 +53,13 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     outlines = {kind: np.zeros((count, 4, size, size), bool) for kind in ("object", "part")}
     for place, row in enumerate(rows):
         for column, name in enumerate(_FILES):
-            images[place, column] = _fit(
-                decode_rgb(image_bytes(row[name]) or b"", f"{path}, {row['id']}, {name}"), size
-            )
+            pixels = decode_rgb(image_bytes(row[name]) or b"", f"{path}, {row['id']}, {name}")
+            images[place, column] = fit_square(pixels, size)
             for kind, found in outlines.items():
                 mask = image_bytes(row[f"image_{1 + column % 2}_{kind}_mask"])
                 if mask is not None:
                     pixels = decode_mask(mask, f"{path}, {row['id']}").astype(np.uint8) * 255
-                    found[place, column] = _fit(pixels, size) > 127
+                    found[place, column] = fit_square(pixels, size, "black") > 127
     similarities = np.full((count, 4, len(scorers)), np.nan)
     oracle = np.full((count, 4), np.nan)
     names = ("sample", *(name for name in (*_SIMILARITIES, *_ORACLES) if name))
@@ -85,7 +83,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
 
 
 def plot(arrays: Arrays, look: Look) -> Figure:
-    """A row per sample; green: the object, red: the part that was edited; below, similarities to image 1."""
+    """A row per sample; dashed green: the object, red: the part that was edited; below, similarities to image 1."""
     rows, names = len(arrays["ids"]), arrays["scorers"]
     line_in, label_in, gap_in, head_in = 1.5 * look.font_size / 72, 1.1, 0.06, 0.3
     width_in = min(look.width_in, 6.0)
@@ -111,19 +109,19 @@ def plot(arrays: Arrays, look: Look) -> Figure:
             extent = (left, left + picture_in, top + picture_in, top)
             axes.imshow(arrays["images"][row, column], extent=extent, interpolation="lanczos")
             grid = (np.arange(size) + 0.5) * picture_in / size
-            for kind, colour in (("objects", "#00a060"), ("parts", "#e02020")):
-                mask = arrays[kind][row, column]
-                if mask.any() and not mask.all():
-                    axes.contour(left + grid, top + grid, mask.astype(float), [0.5], colors=colour, linewidths=1.0)
+            # Red and green as in the paper, full and dashed for those who cannot tell them, white for dark pictures.
+            for kind, colour, line in (("objects", "#007a50", "--"), ("parts", "#e02020", "-")):
+                mask = arrays[kind][row, column].astype(float)
+                if 0 < mask.sum() < mask.size:
+                    for ink, style, thick in (("white", "-", 1.8), (colour, line, 1.0)):
+                        axes.contour(
+                            left + grid, top + grid, mask, [0.5], colors=ink, linestyles=style, linewidths=thick
+                        )
             values = [*arrays["similarities"][row, column], arrays["oracle"][row, column]]
             for y, value in zip(lines, values, strict=True):
                 if not np.isnan(value):
                     axes.text(left + picture_in / 2, y, f"{value:.2f}", ha="center", va="center")
     axes.set(xlim=(0, width_in), ylim=(height_in, 0))
-    note = "Similarity to image 1. Green: object; red: edited part. Oracle: share of the object that was left alone."
+    note = "Similarity to image 1. Green, dashed: object; red: edited part. Oracle: share of the object left alone."
     axes.text(width_in / 2, height_in - 0.8 * line_in, note, ha="center", va="center", fontsize=look.font_size - 1)
     return figure
-
-
-def _fit(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    return np.asarray(ImageOps.pad(Image.fromarray(image), (size, size), Image.Resampling.LANCZOS))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nearid.paper.style import Look
 
 # Encoders as they come stand on the left; what was trained or asked, on the right (paper figure 9, a and b).
+_LINES = ("-", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 _AS_THEY_COME = ("encoder", "colour_histogram")
 
 
@@ -52,9 +53,10 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     low = min(float(np.nanmin(arrays["scores"])), float(np.nanmin(arrays["oracle"])), 0.0)
     for axes, left, title in zip(panels, (True, False), ("(a) as they come", "(b) trained or asked"), strict=True):
         axes.ecdf(arrays["oracle"], color="black", linestyle="--", label="oracle")
-        for index in np.flatnonzero(arrays["left"] == left):
-            values = arrays["scores"][index]
-            axes.ecdf(values[~np.isnan(values)], color=look.colour(index), label=arrays["scorers"][index])
+        for place, index in enumerate(np.flatnonzero(arrays["left"] == left)):
+            values, line = arrays["scores"][index], _LINES[place % len(_LINES)]
+            values = values[~np.isnan(values)]
+            axes.ecdf(values, color=look.colour(index), linestyle=line, label=arrays["scorers"][index])
         axes.set(title=title, xlabel="similarity of an original to its edit", xlim=(low - 0.02, 1.02))
         axes.legend(loc="upper left")
     panels[0].set_ylabel("share of edits below")

@@ -33,15 +33,17 @@ _OTHERS = {
     "loss_scale",
     "skipped",
 }
-_COSINES = "cosine"
+_COSINES = ("cosine_positive", "cosine_distractor", "cosine_other")
+_TIERS = ("same object", "distractor", "another object")
+_LINES = ("-", "--", ":")
 
 
 def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     """Logs of the heads.
 
     Returns:
-        per head `<n>`: `steps_<n>` [steps], `values_<n>` [steps, curves], `curves_<n>`: names, `loss` first; `heads`:
-        names.
+        per head `<n>`: `steps_<n>` [steps], `values_<n>` [steps, curves], `curves_<n>`: names, `loss` first;
+        `cosines_<n>` [steps, 3]: mean cosine of positives, distractors and others (NaN: not logged); `heads`: names.
 
     Raises:
         UserError: a log is missing or empty.
@@ -49,11 +51,12 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     arrays: Arrays = {"heads": np.array([entry["display"] for entry in settings["ablations"]])}
     for index, entry in enumerate(settings["ablations"]):
         lines = _read_log(layout.head_file(entry["id"], "log.jsonl"))
-        terms = [key for key in lines[0] if key not in _OTHERS and not key.startswith(_COSINES)]
+        terms = [key for key in lines[0] if key not in {*_OTHERS, *_COSINES}]
         names = ["loss", *terms]
         arrays[f"steps_{index}"] = np.array([line["step"] for line in lines])
         arrays[f"curves_{index}"] = np.array(names)
         arrays[f"values_{index}"] = np.array([[_number(line.get(name)) for name in names] for line in lines])
+        arrays[f"cosines_{index}"] = np.array([[_number(line.get(name)) for name in _COSINES] for line in lines])
     return arrays
 
 
@@ -68,28 +71,37 @@ def smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def plot(arrays: Arrays, look: Look) -> Figure:
-    """A panel per head: faint the loss of each step, strong the running means of loss and unweighted terms."""
+    """Per head: loss (faint its steps, strong running means) with its unweighted terms, and below the mean cosines."""
     heads = arrays["heads"]
     across = min(len(heads), 3)
     down = -(-len(heads) // across)
-    figure = look.canvas(height_in=2.1 * down + 0.2)
-    panels = figure.subplots(down, across, squeeze=False).flatten()
-    for index, axes in enumerate(panels):
+    figure = look.canvas(height_in=3.4 * down + 0.3)
+    panels = figure.subplots(2 * down, across, squeeze=False, sharex="col", height_ratios=(1.4, 1) * down)
+    for index in range(down * across):
+        row, column = divmod(index, across)
+        upper, lower = panels[2 * row, column], panels[2 * row + 1, column]
         if index >= len(heads):
-            axes.set_axis_off()
+            upper.set_axis_off()
+            lower.set_axis_off()
             continue
         steps, values = arrays[f"steps_{index}"], arrays[f"values_{index}"]
         width = max(1, len(steps) // 50)
-        axes.plot(steps, values[:, 0], color="black", alpha=0.18, linewidth=0.5)
+        upper.plot(steps, values[:, 0], color="black", alpha=0.18, linewidth=0.5)
         for curve, name in enumerate(arrays[f"curves_{index}"]):
-            colour = "black" if curve == 0 else look.colour(curve - 1)
-            axes.plot(
-                steps, smooth(values[:, curve], width), color=colour, label=name, linewidth=1.4 if curve == 0 else 1
-            )
-        axes.set(title=heads[index], xlabel="step", ylim=(0, None))
-        axes.legend(loc="upper right")
-    for axes in panels[::across]:
-        axes.set_ylabel("loss")
+            own = {"color": look.colour(curve - 1), "linewidth": 1.2, "linestyle": _LINES[curve % len(_LINES)]}
+            style = own if curve else {"color": "black", "linewidth": 1.6}
+            upper.plot(steps, smooth(values[:, curve], width), label=name, **style)
+        upper.set(title=heads[index], ylim=(0, None))
+        upper.legend(loc="upper right")
+        for tier, (name, line) in enumerate(zip(_TIERS, _LINES, strict=True)):
+            mean = smooth(arrays[f"cosines_{index}"][:, tier], width)
+            lower.plot(steps, mean, color=look.colour(tier), linestyle=line, label=name)
+        lower.set(xlabel="step", ylim=(None, 1.02))
+        if column == 0:
+            upper.set_ylabel("loss")
+            lower.set_ylabel("mean cosine")
+    handles, labels = panels[1, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
 

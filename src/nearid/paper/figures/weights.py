@@ -70,9 +70,7 @@ def plot(arrays: Arrays, look: Look) -> Figure:
             value, low, high = ours[known, column].T
             spread = np.abs(np.nan_to_num(np.stack([value - low, high - value])))
             axes.errorbar(at[known], value, spread, fmt="-s", color=look.colour(0), ms=4, capsize=2, label="this run")
-            if not known.any():
-                axes.text(0.5, 0.06, "not in this run", ha="center", color=MUTED, transform=axes.transAxes)
-            axes.set_xlabel(swept)
+            axes.set_xlabel(swept if known.any() else f"{swept} (not in this run)")
             if swept == "alpha":
                 axes.set_title(SHOWN[column])
     handles, labels = panels[0, 0].get_legend_handles_labels()

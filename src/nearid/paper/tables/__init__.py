@@ -1,4 +1,4 @@
-"""The paper's tables, one module per table: `build(run, metrics) -> Table`."""
+"""The paper's tables, one module per table: `build(run, metrics) -> Table`; and the numbers of figure 4, to compare."""
 
 from __future__ import annotations
 
@@ -21,5 +21,9 @@ def build_table(settings: Mapping[str, Any], layout: Layout) -> Table:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Table names as the paper counts: table2 before table10."""
-    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+    """Table names as the paper counts, table2 before table10; a figure's numbers behind them."""
+
+    def place(name: str) -> tuple[bool, list[int | str]]:
+        return name.startswith("figure"), [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+    return sorted(names, key=place)

@@ -1,0 +1,54 @@
+"""The numbers of figure 4: agreement with humans per category, a row per scorer of the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nearid.paper.methods import NOT_RUN
+from nearid.paper.metrics import Cell, Metrics
+from nearid.paper.reference import METHODS, published_rows
+from nearid.paper.run import Run, Scorer
+from nearid.paper.table import Column, Row, Table
+
+# The paper's name of a category -> DreamBench++'s.
+CATEGORIES = {
+    "animal": "live_subject_animal",
+    "object": "object",
+    "human": "live_subject_human",
+    "style": "style",
+}
+_PAPER_ROWS = {"siglip2_mean": "siglip2", "dino": "dinov2", "gpt4o": "gpt4o", "clip_i": "clip_i"}
+_NAMES = METHODS | {"gpt4o": "GPT-4o", "clip_i": "CLIP-I"}
+
+
+def paper_row_of(scorer: Scorer) -> str | None:
+    """A scorer's row in the paper's figure: SigLIP2's is the mean of the tokens, DINOv2's the released ratings."""
+    return _PAPER_ROWS.get(scorer.id, scorer.paper_row)
+
+
+def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
+    """M-H per category of all who stand in the paper's figure."""
+    # Two scorers may stand in the paper's row of SigLIP2: the one that is named for it does.
+    standing = {
+        paper_row_of(scorer): scorer for scorer in sorted(run.scorers, key=lambda scorer: scorer.id in _PAPER_ROWS)
+    }
+    gap = Cell(reason=NOT_RUN)
+    rows = [
+        Row(scorer.id, scorer.display, _measure(metrics[scorer.id]), paper_row)
+        if (scorer := standing.get(paper_row))
+        else Row(paper_row, _NAMES[paper_row], dict.fromkeys(CATEGORIES, gap), paper_row)
+        for paper_row in published_rows("figure4")
+    ]
+    return Table(
+        "figure4",
+        "Agreement with humans per category (the numbers of figure 4)",
+        "Method",
+        tuple(Column(name, name, "M-H", "m_h", 3, name) for name in CATEGORIES),
+        tuple(rows),
+        best_along="column",
+        notes=("Fisher-z mean of the correlations over the generation methods of DreamBench++.",),
+    )
+
+
+def _measure(metrics: Metrics) -> dict[str, Cell]:
+    return {name: metrics.alignment(None, category=category)[0] for name, category in CATEGORIES.items()}
