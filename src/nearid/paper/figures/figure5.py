@@ -163,8 +163,8 @@ def _scatter(axes: Axes, points: NDArray[np.float64], arrays: Arrays, look: Look
         if scale == 1:
             # Who cannot tell the colours reads numbers.
             small: dict[str, Any] = {"fontsize": 0.7 * look.font_size, "ha": "center", "va": "center_baseline"}
-            for place in views:
-                axes.text(*place, str(index + 1), clip_on=True, zorder=4, **small)
+            for x, y in views:
+                axes.text(x, y, str(index + 1), clip_on=True, zorder=4, **small)
 
 
 def _frame(axes: Axes, limit: float, title: str) -> None:
