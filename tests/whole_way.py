@@ -1,5 +1,6 @@
 """The real workflow on a handful of identities, in a copy of the project of its own."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ["--configfile", "config/demo.yaml", "config/test.yaml"]
 TIMED = {"logs", "benchmarks"}  # they tell what happened, not what came out
 # Seconds, times and machine stand in them.
-OWN_STORY = {"log.jsonl", "provenance.json", "manifest.json", "index.html", "provenance.js", "ro-crate-metadata.json"}
+OWN_STORY = {"log.jsonl", "provenance.json", "manifest.json", "provenance.js", "ro-crate-metadata.json"}
 
 
 def copy_project(target: Path) -> Path:
@@ -49,7 +50,9 @@ def end(process: subprocess.Popen[str], project: Path, seconds: float = 1500) ->
     assert process.returncode == 0, (project / "said.txt").read_text()[-20000:]
     results = project / "results/test"
     assert not list(results.rglob("*.partial"))
-    return {
+    # Config, seeds, code, versions and every hash; its other part tells of this run.
+    manifest = json.loads((results / "paper/manifest.json").read_text())["result"]
+    return {"manifest": json.dumps(manifest, indent=1).encode()} | {
         str(path.relative_to(results)): path.read_bytes()
         for path in sorted(results.rglob("*"))
         if path.is_file() and path.relative_to(results).parts[0] not in TIMED and path.name not in OWN_STORY | {".lock"}
