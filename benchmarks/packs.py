@@ -24,7 +24,7 @@ from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionP
 from nearid.cluster.ranks import join
 from nearid.heads import objectives, packs
 from nearid.heads.engine import Engine
-from nearid.heads.inputs import Batch
+from nearid.heads.feeds import Batch
 from nearid.heads.map_head import MAPHead
 from nearid.heads.tuples import PADDING, Tuples
 from nearid.tokens import TokenStore
@@ -74,7 +74,7 @@ def measure(folder: Path, tuples: int, rounds: int) -> dict[str, Any]:
 
     def transformers_step() -> None:
         batch = feed.read()
-        vectors = theirs(torch.from_numpy(batch.tokens).float())[torch.from_numpy(batch.slots)]
+        vectors = theirs(batch.tokens.float())[torch.from_numpy(batch.slots)]
         valid = torch.from_numpy(batch.tuples.valid)
         loss = heads[0].objective(vectors[:, 0], vectors[:, 1:3], vectors[:, 3:], valid[:, 1:3], valid[:, 3:])
         optimizer.zero_grad()
@@ -111,13 +111,12 @@ class Feed:
         self._buffer = np.empty(tokens.shape, np.float16)
         images = np.arange(tuples)[:, None] * 4 + np.array([0, 1, -1, 2, 3, -1])
         images[:, [2, 5]] = PADDING
-        zeros = np.zeros(tuples, np.int64)
-        self._tuples = Tuples(images, zeros, np.arange(tuples), np.full((tuples, 3), 0.1, np.float32))
+        self._tuples = Tuples.whole(images)
 
     def read(self) -> Batch:
         """The batch, its tokens read anew."""
         tokens = self._store.read(np.arange(len(self._buffer)), out=self._buffer)
-        return Batch(self._tuples, tokens, np.maximum(self._tuples.images, 0))
+        return Batch(self._tuples, torch.from_numpy(tokens), np.maximum(self._tuples.images, 0))
 
 
 if __name__ == "__main__":

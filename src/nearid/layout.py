@@ -68,6 +68,11 @@ class Layout:
         return self.root / "tokens" / backbone / collection / f"{shard}.h5"
 
     # heads
+    @property
+    def image_copies(self) -> Path:
+        """Undeclared folder of unpacked images that heads with `tokens: online` read; free to delete between runs."""
+        return self.root / "heads" / ".images"
+
     def head(self, ablation: str) -> Path:
         """The folder of one trained head."""
         return self.root / "heads" / ablation

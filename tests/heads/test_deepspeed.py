@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from transformers import get_cosine_schedule_with_warmup
 
 from nearid.errors import UserError
-from nearid.heads.inputs import load_batches, open_mix
+from nearid.heads.feeds import load_batches
+from nearid.heads.inputs import open_mix
 from nearid.heads.map_head import MAPHead
 from nearid.heads.objectives import create
 
@@ -18,7 +19,7 @@ from nearid.heads.objectives import create
 def plain_loop(layout, settings):
     """The weights and losses of torch's own optimizer and clipping, in one process and without DeepSpeed."""
     training = settings["training"]
-    pool, mix, _ = open_mix(layout, settings)
+    pool, mix, *_ = open_mix(layout, settings, world.backbone())
     head = MAPHead(world.VISION)
     head.load_state_dict(world.backbone().head_state())
     optimizer = torch.optim.AdamW(
@@ -31,7 +32,7 @@ def plain_loop(layout, settings):
     tuples = (mix.epoch(step // per_epoch)[step % per_epoch * size :][:size] for step in range(steps))
     losses = []
     for batch in load_batches(pool, tuples, size):
-        vectors = head(torch.from_numpy(batch.tokens))[torch.from_numpy(batch.slots)]
+        vectors = head(batch.tokens)[torch.from_numpy(batch.slots)]
         valid = torch.from_numpy(batch.tuples.valid)
         loss = objective(
             vectors[:, 0],

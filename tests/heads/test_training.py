@@ -27,7 +27,7 @@ def read_log(folder):
 @torch.no_grad()
 def share_of_wins(head, layout):
     """How many views of held-out identities are nearer to another view than to the distractor on their background."""
-    pool, _, _ = open_mix(layout, settings())
+    pool, *_ = open_mix(layout, settings(), world.backbone())
     wins = []
     for id in range(130, 140):
 
@@ -65,7 +65,7 @@ def test_it_equals_a_plain_loop(tmp_path, trained, objective):
     kept = {0: copy.deepcopy(head.state_dict())}
     optimizer = torch.optim.AdamW(head.parameters(), lr=options["learning_rate"], weight_decay=options["weight_decay"])
     loss_of = create(objective)
-    pool, mix, _ = open_mix(layout, chosen)
+    pool, mix, *_ = open_mix(layout, chosen, world.backbone())
     step, losses = 0, []
     for epoch in range(4):
         tuples = mix.epoch(epoch)

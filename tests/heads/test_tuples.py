@@ -10,7 +10,8 @@ import token_world as world
 from PIL import Image
 
 from nearid.errors import UserError
-from nearid.heads.inputs import load_batches, open_mix
+from nearid.heads.feeds import load_batches
+from nearid.heads.inputs import open_mix
 from nearid.heads.severity import read_severity
 from nearid.heads.tuples import PADDING, Mix, Samples
 from nearid.io.files import read_json, write_json
@@ -31,7 +32,7 @@ def samples(rows=2000, sources=3, three_views=0.34):
 
 
 def test_a_tuple_holds_one_identity_with_distractors_on_the_backgrounds_of_its_views():
-    tuples = samples().draw(seed=0, epoch=0, mask_probability=MASKING)
+    tuples = samples().draw(seed=0, epoch=0, mask_probability=MASKING, augmentation={})
     assert np.array_equal(tuples.valid[:, :3], tuples.valid[:, 3:])
     assert np.array_equal(tuples.valid.sum(1), np.where(np.arange(2000) < 680, 6, 4))
     assert tuples.valid[:, :2].all(), "padding stands at the end"
@@ -69,7 +70,7 @@ def test_severity_is_the_edited_share_of_the_object(tmp_path):
 
 
 def test_rates_of_draws():
-    drawn = [samples().draw(seed=1, epoch=epoch, mask_probability=MASKING) for epoch in range(10)]
+    drawn = [samples().draw(seed=1, epoch=epoch, mask_probability=MASKING, augmentation={}) for epoch in range(10)]
     images = np.concatenate([tuples.images for tuples in drawn])
     masked = np.where(images == PADDING, np.nan, images % 10)
     rates = np.nanmean(masked, axis=0)
@@ -90,10 +91,10 @@ def test_a_draw_depends_on_its_key_alone():
     some = np.array([1500, 3, 700])
     columns = (whole.rows, whole.ids, whole.views, whole.distractors, whole.severity)
     part = Samples("nearid", *(column[some] for column in columns))
-    everything = whole.draw(5, 2, MASKING)
-    assert np.array_equal(part.draw(5, 2, MASKING).images, everything.images[some])
+    everything = whole.draw(5, 2, MASKING, {})
+    assert np.array_equal(part.draw(5, 2, MASKING, {}).images, everything.images[some])
     for seed, epoch in ((5, 3), (6, 2)):
-        assert (whole.draw(seed, epoch, MASKING).images != everything.images).any(axis=1).mean() > 0.5
+        assert (whole.draw(seed, epoch, MASKING, {}).images != everything.images).any(axis=1).mean() > 0.5
 
 
 def test_mix_repeats_identical_draws_and_shuffles_each_epoch():
@@ -117,7 +118,7 @@ def layout(tmp_path):
 
 
 def test_only_training_identities_are_read_and_tokens_are_theirs(layout):
-    pool, mix, empty = open_mix(layout, world.SETTINGS)
+    pool, mix, empty, _ = open_mix(layout, world.SETTINGS, world.backbone())
     keys = [(name, *key) for name, store in pool.stores.items() for key in store.keys.tolist()]
     seen = set()
     for epoch in range(3):
@@ -141,7 +142,7 @@ def test_only_training_identities_are_read_and_tokens_are_theirs(layout):
 
 
 def test_each_image_is_read_once_per_batch(layout):
-    pool, mix, _ = open_mix(layout, world.SETTINGS)
+    pool, mix, *_ = open_mix(layout, world.SETTINGS, world.backbone())
     tuples = mix.epoch(0)
     doubled = tuples[np.array([0, 1, 0, 1])]
     (batch,) = load_batches(pool, [doubled], 4)
@@ -154,30 +155,30 @@ def test_a_held_out_identity_in_training_is_refused(layout, row):
     splits = read_json(layout.splits)
     write_json(layout.splits, splits | {"train": [*splits["train"], row]})
     with pytest.raises(UserError, match=f"id {100 + row}"):
-        open_mix(layout, world.SETTINGS)
+        open_mix(layout, world.SETTINGS, world.backbone())
 
 
 def test_missing_tokens_of_a_view_name_collection_id_and_slot(tmp_path):
     layout = world.write_world(tmp_path, skip=[("positives", 104, 1)])
     with pytest.raises(UserError, match=r"(?s)positives.*id 104, slot 1"):
-        open_mix(layout, world.SETTINGS)
+        open_mix(layout, world.SETTINGS, world.backbone())
 
 
 def test_an_empty_distractor_slot_is_padding_and_a_missing_identity_an_error(tmp_path):
     layout = world.write_world(tmp_path / "slot", skip=[("one", 103, 2)])
-    _, mix, empty = open_mix(layout, world.SETTINGS)
+    _, mix, empty, _ = open_mix(layout, world.SETTINGS, world.backbone())
     assert empty == {"one": 1, "two": 0}
     valid = np.concatenate([mix.epoch(epoch)[:].valid[mix.epoch(epoch).ids == 103] for epoch in range(40)])
     assert valid[:, :3].all() and 0 < (~valid[:, 3:]).sum() < len(valid)
     layout = world.write_world(tmp_path / "identity", skip=[("one", 103, slot) for slot in range(3)])
     with pytest.raises(UserError, match=r"(?s)one.*id 103, slot 0"):
-        open_mix(layout, world.SETTINGS)
+        open_mix(layout, world.SETTINGS, world.backbone())
 
 
 def test_one_data_set_alone(layout):
     settings = copy.deepcopy(world.SETTINGS)
     settings["mix"] |= {"nearid_repeats": 0, "mtg_repeats": 3}
-    pool, mix, _ = open_mix(layout, settings)
+    pool, mix, *_ = open_mix(layout, settings, world.backbone())
     assert list(pool.stores) == ["mtg_train"] and len(mix) == 24
     assert (mix.epoch(0).valid.sum(1) == 4).all()
 
@@ -185,7 +186,7 @@ def test_one_data_set_alone(layout):
 def test_an_image_without_a_mask_stays_as_it_is(tmp_path):
     settings = copy.deepcopy(world.SETTINGS)
     settings["training"]["mask_probability"] = dict.fromkeys(MASKING, 1.0)
-    pool, mix, _ = open_mix(world.write_world(tmp_path, skip=[("mtg_train", 3, 2, "fg")]), settings)
+    pool, mix, *_ = open_mix(world.write_world(tmp_path, skip=[("mtg_train", 3, 2, "fg")]), settings, world.backbone())
     keys = [key for store in pool.stores.values() for key in store.keys.tolist()]
     tuples = mix.epoch(0)
     unmasked = {keys[image] for image in tuples.images[tuples.valid] if keys[image][2] == b"full"}
@@ -196,4 +197,4 @@ def test_a_mix_of_nothing_is_refused(layout):
     settings = copy.deepcopy(world.SETTINGS)
     settings["mix"] |= {"sources": [], "mtg_repeats": 0}
     with pytest.raises(UserError, match="mixes"):
-        open_mix(layout, settings)
+        open_mix(layout, settings, world.backbone())

@@ -213,6 +213,15 @@ def tokens(backbone, collections):
     ]
 
 
+def images(collection):
+    """Shards of the positives or of a source."""
+    where = LAYOUT.positives if collection == "positives" else None
+    return [
+        str(where(shard) if where else LAYOUT.distractors(collection, shard))
+        for shard in SHARDS
+    ]
+
+
 def backbone_files(backbone):
     """What a local model folder holds; a downloaded one is an input as its mark."""
     folder = config["backbones"][backbone]["path"]
@@ -240,7 +249,7 @@ def distractors_of_shard(wildcards):
 
 
 def training_files(wildcards):
-    """Tokens of all that an ablation draws from."""
+    """Tokens, or images, of all that an ablation draws from."""
     mix = mix_of(config, wildcards.ablation)
     nearid_rows = (
         ["positives", *mix["sources"]]
@@ -248,10 +257,16 @@ def training_files(wildcards):
         else []
     )
     collections = [*nearid_rows, *(["mtg_train"] if mix["mtg_repeats"] else [])]
-    backbone = training_of(config, wildcards.ablation)["backbone"]
+    training = training_of(config, wildcards.ablation)
+    backbone = training["backbone"]
     # The oracle's severity comes from the part-edit set's masks.
-    images = [str(LAYOUT.mtg("train"))] if mix["mtg_repeats"] else []
-    return [*tokens(backbone, collections), *backbone_files(backbone), *images]
+    edits = [str(LAYOUT.mtg("train"))] if mix["mtg_repeats"] else []
+    feed = (
+        tokens(backbone, collections)
+        if training["tokens"] == "cached"
+        else [path for collection in nearid_rows for path in images(collection)]
+    )
+    return [*feed, *backbone_files(backbone), *edits]
 
 
 @functools.cache

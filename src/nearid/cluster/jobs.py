@@ -188,7 +188,11 @@ class Jobs:
         """What of is extracted with which backbone."""
         found: dict[str, list[str]] = {}
         for ablation in self.ablations:
-            backbone, mix = training_of(self.config, ablation)["backbone"], mix_of(self.config, ablation)
+            training, mix = training_of(self.config, ablation), mix_of(self.config, ablation)
+            backbone = training["backbone"]
+            if training["tokens"] == "online":
+                found.setdefault(backbone, [])
+                continue
             rows = ["positives", *mix["sources"]] if self._drawn(ablation) else []
             found.setdefault(backbone, []).extend([*rows, *(["mtg_train"] if mix["mtg_repeats"] else [])])
         for scorer in self.scorers:

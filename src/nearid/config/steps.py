@@ -33,9 +33,9 @@ def mix_of(config: Config, ablation: str) -> Mapping[str, Any]:
 
 def training_of(config: Config, ablation: str) -> Settings:
     """The training settings of an ablation: the defaults with its overrides on top."""
-    own = config["ablations"][ablation]["training"]
-    chances = {**config["training"]["mask_probability"], **own.get("mask_probability", {})}
-    return {**config["training"], **own, "mask_probability": chances}
+    shared, own = config["training"], config["ablations"][ablation]["training"]
+    chances = {name: {**shared[name], **own.get(name, {})} for name in ("mask_probability", "augmentation")}
+    return {**shared, **own, **chances}
 
 
 def backbone_of(config: Config, scorer: str) -> str | None:
@@ -100,7 +100,9 @@ def _extract(config: Config, ids: Config) -> Settings:
 
 
 def _splits(config: Config, collection: str, backbone: str | None = None) -> list[str]:
-    """The rows of a collection that anything reads: those of train only if an ablation (on `backbone`) draws from it.
+    """The rows of a collection that anything reads: those of train only if an ablation draws from it.
+
+    With a `backbone` those whose tokens are read: an ablation on another, or one that computes its tokens, reads none.
 
     A source that none draws from may say which others it wants, `splits` of its entry.
 
@@ -109,7 +111,9 @@ def _splits(config: Config, collection: str, backbone: str | None = None) -> lis
     for ablation in config["ablations"]:
         mix = mix_of(config, ablation)
         drawn = ["positives", *mix["sources"]] if mix["sources"] and mix["nearid_repeats"] else []
-        if collection in drawn and backbone in (None, training_of(config, ablation)["backbone"]):
+        training = training_of(config, ablation)
+        cached = training["tokens"] == "cached" and backbone == training["backbone"]
+        if collection in drawn and (backbone is None or cached):
             return ["train", "val", "test"]
     return config["sources"].get(collection, {}).get("splits") or ["val", "test"]
 

@@ -19,7 +19,7 @@ from nearid.cluster.ranks import Ranks
 from nearid.errors import UserError
 from nearid.heads.checkpoints import Checkpoints
 from nearid.heads.engine import Engine, norm_of
-from nearid.heads.inputs import Batch
+from nearid.heads.feeds import Batch
 from nearid.heads.map_head import MAPHead, pool
 from nearid.heads.objectives import Parts, Terms
 
@@ -57,28 +57,31 @@ class Member:
         return dict(self.settings["training"])
 
 
-def evaluate(members: Sequence[Member], batch: Batch) -> list[Parts]:
-    """Each member's loss on the batch; the tokens are read once for all of them."""
+def encode(members: Sequence[Member], batch: Batch) -> list[Tensor]:
+    """Each member's embeddings [n, 6, dim] of the batch's slots; the tokens are read once for all of them."""
     device = members[0].engine.device
-    tokens = torch.from_numpy(batch.tokens).to(device)
     slots = torch.from_numpy(batch.slots).to(device)
+    queries = [member.head.queries() for member in members]
+    pooled = pool(batch.tokens.to(device), torch.cat(queries)).split([len(own) for own in queries], dim=1)
+    # An image that fills several slots is encoded once; index_select's gradient is summed in a fixed order.
+    return [
+        member.head.read_out(own).index_select(0, slots.flatten()).unflatten(0, slots.shape)
+        for member, own in zip(members, pooled, strict=True)
+    ]
+
+
+def evaluate(members: Sequence[Member], batch: Batch) -> list[Parts]:
+    """Each member's loss on the batch."""
+    device = members[0].engine.device
     valid = torch.from_numpy(batch.tuples.valid).to(device)
     severity = torch.from_numpy(batch.tuples.severity).to(device)
     picks = torch.from_numpy(batch.tuples.picks).to(device)
-
-    queries = [member.head.queries() for member in members]
-    pooled = pool(tokens, torch.cat(queries)).split([len(own) for own in queries], dim=1)
-    losses = []
-    for member, own in zip(members, pooled, strict=True):
-        # An image that fills several slots is encoded once; index_select's gradient is summed in a fixed order.
-        vectors = member.head.read_out(own).index_select(0, slots.flatten()).unflatten(0, slots.shape)
-        anchor, positives, distractors = vectors[:, 0], vectors[:, 1:3], vectors[:, 3:]
-        losses.append(
-            member.objective.parts(
-                anchor, positives, distractors, valid[:, 1:3], valid[:, 3:], severity=severity, picks=picks
-            )
+    return [
+        member.objective.parts(
+            own[:, 0], own[:, 1:3], own[:, 3:], valid[:, 1:3], valid[:, 3:], severity=severity, picks=picks
         )
-    return losses
+        for member, own in zip(members, encode(members, batch), strict=True)
+    ]
 
 
 def differentiate(members: Sequence[Member], losses: Sequence[Tensor]) -> list[Sequence[Tensor]]:

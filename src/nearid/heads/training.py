@@ -18,11 +18,13 @@ from nearid.errors import UserError
 from nearid.heads import objectives, packs
 from nearid.heads.checkpoints import Checkpoints, lock
 from nearid.heads.engine import Engine, deepspeed_config
-from nearid.heads.inputs import Batch, load_batches, open_mix
+from nearid.heads.feeds import Batch, load_batches
+from nearid.heads.inputs import open_mix
 from nearid.heads.map_head import MAPHead
 from nearid.heads.packs import Member
 from nearid.heads.results import inputs_of, is_current, key_of, publish, report_stop
 from nearid.heads.tuples import Mix, Tuples
+from nearid.heads.validation import Validation
 from nearid.io.progress import track
 from nearid.layout import Layout
 from nearid.tokens import load_backbone
@@ -83,9 +85,9 @@ class _Pack:
                 )
         terms = [_create_objective(one) for one, _ in wanted]
         # On every start it checks that no identity of validation or test is among the training rows.
-        self.source = open_mix(layout, first, any(objective.reads_severity for objective in terms))
         self._backbone = load_backbone(first["backbone"])
-        self.source.pool.check_backbone(self._backbone.weights_hash)
+        self.source = open_mix(layout, first, self._backbone, any(objective.reads_severity for objective in terms))
+        self._validation = Validation(self.source.pool, self.source.held_out)
         self.layout, self.ranks = layout, ranks
         self.vision_config = self._backbone.config.to_dict()
         self.steps = first["training"]["epochs"] * self.source.mix.steps_per_epoch(first["training"]["batch_size"])
@@ -140,12 +142,12 @@ class _Pack:
             records = self._step(active, step, batch) if active else {}
             seconds = {"wait_s": ready - clock, "step_s": time.monotonic() - ready}
             speed = batch.tokens.shape[0] * batch.tokens.shape[1] / sum(seconds.values())
-            for member in active:
-                if member.name in records:
-                    times = {name: round(value, 5) for name, value in seconds.items()}
-                    member.seconds += sum(seconds.values())
-                    member.checkpoints.append(records[member.name] | times | {"tokens_per_s": round(speed)})
-                    self._keep(member)
+            times = {name: round(value, 5) for name, value in seconds.items()} | {"tokens_per_s": round(speed)}
+            learned = [member for member in active if member.name in records]
+            for member, checked in zip(learned, self._validate(step, learned), strict=True):
+                member.seconds += sum(seconds.values())
+                member.checkpoints.append(records[member.name] | times | checked)
+                self._keep(member)
             if all(member.stopped for member in waiting):
                 return
             if warnings.heard():
@@ -197,6 +199,15 @@ class _Pack:
         if self.ranks.rank == 0:
             print(f"{member.name} stops, the others go on:\n{member.stopped}", file=sys.stderr, flush=True)
 
+    def _validate(self, step: int, members: Sequence[Member]) -> list[dict[str, float]]:
+        """What the log says of each member's validation at this step, if anything."""
+        every = [member.training["validate_every_steps"] for member in members]
+        due = [member for member, n in zip(members, every, strict=True) if n and (step % n == 0 or step == self.steps)]
+        if not due or self.ranks.rank > 0:
+            return [{} for _ in members]
+        found = dict(zip([member.name for member in due], self._validation.evaluate(due), strict=True))
+        return [found.get(member.name, {}) for member in members]
+
     def _keep(self, member: Member) -> None:
         step, training = member.done, member.training
         every = training["keep_every_steps"]
@@ -227,7 +238,7 @@ def _create_objective(settings: Settings) -> objectives.Terms:
         raise UserError(
             f"ablations.{settings['ablation']}.params",
             "padding slots in the pools",
-            "padding excluded: token shards hold no padding images",
+            "padding excluded: no tokens are made of padding",
             "leave the parameter `padding` out",
         )
     return objective

@@ -8,13 +8,14 @@ size, order, workers and resume change nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearid.errors import UserError
 from nearid.io.randomness import keyed_rng
+from nearid.tokens.augmentation import DRAWS, draw
 
 SLOTS = 3
 PADDING = -1
@@ -31,18 +32,27 @@ class Tuples:
         picks: [n] the one positive of the symmetric InfoNCE rows, an index into the positives.
         ids: [n] identity ids, for messages.
         severity: [n, 3] how much of its object each distractor changed, for the oracle objectives.
+        augmentation: [n, 6, 9] how each image is changed (`nearid.tokens.augmentation`); [n, 6, 0] if none ever is.
     """
 
     images: Indices
     picks: Indices
     ids: Indices
     severity: NDArray[np.float32]
+    augmentation: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, rows: slice | Indices) -> Tuples:
-        return Tuples(self.images[rows], self.picks[rows], self.ids[rows], self.severity[rows])
+        return Tuples(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @classmethod
+    def whole(cls, images: Indices) -> Tuples:
+        """Tuples of `images` [n, 6] as they are, for evaluation."""
+        count = len(images)
+        none = np.zeros(count, np.int64)
+        return cls(images, none, none, np.zeros((count, SLOTS), np.float32), np.zeros((*images.shape, 0), np.float32))
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -70,13 +80,16 @@ class Samples:
     distractors: Indices
     severity: NDArray[np.float32]
 
-    def draw(self, seed: int, epoch: int, mask_probability: Mapping[str, float]) -> Tuples:
-        """The samples of one epoch: anchor shuffle, a source per original slot, role masking, a pick.
+    def draw(
+        self, seed: int, epoch: int, mask_probability: Mapping[str, float], augmentation: Mapping[str, float]
+    ) -> Tuples:
+        """The samples of one epoch: anchor shuffle, a source per original slot, role masking, augmentation, a pick.
 
         Args:
             seed: head seed.
             epoch: from 0.
             mask_probability: of the foreground variant, per role `anchor`, `positive`, `distractor`.
+            augmentation: probability of each kind (`nearid.tokens.augmentation.CHANCES`).
         """
         count = len(self.rows)
         each, slots = np.arange(count)[:, None], np.arange(SLOTS)
@@ -97,8 +110,15 @@ class Samples:
         masked_view = (uniform("mask_view") < by_role).astype(np.int64)
         masked_distractor = (uniform("mask_distractor") < mask_probability["distractor"]).astype(np.int64)
         images = np.concatenate([views[each, slots, masked_view], distractors[each, slots, masked_distractor]], axis=1)
+        changes = np.zeros((*images.shape, 0), np.float32)
+        if any(augmentation.values()):
+            drawn = [
+                [uniform(f"augment_{role}_{number}") for role in ("view", "distractor")] for number in range(DRAWS)
+            ]
+            changes = draw(np.stack([np.concatenate(pair, axis=1) for pair in drawn], axis=-1), augmentation)
         positives = there.sum(axis=1) - 1
-        return Tuples(images, (uniform("pick")[:, 0] * positives).astype(np.int64), self.ids, severity)
+        picks = (uniform("pick")[:, 0] * positives).astype(np.int64)
+        return Tuples(images, picks, self.ids, severity, changes)
 
 
 @dataclass(frozen=True)
@@ -112,6 +132,7 @@ class Mix:
     repeats: Sequence[int]
     seed: int
     mask_probability: Mapping[str, float]
+    augmentation: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return sum(len(part.rows) * repeats for part, repeats in zip(self.samples, self.repeats, strict=True))
@@ -121,11 +142,11 @@ class Mix:
         drawn = [
             tuples
             for part, repeats in zip(self.samples, self.repeats, strict=True)
-            for tuples in [part.draw(self.seed, epoch, self.mask_probability)] * repeats
+            for tuples in [part.draw(self.seed, epoch, self.mask_probability, self.augmentation)] * repeats
         ]
         order = keyed_rng("mix", self.seed, epoch).permutation(len(self))
-        columns = ("images", "picks", "ids", "severity")
-        return Tuples(*(np.concatenate([getattr(tuples, name) for tuples in drawn])[order] for name in columns))
+        columns = [[getattr(tuples, field.name) for tuples in drawn] for field in fields(Tuples)]
+        return Tuples(*(np.concatenate(column)[order] for column in columns))
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Whole batches of an epoch.

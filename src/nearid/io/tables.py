@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nearid.errors import UserError
 from nearid.io.files import replacing
+from nearid.io.hashing import hash_file, hash_json
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -52,6 +53,25 @@ def read_table(source: Path | str, columns: Sequence[str] | None = None) -> pa.T
     """
     table = _read(source, columns, columns)
     return table if columns is None else table.select(list(columns))
+
+
+def map_table(source: Path, columns: Sequence[str], copies: Path) -> pa.Table:
+    """As `read_table`, but from an uncompressed copy that is paged in as it is used: for rows in random order.
+
+    Args:
+        source: a Parquet file.
+        columns: which of its columns.
+        copies: folder of the copies, made at first use; one of an older `source` is not used.
+
+    Raises:
+        UserError: as `read_table`.
+    """
+    copy = copies / f"{hash_json([hash_file(source), list(columns)])[:32]}.arrow"
+    if not copy.is_file():
+        table = read_table(source, columns)
+        with replacing(copy) as private, pa.ipc.new_file(private, table.schema) as writer:
+            writer.write_table(table)
+    return pa.ipc.open_file(pa.memory_map(str(copy))).read_all()
 
 
 def read_presence(source: Path | str, columns: Sequence[str]) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ SLOTS = (1, 2, 3)  # the released columns count from one, our slots from zero
 MTG_COLUMNS = tuple(
     (f"image_{view}_{kind}", f"image_{view}_object_mask") for kind in ("original", "inpainted") for view in (1, 2)
 )
+
+Reader = Callable[[Path, Sequence[str]], pa.Table]
 
 
 @dataclass(frozen=True)
@@ -58,38 +60,51 @@ def fit_mask(mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.bo
 
 
 def open_collection(
-    layout: Layout, collection: str, shard: str, splits: Sequence[str]
+    layout: Layout, collection: str, shard: str, splits: Sequence[str], read: Reader = read_table
 ) -> tuple[list[Picture], list[Path]]:
     """The pictures of a shard of `collection` (`positives`, `mtg_train`, `mtg_test` or a source), and its input files.
 
-    `splits` restricts positives and distractors to the identities of these splits.
+    Args:
+        layout: where the files lie.
+        collection: which.
+        shard: of it.
+        splits: of whose identities positives and distractors are wanted.
+        read: gives the named columns of a file.
     """
+    files = files_of(layout, collection, shard)
     if collection.startswith("mtg_"):
-        path = layout.mtg(collection.removeprefix("mtg_"))
-        return list(mtg(path)), [path]
-    views = layout.positives(shard)
+        return list(mtg(files[0], read)), files
     if collection == "positives":
-        return list(positives(views, splits)), [views]
-    path = layout.distractors(collection, shard)
-    return list(distractors(path, views, splits)), [path, views]
+        return list(positives(files[0], splits, read)), files
+    return list(distractors(files[0], files[1], splits, read)), files
 
 
-def positives(path: Path, splits: Sequence[str]) -> Iterator[Picture]:
+def files_of(layout: Layout, collection: str, shard: str) -> list[Path]:
+    """The files that the pictures of a shard of `collection` come from."""
+    if collection.startswith("mtg_"):
+        return [layout.mtg(collection.removeprefix("mtg_"))]
+    views = layout.positives(shard)
+    return [views] if collection == "positives" else [layout.distractors(collection, shard), views]
+
+
+def positives(path: Path, splits: Sequence[str], read: Reader = read_table) -> Iterator[Picture]:
     """The views of identities of `splits` in a shard of the positives."""
-    table = read_table(path, ["id", "split", *_slot_columns("images"), *_slot_columns("masks")])
+    table = read(path, ["id", "split", *_slot_columns("images"), *_slot_columns("masks")])
     for row in _rows_of(table, splits):
         for slot in SLOTS:
             yield from _picture(path, table, row, slot - 1, f"images{slot}", _bytes(table, row, f"masks{slot}"))
 
 
-def distractors(path: Path, positives_path: Path, splits: Sequence[str]) -> Iterator[Picture]:
+def distractors(
+    path: Path, positives_path: Path, splits: Sequence[str], read: Reader = read_table
+) -> Iterator[Picture]:
     """The distractors of identities of `splits` in a source's shard, with the masks of the views that they replace.
 
     Raises:
         UserError: the two shards' rows do not belong together.
     """
-    table = read_table(path, ["id", *_slot_columns("nimg")])
-    views = read_table(positives_path, ["id", "split", *_slot_columns("masks")])
+    table = read(path, ["id", *_slot_columns("nimg")])
+    views = read(positives_path, ["id", "split", *_slot_columns("masks")])
     if not table.column("id").equals(views.column("id")):
         raise UserError(path, "other ids or another order", f"the ids of {positives_path}", "make the shard again")
     for row in _rows_of(views, splits):
@@ -97,12 +112,43 @@ def distractors(path: Path, positives_path: Path, splits: Sequence[str]) -> Iter
             yield from _picture(path, table, row, slot - 1, f"nimg{slot}", _bytes(views, row, f"masks{slot}"))
 
 
-def mtg(path: Path) -> Iterator[Picture]:
+def mtg(path: Path, read: Reader = read_table) -> Iterator[Picture]:
     """An MTG split: slots 0, 1 are the originals, 2, 3 the edited images, with the object mask of their image."""
-    table = read_table(path, ["id", *dict.fromkeys(column for pair in MTG_COLUMNS for column in pair)])
+    table = read(path, _mtg_columns())
     for row in range(table.num_rows):
         for slot, (image, mask) in enumerate(MTG_COLUMNS):
             yield from _picture(path, table, row, slot, image, _bytes(table, row, mask))
+
+
+def list_pictures(
+    layout: Layout, collection: str, shard: str, splits: Sequence[str], read: Reader = read_table
+) -> Iterator[tuple[int, int, int, bool]]:
+    """Row, id, slot and whether there is a mask, of each picture of `open_collection`; no image is looked at."""
+    if collection.startswith("mtg_"):
+        columns: Sequence[tuple[str, str]] = MTG_COLUMNS
+        images = masks = read(layout.mtg(collection.removeprefix("mtg_")), _mtg_columns())
+        rows = list(range(images.num_rows))
+    else:
+        kind = "images" if collection == "positives" else "nimg"
+        columns = list(zip(_slot_columns(kind), _slot_columns("masks"), strict=True))
+        wanted = ["id", "split", *(_slot_columns("images") if kind == "images" else []), *_slot_columns("masks")]
+        masks = read(layout.positives(shard), wanted)
+        path = layout.distractors(collection, shard)
+        images = masks if kind == "images" else read(path, ["id", *_slot_columns("nimg")])
+        rows = _rows_of(masks, splits)
+    ids = images.column("id").to_pylist()
+    there = [
+        [table.column(name).is_valid().to_numpy() for table, name in zip((images, masks), pair, strict=True)]
+        for pair in columns
+    ]
+    for row in rows:
+        for slot, (image, mask) in enumerate(there):
+            if image[row]:
+                yield row, ids[row], slot, bool(mask[row])
+
+
+def _mtg_columns() -> list[str]:
+    return ["id", *dict.fromkeys(column for pair in MTG_COLUMNS for column in pair)]
 
 
 def _slot_columns(name: str) -> list[str]:

@@ -1,0 +1,272 @@
+"""Where a step's tokens come from: read from the shards, or computed from the images by the frozen backbone."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nearid.errors import UserError
+from nearid.heads.tuples import PADDING, SLOTS, VARIANTS, Indices, Tuples
+from nearid.io.hashing import hash_file
+from nearid.io.tables import map_table
+from nearid.layout import Layout
+from nearid.tokens import TokenStore
+from nearid.tokens.augmentation import augment
+from nearid.tokens.backbones import Backbone
+from nearid.tokens.collections import files_of, list_pictures, open_collection
+
+SPLITS = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The tokens of one step.
+
+    Args:
+        tuples: the samples; `tuples.images` are positions in the pool.
+        tokens: [images, tokens, dim] float16, each image once; the next batch but one may overwrite them.
+        slots: [n, 6] position of each slot's image in `tokens`; 0 for padding.
+    """
+
+    tuples: Tuples
+    tokens: Tensor
+    slots: Indices
+
+
+class Pool:
+    """Several collections under one numbering.
+
+    Args:
+        stores: collection -> its images.
+    """
+
+    def __init__(self, stores: Mapping[str, Any]) -> None:
+        self.stores: dict[str, Any] = dict(stores)
+        self._starts = np.cumsum([0, *(len(store) for store in self.stores.values())])
+
+    def find(self, collection: str, id: int, slot: int, variant: str) -> int:
+        """Position of an image in the pool.
+
+        Raises:
+            UserError: there is none; names collection, id and slot.
+        """
+        return int(self._starts[list(self.stores).index(collection)]) + self.stores[collection].find(id, slot, variant)
+
+    def name(self, position: int) -> str:
+        """`collection/id/slot/variant` of a position in the pool, for messages."""
+        collection, place = self.locate(position)
+        id, slot, variant = self.stores[collection].keys[place]
+        return f"{collection}/{id}/{slot}/{variant.decode()}"
+
+    def locate(self, position: int) -> tuple[str, int]:
+        """Collection of a position in the pool, and the position in it."""
+        number = int(np.searchsorted(self._starts, position, side="right")) - 1
+        return list(self.stores)[number], int(position - self._starts[number])
+
+    def content_keys(self) -> dict[Path, str]:
+        """What identifies the content of each file."""
+        raise NotImplementedError
+
+    def open(self, capacity: int) -> Callable[[Tuples], Batch]:
+        """What loads batches of at most `capacity` samples."""
+        raise NotImplementedError
+
+
+class TokenPool(Pool):
+    """Cached tokens of one backbone.
+
+    Args:
+        stores: collection -> its tokens.
+
+    Raises:
+        UserError: the collections come from different backbones.
+    """
+
+    def __init__(self, stores: Mapping[str, TokenStore]) -> None:
+        super().__init__(stores)
+        first, *others = self.stores.values()
+        self.token_shape = first.token_shape
+        for store in others:
+            if (store.attributes, store.token_shape) != (first.attributes, first.token_shape):
+                raise UserError(
+                    store.paths[0],
+                    f"{store.attributes}, tokens {store.token_shape}",
+                    f"{first.attributes}, tokens {first.token_shape}, as in {first.paths[0]}",
+                    "extract both collections with the same backbone",
+                )
+
+    def content_keys(self) -> dict[Path, str]:
+        """Content key of each shard."""
+        return {path: str(key) for store in self.stores.values() for path, key in store.content_keys.items()}
+
+    def check_backbone(self, weights_hash: str) -> None:
+        """Check that the tokens come from the backbone whose own head is the start.
+
+        Raises:
+            UserError: they do not.
+        """
+        store = next(iter(self.stores.values()))
+        if store.attributes["weights_hash"] != weights_hash:
+            raise UserError(
+                store.paths[0],
+                f"tokens of weights {store.attributes['weights_hash']}",
+                f"{weights_hash}, as the backbone has now",
+                "extract the tokens again (`extract_tokens`)",
+            )
+
+    def read(self, positions: Indices, out: NDArray[np.float16]) -> NDArray[np.float16]:
+        """Tokens [n, tokens, dim] of ascending `positions`, read into the first n of `out`."""
+        edges = np.searchsorted(positions, self._starts)
+        for store, start, low, high in zip(self.stores.values(), self._starts, edges, edges[1:], strict=False):
+            if high > low:
+                store.read(positions[low:high] - start, out=out[low:high])
+        return out[: len(positions)]
+
+    def open(self, capacity: int) -> Callable[[Tuples], Batch]:
+        """What reads batches of at most `capacity` samples."""
+        shape = (capacity * 2 * SLOTS, *self.token_shape)
+        # Two buffers in turn: large fresh blocks would cost page faults at every step.
+        buffers = itertools.cycle([np.empty(shape, np.float16), np.empty(shape, np.float16)])
+
+        def load(tuples: Tuples) -> Batch:
+            images, inverse = np.unique(tuples.images, return_inverse=True)
+            padded = int(images[0] == PADDING)
+            slots = np.maximum(inverse.reshape(tuples.images.shape) - padded, 0)
+            return Batch(tuples, torch.from_numpy(self.read(images[padded:], next(buffers))), slots)
+
+        return load
+
+
+class ImageStore:
+    """The images of a collection's training and validation identities, decoded when they are asked for.
+
+    Args:
+        layout: where they lie.
+        collection: `positives`, a source or `mtg_train`.
+        shards: of it.
+    """
+
+    def __init__(self, layout: Layout, collection: str, shards: Sequence[str]) -> None:
+        self._layout, self._collection = layout, collection
+        self._tables: dict[tuple[Path, tuple[str, ...]], pa.Table] = {}
+        self.keys: list[tuple[int, int, bytes]] = []
+        self._places: list[tuple[str, int]] = []
+        for shard in shards:
+            for row, id, slot, masked in list_pictures(layout, collection, shard, SPLITS, self._read):
+                variants = VARIANTS if masked else VARIANTS[:1]
+                self.keys += [(id, slot, variant.encode()) for variant in variants]
+                self._places += [(shard, row)] * len(variants)
+        self._index = {key: place for place, key in enumerate(self.keys)}
+        self.paths = [path for shard in shards for path in files_of(layout, collection, shard)]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def contains(self, id: int, slot: int, variant: str) -> bool:
+        """Whether there is this view, and for `fg` its mask."""
+        return (id, slot, variant.encode()) in self._index
+
+    def find(self, id: int, slot: int, variant: str) -> int:
+        """Index of this view and variant in `keys`.
+
+        Raises:
+            UserError: there is none.
+        """
+        try:
+            return self._index[id, slot, variant.encode()]
+        except KeyError:
+            raise UserError(
+                self.paths[0].parent,
+                f"no image of id {id}, slot {slot}, variant {variant!r} in {self._collection}",
+                "an image for each view that identities.parquet lists",
+                "make the collection again",
+            ) from None
+
+    def pixels(self, place: int) -> NDArray[np.uint8]:
+        """Pixels [h, w, 3] of the image at `place` of `keys`.
+
+        Raises:
+            UserError: image or mask is damaged.
+        """
+        (shard, row), (_, slot, variant) = self._places[place], self.keys[place]
+
+        def read(path: Path, columns: Sequence[str]) -> pa.Table:
+            return self._read(path, columns).slice(row, 1)
+
+        pictures, _ = open_collection(self._layout, self._collection, shard, SPLITS, read)
+        (picture,) = (picture for picture in pictures if picture.slot == slot)
+        return picture.pixels(variant.decode())
+
+    def _read(self, path: Path, columns: Sequence[str]) -> pa.Table:
+        key = path, tuple(columns)
+        if key not in self._tables:
+            self._tables[key] = map_table(path, columns, self._layout.image_copies)
+        return self._tables[key]
+
+
+class ImagePool(Pool):
+    """Images, augmented, and the frozen backbone that makes their tokens anew for every batch.
+
+    Each image of a batch, with its own augmentation, passes the backbone once, whatever number of slots and of heads
+    it serves; padding never does.
+
+    Args:
+        stores: collection -> its images.
+        backbone: computes the tokens.
+    """
+
+    def __init__(self, stores: Mapping[str, ImageStore], backbone: Backbone) -> None:
+        super().__init__(stores)
+        self._backbone = backbone
+        self._workers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "images")
+
+    def content_keys(self) -> dict[Path, str]:
+        """Hash of each file."""
+        return {path: hash_file(path) for store in self.stores.values() for path in store.paths}
+
+    def open(self, capacity: int) -> Callable[[Tuples], Batch]:
+        """What decodes, augments and encodes batches."""
+        size = self._backbone.batch_size
+
+        def prepare(shown: NDArray[np.float64]) -> Tensor:
+            images = []
+            for position, *parameters in shown:
+                collection, place = self.locate(int(position))
+                pixels = self.stores[collection].pixels(place)
+                images.append(augment(pixels, np.asarray(parameters, np.float32)) if parameters else pixels)
+            return self._backbone.preprocess(images)
+
+        def load(tuples: Tuples) -> Batch:
+            shown = np.concatenate([tuples.images[..., None], tuples.augmentation], axis=-1, dtype=np.float64)
+            images, inverse = np.unique(shown[tuples.valid], axis=0, return_inverse=True)
+            slots = np.zeros(tuples.images.shape, np.int64)
+            slots[tuples.valid] = inverse.ravel()
+            parts = self._workers.map(prepare, (images[start : start + size] for start in range(0, len(images), size)))
+            # Rounded as the shards are, so that both feeds give the same tokens.
+            return Batch(tuples, torch.cat([self._backbone.encode(pixels).half() for pixels in parts]), slots)
+
+        return load
+
+
+def load_batches(pool: Pool, batches: Iterable[Tuples], capacity: int) -> Iterator[Batch]:
+    """Batches of at most `capacity` samples, the next one loaded by a thread while the caller works on this one."""
+    load = pool.open(capacity)
+    with ThreadPoolExecutor(1) as reader:
+        coming = None
+        for tuples in batches:
+            ready, coming = coming, reader.submit(load, tuples)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()

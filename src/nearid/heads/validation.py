@@ -1,0 +1,71 @@
+"""How heads do on the validation identities while they train: strict success rate and mean margin (spec data.md 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nearid.heads.feeds import Pool, load_batches
+from nearid.heads.packs import Member, encode
+from nearid.heads.tuples import SLOTS, Tuples
+
+SAMPLES = 16  # at a time
+
+
+class Validation:
+    """Whole images of the validation identities with the distractors of each source of the mix.
+
+    Args:
+        pool: where their tokens come from.
+        tuples: a sample per identity and source: views, then distractors on the same backgrounds; none at all where
+            the mix has no sources or the split is empty.
+    """
+
+    def __init__(self, pool: Pool, tuples: Tuples) -> None:
+        self._pool, self._tuples = pool, tuples
+
+    @torch.no_grad()
+    def evaluate(self, members: Sequence[Member]) -> list[dict[str, float]]:
+        """`val_ssr` (percent) and `val_margin` of each member; nothing without validation identities.
+
+        The rate is that of the scores (`ssr`): identities, once per source, whose valid margins are all positive.
+        """
+        if not len(self._tuples):
+            return [{} for _ in members]
+        parts = [self._tuples[start : start + SAMPLES] for start in range(0, len(self._tuples), SAMPLES)]
+        found: list[list[Tensor]] = [[] for _ in members]
+        for batch in load_batches(self._pool, parts, SAMPLES):
+            valid = torch.from_numpy(batch.tuples.valid)
+            for own, vectors in zip(found, encode(members, batch), strict=True):
+                own.append(margins(vectors.cpu(), valid))
+        return [summarise(torch.cat(own)) for own in found]
+
+
+def margins(vectors: Tensor, valid: Tensor) -> Tensor:
+    """Margins [n, 6] of the pairs of views, each in both directions; NaN where an image is missing.
+
+    Args:
+        vectors: embeddings [n, 6, dim] of three views and the distractors on their backgrounds.
+        valid: [n, 6], False for padding.
+    """
+    unit = functional.normalize(vectors.float(), dim=-1).masked_fill(~valid[..., None], torch.nan)
+    cosines = unit @ unit.mT
+    return torch.stack(
+        [cosines[:, i, j] - cosines[:, own, own + SLOTS] for i, j in combinations(range(SLOTS), 2) for own in (i, j)],
+        dim=1,
+    )
+
+
+def summarise(margins: Tensor) -> dict[str, float]:
+    """Strict success rate in percent over rows with a valid margin, and the mean valid margin."""
+    there = ~margins.isnan()
+    counted = there.any(dim=1)
+    success = ((margins > 0) | ~there).all(dim=1) & counted
+    return {
+        "val_ssr": float(100 * success.sum() / counted.sum()),
+        "val_margin": float(margins.nanmean()),
+    }
