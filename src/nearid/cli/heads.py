@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,3 +32,14 @@ def train(layout: Layout, settings: dict[str, Any], ablation: str, companions: s
     settings |= {"ablation": ablation}
     others = [(other, step_code("train_head", other)) for other in json.loads(companions)]
     train(settings, layout, step_code("train_head", settings), others)
+
+
+@heads.command()
+@click.option("--results", type=click.Path(path_type=Path), required=True, help="The folder results/<name>.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the event files.")
+def tensorboard(results: Path, output: Path) -> None:
+    """Write all heads' logs as TensorBoard event files, those of trainings under way too."""
+    from nearid.heads.boards import write_boards
+
+    for name, steps in write_boards(Layout(results), output).items():
+        click.echo(f"{name}: {steps} steps")
