@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# What a step's log has instead of `.log` where its energy is told.
+ENERGY = ".energy.json"
+
 
 def shard_ids(count: int) -> list[str]:
     """Ids `000`, `001`, … of `count` shards."""

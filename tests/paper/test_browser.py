@@ -37,9 +37,18 @@ DRIVE = """<script>addEventListener("load", async () => {
   seen.listed = [...document.querySelectorAll("#browse-list b")].map((node) => Number(node.textContent));
   seen.current = document.querySelector("#browse-list [aria-current]").textContent;
   seen.opened = document.querySelector("#browse-detail h3").textContent;
+  const first = document.querySelector("#browse-list button");
+  first.focus();
+  first.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true }));
+  const walked = (node) => node.hasAttribute("aria-current");
+  seen.walked = [...document.querySelectorAll("#browse-list button")].findIndex(walked);
+  seen.focused = document.activeElement === document.querySelector("#browse-list [aria-current]");
+  seen.unreachable = [...document.querySelectorAll("a, button, input, select, summary, .scroll")]
+    .filter((node) => node.tabIndex < 0).length;
   document.querySelector("#browse-failures").click();
   seen.failures = document.querySelectorAll("#browse-list b").length;
   seen.costs = document.querySelectorAll("#costs tbody tr").length;
+  seen.energy = document.querySelector("#energy").textContent;
   seen.about = document.querySelector("#about").textContent;
   const images = [...document.images];
   for (const image of images) { image.loading = "eager"; }
@@ -64,7 +73,8 @@ def page(layout, with_images):
     write_page(PAGE, layout)
     machine = {"cores": 2, "processor": "a <b>processor</b>", "gpus": []}
     cost = {"stage": "heads", "rule": "train_head", "jobs": 2, "seconds": 3.0, "cpu_seconds": 2.5, "peak_mb": 100}
-    run = {"written": "today", "machine": machine, "costs": [cost | {"energy_wh": None}]}
+    energy = {"wh": None, "why": "no <i>counter</i>"}
+    run = {"written": "today", "machine": machine, "costs": [cost | {"energy_wh": None}], "energy": energy}
     result = {"code": {"commit": None, "changed": None}, "seeds": {}, "versions": {"python": "3", "torch": "2"}}
     write_text(layout.paper("provenance.js"), about_script(result, run))
     return layout
@@ -133,8 +143,10 @@ def test_page_works_in_a_browser(page, tmp_path):
     }
     assert seen["listed"] == sorted(seen["listed"]) and len(seen["listed"]) == len(worst)
     assert seen["opened"].startswith(min(worst, key=worst.__getitem__))
+    # With the keyboard alone.
+    assert (seen["walked"], seen["focused"], seen["unreachable"]) == (1, True, 0)
     assert seen["failures"] == sum(margin <= 0 for margin in worst.values())
-    assert seen["costs"] == 1 and "<b>" in seen["about"]
+    assert seen["costs"] == 1 and "<b>" in seen["about"] and "<i>" in seen["energy"]
     assert seen["images"] >= 3 and seen["broken"] == []
 
 

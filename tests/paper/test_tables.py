@@ -83,8 +83,7 @@ def test_equal_input_equal_bytes(layout):
     assert written() == written()
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex (Debian: texlive-latex-base)")
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex (Debian: texlive-latex-recommended)")
 def test_latex_of_every_table_compiles_and_fits(layout, tmp_path):
     printed = Layout(tmp_path / "paper")
     write_printed_run(printed)

@@ -14,7 +14,8 @@ import click
 
 from nearid import __version__
 from nearid.errors import UserError
-from nearid.io import progress
+from nearid.io import energy, progress
+from nearid.layout import ENERGY
 
 STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
 # What the machine refused, and what its owner can do.
@@ -65,6 +66,7 @@ def nearid(ctx: click.Context, log: Path | None) -> None:
     """NearID, reproduced: the steps of the workflow, one command each."""
     if log:
         ctx.with_resource(progress.logging_to(log))
+        ctx.with_resource(energy.metered(log.with_suffix(ENERGY)))
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
 
 

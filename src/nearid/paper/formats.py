@@ -103,6 +103,8 @@ def to_latex(table: Table) -> str:
         [
             r"\begin{table}[t]",
             r"\centering",
+            # Document classes that expect captions below leave no room under them.
+            r"\setlength{\belowcaptionskip}{6pt}",
             f"\\caption{{{escape_latex(table.title)}}}",
             f"\\label{{tab:{table.name}}}",
             # Never wider than the text, never blown up.

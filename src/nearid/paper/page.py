@@ -84,7 +84,7 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         ],
         effects=find_effects(run, metrics),
         tables=[build_table(settings["tables"][name], layout) for name in in_order(settings["tables"])],
-        figures=[_figure_entry(name, layout) for name in settings["figures"]],
+        figures=[_figure_entry(name, layout) for name in _arrange(settings["figures"])],
         browser="nearid_bench" in run.benchmarks,
         comparison=pairs,
         verdicts=Counter(pair.verdict for pair in pairs),
@@ -94,6 +94,12 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         dropped_more=max(0, len(dropped) - MAX_DROPPED),
         hashes=[(scorer.id, hash_file(layout.metrics(scorer.id))) for scorer in run.scorers],
     )
+
+
+def _arrange(figures: list[str]) -> list[str]:
+    """The paper's figures in its order, then our own in the config's."""
+    numbered = [name for name in figures if name.startswith("figure")]
+    return [*in_order(numbered), *(name for name in figures if name not in numbered)]
 
 
 def _figure_entry(name: str, layout: Layout) -> FigureEntry:

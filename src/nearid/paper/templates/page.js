@@ -133,6 +133,8 @@
       row.append(make("td", cost.seconds.toFixed(1)), make("td", cost.cpu_seconds.toFixed(1)), make("td", cost.peak_mb));
       row.append(make("td", cost.energy_wh === null ? "–" : cost.energy_wh));
     }
+    document.getElementById("energy").textContent = run.energy.wh === null ? `Energy is not known: ${run.energy.why}.`
+      : `Energy: ${run.energy.wh} Wh, of CPU packages by share of CPU time and of the GPUs used.`;
     const seconds = run.costs.reduce((sum, cost) => sum + cost.seconds, 0);
     const machine = run.machine;
     about.textContent = `Written ${run.written} on ${machine.cores} × ${machine.processor}` +

@@ -1,0 +1,119 @@
+"""Energy of a step, from the counters of the CPU packages (RAPL) and of NVIDIA GPUs (NVML), where they may be read.
+
+Both count for a whole device. Of the packages' energy a step gets the share of its own CPU time in all that the machine
+spent meanwhile, so that jobs side by side add up; of GPUs it gets all that it can see, if it used one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nearid.io.files import write_json
+
+POWERCAP = Path("/sys/class/powercap")
+STAT = Path("/proc/stat")
+NVML = "libnvidia-ml.so.1"
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the machine's counters say at one moment.
+
+    Attributes:
+        packages: joules by CPU package, and the joules at which its counter starts from zero again.
+        gpus: joules by GPU.
+        busy_s: CPU seconds spent on this machine by anybody.
+        own_s: CPU seconds spent by this process and the children that it waited for.
+    """
+
+    packages: Mapping[str, tuple[float, float]]
+    gpus: Mapping[int, float]
+    busy_s: float
+    own_s: float
+
+
+@contextmanager
+def metered(path: Path) -> Iterator[None]:
+    """Write the joules of what runs meanwhile to `path`; without any counter no file is left there."""
+    path.unlink(missing_ok=True)
+    before = read_counters()
+    try:
+        yield
+    finally:
+        joules = difference(before, read_counters(), _used_gpu())
+        if joules:
+            write_json(path, {"joules": joules})
+
+
+def difference(before: Counters, after: Counters, used_gpu: bool) -> dict[str, float]:
+    """Joules between two readings, by `cpu` and `gpu`; what has no counter is not there."""
+    joules = {}
+    # A counter that is smaller than before has been round once.
+    packages = [
+        joule - before.packages[name][0] + (span if joule < before.packages[name][0] else 0.0)
+        for name, (joule, span) in after.packages.items()
+        if name in before.packages
+    ]
+    busy = after.busy_s - before.busy_s
+    if packages and busy > 0:
+        joules["cpu"] = round(sum(packages) * min(1.0, (after.own_s - before.own_s) / busy), 3)
+    if used_gpu and after.gpus:
+        joules["gpu"] = round(sum(joule - before.gpus.get(index, joule) for index, joule in after.gpus.items()), 3)
+    return joules
+
+
+def read_counters(powercap: Path = POWERCAP, stat: Path = STAT, nvml: str = NVML) -> Counters:
+    """The counters now; those that this machine lacks, or hides from this user, are left out."""
+    times = os.times()
+    return Counters(_read_packages(powercap), _read_gpus(nvml), _read_busy(stat), sum(times[:4]))
+
+
+def _read_packages(folder: Path) -> dict[str, tuple[float, float]]:
+    found = {}
+    for zone in sorted(folder.glob("intel-rapl:*")):
+        try:
+            # Sub-zones (cores, memory) are part of their package or hidden.
+            if zone.name.count(":") == 1 and (zone / "name").read_text().startswith("package"):
+                values = [int((zone / name).read_text()) / 1e6 for name in ("energy_uj", "max_energy_range_uj")]
+                found[zone.name] = (values[0], values[1])
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def _read_busy(stat: Path) -> float:
+    try:
+        fields = [int(field) for field in stat.read_text().splitlines()[0].split()[1:]]
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    # user nice system idle iowait irq softirq steal
+    return sum(fields[:3] + fields[5:7]) / os.sysconf("SC_CLK_TCK")
+
+
+def _read_gpus(library: str) -> dict[int, float]:
+    try:
+        nvml = ctypes.CDLL(library)
+        if nvml.nvmlInit_v2():
+            return {}
+    except (OSError, AttributeError):
+        return {}
+    found, count = {}, ctypes.c_uint()
+    nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
+    for index in range(count.value):
+        device, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
+        failed = nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(device))
+        if not failed and not nvml.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(millijoules)):
+            found[index] = millijoules.value / 1e3
+    nvml.nvmlShutdown()
+    return found
+
+
+def _used_gpu() -> bool:
+    torch = sys.modules.get("torch")
+    return bool(torch and torch.cuda.is_available() and torch.cuda.is_initialized())
