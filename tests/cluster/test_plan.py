@@ -64,6 +64,16 @@ def test_the_paper_fits_a_page_and_adds_up(tmp_path):
     assert alone.total[-1].wall_s > 5 * whole.wall_s
 
 
+def test_shards_can_be_sized_to_an_hour(tmp_path):
+    config = load()
+    told = re.search(
+        r"flux_1024/000, ([\d.]+) h; `dataset.shards: (\d+)`", make_plan(config, Layout(tmp_path)).sharding
+    )
+    assert float(told[1]) == pytest.approx(45_215 / 16 * 24.8 / 3600, rel=0.05)
+    config["dataset"]["shards"] = int(told[2])
+    assert "makes it" not in make_plan(config, Layout(tmp_path)).sharding
+
+
 def test_what_is_done_is_not_to_do_and_its_rate_is_used(tmp_path):
     config, layout = load("config/demo.yaml"), Layout(tmp_path / "demo")
     jobs = Jobs(config, layout).all()

@@ -43,7 +43,8 @@ def test_a_new_ablation_trains_alone(project):
     plan = project.plan(project.overlay(text + "select: {ablations: [infonce, nearid, more]}"))
     assert plan == {"train_head": {"ablation=more"}, "write_manifest": set(), "write_crate": set()}
     text += "scorers: {more: {display: More, kind: head, ablation: more}}\n"
-    text += "select: {ablations: [infonce, nearid, more], scorers: [colour_histogram, siglip2, infonce, nearid, more]}"
+    shown = "colour_histogram, judge_stand_in, siglip2_mean, siglip2, infonce, nearid, more"
+    text += f"select: {{ablations: [infonce, nearid, more], scorers: [{shown}]}}"
     plan = project.plan(project.overlay(text))
     assert plan.pop("train_head") == {"ablation=more"}
     for rule in ("score_nearid_bench", "score_mtg", "summarise_scores"):

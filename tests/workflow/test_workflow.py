@@ -42,7 +42,7 @@ def test_a_typo_fails_while_planning(project):
 def test_what_is_not_written_yet_fails_before_the_first_job(project):
     overlay = project.overlay(
         "name: later\nscorers: {judge: {display: J, kind: crystal_ball}}\n"
-        "select: {scorers: [colour_histogram, siglip2, infonce, nearid, judge]}"
+        "select: {scorers: [colour_histogram, judge_stand_in, siglip2_mean, siglip2, infonce, nearid, judge]}"
     )
     done = project.snakemake("--configfile", *project.configs((overlay,)))
     output = done.stdout + done.stderr

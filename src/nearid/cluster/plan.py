@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from nearid.cluster.jobs import Job, Jobs
 from nearid.cluster.rates import default_rate, measured_rates
 from nearid.layout import Layout
 
+MOST_SHARDS = 999
 STAGES = ("fetch", "data", "distractors", "tokens", "heads", "scores", "paper")
 
 
@@ -47,7 +49,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """`total` and `remaining`: a row per stage, the last one `all`; `basis`: rate keys and where each rate is from."""
+    """`total` and `remaining`: a row per stage, the last one `all`; `basis`: rate keys and where each rate is from.
+
+    `sharding` says how long the longest painting job takes, and how many shards would make it about an hour.
+    """
 
     name: str
     gpus: int
@@ -55,6 +60,7 @@ class Plan:
     total: list[Row]
     remaining: list[Row]
     basis: dict[str, str]
+    sharding: str
     warnings: list[str]
 
 
@@ -81,7 +87,8 @@ def make_plan(
     remaining = _sum_up(left, seconds, memory, gpus, cores)
     warnings = _warn(remaining[-1], layout.root, gpus, quota_gb)
     basis = {key: rate.source for key, rate in rates.items()}
-    return Plan(config["name"], gpus, cores, total, remaining, basis, warnings)
+    sharding = _size_shards(config["dataset"]["shards"], jobs, seconds)
+    return Plan(config["name"], gpus, cores, total, remaining, basis, sharding, warnings)
 
 
 def format_plan(plan: Plan) -> str:
@@ -95,6 +102,7 @@ def format_plan(plan: Plan) -> str:
         sources.setdefault("measured in this run" if source.startswith("measured") else source, []).append(key)
     lines += ["", "Rates (the more is done, the more of them are measured):"]
     lines += [f"  {source}: {_shorten(keys)}" for source, keys in sources.items()]
+    lines += [plan.sharding] if plan.sharding else []
     lines += [f"WARNING: {warning}" for warning in plan.warnings]
     return "\n".join(lines) + "\n"
 
@@ -118,6 +126,19 @@ def _sum_up(
     for row in rows:
         whole.add(row)
     return [*rows, whole]
+
+
+def _size_shards(shards: int, jobs: Sequence[Job], seconds: Mapping[Job, float]) -> str:
+    painting = [job for job in jobs if job.stage == "distractors"]
+    if not painting:
+        return ""
+    longest = max(painting, key=lambda job: seconds[job])
+    hours = seconds[longest] / 3600
+    said = f"Longest painting job: {longest.name}, {_time(seconds[longest])}"
+    # The number is the user's to choose: it decides which files there are.
+    return said + (
+        f"; `dataset.shards: {min(MOST_SHARDS, math.ceil(shards * hours))}` makes it about an hour" * (hours > 1.5)
+    )
 
 
 def _warn(left: Row, root: Path, gpus: int, quota_gb: float | None) -> list[str]:
