@@ -108,7 +108,10 @@ class Killed(Exception):  # noqa: N818
 def test_a_shard_killed_between_two_batches_goes_on(
     models: dict[str, Any], layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source_id: str
 ) -> None:
-    """The prompts are not computed again, the batches are the same, and so are the bytes."""
+    """The prompts are not computed again, the batches are the same, and so are the bytes.
+
+    Frames of the batch before the kill were not finished yet, so that batch is painted again.
+    """
     monkeypatch.setattr(runner, "_PART_SECONDS", 0.0)
     settings = painting(models[source_id], "killed", batch_size=2)
     disturbed = copy_positives(layout, tmp_path)
@@ -127,7 +130,7 @@ def test_a_shard_killed_between_two_batches_goes_on(
     with monkeypatch.context() as strict:
         strict.setattr(DiffusionEngine, "encode", lambda *_: pytest.fail("prompts were computed again"))
         paint_shard(settings, disturbed, "000")
-    assert calls == [[0, 0], [1, 1], "stop", [1, 2], [2]]
+    assert calls == [[0, 0], [1, 1], "stop", [1, 1], [1, 2], [2]]
     monkeypatch.undo()
     paint_shard(settings, layout, "000")
     wanted = {name: content for name, content in read_bytes(layout).items() if "/killed/" in name}
@@ -156,7 +159,8 @@ def test_only_what_fails_is_painted_again(models: dict[str, Any], layout: Layout
 
     monkeypatch.setattr(DiffusionEngine, "paint_batch", paint_batch)
     paint_shard(painting(models["sdxl"], "retried", batch_size=4), layout, "000")
-    assert calls == [[(0, 0), (0, 1), (1, 0), (1, 1)], [(0, 0), (1, 0)], [(1, 2), (2, 0), (2, 1)]]
+    # The second batch is painted while the first one's frames are looked at.
+    assert calls == [[(0, 0), (0, 1), (1, 0), (1, 1)], [(1, 2), (2, 0), (2, 1)], [(0, 0), (1, 0)]]
     report = json.loads(layout.distractor_report("retried", "000").read_text())
     assert [(each["id"], each["slot"]) for each in report["retried"]] == [(0, 0), (1, 0)]
     assert "NaN" in report["retried"][0]["reasons"][0] and "safety" in report["retried"][1]["reasons"][0]
@@ -205,3 +209,24 @@ def test_a_source_that_cannot_work_is_refused(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match=message):
         paint_shard(painting({**models["flux"], **changes}, "refused"), layout, "000")
+
+
+def frames_of(engine: Any) -> np.ndarray:
+    """What an engine paints for one view."""
+    prompts = list(engine.encode(["a striped disc"]))
+    (frame,) = engine.paint_batch([target(1)], [7], prompts)
+    return np.asarray(frame)
+
+
+def test_an_attention_back_end_by_name(models: dict[str, dict[str, Any]]) -> None:
+    plain, native = (frames_of(engine_of(models["flux"], **options)) for options in ({}, {"attention": "native"}))
+    assert np.abs(plain - native).max() <= 1
+    with pytest.raises(UserError, match=r"(?s)attention.*'warp'.*must be one of"):
+        frames_of(engine_of(models["flux"], attention="warp"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source_id", ["flux", "sdxl"])
+def test_compiled_it_paints_the_same(models: dict[str, dict[str, Any]], source_id: str) -> None:
+    plain, compiled = (frames_of(engine_of(models[source_id], compile=value)) for value in (False, True))
+    assert np.abs(plain - compiled).mean() < 1

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,13 +156,18 @@ def test_a_killed_shard_goes_on_and_gives_the_same_bytes(
     done = len([path for path in progress.rglob("*.parquet") if not path.name.startswith(".")])
 
     painted: list[tuple[int, int]] = []
-    original = runner.paint
+    original = runner.open_brush
 
-    def spy(brush: runner.Brush, targets: list[Target], *rest: Any) -> list[runner.Outcome]:
-        painted.extend((target.id, target.slot) for target in targets)
-        return original(brush, targets, *rest)
+    def open_spy(*arguments: Any) -> runner.Brush:
+        brush = original(*arguments)
 
-    monkeypatch.setattr(runner, "paint", spy)
+        def spy(targets: Sequence[Target], seeds: Sequence[int]) -> runner.Frames:
+            painted.extend((target.id, target.slot) for target in targets)
+            return brush(targets, seeds)
+
+        return spy
+
+    monkeypatch.setattr(runner, "open_brush", open_spy)
     paint_shard(settings, disturbed, "000")
     assert len(painted) == 9 - done
     expected = {name: content for name, content in read_bytes(folder).items() if "/killed/" in name}
@@ -191,7 +197,8 @@ class Scripted:
 
 def paint(engine: Scripted, source: dict[str, Any]) -> runner.Outcome:
     """What becomes of one view."""
-    return runner.paint(open_brush(engine, [], None), [target()], source, "s", 0)[0]
+    ((outcome,),) = runner.paint_batches(open_brush(engine, [], None), [[target()]], source, "s", 0)
+    return outcome
 
 
 @pytest.mark.parametrize(
@@ -213,6 +220,37 @@ def test_a_failed_attempt_is_tried_with_another_seed(bad: Any, reason: str) -> N
     assert len(outcome.retries) == 1 and reason in outcome.retries[0]
     hopeless = paint(Scripted(*[bad] * ATTEMPTS), settings)
     assert hopeless.image is None and len(hopeless.retries) == ATTEMPTS and reason in hopeless.flag
+
+
+def test_a_failure_in_one_batch_changes_no_other() -> None:
+    source = painting({})["source"]
+    targets = [[target(2 * number), target(2 * number + 1)] for number in range(4)]
+    failed: list[int] = []
+
+    def brush_of(bad: set[tuple[int, int]]) -> runner.Brush:
+        def brush(batch: Sequence[Target], seeds: Sequence[int]) -> runner.Frames:
+            frames: runner.Frames = []
+            for place, (one, seed) in enumerate(zip(batch, seeds, strict=True)):
+                number = next(n for n, of in enumerate(targets) if any(one is each for each in of))
+                if (number, place) in bad and len(batch) == 2:
+                    failed.append(number)
+                    frames.append(np.full(one.image.shape, np.nan))
+                else:
+                    frames.append(np.random.default_rng(seed).integers(0, 256, one.image.shape, dtype=np.uint8))
+            return frames
+
+        return brush
+
+    sound = list(runner.paint_batches(brush_of(set()), targets, source, "s", 0))
+    hurt = list(runner.paint_batches(brush_of({(1, 0), (3, 1)}), targets, source, "s", 0))
+    assert failed == [1, 3]
+    assert [len(batch) for batch in hurt] == [2, 2, 2, 2]
+    for number, (one, other) in enumerate(zip(sound, hurt, strict=True)):
+        for place in range(2):
+            again = (number, place) in {(1, 0), (3, 1)}
+            assert other[place].flag == PAINTED
+            assert len(other[place].retries) == again
+            assert (other[place] == one[place]) != again
 
 
 def test_where_nothing_can_be_painted_no_second_seed_is_tried() -> None:

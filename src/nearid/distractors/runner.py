@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,12 +101,17 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str) -> None:
     brush = open_brush(engine, [rows[at]["category_description"] for at in asked] if missing else [], parts)
 
     def results() -> Iterator[tuple[int, Outcome]]:
-        for batch in missing:
-            views = [_read_target(rows[at], slot, positives) for at, slot in (places[place] for place in batch)]
-            targets = [view for view in views if isinstance(view, Target)]
-            painted = iter(paint(brush, targets, settings["source"], source_id, settings["seed"]))
-            for place, view in zip(batch, views, strict=True):
-                yield place, view if isinstance(view, Outcome) else next(painted)
+        views = (
+            [_read_target(rows[at], slot, positives) for at, slot in map(places.__getitem__, batch)]
+            for batch in missing
+        )
+        seen, shown = itertools.tee(views)
+        targets = ([view for view in batch if isinstance(view, Target)] for batch in shown)
+        painted = paint_batches(brush, targets, settings["source"], source_id, settings["seed"])
+        for batch, of_batch, outcomes_of_batch in zip(missing, seen, painted, strict=True):
+            finished = iter(outcomes_of_batch)
+            for place, view in zip(batch, of_batch, strict=True):
+                yield place, view if isinstance(view, Outcome) else next(finished)
 
     fresh: dict[int, Outcome] = {}
     flushed = time.monotonic()
@@ -145,34 +153,78 @@ def open_brush(engine: Engine | BatchEngine, texts: Sequence[str], parts: Parts)
     return brush
 
 
-def paint(
-    brush: Brush, targets: Sequence[Target], source: dict[str, Any], source_id: str, data_seed: int
-) -> list[Outcome]:
-    """A distractor for each target, tried with up to `ATTEMPTS` seeds, each keyed by source, id, slot and attempt."""
-    retries: list[list[str]] = [[] for _ in targets]
-    outcomes: dict[int, Outcome] = {}
-    for attempt in range(ATTEMPTS):
-        waiting = [at for at in range(len(targets)) if at not in outcomes]
-        if not waiting:
-            break
-        chosen = [targets[at] for at in waiting]
-        seeds = [keyed_seed("distractor", data_seed, source_id, each.id, each.slot, attempt) for each in chosen]
-        for at, seed, frame in zip(waiting, seeds, brush(chosen, seeds), strict=True):
-            if isinstance(frame, NothingToPaint):
-                outcomes[at] = Outcome(None, seed, str(frame), tuple(retries[at]))
-                continue
-            try:
-                if isinstance(frame, PaintError):
-                    raise frame
-                image = finish(frame, targets[at], source)
-            except (PaintError, *_KNOWN_FAILURES) as error:
-                retries[at].append(str(error))
-                if attempt == ATTEMPTS - 1:
-                    reason = f"{ATTEMPTS} attempts failed, the last one: {retries[at][-1]}"
-                    outcomes[at] = Outcome(None, seed, reason, tuple(retries[at]))
-            else:
-                outcomes[at] = Outcome(encode_png(image), seed, PAINTED, tuple(retries[at]))
-    return [outcomes[at] for at in range(len(targets))]
+def paint_batches(
+    brush: Brush, batches: Iterable[Sequence[Target]], source: dict[str, Any], source_id: str, data_seed: int
+) -> Iterator[list[Outcome]]:
+    """For each batch a distractor per target, tried with up to `ATTEMPTS` seeds keyed by source, id, slot and attempt.
+
+    Frames are finished and encoded by threads while `brush` paints the next batch: a GPU does not wait for PNGs. Only a
+    batch in which something failed is gone back to, on its own, so that its frames do not depend on its neighbours.
+    """
+
+    def attempt(number: int, targets: Sequence[Target]) -> list[_Attempt]:
+        seeds = [keyed_seed("distractor", data_seed, source_id, each.id, each.slot, number) for each in targets]
+        frames = brush(targets, seeds) if targets else []
+        return [
+            _Attempt(
+                target, seed, frame if isinstance(frame, Exception) else pool.submit(_finish, frame, target, source)
+            )
+            for target, seed, frame in zip(targets, seeds, frames, strict=True)
+        ]
+
+    def settle(first: Sequence[_Attempt]) -> list[Outcome]:
+        retries: list[list[str]] = [[] for _ in first]
+        outcomes: dict[int, Outcome] = {}
+        tried = dict(enumerate(first))
+        for number in range(ATTEMPTS):
+            for at, one in tried.items():
+                result = one.result()
+                if isinstance(result, bytes):
+                    outcomes[at] = Outcome(result, one.seed, PAINTED, tuple(retries[at]))
+                elif isinstance(result, NothingToPaint):
+                    outcomes[at] = Outcome(None, one.seed, str(result), tuple(retries[at]))
+                else:
+                    retries[at].append(str(result))
+            waiting = [at for at in range(len(first)) if at not in outcomes]
+            if number == ATTEMPTS - 1 or not waiting:
+                break
+            tried = dict(zip(waiting, attempt(number + 1, [first[at].target for at in waiting]), strict=True))
+        for at, one in tried.items():
+            if at not in outcomes:
+                reason = f"{ATTEMPTS} attempts failed, the last one: {retries[at][-1]}"
+                outcomes[at] = Outcome(None, one.seed, reason, tuple(retries[at]))
+        return [outcomes[at] for at in range(len(first))]
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "finish") as pool:
+        waiting: list[_Attempt] | None = None
+        for targets in batches:
+            painted = attempt(0, targets)
+            if waiting is not None:
+                yield settle(waiting)
+            waiting = painted
+        if waiting is not None:
+            yield settle(waiting)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A target painted with one seed: its PNG under way, or why there is none."""
+
+    target: Target
+    seed: int
+    painted: Future[bytes] | PaintError | NothingToPaint
+
+    def result(self) -> bytes | Exception:
+        if isinstance(self.painted, Exception):
+            return self.painted
+        try:
+            return self.painted.result()
+        except (PaintError, *_KNOWN_FAILURES) as error:
+            return error
+
+
+def _finish(frame: NDArray[Any], target: Target, source: dict[str, Any]) -> bytes:
+    return encode_png(finish(frame, target, source))
 
 
 def _read_target(row: dict[str, Any], slot: int, path: Path) -> Target | Outcome:
