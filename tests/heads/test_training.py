@@ -175,7 +175,7 @@ def test_a_head_of_another_backbone_is_refused(tmp_path, trained, monkeypatch):
     other = world.backbone()
     other.weights_hash = "another"
     monkeypatch.setattr(training, "load_backbone", lambda _: other)
-    with pytest.raises(UserError, match="tokens of weights w"):
+    with pytest.raises(UserError, match="tokens of weights_hash w"):
         trained(layout, settings())
 
 

@@ -59,7 +59,7 @@ def backbone(_settings=None):
     """A frozen backbone with nothing but a head."""
     torch.manual_seed(0)
     head = SiglipMultiheadAttentionPoolingHead(VISION)
-    return SimpleNamespace(config=VISION, weights_hash="w", head_state=head.state_dict)
+    return SimpleNamespace(config=VISION, weights_hash="w", preprocess_hash="p", head_state=head.state_dict)
 
 
 def write_world(root, identities=40, held_out=10, mtg=8, skip=()):

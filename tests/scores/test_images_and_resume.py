@@ -80,7 +80,7 @@ def test_encoders_of_other_families_by_their_commands(world, tmp_path, kind, rea
     for collection in ("positives", "sibling"):
         for shard in ("000", "001"):
             place = ["--backbone", "other", "--collection", collection, "--shard", shard]
-            run("tokens", "extract", *place, backbone=entry, splits=["test"])
+            run("tokens", "extract", *place, backbone=entry, variants={"test": ["full", "fg"]})
     run("scores", "nearid-bench", "--scorer", "s", **settings)
     row = read_table(world.layout.scores("s", "nearid_bench")).to_pylist()[0]
 

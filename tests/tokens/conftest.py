@@ -1,5 +1,6 @@
 import pytest
 import torch
+from token_images import write_world
 from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
 
 TEXT = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 64}
@@ -32,3 +33,8 @@ def settings(model_folder):
         "precision": "float32",
         "batch_size": 4,
     }
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return write_world(tmp_path / "results")

@@ -13,59 +13,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from token_images import IDS, VIEWS, mask_of, picture, slots, write_images
 from transformers import AutoImageProcessor, SiglipVisionModel
 
 from nearid.cli.tokens import tokens as commands
 from nearid.errors import UserError
-from nearid.io.images import encode_png
 from nearid.io.tables import IMAGE, write_table
-from nearid.layout import Layout
 from nearid.tokens import TokenStore, load_backbone
-from nearid.tokens.collections import MTG_COLUMNS, foreground, open_collection
+from nearid.tokens.collections import foreground, open_collection
 from nearid.tokens.extraction import extract
-
-IDS, SPLITS = [7, 3, 11, 5], ["train", "test", "train", "test"]
-VIEWS = {7: 3, 3: 2, 11: 2, 5: 3}
-
-
-def picture(*key):
-    return np.random.default_rng(key).integers(0, 256, (30, 30 + key[0], 3), np.uint8)
-
-
-def mask_of(*key):
-    mask = np.zeros((30, 30 + key[0]), bool)
-    mask[5 : 20 + key[1], 8:20] = True
-    return mask
-
-
-def write_images(path, columns, names):
-    schema = pa.schema([("id", pa.int64()), ("split", pa.string()), *((name, IMAGE) for name in names)])
-    write_table(path, {"id": IDS, "split": SPLITS} | columns, schema)
-
-
-def slots(name, make, missing=()):
-    return {
-        f"{name}{slot + 1}": [
-            encode_png(make(id, slot)) if slot < VIEWS[id] and (id, slot) not in missing else None for id in IDS
-        ]
-        for slot in range(3)
-    }
-
-
-@pytest.fixture
-def layout(tmp_path):
-    layout = Layout(tmp_path)
-    views = slots("images", picture) | slots("masks", mask_of)
-    write_images(layout.positives("000"), views, views)
-    painted = slots("nimg", lambda id, slot: picture(id, slot, 1), missing=[(7, 1)])
-    write_images(layout.distractors("sibling", "000"), painted, painted)
-    edits = {}
-    for slot, (image, mask) in enumerate(MTG_COLUMNS):
-        edits[image] = [encode_png(picture(id, slot, 2)) for id in IDS]
-        edits[mask] = [encode_png(mask_of(id, slot % 2)) for id in IDS]
-    edits["image_2_object_mask"][1] = None
-    write_images(layout.mtg("test"), edits, edits)
-    return layout
 
 
 def run(settings, layout, collection, splits=("train", "test"), target=None):
@@ -201,7 +157,7 @@ def test_progress_of_other_contents_is_not_used(settings, layout):
 
 def command(layout, settings, *more):
     ids = ["--backbone", "tiny", "--collection", "positives", "--shard", "000"]
-    given = json.dumps({"backbone": settings, "splits": ["train", "test"]})
+    given = json.dumps({"backbone": settings, "variants": {"train": ["full", "fg"], "test": ["full", "fg"]}})
     return ["extract", *ids, *more, "--results", str(layout.root), "--settings", given]
 
 

@@ -209,13 +209,23 @@ def test_display_names_paint_train_and_score_nothing(tmp_path):
     assert changed == shown
 
 
+def test_only_what_training_and_scoring_read_is_extracted(tmp_path):
+    def variants(collection, config, backbone="demo_siglip"):
+        return step_settings("extract_tokens", config, backbone=backbone, collection=collection)["variants"]
+
+    both, config = ["full", "fg"], load(DEMO)
+    assert variants("positives", config) == variants("sibling", config)
+    assert variants("sibling", config) == {"train": both, "val": ["full"], "test": both}
+    assert variants("sibling_low", config) == {"val": ["full"], "test": both}
+    assert (variants("mtg_train", config), variants("mtg_test", config)) == ({"train": both}, {"test": both})
+    # Who is only compared with needs no more than the test set.
+    assert variants("positives", config, "clip_vit_l") == {"test": both}
+    masks = overlay(tmp_path, "training: {mask_probability: {anchor: 0.0, positive: 0.0, distractor: 0.0}}")
+    assert variants("positives", load(DEMO, masks)) == {"train": ["full"], "val": ["full"], "test": both}
+    assert variants("mtg_train", load(DEMO, masks)) == {"train": ["full"]}
+
+
 def test_unseen_sources_need_no_training_rows():
     config = load(DEMO)
-
-    def splits(collection):
-        return step_settings("extract_tokens", config, backbone="demo_siglip", collection=collection)["splits"]
-
-    assert splits("positives") == splits("sibling") == ["train", "val", "test"]
-    assert splits("sibling_low") == ["val", "test"]
     assert step_settings("inpaint_shard", config, source="sibling")["splits"] == ["train", "val", "test"]
     assert step_settings("inpaint_shard", config, source="sibling_low")["splits"] == ["val", "test"]

@@ -174,6 +174,11 @@ def gpus(step):
     return count
 
 
+def decoders(wildcards):
+    """Threads that decode and preprocess ahead of a GPU; a core that computes the tokens itself needs no other."""
+    return 8 if gpus("extract_tokens")(wildcards) else 1
+
+
 def costly(path):
     """Write-protect what cost GPU hours, where the config says so."""
     return protected(str(path)) if config["protect"] else str(path)
@@ -225,10 +230,11 @@ def images(collection):
 def backbone_files(backbone):
     """What a local model folder holds; a downloaded one is an input as its mark."""
     folder = config["backbones"][backbone]["path"]
+    names = ("config.json", "preprocessor_config.json", "model.safetensors")
     return (
         []
         if folder.startswith("resources/")
-        else [f"{folder}/config.json", f"{folder}/model.safetensors"]
+        else [f"{folder}/{name}" for name in names]
     )
 
 

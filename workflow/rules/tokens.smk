@@ -11,8 +11,8 @@ rule extract_tokens:
         benchmark_of("tokens", "extract_tokens", "{backbone}/{collection}/{shard}")
     conda:
         "../../envs/train.yaml"
-    # One thread: sums in another order would give other bits.
-    threads: 1
+    # On a CPU one thread: sums in another order would give other bits.
+    threads: decoders
     resources:
         mem_mb=memory(4000),
         runtime=minutes(60),

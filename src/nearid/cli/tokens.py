@@ -10,6 +10,7 @@ import click
 from nearid.cli.options import step
 from nearid.layout import Layout
 
+OVERLAYS = click.argument("overlays", nargs=-1, type=click.Path(path_type=Path))
 SHARDS = click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
 
 
@@ -30,9 +31,10 @@ def extract(layout: Layout, settings: dict[str, Any], backbone: str, collection:
     from nearid.tokens.collections import open_collection
     from nearid.tokens.extraction import extract
 
-    pictures, inputs = open_collection(layout, collection, shard, settings["splits"])
+    pictures, inputs = open_collection(layout, collection, shard, list(settings["variants"]))
     target = layout.tokens(backbone, collection, shard)
-    extract(load_backbone(settings["backbone"]), backbone, pictures, inputs, target, workers)
+    model = load_backbone(settings["backbone"])
+    extract(model, backbone, pictures, inputs, target, workers, settings["variants"])
 
 
 @tokens.command()
@@ -62,6 +64,46 @@ def info(shards: tuple[Path, ...]) -> None:
         variants = Counter(variant.decode() for variant in store.keys["variant"].tolist())
         held = {"shard": str(shard), "images": dict(sorted(variants.items())), "tokens": count, "dim": dim}
         click.echo(json.dumps(held | {"identities": len(set(store.keys["id"].tolist()))} | store.attributes, indent=2))
+
+
+@tokens.command()
+@OVERLAYS
+@click.option("--read-gb-per-s", default=6.0, show_default=True, help="What the disk gives to training (NVMe: 6).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(overlays: tuple[Path, ...], read_gb_per_s: float, as_json: bool) -> None:
+    """Images, variants, bytes, files, hours and reading time of the tokens of config.yaml with OVERLAYS on top."""
+    import json
+    from dataclasses import asdict
+
+    from nearid.config import load, results_folder
+    from nearid.tokens.planning import format_token_plan, plan_tokens
+
+    config = load(*overlays)
+    made = plan_tokens(config, Layout(results_folder(config)), read_gb_per_s)
+    click.echo(json.dumps(asdict(made), indent=2) if as_json else format_token_plan(made), nl=as_json)
+
+
+@tokens.command()
+@OVERLAYS
+@click.option("--whole", is_flag=True, help="Also read all tokens and images, and compare the backbones.")
+@click.option("--cores", default=2, show_default=True, help="For the command that repairs.")
+def repair_plan(overlays: tuple[Path, ...], whole: bool, cores: int) -> None:
+    """Which shards of config.yaml with OVERLAYS on top are missing, damaged or stale, and the command that mends them.
+
+    The exit code is 1 where there are any.
+    """
+    from nearid.config import load, results_folder
+    from nearid.tokens.planning import find_faults, repair_command
+
+    config = load(*overlays)
+    faults = list(find_faults(config, Layout(results_folder(config)), whole))
+    for fault in faults:
+        click.echo(f"{fault.path}: {fault.reason}")
+    if not faults:
+        click.echo("every shard is there" + (" and whole" if whole else "; --whole reads them too"))
+        return
+    click.echo(f"\n{repair_command(faults, overlays, cores)}")
+    raise SystemExit(1)
 
 
 @tokens.command()

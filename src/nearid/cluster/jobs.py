@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -115,8 +115,8 @@ class Jobs:
             for collection in collections:
                 edits = collection.startswith("mtg_")
                 shards = shard_ids(1) if edits else self.shards
-                count = 4 * self._part_edits(collection[4:]) if edits else self._rows(collection, backbone)
-                size = 2 * count / len(shards) * self._token_bytes(backbone)
+                stored = sum(self.token_counts(backbone, collection).values())
+                size = stored / len(shards) * self.token_bytes(backbone)
                 for shard in shards:
                     files = (self.layout.tokens(backbone, collection, shard),)
                     rate = "extract/gpu" if gpu else "extract/cpu"
@@ -131,7 +131,7 @@ class Jobs:
             training = training_of(self.config, ablation)
             gpu = self.config["backbones"][training["backbone"]]["precision"] != "float32"
             # Tokens are read once for all; each head's own arithmetic comes on top.
-            units = 0.0 if ablation in behind else self._tokens_read(ablation) * (1 + 0.05 * together.get(ablation, 1))
+            units = 0.0 if ablation in behind else self.tokens_read(ablation) * (1 + 0.05 * together.get(ablation, 1))
             kept = bool(training["keep_every_steps"])
             rule = "train_head_with_timelapse" if kept else "train_head"
             files = tuple(self.layout.head_file(ablation, name) for name in ("head.safetensors", "config.json"))
@@ -156,7 +156,7 @@ class Jobs:
                 "dreambench": 1_350 * 7,
             }
             for benchmark in benchmarks_of(self.config, scorer):
-                units = counts[benchmark] * (self._token_bytes(backbone) if backbone else 1)
+                units = counts[benchmark] * (self.token_bytes(backbone) if backbone else 1)
                 files = (self.layout.scores(scorer, benchmark),)
                 yield Job("scores", f"score_{benchmark}", scorer, rate, units, files, 1e6, gpu)
             yield Job("scores", "summarise_scores", scorer, "summarise", 1, (self.layout.metrics(scorer),), 2e4)
@@ -243,27 +243,44 @@ class Jobs:
         mix = mix_of(self.config, ablation)
         return list(mix["sources"]) if mix["nearid_repeats"] else []
 
-    def _rows(self, collection: str, backbone: str | None = None) -> float:
-        """Images of positives or a source that are made, or whose tokens are."""
-        if backbone is None:
-            chosen = step_settings("inpaint_shard", self.config, source=collection)["splits"]
-        else:
-            chosen = step_settings("extract_tokens", self.config, backbone=backbone, collection=collection)["splits"]
-        if "train" in chosen:
-            return self._images
-        sizes = [self.config["dataset"]["splits"][split] for split in chosen]
-        return self._images if "all" in sizes else min(self._identities, sum(sizes)) * self._views
+    def _rows(self, source: str) -> float:
+        """Images of a source that are painted."""
+        return self._count(step_settings("inpaint_shard", self.config, source=source)["splits"])
 
-    def _tokens_read(self, ablation: str) -> float:
+    def token_counts(self, backbone: str, collection: str) -> dict[str, float]:
+        """Images of a collection whose tokens are extracted, by variant."""
+        wanted = step_settings("extract_tokens", self.config, backbone=backbone, collection=collection)["variants"]
+        if collection.startswith("mtg_"):
+            split = collection.removeprefix("mtg_")
+            return dict.fromkeys(wanted[split], 4 * self._part_edits(split))
+        there: Iterable[str] = wanted
+        if collection != "positives":
+            there = step_settings("inpaint_shard", self.config, source=collection)["splits"]
+        counts: dict[str, float] = {}
+        for split, variants in wanted.items():
+            for variant in variants if split in there else ():
+                counts[variant] = counts.get(variant, 0.0) + self._count([split])
+        return counts
+
+    def _count(self, splits: Iterable[str]) -> float:
+        """Images of these splits; `train` is what the others leave."""
+        sizes = self.config["dataset"]["splits"]
+        given = {split: self._identities if size == "all" else int(size) for split, size in sizes.items()}
+        held = {split: min(self._identities, given.get(split, 0)) for split in ("val", "test")}
+        held["train"] = max(0, self._identities - sum(held.values()))
+        return sum(held[split] for split in splits) * self._views
+
+    def tokens_read(self, ablation: str) -> float:
         """Bytes of tokens that a training reads: two views and two distractors or more per sample."""
         training, mix = training_of(self.config, ablation), mix_of(self.config, ablation)
         splits = self.config["dataset"]["splits"]
         held = sum(count for count in splits.values() if isinstance(count, int))
         samples = (self._identities - held) * mix["nearid_repeats"] * 2 * self._views if mix["sources"] else 0
         samples += self._part_edits("train") * mix["mtg_repeats"] * 4
-        return float(training["epochs"] * samples * self._token_bytes(training["backbone"]))
+        return float(training["epochs"] * samples * self.token_bytes(training["backbone"]))
 
-    def _token_bytes(self, backbone: str | None) -> float:
+    def token_bytes(self, backbone: str | None) -> float:
+        """Bytes of an image's tokens."""
         tokens, width = self._shape(backbone)
         return 2.0 * tokens * width
 

@@ -95,27 +95,51 @@ def _extract(config: Config, ids: Config) -> Settings:
     backbone = ids["backbone"]
     return {
         "backbone": _entry(config, "backbones", backbone),
-        "splits": _splits(config, ids["collection"], backbone),
+        "variants": _variants(config, ids["collection"], backbone),
     }
 
 
-def _splits(config: Config, collection: str, backbone: str | None = None) -> list[str]:
-    """The rows of a collection that anything reads: those of train only if an ablation draws from it.
-
-    With a `backbone` those whose tokens are read: an ablation on another, or one that computes its tokens, reads none.
+def _splits(config: Config, source: str) -> list[str]:
+    """The rows of a source that are painted: those of train only if an ablation draws from it.
 
     A source that none draws from may say which others it wants, `splits` of its entry.
 
     All ablations of the catalogue count, selected or not, so that a selection changes no distractors.
     """
+    if _drawing(config, source):
+        return ["train", "val", "test"]
+    return config["sources"].get(source, {}).get("splits") or ["val", "test"]
+
+
+def _variants(config: Config, collection: str, backbone: str) -> dict[str, list[str]]:
+    """What of a collection's images each split needs, `full` and `fg`: training, its validation, the benchmarks.
+
+    As for `_splits`, the whole catalogue counts.
+    """
+    variants: dict[str, list[str]] = {}
+    own = {name: training_of(config, name) for name in config["ablations"]}
+    trained = [name for name, training in own.items() if training["backbone"] == backbone]
+    # One that computes its tokens in training reads none.
+    drawing = [name for name in _drawing(config, collection) if name in trained and own[name]["tokens"] == "cached"]
+    if drawing:
+        masks = any(any(own[name]["mask_probability"].values()) for name in drawing)
+        variants["train"] = ["full", "fg"] if masks else ["full"]
+    if trained:
+        variants["val"] = ["full"]
+    variants["test"] = list(CONDITIONS)
+    of_mtg = collection.removeprefix("mtg_")
+    return {of_mtg: variants.get(of_mtg, ["full"])} if of_mtg != collection else variants
+
+
+def _drawing(config: Config, collection: str) -> list[str]:
+    """The ablations whose samples come from a collection."""
+    found = []
     for ablation in config["ablations"]:
         mix = mix_of(config, ablation)
         drawn = ["positives", *mix["sources"]] if mix["sources"] and mix["nearid_repeats"] else []
-        training = training_of(config, ablation)
-        cached = training["tokens"] == "cached" and backbone == training["backbone"]
-        if collection in drawn and (backbone is None or cached):
-            return ["train", "val", "test"]
-    return config["sources"].get(collection, {}).get("splits") or ["val", "test"]
+        if collection in [*drawn, *(["mtg_train"] if mix["mtg_repeats"] else [])]:
+            found.append(ablation)
+    return found
 
 
 def _train(config: Config, ids: Config) -> Settings:

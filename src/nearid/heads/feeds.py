@@ -110,20 +110,14 @@ class TokenPool(Pool):
         """Content key of each shard."""
         return {path: str(key) for store in self.stores.values() for path, key in store.content_keys.items()}
 
-    def check_backbone(self, weights_hash: str) -> None:
+    def check_backbone(self, backbone: Backbone) -> None:
         """Check that the tokens come from the backbone whose own head is the start.
 
         Raises:
             UserError: they do not.
         """
-        store = next(iter(self.stores.values()))
-        if store.attributes["weights_hash"] != weights_hash:
-            raise UserError(
-                store.paths[0],
-                f"tokens of weights {store.attributes['weights_hash']}",
-                f"{weights_hash}, as the backbone has now",
-                "extract the tokens again (`extract_tokens`)",
-            )
+        for store in self.stores.values():
+            store.check_backbone(backbone)
 
     def read(self, positions: Indices, out: NDArray[np.float16]) -> NDArray[np.float16]:
         """Tokens [n, tokens, dim] of ascending `positions`, read into the first n of `out`."""

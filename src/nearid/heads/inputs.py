@@ -109,7 +109,7 @@ def _open_pool(
         name: [layout.tokens(settings["backbone_id"], name, shard) for shard in of] for name, of in wanted.items()
     }
     pool = TokenPool({name: TokenStore(paths) for name, paths in shards.items()})
-    pool.check_backbone(backbone.weights_hash)
+    pool.check_backbone(backbone)
     return pool
 
 

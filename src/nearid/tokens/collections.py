@@ -17,6 +17,7 @@ from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
 
 SLOTS = (1, 2, 3)  # the released columns count from one, our slots from zero
+SPLITS = ("train", "val", "test")
 MTG_COLUMNS = tuple(
     (f"image_{view}_{kind}", f"image_{view}_object_mask") for kind in ("original", "inpainted") for view in (1, 2)
 )
@@ -26,13 +27,14 @@ Reader = Callable[[Path, Sequence[str]], pa.Table]
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a collection: the place it came from, its key, its encoded bytes and those of its object mask."""
+    """One image of a collection: where it came from, its key, its encoded bytes, its object mask's, its split."""
 
     where: str
     id: int
     slot: int
     image: bytes
     mask: bytes | None
+    split: str = ""
 
     def pixels(self, variant: str) -> NDArray[np.uint8]:
         """Pixels [h, w, 3]: as they are (`full`), or black outside the object (`fg`).
@@ -73,7 +75,7 @@ def open_collection(
     """
     files = files_of(layout, collection, shard)
     if collection.startswith("mtg_"):
-        return list(mtg(files[0], read)), files
+        return list(mtg(files[0], collection.removeprefix("mtg_"), read)), files
     if collection == "positives":
         return list(positives(files[0], splits, read)), files
     return list(distractors(files[0], files[1], splits, read)), files
@@ -90,9 +92,10 @@ def files_of(layout: Layout, collection: str, shard: str) -> list[Path]:
 def positives(path: Path, splits: Sequence[str], read: Reader = read_table) -> Iterator[Picture]:
     """The views of identities of `splits` in a shard of the positives."""
     table = read(path, ["id", "split", *_slot_columns("images"), *_slot_columns("masks")])
-    for row in _rows_of(table, splits):
+    for row, split in _rows_of(table, splits):
         for slot in SLOTS:
-            yield from _picture(path, table, row, slot - 1, f"images{slot}", _bytes(table, row, f"masks{slot}"))
+            mask = _bytes(table, row, f"masks{slot}")
+            yield from _picture(path, table, row, slot - 1, f"images{slot}", mask, split)
 
 
 def distractors(
@@ -107,17 +110,18 @@ def distractors(
     views = read(positives_path, ["id", "split", *_slot_columns("masks")])
     if not table.column("id").equals(views.column("id")):
         raise UserError(path, "other ids or another order", f"the ids of {positives_path}", "make the shard again")
-    for row in _rows_of(views, splits):
+    for row, split in _rows_of(views, splits):
         for slot in SLOTS:
-            yield from _picture(path, table, row, slot - 1, f"nimg{slot}", _bytes(views, row, f"masks{slot}"))
+            mask = _bytes(views, row, f"masks{slot}")
+            yield from _picture(path, table, row, slot - 1, f"nimg{slot}", mask, split)
 
 
-def mtg(path: Path, read: Reader = read_table) -> Iterator[Picture]:
-    """An MTG split: slots 0, 1 are the originals, 2, 3 the edited images, with the object mask of their image."""
+def mtg(path: Path, split: str, read: Reader = read_table) -> Iterator[Picture]:
+    """The MTG set of `split`: slots 0, 1 are originals, 2, 3 the edited images, with the object mask of their image."""
     table = read(path, _mtg_columns())
     for row in range(table.num_rows):
         for slot, (image, mask) in enumerate(MTG_COLUMNS):
-            yield from _picture(path, table, row, slot, image, _bytes(table, row, mask))
+            yield from _picture(path, table, row, slot, image, _bytes(table, row, mask), split)
 
 
 def list_pictures(
@@ -135,7 +139,7 @@ def list_pictures(
         masks = read(layout.positives(shard), wanted)
         path = layout.distractors(collection, shard)
         images = masks if kind == "images" else read(path, ["id", *_slot_columns("nimg")])
-        rows = _rows_of(masks, splits)
+        rows = [row for row, _ in _rows_of(masks, splits)]
     ids = images.column("id").to_pylist()
     there = [
         [table.column(name).is_valid().to_numpy() for table, name in zip((images, masks), pair, strict=True)]
@@ -155,17 +159,19 @@ def _slot_columns(name: str) -> list[str]:
     return [f"{name}{slot}" for slot in SLOTS]
 
 
-def _rows_of(table: pa.Table, splits: Sequence[str]) -> list[int]:
-    return [row for row, split in enumerate(table.column("split").to_pylist()) if split in splits]
+def _rows_of(table: pa.Table, splits: Sequence[str]) -> list[tuple[int, str]]:
+    return [(row, split) for row, split in enumerate(table.column("split").to_pylist()) if split in splits]
 
 
 def _bytes(table: pa.Table, row: int, column: str) -> bytes | None:
     return image_bytes(table.column(column)[row].as_py())
 
 
-def _picture(path: Path, table: pa.Table, row: int, slot: int, column: str, mask: bytes | None) -> Iterator[Picture]:
+def _picture(
+    path: Path, table: pa.Table, row: int, slot: int, column: str, mask: bytes | None, split: str
+) -> Iterator[Picture]:
     # An empty slot gives nothing: padding is never stored.
     image = _bytes(table, row, column)
     if image is not None:
         id = table.column("id")[row].as_py()
-        yield Picture(f"{path}, id {id}, slot {slot} (`{column}`)", id, slot, image, mask)
+        yield Picture(f"{path}, id {id}, slot {slot} (`{column}`)", id, slot, image, mask, split)

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearid.errors import UserError
 from nearid.io.files import replacing
-from nearid.io.hashing import hash_file, hash_json
+from nearid.io.hashing import hash_json
 from nearid.io.progress import track
 from nearid.io.resume import Parts
-from nearid.tokens.collections import Picture
-from nearid.tokens.store import FORMAT, KEY, write_shard
+from nearid.tokens.collections import SPLITS, Picture
+from nearid.tokens.store import FORMAT, KEY, describe_inputs, write_shard
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from nearid.tokens.backbones import Backbone
 
 AHEAD = 2  # batches prepared while the model works on one
-Batch = list[tuple[Picture, str]]
+EVERYTHING = dict.fromkeys(SPLITS, ("full", "fg"))
+Item = tuple[Picture, str]
 
 
 def extract(
@@ -35,10 +40,11 @@ def extract(
     inputs: Iterable[Path],
     target: Path,
     workers: int = 1,
+    variants: Mapping[str, Sequence[str]] = EVERYTHING,
 ) -> None:
-    """Write the tokens of `pictures`, variants `full` and `fg`, to the shard `target`.
+    """Write the tokens of `pictures` to the shard `target`.
 
-    A picture without a mask has no `fg` tokens; how many there are is reported. Batches are cut by position, never by
+    A picture without a mask has no foreground; how many there are is reported. Batches are cut by position, never by
     where an earlier try ended: the rounding of a batch depends on its size, and a resumed run must give the same bytes.
 
     Args:
@@ -48,12 +54,14 @@ def extract(
         inputs: the files that `pictures` come from; finished batches of other contents are not used.
         target: path of the shard.
         workers: threads that decode and preprocess.
+        variants: what is extracted of the pictures of each split; nothing of the others.
 
     Raises:
         UserError: an image or mask is damaged, or its tokens do not fit into float16.
     """
-    items: Batch = [(picture, variant) for picture in pictures for variant in _variants(picture)]
-    maskless = sum(picture.mask is None for picture in pictures)
+    items = [item for picture in pictures for item in _items(picture, variants.get(picture.split, ()))]
+    asked = (picture for picture in pictures if set(variants.get(picture.split, ())) - {"full"})
+    maskless = sum(picture.mask is None for picture in asked)
     if maskless:
         print(f"{target}: {maskless} images have no mask, so no `fg` tokens", file=sys.stderr)
     keys = np.array([(picture.id, picture.slot, variant.encode()) for picture, variant in items], KEY)
@@ -63,33 +71,85 @@ def extract(
         "preprocess_hash": backbone.preprocess_hash,
     }
     content = attributes | {"format": FORMAT, "batch_size": backbone.batch_size, "keys": repr(keys.tolist())}
-    content_key = hash_json(content | {"inputs": [hash_file(path) for path in inputs]})
+    attributes["inputs"] = describe_inputs(target, inputs)
+    attributes["content_key"] = hash_json(content | {"inputs": list(json.loads(attributes["inputs"]).values())})
 
     batches = [items[start : start + backbone.batch_size] for start in range(0, len(items), backbone.batch_size)]
-    parts = Parts(target.parent / ".progress" / target.stem, content_key)
-    done = set(parts.finished(".npy"))
-    todo = [number for number in range(len(batches)) if number not in done]
+    parts = Parts(target.parent / ".progress" / target.stem, attributes["content_key"])
+    with closing(_blocks(backbone, batches, parts, target.stem, workers)) as blocks:
+        write_shard(target, keys, blocks, backbone.token_shape, attributes)
+    parts.clear()
+
+
+def _items(picture: Picture, variants: Sequence[str]) -> list[Item]:
+    return [(picture, variant) for variant in variants if variant == "full" or picture.mask is not None]
+
+
+def _blocks(
+    backbone: Backbone, batches: Sequence[Sequence[Item]], parts: Parts, label: str, workers: int
+) -> Generator[NDArray[np.float16]]:
+    """The tokens of each batch; they are also kept as a part, by a thread, until the shard stands."""
+    finished = parts.finished(".npy")
+    # Parts are kept in order; behind a gap, which only a person can make, all are made again.
+    done = next((number for number, part in enumerate(finished) if number != part), len(finished))
+    for number in range(done):
+        yield np.load(parts.path(number, ".npy"))
 
     def prepare(number: int) -> Tensor:
         return backbone.preprocess([picture.pixels(variant) for picture, variant in batches[number]])
 
-    prepared = zip(todo, _map_ahead(prepare, todo, workers), strict=True)
-    for number, pixels in track(prepared, f"tokens {target.stem}", len(batches), len(done)):
-        tokens = backbone.encode(pixels).half().cpu().numpy()
-        finite = np.isfinite(tokens).all((1, 2))
-        if not finite.all():
-            where = batches[number][int(finite.argmin())][0].where
-            raise UserError(where, "tokens that are not finite in float16", "finite tokens", "try `precision: float32`")
+    def launch(number: int, pixels: Tensor) -> tuple[int, Tensor, Tensor, Any]:
+        return number, *_to_host(backbone.encode(pixels))
+
+    def keep(number: int, tokens: NDArray[np.float16]) -> None:
         with replacing(parts.path(number, ".npy")) as private, private.open("wb") as stream:
             np.save(stream, tokens)
 
-    blocks = (np.load(parts.path(number, ".npy")) for number in range(len(batches)))
-    write_shard(target, keys, blocks, backbone.token_shape, attributes | {"content_key": content_key})
-    parts.clear()
+    todo = range(done, len(batches))
+    prepared = zip(todo, _map_ahead(prepare, todo, workers), strict=True)
+    kept: Future[None] | None = None
+    with ThreadPoolExecutor(1) as keeper:
+        launched = _one_ahead(launch(number, pixels) for number, pixels in prepared)
+        for number, tokens, finite, copied in track(launched, f"tokens {label}", len(batches), done):
+            if copied is not None:
+                copied.synchronize()
+            if not finite.all():
+                where = batches[number][int(finite.int().argmin())][0].where
+                raise UserError(
+                    where, "tokens that are not finite in float16", "finite tokens", "try `precision: float32`"
+                )
+            if kept is not None:
+                kept.result()
+            kept = keeper.submit(keep, number, tokens.numpy())
+            yield tokens.numpy()
+        if kept is not None:
+            kept.result()
 
 
-def _variants(picture: Picture) -> tuple[str, ...]:
-    return ("full",) if picture.mask is None else ("full", "fg")
+def _to_host(tokens: Tensor) -> tuple[Tensor, Tensor, torch.cuda.Event | None]:
+    """`tokens` as float16 and which images are finite, on their way to the host; the event says when they are there."""
+    import torch
+
+    tokens = tokens.half()
+    finite = tokens.isfinite().flatten(1).all(1)
+    if not tokens.is_cuda:
+        return tokens, finite, None
+    pair = [torch.empty_like(part, device="cpu", pin_memory=True) for part in (tokens, finite)]
+    for host, part in zip(pair, (tokens, finite), strict=True):
+        host.copy_(part, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+    return pair[0], pair[1], copied
+
+
+def _one_ahead(items: Iterable[Any]) -> Iterator[Any]:
+    # The device gets its next batch before the host takes up the one before.
+    waiting: deque[Any] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _map_ahead(function: Callable[[int], Any], numbers: Sequence[int], workers: int) -> Iterator[Any]:

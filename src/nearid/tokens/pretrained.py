@@ -91,7 +91,13 @@ class PretrainedVision:
 
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Pixels [images, 3, height, width], float32, of images [h, w, 3]; may run in any thread."""
-        return self.processor([Image.fromarray(image) for image in images], return_tensors="pt")["pixel_values"]
+        pixels = self.processor([Image.fromarray(image) for image in images], return_tensors="pt")["pixel_values"]
+        # Pinned memory goes to the device while it computes.
+        return pixels.pin_memory() if self.device.type == "cuda" else pixels
+
+    def on_device(self, pixels: Tensor) -> Tensor:
+        """Preprocessed `pixels` where the model is, in its number format."""
+        return pixels.to(self.device, non_blocking=True).to(self.model.dtype)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Tokens [images, tokens, dim] of preprocessed pixels."""

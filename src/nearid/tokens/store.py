@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from nearid.errors import UserError
 from nearid.io.files import replacing
+from nearid.io.hashing import hash_file
 
 FORMAT = "nearid-tokens-1"
 KEY = np.dtype([("id", "<i8"), ("slot", "<i2"), ("variant", "S8")])
@@ -28,6 +31,8 @@ DTYPE = np.dtype("<f2")
 LIBVER = ("v110", "v110")
 # What all shards of one store must have in common.
 ORIGIN = ("backbone", "weights_hash", "preprocess_hash")
+# Images that are checked, written and pushed to the disk at the same time.
+STRIDE = 16
 
 
 def write_shard(
@@ -39,15 +44,19 @@ def write_shard(
 ) -> None:
     """Write a shard atomically; equal content gives equal bytes.
 
+    Threads form checksums, write and flush while `blocks` makes the next block, which must not touch the one before.
+
     Args:
         target: the shard's path.
         keys: one of `KEY` per image, all different.
         blocks: the tokens [images, tokens, dim] in the order of `keys`, cut anywhere.
         token_shape: (tokens, dim) of one image.
-        attributes: `backbone`, `weights_hash`, `preprocess_hash`, `content_key`, ...: strings or numbers.
+        attributes: `backbone`, `weights_hash`, `preprocess_hash`, `content_key`, `inputs` (see `describe_inputs`), ...:
+            strings or numbers.
 
     Raises:
         ValueError: keys repeat, or blocks and keys differ in number.
+        OSError: the disk is full, ...
     """
     if len(np.unique(keys)) != len(keys):
         raise ValueError(f"{target}: keys repeat")
@@ -55,17 +64,7 @@ def write_shard(
     sides = {name: np.ascontiguousarray(side) for name, side in sides.items()}
     sides["crc32"] = np.zeros(len(keys), "<u4")
     chunk_bytes = int(np.prod(token_shape)) * DTYPE.itemsize
-    with (
-        replacing(target) as private,
-        h5py.File(
-            private,
-            "w",
-            libver=("v110", "v110"),
-            locking=False,
-            alignment_threshold=chunk_bytes,
-            alignment_interval=4096,
-        ) as shard,
-    ):
+    with replacing(target) as private, _create(private, chunk_bytes) as shard:
         dataset = shard.create_dataset(
             "tokens",
             shape=(len(keys), *token_shape),
@@ -75,14 +74,11 @@ def write_shard(
             dtype=DTYPE,
             track_times=False,
         )
-        count = 0
-        for block in blocks:
-            for image in np.ascontiguousarray(block, DTYPE):
-                dataset.id.write_direct_chunk((count, 0, 0), image.data)
-                sides["crc32"][count] = zlib.crc32(image.data)
-                count += 1
-        if count != len(keys):
-            raise ValueError(f"{target}: {count} images for {len(keys)} keys")
+        with _Writer(private, dataset, sides["crc32"]) as writer:
+            for block in blocks:
+                writer.put(np.ascontiguousarray(block, DTYPE))
+        if writer.count != len(keys):
+            raise ValueError(f"{target}: {writer.count} images for {len(keys)} keys")
         for name, side in sides.items():
             shard.create_dataset(name, data=side, track_times=False)
         header = {"format": FORMAT, "n": len(keys), **attributes}
@@ -91,6 +87,61 @@ def write_shard(
         shard.attrs.update(
             {name: np.bytes_(value.encode()) if isinstance(value, str) else value for name, value in header.items()}
         )
+
+
+def describe_inputs(target: Path, inputs: Iterable[Path]) -> str:
+    """The files that a shard `target` is made from, as JSON: path from its folder -> SHA-256."""
+    return json.dumps({os.path.relpath(path, target.parent): hash_file(path) for path in inputs})
+
+
+@contextmanager
+def _create(path: Path, chunk_bytes: int) -> Iterator[h5py.File]:
+    alignment = {"alignment_threshold": chunk_bytes, "alignment_interval": 4096}
+    with h5py.File(path, "w", libver=LIBVER, locking=False, **alignment) as shard:
+        yield shard
+
+
+class _Writer:
+    """Writes images to a data set one after the other, and their checksums to `checksums`."""
+
+    def __init__(self, path: Path, dataset: h5py.Dataset, checksums: NDArray[np.uint32]) -> None:
+        self.count = 0
+        self._dataset, self._checksums, self._path = dataset, checksums, path
+        self._threads = ThreadPoolExecutor(3)
+        self._busy: list[Future[None]] = []
+
+    def __enter__(self) -> _Writer:
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown()
+        os.close(self._descriptor)
+        self._wait()
+
+    def put(self, block: NDArray[np.float16]) -> None:
+        """Take the next images, and come back before the last of them are written."""
+        for start in range(0, len(block), STRIDE):
+            images = block[start : start + STRIDE]
+            self._wait()
+            if self.count + len(images) <= len(self._checksums):
+                # The disk works on what was written while the next is copied; else `fsync` would wait for all at once.
+                jobs = (self._check, self._write)
+                self._busy = [self._threads.submit(job, self.count, images) for job in jobs]
+                self._busy.append(self._threads.submit(os.fdatasync, self._descriptor))
+            self.count += len(images)
+
+    def _wait(self) -> None:
+        while self._busy:
+            self._busy.pop().result()
+
+    def _write(self, first: int, images: NDArray[np.float16]) -> None:
+        for position, image in enumerate(images, start=first):
+            self._dataset.id.write_direct_chunk((position, 0, 0), image.data)
+
+    def _check(self, first: int, images: NDArray[np.float16]) -> None:
+        for position, image in enumerate(images, start=first):
+            self._checksums[position] = zlib.crc32(image.data)
 
 
 class _Shard:
@@ -135,6 +186,18 @@ class _Shard:
         if self.path.stat().st_size < end:
             raise self._refuse(f"{self.path.stat().st_size} bytes", f"at least {end}")
 
+    def check_inputs(self, whole: bool = False) -> None:
+        """Check that the images are those that the tokens were made from.
+
+        Args:
+            whole: read all of them; else those only that are newer than the shard. What is not there is not checked.
+        """
+        made = self.path.stat().st_mtime
+        for name, expected in json.loads(self.attributes.get("inputs", "{}")).items():
+            path = self.path.parent / name
+            if path.is_file() and (whole or path.stat().st_mtime > made) and hash_file(path) != expected:
+                raise self._refuse(f"tokens of images that have changed since ({path.resolve()})", "tokens of these")
+
     def _refuse(self, found: str, expected: str) -> UserError:
         return UserError(self.path, found, expected, "remove the file and make it again (`extract_tokens`)")
 
@@ -150,15 +213,18 @@ class TokenStore:
         paths: the shards; the store's images are theirs in this order.
 
     Raises:
-        UserError: a shard is missing, cut off, incomplete or of another format; shards come from different backbones;
-            a key occurs twice.
+        UserError: a shard is missing, cut off, incomplete or of another format; its images have changed since; shards
+            come from different backbones; a key occurs twice.
     """
 
     def __init__(self, paths: Sequence[Path | str]) -> None:
         if not paths:
             raise UserError("token store", "no shard", "at least one shard", "name the shards of the collection")
         shards = [_Shard(Path(path)) for path in paths]
+        for shard in shards:
+            shard.check_inputs()
         first = shards[0]
+        self._shards = shards
         self.paths = [shard.path for shard in shards]
         self.attributes = {name: first.attributes.get(name) for name in ORIGIN}
         self.content_keys = {shard.path: shard.attributes.get("content_key") for shard in shards}
@@ -227,12 +293,30 @@ class TokenStore:
             self._checked[index] = True
         return result
 
-    def verify(self) -> None:
-        """Read every image and check its checksum.
+    def check_backbone(self, backbone: Any) -> None:
+        """Check that `backbone` (`nearid.tokens.backbones.Backbone`) is what made the tokens.
 
         Raises:
-            UserError: an image is damaged.
+            UserError: its weights or its preprocessing are others.
         """
+        for name in ("weights_hash", "preprocess_hash"):
+            found, expected = self.attributes[name], getattr(backbone, name)
+            if found != expected:
+                raise UserError(
+                    self.paths[0],
+                    f"tokens of {name} {found}",
+                    f"{expected}, as the backbone has now",
+                    "extract the tokens again (`extract_tokens`)",
+                )
+
+    def verify(self) -> None:
+        """Read every image and check its checksum; check the files that the tokens were made from, where they are.
+
+        Raises:
+            UserError: an image is damaged, or was made from what has changed since.
+        """
+        for shard in self._shards:
+            shard.check_inputs(whole=True)
         self._checked[:] = False
         buffer = np.empty((1, *self.token_shape), DTYPE)
         for index in range(len(self)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nearid.layout import Layout
+    from nearid.tokens.store import TokenStore
 
 READOUTS = ("map", "mean")
 
@@ -39,6 +40,13 @@ class Scorer(TokenEmbedder):
         if self._map_head is not None:
             return self._map_head(tokens)
         return self.backbone.pooled(tokens)
+
+    def _open(self, collection: str, shards: Sequence[str]) -> TokenStore:
+        store = super()._open(collection, shards)
+        if self._readout == "map":
+            # Another model's head on these tokens would give numbers, and no meaning.
+            store.check_backbone(self.backbone)
+        return store
 
     @cached_property
     def _prefix(self) -> int:

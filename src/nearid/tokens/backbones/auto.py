@@ -45,7 +45,7 @@ class Backbone(PretrainedVision):
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """Own embedding and tokens [images, 1 + tokens, dim] of preprocessed pixels."""
-        pixels = pixels.to(self.device, self.model.dtype)
+        pixels = self.on_device(pixels)
         try:
             output = self._vision(pixel_values=pixels)
             tokens = output.last_hidden_state

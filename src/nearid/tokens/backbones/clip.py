@@ -30,7 +30,7 @@ class Backbone(PretrainedVision):
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """Class and patch tokens [images, 1 + patches, dim] of preprocessed pixels."""
-        return self.model.vision_model(pixels.to(self.device, self.model.dtype)).last_hidden_state
+        return self.model.vision_model(self.on_device(pixels)).last_hidden_state
 
     @torch.no_grad()
     def pooled(self, tokens: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class Backbone(PretrainedVision):
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """Class, register and patch tokens [images, tokens, dim] of preprocessed pixels."""
-        return self.model(pixels.to(self.device, self.model.dtype)).last_hidden_state
+        return self.model(self.on_device(pixels)).last_hidden_state
 
     @torch.no_grad()
     def pooled(self, tokens: Tensor) -> Tensor:

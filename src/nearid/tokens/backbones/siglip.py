@@ -49,7 +49,7 @@ class Backbone(PretrainedVision):
     def encode(self, pixels: Tensor) -> Tensor:
         """Patch tokens [images, tokens, dim] after the last layer norm, of preprocessed pixels."""
         # The trunk alone: `forward` would also run the pooling head.
-        hidden = self.model.embeddings(pixels.to(self.device, self.model.dtype))
+        hidden = self.model.embeddings(self.on_device(pixels))
         hidden = self.model.encoder(inputs_embeds=hidden).last_hidden_state
         return self.model.post_layernorm(hidden)
 

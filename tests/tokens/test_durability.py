@@ -1,0 +1,210 @@
+"""What cannot be trusted is never read: kills at any moment, damage anywhere, changed images, disks that give out."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from multiprocessing import get_context
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from token_images import IDS, mask_of, picture, slots, write_images, write_world
+
+from nearid.errors import UserError
+from nearid.layout import Layout
+from nearid.tokens import TokenStore, load_backbone
+from nearid.tokens.collections import open_collection
+from nearid.tokens.extraction import extract
+
+SOURCES = Path(__file__).parents[2] / "src"
+
+
+def extract_positives(settings, root):
+    layout = Layout(root)
+    pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
+    extract(load_backbone(settings), "tiny", pictures, inputs, layout.tokens("tiny", "positives"), workers=3)
+    return layout.tokens("tiny", "positives")
+
+
+def extract_in_a_group_of_its_own(settings, root):
+    os.setsid()
+    extract_positives(settings, root)
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_leave_nothing_wrong(settings, tmp_path):
+    """Whatever a SIGKILL of all its workers hits, there is a whole shard or none, and the next start mends the rest."""
+    settings |= {"batch_size": 1}  # many moments between two blocks
+    whole = extract_positives(settings, write_world(tmp_path / "undisturbed").root)
+    target = write_world(tmp_path / "killed").tokens("tiny", "positives")
+    # Its children are forked from a process that has transformers loaded: else most kills would hit the loading.
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["nearid.tokens.extraction", "nearid.tokens.backbones.siglip"])
+
+    def start():
+        process = context.Process(target=extract_in_a_group_of_its_own, args=(settings, target.parents[3]))
+        process.start()
+        return process
+
+    def undisturbed():
+        begun = time.monotonic()
+        process = start()
+        process.join()
+        assert process.exitcode == 0
+        assert target.read_bytes() == whole.read_bytes()
+        assert [path.name for path in target.parent.iterdir()] == ["000.h5"]
+        target.unlink()
+        return time.monotonic() - begun
+
+    undisturbed()  # the server starts
+    takes = undisturbed()
+    moments, midway = random.Random(0), 0
+    for _ in range(30):
+        process = start()
+        time.sleep(moments.uniform(0.3, 1.0) * takes)
+        with suppress(ProcessLookupError):  # finished already, or no group of its own yet
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join()
+        if target.exists():
+            assert target.read_bytes() == whole.read_bytes()
+            target.unlink()
+        midway += any(target.parent.rglob("*"))
+        if moments.random() < 0.3:
+            undisturbed()
+    assert midway > 5, "the kills came too early or too late to show anything"
+    undisturbed()
+    assert not list(target.parents[3].rglob("*.partial"))
+
+
+def test_a_flipped_byte_in_any_dataset_is_found(settings, tmp_path):
+    path = extract_positives(settings, write_world(tmp_path).root)
+    whole = path.read_bytes()
+    places = {}
+    with h5py.File(path) as shard:
+        for name, dataset in shard.items():
+            if dataset.chunks:
+                places[name] = [dataset.id.get_chunk_info(3).byte_offset + at for at in (0, 100, 1023)]
+            else:
+                places[name] = [dataset.id.get_offset() + at for at in (0, dataset.nbytes // 2, dataset.nbytes - 1)]
+    assert set(places) == {"tokens", "ids", "slots", "variants", "crc32"}
+    for name, offsets in places.items():
+        for offset in offsets:
+            path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 0x40]) + whole[offset + 1 :])
+            with pytest.raises(UserError, match=r"000\.h5"):
+                TokenStore([path]).read(range(20))  # first use
+            with pytest.raises(UserError, match=r"000\.h5"):
+                TokenStore([path]).verify()
+        assert name
+
+
+def test_tokens_of_images_that_changed_since_are_refused(settings, tmp_path):
+    layout = write_world(tmp_path)
+    path = extract_positives(settings, layout.root)
+    views = slots("images", picture) | slots("masks", mask_of)
+    write_images(layout.positives("000"), views, views)  # the same anew: newer, and equal
+    TokenStore([path]).verify()
+    views["images1"][2] = views["images1"][3]
+    write_images(layout.positives("000"), views, views)
+    with pytest.raises(UserError, match="images that have changed since"):
+        TokenStore([path])
+    os.utime(layout.positives("000"), (0, 0))  # a copy that kept an old date is found where all is read
+    store = TokenStore([path])
+    with pytest.raises(UserError, match="images that have changed since"):
+        store.verify()
+    extract_positives(settings, layout.root)
+    TokenStore([path]).verify()
+    layout.positives("000").unlink()
+    TokenStore([path]).verify()  # tokens may travel without their images
+
+
+@pytest.mark.parametrize("name", ["weights_hash", "preprocess_hash"])
+def test_tokens_of_another_model_or_preprocessing_are_refused(settings, tmp_path, name):
+    store = TokenStore([extract_positives(settings, write_world(tmp_path).root)])
+    backbone = load_backbone(settings)
+    store.check_backbone(backbone)
+    setattr(backbone, name, "0" * 64)
+    with pytest.raises(UserError, match=name):
+        store.check_backbone(backbone)
+
+
+def command(layout, settings):
+    ids = ["--backbone", "tiny", "--collection", "positives", "--shard", "000", "--workers", "2"]
+    given = json.dumps({"backbone": settings, "variants": {split: ["full", "fg"] for split in ("train", "test")}})
+    return ["tokens", "extract", *ids, "--results", str(layout.root), "--settings", given]
+
+
+def run(layout, settings):
+    environment = os.environ | {"PYTHONPATH": str(SOURCES)}
+    line = [sys.executable, "-m", "nearid", *command(layout, settings)]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of 96 KiB in memory, for tokens."""
+    disk = tmp_path / "results" / "tokens"
+    disk.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs needs root")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.parametrize("room", ["24k", "48k"])
+def test_a_full_disk_is_named_and_more_room_is_enough_to_go_on(settings, tmp_path, disk, room):
+    """It gives out where a block is kept (24 KiB), and where the shard itself is written (48 KiB)."""
+    layout = write_world(tmp_path / "results")
+    subprocess.run(["mount", "-o", f"remount,size={room}", disk], check=True)
+    failed = run(layout, settings)
+    assert failed.returncode == 2, failed.stderr
+    assert "no space left" in failed.stderr and str(disk) in failed.stderr and "Traceback" not in failed.stderr
+    target = layout.tokens("tiny", "positives")
+    assert not target.exists() and not list(disk.rglob("*.partial"))
+    subprocess.run(["mount", "-o", "remount,size=1m", disk], check=True)
+    again = run(layout, settings)
+    assert again.returncode == 0, again.stderr
+    assert "done by an earlier try" in again.stderr
+    elsewhere = extract_positives(settings, write_world(tmp_path / "elsewhere").root)
+    assert target.read_bytes() == elsewhere.read_bytes()
+
+
+def test_a_folder_that_may_not_be_written_is_named(settings, tmp_path, disk):
+    layout = write_world(tmp_path / "results")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    failed = run(layout, settings)
+    assert failed.returncode == 2
+    assert "read-only" in failed.stderr and str(disk) in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_worker_count_changes_no_byte_and_batch_size_only_rounding(settings, tmp_path):
+    shards = {}
+    for name, workers, batch_size in (("one", 1, 4), ("four", 4, 4), ("alone", 2, 1)):
+        layout = write_world(tmp_path / name)
+        pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
+        shards[name] = layout.tokens("tiny", "positives")
+        backbone = load_backbone(settings | {"batch_size": batch_size})
+        extract(backbone, "tiny", pictures, inputs, shards[name], workers)
+    assert shards["one"].read_bytes() == shards["four"].read_bytes()
+    together, alone = (TokenStore([shards[name]]).read(range(20)).astype(np.float32) for name in ("one", "alone"))
+    # Sums in another order: a step of float16 at most, relative to the largest value of a token.
+    assert np.abs(together - alone).max() <= 2**-10 * np.abs(alone).max()
+
+
+def test_only_the_asked_variants_of_each_split_are_extracted(settings, tmp_path):
+    layout = write_world(tmp_path)
+    pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
+    target = layout.tokens("tiny", "positives")
+    extract(
+        load_backbone(settings), "tiny", pictures, inputs, target, variants={"train": ["full"], "test": ["full", "fg"]}
+    )
+    store = TokenStore([target])
+    split = dict(zip(IDS, ["train", "test", "train", "test"], strict=True))
+    held = {(split[id], variant) for id, _, variant in store.keys.tolist()}
+    assert held == {("train", b"full"), ("test", b"full"), ("test", b"fg")}
