@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from token_images import IDS, VIEWS, mask_of, picture, slots, write_images
+from token_images import IDS, VIEWS, mask_of, picture, slots, write_images, write_world
 from transformers import AutoImageProcessor, SiglipVisionModel
 
 from nearid.cli.tokens import tokens as commands
@@ -24,9 +24,9 @@ from nearid.tokens.collections import foreground, open_collection
 from nearid.tokens.extraction import extract
 
 
-def run(settings, layout, collection, splits=("train", "test"), target=None):
+def run(settings, layout, collection, splits=("train", "test")):
     pictures, inputs = open_collection(layout, collection, "000", splits)
-    target = target or layout.tokens("tiny", collection)
+    target = layout.tokens("tiny", collection)
     extract(load_backbone(settings), "tiny", pictures, inputs, target, workers=2)
     return TokenStore([target])
 
@@ -115,20 +115,21 @@ def test_tokens_beyond_float16_are_refused(settings, layout, model_folder, monke
 
 
 def test_killed_run_goes_on_and_gives_the_same_bytes(settings, layout, tmp_path):
-    whole = tmp_path / "undisturbed" / "000.h5"
-    run(settings, layout, "positives", target=whole)
+    undisturbed = write_world(tmp_path / "undisturbed")
+    run(settings, undisturbed, "positives")
+    whole = undisturbed.tokens("tiny", "positives")
     target = layout.tokens("tiny", "positives")
     script = f"""
 import os, signal
 from nearid.tokens import extraction
 from nearid.cli.tokens import tokens
-save, left = extraction.np.save, [3]
-def save_or_die(*arguments):
-    save(*arguments)
+keep, left = extraction._keep, [3]
+def keep_or_die(*arguments):
+    keep(*arguments)
     left[0] -= 1
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
-extraction.np.save = save_or_die
+extraction._keep = keep_or_die
 tokens({command(layout, settings)!r})
 """
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
@@ -136,14 +137,14 @@ tokens({command(layout, settings)!r})
     assert killed.returncode == -signal.SIGKILL
     assert not target.exists()
     parts = list(target.parent.glob(".progress/000/*/*.npy"))
-    assert len(parts) == 2
+    assert len(parts) == 3
     times = [part.stat().st_mtime_ns for part in parts]
     interrupted = CliRunner().invoke(commands, command(layout, settings, "--collection", "sibling"))
     assert interrupted.exit_code == 0, interrupted.output
     assert [part.stat().st_mtime_ns for part in parts] == times  # another collection leaves them alone
     again = CliRunner().invoke(commands, command(layout, settings))
     assert again.exit_code == 0, again.output
-    assert "2/5 done by an earlier try" in again.output
+    assert "3/5 done by an earlier try" in again.output
     assert target.read_bytes() == whole.read_bytes()
     assert [path.name for path in target.parent.iterdir()] == ["000.h5"]
 

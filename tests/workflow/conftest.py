@@ -125,7 +125,7 @@ def finished(tmp_path_factory) -> Path:
     )
     (root / "src/nearid/__main__.py").write_text(FAKE)
     (root / "backbone").mkdir()
-    for name in ("config.json", "model.safetensors"):
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
         (root / "backbone" / name).write_text("fake")
     (root / "fake.yaml").write_text(OVERLAY)
     Project(root).run()

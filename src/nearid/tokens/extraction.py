@@ -101,10 +101,6 @@ def _blocks(
     def launch(number: int, pixels: Tensor) -> tuple[int, Tensor, Tensor, Any]:
         return number, *_to_host(backbone.encode(pixels))
 
-    def keep(number: int, tokens: NDArray[np.float16]) -> None:
-        with replacing(parts.path(number, ".npy")) as private, private.open("wb") as stream:
-            np.save(stream, tokens)
-
     todo = range(done, len(batches))
     prepared = zip(todo, _map_ahead(prepare, todo, workers), strict=True)
     kept: Future[None] | None = None
@@ -120,10 +116,17 @@ def _blocks(
                 )
             if kept is not None:
                 kept.result()
-            kept = keeper.submit(keep, number, tokens.numpy())
+            kept = keeper.submit(_keep, parts.path(number, ".npy"), tokens.numpy())
             yield tokens.numpy()
         if kept is not None:
             kept.result()
+
+
+def _keep(path: Path, tokens: NDArray[np.float16]) -> None:
+    with replacing(path) as private, private.open("wb") as stream:
+        # Not `np.save`: on a full disk its error does not say so.
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(tokens))
+        stream.write(tokens.data)
 
 
 def _to_host(tokens: Tensor) -> tuple[Tensor, Tensor, torch.cuda.Event | None]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,22 @@ def describe_inputs(target: Path, inputs: Iterable[Path]) -> str:
 @contextmanager
 def _create(path: Path, chunk_bytes: int) -> Iterator[h5py.File]:
     alignment = {"alignment_threshold": chunk_bytes, "alignment_interval": 4096}
-    with h5py.File(path, "w", libver=LIBVER, locking=False, **alignment) as shard:
-        yield shard
+    shard = h5py.File(path, "w", libver=LIBVER, locking=False, **alignment)
+    try:
+        try:
+            yield shard
+        except BaseException:
+            # On a full disk it cannot even be closed; the first error is the one to tell.
+            with suppress(Exception):
+                shard.close()
+            raise
+        shard.close()
+    except RuntimeError as error:
+        # HDF5 wraps some errors of the system in its own words.
+        wrapped = re.search(r"errno = (\d+)", str(error))
+        if wrapped is None:
+            raise
+        raise OSError(int(wrapped[1]), os.strerror(int(wrapped[1])), str(path)) from error
 
 
 class _Writer:
