@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import compare, describe_machine
+from timing import compare, describe_machine, keep_memory
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--tuples", type=int, default=16, help="of four images each")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    keep_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,7 @@ import os
 import platform
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -41,6 +42,16 @@ def compare(candidates: dict[str, Callable[[], object]], rounds: int, clock: Cal
         }
         for name, times in seconds.items()
     }
+
+
+def keep_memory() -> None:
+    """Start this script again with a C library that keeps large blocks instead of giving each back at once.
+
+    Else page faults of fresh blocks outweigh the work of quick candidates (spec performance.md, section 1).
+    """
+    wanted = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(1 << 32))
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | wanted)
 
 
 def describe_machine(*packages: str) -> dict[str, Any]:
