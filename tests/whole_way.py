@@ -48,6 +48,11 @@ def end(process: subprocess.Popen[str], project: Path, seconds: float = 1500) ->
     """Wait for the end of a run; what came out."""
     process.wait(seconds)
     assert process.returncode == 0, (project / "said.txt").read_text()[-20000:]
+    return read_results(project)
+
+
+def read_results(project: Path) -> dict[str, bytes]:
+    """What came out, without what tells how."""
     results = project / "results/test"
     assert not list(results.rglob("*.partial"))
     # Config, seeds, code, versions and every hash; its other part tells of this run.

@@ -216,6 +216,10 @@ class Sweep:
         for name in alive:
             if jobs[name]["executor"] == "local":
                 os.kill(int(jobs[name]["job"]), signal.SIGINT)
+        # Until they let go of their heads, nobody else could take them up.
+        limit = time.monotonic() + 60
+        while alive and any(state in _ALIVE for state in self._queued().values()) and time.monotonic() < limit:
+            time.sleep(0.5)
         return alive
 
     def collect(self) -> tuple[list[str], list[str]]:

@@ -61,7 +61,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 {nodes}
 PartitionName=cpu Nodes={cpu_nodes} Default=YES MaxTime=2880 State=UP PriorityTier=10 PreemptMode=OFF
-PartitionName=scavenge Nodes={cpu_nodes} MaxTime=2880 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=15
+PartitionName=scavenge Nodes={cpu_nodes} MaxTime=2880 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=5
 PartitionName=short Nodes={cpu_nodes} MaxTime=10 State=UP PriorityTier=10 PreemptMode=OFF
 PartitionName=gpu Nodes=gpu1 MaxTime=2880 State=UP PriorityTier=10 PreemptMode=OFF
 """
@@ -120,15 +120,16 @@ class Cluster:
         options = ["--foreground", "--force", f"--socket={self.root}/munge.socket", f"--key-file={self.root}/munge.key"]
         options += [f"--pid-file={files['pid']}", f"--log-file={files['log']}", f"--seed-file={files['seed']}"]
         self._launch("munge", [_program("munged"), *options])
-        self._wait("munge's socket", (self.root / "munge.socket").exists)
+        self.wait("munge's socket", (self.root / "munge.socket").exists)
         self.start_controller()
         for name in NODES:
             self.start_node(name)
-        self._wait("idle nodes", lambda: set(self.node_states().values()) == {"idle"})
+        self.wait("idle nodes", lambda: set(self.node_states().values()) == {"idle"})
 
     def start_controller(self) -> None:
         """Start the controller, as after a restart of its machine."""
         self._launch("controller", [_program("slurmctld"), "-D", "-f", self.variables["SLURM_CONF"]])
+        self.wait("an answer of the controller", lambda: not self.run("scontrol", "ping", check=False).returncode)
 
     def start_node(self, name: str) -> None:
         """Start the daemon of a node."""
@@ -147,7 +148,7 @@ class Cluster:
         # A number may have been given to another process since.
         if _started(pid) == started:
             os.kill(pid, signal.SIGKILL)
-            self._wait(f"the end of {name}", lambda: _started(pid) != started)
+            self.wait(f"the end of {name}", lambda: _started(pid) != started)
         (self.root / f"{name}.process").unlink()
 
     def stop(self) -> None:
@@ -172,13 +173,23 @@ class Cluster:
         lines = self.run("sinfo", "--noheader", "--Node", "--format=%N %t", check=False).stdout.splitlines()
         return dict(line.split() for line in lines)
 
-    def running(self) -> list[str]:
-        """Ids of the jobs that run."""
-        return self.run("squeue", "--noheader", "--states=RUNNING", "--format=%A", check=False).stdout.split()
+    def running(self) -> dict[str, str]:
+        """Comment (rule and wildcards) of each job that runs, by its id."""
+        lines = self.run("squeue", "--noheader", "--states=RUNNING", "--format=%A|%k", check=False).stdout.splitlines()
+        return dict(line.split("|", 1) for line in lines)
+
+    def submit(self, *options: str) -> str:
+        """Submit a job; its id."""
+        return self.run("sbatch", "--parsable", "--output=/dev/null", *options).stdout.strip()
+
+    def show(self, job: str) -> dict[str, str]:
+        """What the controller knows of a job."""
+        words = self.run("scontrol", "show", "job", job).stdout.split()
+        return dict(word.split("=", 1) for word in words if "=" in word)
 
     def wait_for_jobs(self, seconds: float = 600) -> None:
         """Wait until no job waits or runs."""
-        self._wait("empty queue", lambda: not self.run("squeue", "--noheader", check=False).stdout.strip(), seconds)
+        self.wait("empty queue", lambda: not self.run("squeue", "--noheader", check=False).stdout.strip(), seconds)
 
     def _launch(self, name: str, command: list[str]) -> None:
         with (self.root / f"{name}.out").open("a") as said:
@@ -187,7 +198,8 @@ class Cluster:
             )
         (self.root / f"{name}.process").write_text(json.dumps([process.pid, _started(process.pid)]))
 
-    def _wait(self, what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def wait(self, what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait for a condition, but not for ever."""
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:

@@ -1,13 +1,22 @@
 """`snakemake --profile slurm` on a real SLURM, undisturbed and with what happens on clusters (make test-slurm)."""
 
+import json
 import os
 import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 from slurm_cluster import CPU_NODES, Cluster, missing_programs
-from whole_way import await_file, copy_project, differences, end, kill, start
+from whole_way import CONFIG, ROOT, await_file, copy_project, differences, end, kill, read_results, start
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 
@@ -15,8 +24,11 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 HOW = (
     *("--profile", "slurm", "--slurm-status-command", "squeue", "--slurm-no-account"),
     *("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"),
-    *("--max-status-checks-per-second", "1", "--max-jobs-per-timespan", "600/1m", "--jobs", "4"),
+    *("--max-status-checks-per-second", "1", "--max-jobs-per-timespan", "600/1m", "--jobs", "6"),
 )
+HEAD = "results/test/heads/{}/head.safetensors"
+# Two tables that a single head is enough for.
+TWO_TABLES = ("--", "results/test/paper/tables/table2.csv", "results/test/paper/tables/table8.csv")
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +38,8 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
     if missing_programs():
         pytest.skip(f"not installed: {', '.join(missing_programs())} (apt install slurmctld slurmd slurm-client munge)")
     with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        # Ranks find each other by name, which the nodes of this cluster do not have.
+        cluster.variables["MASTER_ADDR"] = "127.0.0.1"
         yield cluster
 
 
@@ -36,47 +50,313 @@ def local(tmp_path_factory) -> dict[str, bytes]:
     return end(start(project), project)
 
 
-def test_a_run_on_the_cluster_equals_a_local_one(cluster, local, tmp_path):
-    project = copy_project(tmp_path / "project")
-    found = end(start(project, how=HOW, variables=cluster.variables), project)
-    assert differences(found, local) == []
-    said = (project / "said.txt").read_text()
+@pytest.fixture(scope="module")
+def ran(cluster, tmp_path_factory) -> Path:
+    """A project after a run on the cluster."""
+    project = copy_project(tmp_path_factory.mktemp("ran") / "project")
+    end(start(project, how=HOW, variables=cluster.variables), project)
+    return project
+
+
+@pytest.fixture
+def again(ran, tmp_path) -> Path:
+    """A copy of it."""
+    shutil.copytree(ran, tmp_path / "project")
+    (tmp_path / "project/said.txt").unlink()
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def on_slurm(cluster):
+    """Start Snakemake with the profile."""
+    return lambda project, *arguments: start(project, *arguments, how=HOW, variables=cluster.variables)
+
+
+def submissions(project) -> int:
+    return (project / "said.txt").read_text().count("has been submitted with SLURM jobid")
+
+
+def steps_of(job) -> list[int]:
+    """Processes of our own commands in a job."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            inside = f"SLURM_JOB_ID={job}".encode() in (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if inside and b"nearid" in words:
+            found.append(int(folder.name))
+    return found
+
+
+def test_a_run_on_the_cluster_equals_a_local_one(ran, local):
+    assert differences(read_results(ran), local) == []
+    said = (ran / "said.txt").read_text()
     for rule in ("curate_positives", "inpaint_shard", "extract_tokens", "train_head", "score_nearid_bench"):
-        assert list((project / ".snakemake/slurm_logs").glob(f"rule_{rule}/**/*.log")), (
-            f"{rule} did not go through sbatch"
-        )
-    assert "Traceback" not in said
+        logs = list((ran / ".snakemake/slurm_logs").glob(f"rule_{rule}/**/*.log"))
+        assert logs, f"{rule} did not go through sbatch"
+    assert submissions(ran) > 35
+    assert "Traceback" not in said and "Trying to restart" not in said
 
 
-def test_faults_lose_nothing(cluster, local, tmp_path):
+def test_one_table_one_source_or_one_scorer_runs_again_alone(again, on_slurm, local):
+    planned = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--cores", "1", *CONFIG, "-R", "make_table"],
+        cwd=again,
+        capture_output=True,
+        text=True,
+    )
+    rules = set(re.findall(r"^(\w+) +\d+$", planned.stdout + planned.stderr, re.MULTILINE)) - {"default", "total"}
+    assert rules == {"make_table", "compare_with_paper", "make_page", "write_manifest", "write_crate"}
+    for target in ("distractors/sibling/000.parquet", "scores/colour_histogram/nearid_bench.parquet"):
+        (again / "said.txt").unlink(missing_ok=True)
+        file = f"results/test/{target}"
+        before = (again / file).stat().st_mtime_ns
+        end(on_slurm(again, "--forcerun", file, "--", file), again)
+        assert submissions(again) == 1
+        assert (again / file).stat().st_mtime_ns > before
+    assert differences(read_results(again), local) == []
+
+
+def test_ranks_of_a_step_are_one_training(cluster, tmp_path):
+    """Two nodes of a rank each, or one of two, give what one process gives with the same batch (performance.md 5)."""
+    program = (
+        "import json, sys, token_world as world\n"
+        "layout = world.write_world(sys.argv[1]) if sys.argv[2] == 'write' else None\n"
+        "if not layout: world.train(sys.argv[1], world.settings(checkpoint_every_steps=1000))\n"
+    )
+    environment = {**os.environ, **cluster.variables, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = f"{ROOT / 'src'}:{ROOT / 'tests/heads'}"
+    weights = {}
+    for name, geometry in {"alone": ("-N1", "-n1"), "two nodes": ("-N2", "-n2"), "one node": ("-N1", "-n2")}.items():
+        folder = str(tmp_path / name)
+        subprocess.run([sys.executable, "-c", program, folder, "write"], env=environment, check=True)
+        call = ["srun", *geometry, "--mem=2000", "--time=5", sys.executable, "-c", program, folder, "train"]
+        done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        ranks = sorted(re.findall(r"rank (\d) of (\d) ", done.stderr))
+        assert ranks == ([("0", "1")] if name == "alone" else [("0", "2"), ("1", "2")])
+        weights[name] = load_file(Path(folder) / "heads/tiny/head.safetensors")
+    for name in ("two nodes", "one node"):
+        for key, values in weights["alone"].items():
+            assert abs(weights[name][key] - values).max() < 1e-3, (name, key)
+
+
+def test_the_profile_gives_training_several_ranks(cluster, again, on_slurm):
+    before = load_file(again / HEAD.format("infonce"))
+    ranks = ("train_head:mpi=srun", "train_head:tasks=2", "train_head:nodes=2")
+    target = HEAD.format("infonce")
+    end(on_slurm(again, "--set-resources", *ranks, "--forcerun", target, "--", target), again)
+    log = (again / "results/test/logs/heads/train_head/infonce.log").read_text()
+    assert re.match(r"rank [01] of 2 ", log)
+    config = json.loads((again / "results/test/heads/infonce/config.json").read_text())
+    assert config["deepspeed"]["train_micro_batch_size_per_gpu"] == 4
+    for key, values in load_file(again / target).items():
+        assert abs(before[key] - values).max() < 1e-2, key
+
+
+def test_twenty_jobs_killed_at_random(cluster, local, on_slurm, tmp_path):
+    project, chance, killed = copy_project(tmp_path / "project"), random.Random(0), Counter()
+    process = on_slurm(project)
+    while killed.total() < 20 and process.poll() is None:
+        time.sleep(chance.uniform(1, 5))
+        # A third kill would use up a job's attempts, as the profile has it.
+        running = [(job, what) for job, what in cluster.running().items() if killed[what] < 2]
+        if running:
+            job, what = chance.choice(running)
+            steps = steps_of(job)
+            if steps and chance.random() < 0.5:
+                os.kill(chance.choice(steps), signal.SIGKILL)
+            else:
+                cluster.run("scancel", job, check=False)
+            killed[what] += 1
+    found = end(process, project)
+    assert killed.total() == 20
+    assert differences(found, local) == []
+
+
+def test_a_cluster_with_troubles_loses_nothing(cluster, local, on_slurm, tmp_path):
+    """No controller, no status, a node killed, a node drained, Snakemake killed."""
     project = copy_project(tmp_path / "project")
-    chance = random.Random(0)
+    sbatch, squeue = (shutil.which(name) for name in ("sbatch", "squeue"))
+    away, silent = tmp_path / "away", tmp_path / "silent"
+    words = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
+    cluster.plant("sbatch", f'#!/bin/sh\n[ -e {away} ] && echo "{words}" >&2 && exit 1\nexec {sbatch} "$@"\n')
+    cluster.plant("squeue", f'#!/bin/sh\n[ -e {silent} ] && exit 1\nexec {squeue} "$@"\n')
+    try:
+        away.touch()
+        process = on_slurm(project, *TWO_TABLES)
+        time.sleep(30)  # longer than all attempts of a job took without patience
+        away.unlink()
+        await_file(process, project, "data/identities.parquet")
+        silent.touch()
+        time.sleep(40)  # ten status calls and more
+        silent.unlink()
+        await_file(process, project, "distractors/*/*.parquet")
+        cluster.kill("controller")
+        time.sleep(5)
+        cluster.start_controller()
+        cluster.run("scontrol", "update", f"nodename={CPU_NODES[1]}", "state=drain", "reason=test")
+        await_file(process, project, "tokens/**/*.h5")
+        kill(process)
+        # Its jobs go on, and are waited for before the next start (slurm/README.md).
+        cluster.run("scontrol", "update", f"nodename={CPU_NODES[1]}", "state=resume")
+        cluster.wait_for_jobs()
+        process = on_slurm(project, *TWO_TABLES)
+        cluster.wait("a job on the first node", lambda: "cpu1" in _nodes_of_jobs(cluster), 300)
+        cluster.kill(CPU_NODES[0])
+        cluster.wait("the node's loss", lambda: cluster.node_states()[CPU_NODES[0]].startswith("down"), 120)
+        cluster.start_node(CPU_NODES[0])
+        found = end(process, project)
+    finally:
+        for name in ("sbatch", "squeue"):
+            (cluster.programs / name).unlink()
+        cluster.run("scontrol", "update", f"nodename={CPU_NODES[1]}", "state=resume", check=False)
+    assert {"paper/tables/table2.csv", "paper/tables/table8.csv"} <= found.keys()
+    assert differences(found, {path: local.get(path, b"") for path in found}) == []
 
-    def cancel_one(process) -> None:
-        limit = time.monotonic() + 300
-        while not (running := cluster.running()):
-            assert process.poll() is None and time.monotonic() < limit
-            time.sleep(0.5)
-        cluster.run("scancel", chance.choice(running), check=False)
 
-    def go_on():
-        return start(project, how=HOW, variables=cluster.variables)
+def _nodes_of_jobs(cluster) -> str:
+    return cluster.run("squeue", "--noheader", "--states=RUNNING", "--format=%N", check=False).stdout
 
-    process = go_on()
-    cancel_one(process)
-    await_file(process, project, "distractors/**/*.parquet")
-    cancel_one(process)
-    # Snakemake is killed; its jobs go on, and are waited for before the next start (slurm/README.md).
-    kill(process)
+
+LONG = "training: {epochs: 500, checkpoint_every_steps: 150}\n"
+
+
+def test_training_survives_preemption_and_limits(cluster, again, on_slurm, tmp_path):
+    """One head is preempted five times; the other meets the memory limit, then the time limit, then has its way."""
+    heads = ["--", HEAD.format("nearid"), HEAD.format("infonce")]
+    (again / "long.yaml").write_text(LONG)
+    shutil.rmtree(again / "results/test/heads")
+    here = tmp_path / "here"
+    shutil.copytree(again, here)
+    more = ("long.yaml", "--nolock")
+    end(start(here, *more, *heads), here)
+    limits = ("train_head:mem_mb=3000 if attempt > 1 else 200", "train_head:runtime=30 if attempt > 2 else 1")
+    preempted = "train_head_with_timelapse:slurm_partition=scavenge"
+    unwarned = "train_head:slurm_extra='--open-mode=append'"
+    process = on_slurm(again, *more, "--set-resources", *limits, preempted, unwarned, *heads)
+    own = "rule_train_head_with_timelapse_wildcards_nearid"
+    for count in range(5):
+        await_file(process, again, "heads/nearid/.progress/*/*.pt")
+        job = next(job for job, what in cluster.running().items() if what == own)
+        node = cluster.show(job)["NodeList"]
+        cluster.submit("--partition=cpu", f"--nodelist={node}", "--cpus-per-task=20", "--mem=100", "--wrap=sleep 1")
+        cluster.wait(f"preemption {count}", lambda: int(cluster.show(job)["Restarts"]) > count, 120)  # noqa: B023
+    found = end(process, again)
+    said = (again / "said.txt").read_text()
+    assert said.count("Trying to restart") == 2
+    assert differences(_heads(found), _heads(read_results(here))) == []
+    provenance = json.loads((again / "results/test/heads/nearid/provenance.json").read_text())
+    assert provenance["resumed_after_step"] > 0
+
+    # Warned before the limit, it saves and comes back under its own id: none of Snakemake's attempts is needed.
+    (again / "said.txt").unlink()
+    shutil.rmtree(again / "results/test/heads/infonce")
+    limits = ("train_head:runtime=2", "train_head:slurm_extra='--signal=URG@85 --open-mode=append'")
+    found = end(on_slurm(again, *more, "--set-resources", *limits, "--", HEAD.format("infonce")), again)
+    assert "the time limit is near, the state is saved" in "".join(
+        log.read_text() for log in (again / ".snakemake/slurm_logs/rule_train_head").rglob("*.log")
+    )
+    assert submissions(again) == 1
+    assert differences(_heads(found), _heads(read_results(here))) == []
+
+
+def _heads(found: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: content for path, content in found.items() if path.startswith("heads/")}
+
+
+def test_a_sweep_that_is_preempted_cancelled_and_resumed(cluster, again):
+    environment = {**os.environ, **cluster.variables, "PYTHONPATH": "src"}
+
+    def call(*arguments) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *map(str, arguments)], cwd=again, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    overlays = [part for path in CONFIG[1:] for part in ("--config", path)]
+    grid = ("--ablation", "nearid", "--ablation", "infonce", *(part for seed in "123" for part in ("--seed", seed)))
+    grid += ("--set", "training.learning_rate=1e-3,3e-3", "--set", "training.epochs=60")
+    needs = ("--partition", "scavenge", "--threads", 1, "--memory-gb", 2, "--parallel", 3, "--minutes", 30)
+    sweep, folder = ("nearid", "sweep"), "results/test/sweeps/grid"
+    assert "12 of 12 runs submitted" in call(*sweep, "run", "grid", *overlays, *grid, *needs)
+    finished = again / "results/test/heads"
+    cluster.wait("a first head", lambda: len(list(finished.glob("*seed*/head.safetensors"))) > 0, 180)
+    for node in CPU_NODES:
+        cluster.submit("--partition=cpu", f"--nodelist={node}", "--cpus-per-task=32", "--mem=100", "--wrap=sleep 1")
+    cluster.wait("a preemption", lambda: any(int(cluster.show(job)["Restarts"]) for job in _jobs(cluster)), 120)
+    call(*sweep, "cancel", folder)
+    assert not _jobs(cluster)
+    table = call(*sweep, "status", folder)
+    assert 1 <= table.count(" done ") < 12 and " not running " in table.replace("cancelled", "not running")
+    assert "12 of 12" not in call(*sweep, "run", "grid", *overlays, *grid, *needs)
     cluster.wait_for_jobs()
-    process = go_on()
-    await_file(process, project, "tokens/**/*.h5")
-    cluster.kill("controller")
-    cluster.start_controller()
-    await_file(process, project, "tokens/**/*.h5")
-    cluster.kill(CPU_NODES[0])
-    time.sleep(15)  # longer than SlurmdTimeout: the node is down, its jobs failed
-    cluster.start_node(CPU_NODES[0])
-    await_file(process, project, "heads/**/log.jsonl")
-    cancel_one(process)
-    assert differences(end(process, project), local) == []
+    table = call(*sweep, "status", folder)
+    assert table.count(" done ") == 12 and "360/360" in table, table
+    assert "12 of 12 heads recorded" in call(*sweep, "collect", folder)
+    plan = ("snakemake", "-n", "--quiet", "rules", "--cores", "1", *CONFIG, f"{folder}/overlay.yaml")
+    assert "train_head" not in (planned := call(*plan)) and "score_nearid_bench" in planned
+    # It is recorded what they were trained with: another setting trains them again.
+    (again / "other.yaml").write_text("training: {weight_decay: 0.5}\n")
+    assert re.search(r"train_head +7\b", call(*plan, "other.yaml"))
+
+
+def _jobs(cluster) -> list[str]:
+    return cluster.run("squeue", "--noheader", "--array", "--format=%i", check=False).stdout.split()
+
+
+MISTAKES = {
+    "partition": ({"partition": "nowhere"}, (), "partition nowhere is not on this cluster"),
+    "time": ({"partition": "short"}, (), "short allows 10"),
+    "gpu": ({}, ("--set-resources", "train_head:gpu=1"), "train_head asks for a GPU"),
+    "account": ({"account": "theirs"}, (), "account theirs is not yours"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_before_the_first_job(cluster, tmp_path, on_slurm, mistake):
+    settings, arguments, says = MISTAKES[mistake]
+    project = copy_project(tmp_path / "project")
+    profile = project / "slurm/config.yaml"
+    for key, value in settings.items():
+        profile.write_text(profile.read_text().replace(f'# slurm_{key}: ""', f"slurm_{key}: {value}"))
+    cluster.plant("sacctmgr", "#!/bin/sh\necho ours\n")
+    try:
+        process = on_slurm(project, *arguments)
+        process.wait(60)
+    finally:
+        (cluster.programs / "sacctmgr").unlink()
+    said = (project / "said.txt").read_text()
+    assert process.returncode != 0
+    assert says in said and "next:" in said and "Traceback" not in said
+    assert submissions(project) == 0
+
+
+def test_a_half_installed_environment_is_told_by_the_job(cluster, tmp_path, on_slurm):
+    project = copy_project(tmp_path / "project")
+    # Found before the real one, as if that were not there.
+    (project / "src/vtkmodules.py").write_text("raise ModuleNotFoundError('No module named vtk', name='vtkmodules')\n")
+    target = "results/test/data/identities.parquet"
+    process = on_slurm(project, "--retries", "0", "--", target)
+    process.wait(120)
+    assert process.returncode != 0
+    log = (project / "results/test/logs/data/curate_positives/all.log").read_text()
+    assert "no module vtkmodules" in log and "make setup" in log and "Traceback" not in log
+
+
+def test_from_another_folder_it_says_where_to_run(cluster, tmp_path):
+    environment = {**os.environ, **cluster.variables}
+    program = [sys.executable, "-m", "snakemake", "-n"]
+    for arguments in (
+        ("--profile", "slurm"),
+        ("--profile", ROOT / "slurm", "--snakefile", ROOT / "Snakefile"),
+    ):
+        done = subprocess.run(
+            [*program, *map(str, arguments)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode != 0
+        assert "Traceback" not in said and ("slurm" in said or "config.yaml" in said), said

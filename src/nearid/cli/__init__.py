@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import logging
+import socket
 import sys
 import traceback
 from pathlib import Path
@@ -42,6 +43,12 @@ class _Commands(click.Group):
                 return _crash()
             place = error.filename2 or error.filename or "the results folder"
             problem = UserError(place, *_REFUSALS[error.errno])
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == "nearid":
+                return _crash()
+            place = f"the Python of {sys.prefix} on {socket.gethostname()}"
+            action = "run `make setup` where this machine sees it, then `nearid doctor`"
+            problem = UserError(place, f"no module {error.name}", "the packages of envs/all.lock", action)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception:

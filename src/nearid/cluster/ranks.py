@@ -33,12 +33,10 @@ def read_ranks() -> Ranks:
         UserError: only some of the variables are set, or they contradict each other.
     """
     found = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
-    if found.keys() <= {"MASTER_ADDR"} and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        found = _ask_srun() | found
-        os.environ.update(found)
-    if not found:
+    if found.keys() <= {"MASTER_ADDR"}:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-        found = alone | {"MASTER_PORT": str(_free_port())}
+        several = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+        found = (_ask_srun() if several else alone | {"MASTER_PORT": str(_free_port())}) | found
         os.environ.update(found)
     if len(found) < len(VARIABLES):
         missing = ", ".join(name for name in VARIABLES if name not in found)
