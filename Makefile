@@ -42,7 +42,7 @@ test: setup ## the tests that need no GPU, cluster or network, and take about a 
 test-all: setup ## also those marked slow
 	pytest -m "not gpu and not slurm and not network"
 
-test-slurm: setup ## the workflow on a real SLURM on this machine (root; installs Debian's slurmctld slurmd slurm-client munge)
+test-slurm: setup ## the workflow on a real SLURM on this machine (root; installs SLURM's packages; half an hour)
 	tests/cluster/install.sh
 	pytest -m slurm tests/cluster
 

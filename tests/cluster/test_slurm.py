@@ -108,7 +108,8 @@ def test_one_table_one_source_or_one_scorer_runs_again_alone(again, on_slurm, lo
         text=True,
     )
     rules = set(re.findall(r"^(\w+) +\d+$", planned.stdout + planned.stderr, re.MULTILINE)) - {"default", "total"}
-    assert rules == {"make_table", "compare_with_paper", "make_page", "write_manifest", "write_crate"}
+    closing = {"compare_with_paper", "make_page", "write_manifest", "write_crate"}
+    assert "make_table" in rules and rules <= {"make_table", *closing}
     for target in ("distractors/sibling/000.parquet", "scores/colour_histogram/nearid_bench.parquet"):
         (again / "said.txt").unlink(missing_ok=True)
         file = f"results/test/{target}"

@@ -1,0 +1,84 @@
+"""What the profile makes of each rule's needs: the lines that sbatch gets, against golden ones (no SLURM needed)."""
+
+import os
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden/sbatch_lines.txt"
+ROOT = Path(__file__).resolve().parents[2]
+TARGETS = [f"results/test/{name}" for name in ("scores/nearid/metrics.json", "heads/infonce/head.safetensors")]
+TARGETS += ["results/test/paper/data/margins.npz"]
+GPU = "backbones: {demo_siglip: {precision: float16}}\n"
+
+
+@pytest.fixture
+def slurm(project, tmp_path, monkeypatch):
+    """A cluster that notes what it is given and has done it at once: results come from an earlier run."""
+    shutil.copytree(ROOT / "slurm", project.root / "slurm")
+    shutil.copytree(project.root / "results", tmp_path / "results")
+    programs, notes = tmp_path / "bin", tmp_path / "notes"
+    programs.mkdir()
+    notes.mkdir()
+    scripts = {
+        "sbatch": f'echo "$$" > {notes}/$$.id; printf "%s\\0" "$@" > {notes}/$$.line\n'
+        f"cp -rn {tmp_path}/results/. {project.root}/results/; echo $$",
+        "squeue": f'for id in $(cat {notes}/*.id); do echo "$id|COMPLETED"; done',
+        "scontrol": 'echo "MinJobAge = 300 sec"; echo "MaxArraySize = 1001"',
+        "sinfo": 'case "$*" in *%l*) echo "cpu*|2-00:00:00|gpu:a100:4";; *) echo "cpu*";; esac',
+        "sacctmgr": "exit 1",
+        "srun": "exit 1",
+    }
+    for name, script in scripts.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+
+    def submit(*arguments, overlays=()):
+        how = ("--profile", "slurm", "--slurm-status-command", "squeue", "--slurm-no-account", "--latency-wait", "5")
+        quick = ("--slurm-init-seconds-before-status-checks", "1", "--max-status-checks-per-second", "10")
+        quick += ("--max-jobs-per-timespan", "1000/1m", "--jobs", "50", "--cores", "64", "--quiet", "all")
+        done = project.snakemake(*how, *quick, *arguments, "--configfile", *project.configs(overlays), "--", *TARGETS)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = {}
+        for note in notes.glob("*.line"):
+            rule, line = shorten(note.read_text().split("\0"))
+            found.setdefault(rule, line)
+        for note in notes.iterdir():
+            note.unlink()
+        return found
+
+    return submit
+
+
+def shorten(words):
+    """Rule and options of a line, without what is another one in each run."""
+    words = [word for word in words if not word.startswith("--wrap")]
+    rule = re.sub("_wildcards_.*", "", words[words.index("--comment") + 1].removeprefix("rule_"))
+    for option in ("--job-name", "--output", "--comment", "-D"):
+        place = words.index(option)
+        del words[place : place + 2]
+    return rule, shlex.join(word for word in words if word)
+
+
+def test_the_lines_of_sbatch_are_the_golden_ones(slurm, project):
+    lines = slurm("--forceall")
+    for rule, line in lines.items():
+        # SLURM brings back what it took away, and warns before the end; the plugin starts no step per GPU.
+        assert "--requeue" in line and "--signal=URG@120" in line and "--ntasks-per-gpu" not in line, rule
+    found = {"as shipped": lines}
+    found["half precision: a GPU"] = slurm("--forceall", overlays=(project.overlay(GPU),))
+    assert "--gpus=1" in found["half precision: a GPU"]["extract_tokens"]
+    ranks = ("train_head:mpi=srun", "train_head:tasks=4", "train_head:nodes=2", "train_head:gpu=4")
+    found["two nodes of two ranks"] = slurm("--forceall", "--set-resources", *ranks)
+    text = "".join(
+        f"# {title}\n" + "".join(f"{rule}: {line}\n" for rule, line in sorted(lines.items()))
+        for title, lines in found.items()
+    )
+    if os.environ.get("WRITE_GOLDEN"):
+        GOLDEN.parent.mkdir(exist_ok=True)
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
