@@ -161,7 +161,7 @@ def test_twenty_jobs_killed_at_random(cluster, local, on_slurm, tmp_path):
     project, chance, killed = copy_project(tmp_path / "project"), random.Random(0), Counter()
     process = on_slurm(project)
     while killed.total() < 20 and process.poll() is None:
-        time.sleep(chance.uniform(1, 5))
+        time.sleep(chance.uniform(4, 12))
         # A third kill would use up a job's attempts, as the profile has it.
         running = [(job, what) for job, what in cluster.running().items() if killed[what] < 2]
         if running:
