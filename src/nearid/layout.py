@@ -119,6 +119,16 @@ class Layout:
         """The run as an RO-Crate."""
         return self.root / "ro-crate-metadata.json"
 
+    # what leaves the house
+    def exported(self, form: str, ablation: str) -> Path:
+        """A trained head as a model folder; `form` is siglip or release."""
+        return self.root / "export" / form / ablation
+
+    @property
+    def exported_data(self) -> Path:
+        """Positives and distractors as data sets in the released layout."""
+        return self.root / "export" / "datasets"
+
     # what a step leaves beside its results
     def log(self, stage: str, rule: str, name: str) -> Path:
         """A step's log."""

@@ -1,13 +1,17 @@
 """The manifest: equal runs agree but for their `run` part."""
 
+from pathlib import Path
+
 import pytest
-from paper_run import GROUPS, SCORERS, TABLES
+from paper_run import GROUPS, PAGE, SCORERS, TABLES
 
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file
 from nearid.layout import ENERGY
 from nearid.paper import manifest
+from nearid.paper.crate import write_crate
 from nearid.paper.formats import write_table
+from nearid.paper.page import write_page
 from nearid.paper.tables import build_table
 
 CONFIG = {
@@ -46,6 +50,20 @@ def test_result_repeats_and_run_tells_of_this_run(written, monkeypatch):
     assert first["result"] == second["result"]
     assert first["run"]["machine"] != second["run"]["machine"]
     assert first["run"]["heads"] == {"nearid": {"seconds": 5}, "infonce": None}
+
+
+def test_a_judge_s_key_is_in_no_file(written, layout, monkeypatch):
+    secret = "sk-not-to-be-seen-5678"
+    monkeypatch.setenv("OPENAI_API_KEY", secret)
+    monkeypatch.setenv("JUDGE_KEY", secret)
+    judge = {"benchmarks": [], "kind": "vlm_judge", "endpoint": "http://node:8000/v1", "api_key_env": "JUDGE_KEY"}
+    monkeypatch.setitem(CONFIG["scorers"], "colour_histogram", judge)
+    assert written()["result"]["config"]["scorers"]["colour_histogram"]["api_key_env"] == "JUDGE_KEY"
+    write_page(PAGE, layout)
+    write_crate(layout, Path("workflow"))
+    files = [path for path in layout.root.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert not [path for path in files if secret.encode() in path.read_bytes()]
 
 
 def test_costs_hold_energy_where_every_job_of_a_rule_was_metered(written, layout):

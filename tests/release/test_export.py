@@ -1,9 +1,12 @@
 """What leaves the house opens elsewhere, and gives the run's own similarities."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -99,6 +102,32 @@ def test_library_opens_head_export_and_release_alike(run, exported):
     assert abs(frozen - values[0]) > 5 * TOLERANCE  # the head is what makes the difference
 
 
+def test_library_opens_a_hub_id_from_the_cache_offline(run, exported, tmp_path):
+    cache = tmp_path / "hub/models--me--nearid-tiny"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(exported / "siglip", cache / "snapshots" / commit)
+    (cache / "refs").mkdir()
+    (cache / "refs/main").write_text(commit)
+    pictures = tmp_path / "pictures.npy"
+    np.save(pictures, np.stack([run.images["positives", 50, slot] for slot in (0, 1)]))
+    program = (
+        f"import nearid, numpy; a, b = numpy.load({str(pictures)!r})\n"
+        "print(nearid.load('me/nearid-tiny').similarity(a, b))\n"
+        f"print(nearid.load('me/nearid-tiny', revision={commit!r}).similarity(a, b))\n"
+        "try: nearid.load('me/nowhere')\n"
+        "except nearid.errors.UserError as error: print(error)\n"
+    )
+    source = str(Path(nearid.__file__).parents[1])
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PYTHONPATH": source}
+    environment.pop("HF_HUB_CACHE", None)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second, *told = done.stdout.splitlines()
+    ours = nearid.load(exported / "siglip").similarity(run.images["positives", 50, 0], run.images["positives", 50, 1])
+    assert [float(first), float(second)] == pytest.approx([ours, ours], abs=1e-6)
+    assert "me/nowhere" in " ".join(told)
+
+
 def test_card_and_weights(exported):
     card = (exported / "siglip/README.md").read_text()
     assert "license: mit" in card and "SiglipVisionModel" in card and "@article" in card
@@ -122,8 +151,6 @@ def test_refusals(run, exported, tmp_path):
 
 
 def test_another_backbone_than_the_trained_one_is_refused(run, tmp_path):
-    import shutil
-
     import torch
     from safetensors.torch import load_file, save_file
 

@@ -1,34 +1,69 @@
-"""Every command that README and docs show exists, with its options; every link leads somewhere."""
+"""Every command that README and docs show exists, with its options, and is run by a test or marked; links lead on."""
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from nearid.cli import nearid as command
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "slurm/README.md"])
-FENCE = re.compile(r"^```(?:bash|sh)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:nearid|make|snakemake) [^`…]+)`")
-# What needs a GPU, the hub, a cluster or root, or takes an hour; and what is shown as a pattern.
-ELSEWHERE = ("make demo-backbone", "make test-slurm", "snakemake --profile slurm")
+
+# Which test runs a command (a word of it stands in that file), or what it needs that a test has not.
+ROUTES = [
+    (r"make .*", "here, as a rehearsal (make --just-print); what it starts is another command"),
+    (r"nearid (--help|doctor.*|plan.*)", "here"),
+    (r"nearid (score|export) .*", "tests/release/test_use_page.py: docs/use.md"),
+    (r"nearid score|nearid export( results/<name>)?", "a name, not a call"),
+    (r"nearid paper verify.*", "tests/paper/test_verification.py: verify"),
+    (r"nearid tokens verify FILE", "tests/tokens/test_store.py: verify"),
+    (r"nearid bench .*", "tests/scores/test_images_and_resume.py: bench"),
+    (r"nearid scores dreambench .*", "tests/scores/test_human_alignment.py: dreambench"),
+    (r"nearid heads tensorboard", "tests/heads/test_boards.py: tensorboard"),
+    (r"snakemake .*--profile slurm .*-n", "tests/workflow/test_workflow.py: --profile"),
+    (r"snakemake --profile slurm.*", "needs a cluster; tests/cluster/test_slurm.py starts one: whole_way"),
+    (r"snakemake results/paper/.*", "here, as a plan (-n): needs GPUs and the hub"),
+    (r"snakemake (PATH|-n)", "a pattern"),
+    (r"snakemake .*(--touch|--rerun-triggers mtime|--unlock).*", "here, on fake steps"),
+    (r"snakemake --cores 2 --configfile config/demo.yaml( -- exports)?", "tests/workflow/test_whole_way.py: start"),
+    (r"snakemake .*config/demo.yaml overlay.yaml", "tests/distractors/test_own_generator.py: overlay.yaml"),
+]  # fmt: skip
+
+
+def blocks(text):
+    """(language, content) of the fenced blocks."""
+    language, lines = None, []
+    for line in text.splitlines():
+        if line.lstrip().startswith("```"):
+            if language is None:
+                language, lines = line.strip()[3:], []
+            else:
+                yield language, "\n".join(lines)
+                language = None
+        elif language is not None:
+            lines.append(line)
+    assert language is None, "an open block"
 
 
 def commands(page):
     text = page.read_text()
-    joined = [line for block in FENCE.findall(text) for line in block.replace("\\\n", " ").splitlines()]
-    found = [*joined, *INLINE.findall(text)]
-    for line in found:
-        line = line.split(" #")[0].strip()
-        piece = line.rsplit("|", 1)[-1].strip()
-        if re.match(r"(nearid|make|snakemake)\s", piece) and "{" not in piece:
-            yield piece
+    shells = [content for language, content in blocks(text) if language in ("", "bash", "sh")]
+    shown = [line for content in shells for line in content.replace("\\\n", " ").splitlines()]
+    for line in [*shown, *INLINE.findall(text)]:
+        piece = line.split(" #")[0].rsplit("|", 1)[-1].strip()
+        if re.match(r"(nearid|make|snakemake)\s", piece) and "{" not in piece and "$C" not in piece:
+            yield re.sub(r"\s+", " ", piece)
 
 
 ALL = sorted({(page.relative_to(ROOT).as_posix(), line) for page in PAGES for line in commands(page)})
+LINES = sorted({line for _, line in ALL})
 
 
 @pytest.mark.parametrize(("page", "line"), ALL, ids=[f"{page}: {line}" for page, line in ALL])
@@ -54,6 +89,56 @@ def check_options(group, words):
     assert {word.split("=")[0] for word in words if word.startswith("--")} <= known
 
 
+@pytest.mark.parametrize("line", LINES)
+def test_command_runs_in_a_test_or_is_marked(line):
+    route = next((route for pattern, route in ROUTES if re.fullmatch(pattern, line)), None)
+    assert route, "no test runs this command: add one, or say in ROUTES what it needs"
+    if found := re.search(r"(tests/\S+\.py): (\S+)", route):
+        assert found[2] in (ROOT / found[1]).read_text()
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if re.match(r"nearid (--help|doctor|plan)", line)])
+def test_help_plan_and_doctor(line, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(command, shlex.split(line)[1:])
+    # What doctor finds depends on the machine.
+    assert done.exit_code in ((0, 1) if "doctor" in line else (0,)) and len(done.output) > 100, done.output
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
+def test_make_rehearses(line):
+    program = ["make", "--just-print", "PYTHON=true", *shlex.split(line)[1:]]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_claims_can_be_planned(tmp_path):
+    wanted = [line.split()[1] for line in LINES if line.startswith("snakemake results/paper/")]
+    assert len(wanted) > 8
+    program = [sys.executable, "-m", "snakemake", "--quiet", "rules", "-n", "--nolock"]
+    # Elsewhere: results of this checkout must not shorten the plan.
+    targets = [target.replace("results/", f"{tmp_path}/", 1) for target in wanted]
+    program += [*targets, "--config", f"results_dir={tmp_path}"]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.search(r"^make_table +7$", done.stdout, re.MULTILINE)
+
+
+def test_touch_triggers_and_unlock_on_fake_steps(project):
+    lines = [line for line in LINES if re.search(r"--touch|--rerun-triggers|--unlock", line)]
+    assert len(lines) == 3
+    for line in lines:
+        words = shlex.split(line)[1:]
+        if "--configfile" in words:
+            place = words.index("config/demo.yaml")
+            words[place : place + 1] = project.configs(())
+        else:
+            words += ["--configfile", *project.configs(())]
+        done = project.snakemake(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert project.plan() == {}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
@@ -62,4 +147,4 @@ def test_links_lead_somewhere(page):
 
 
 def test_there_is_something_to_check():
-    assert len(ALL) > 25 and any(line.startswith(ELSEWHERE) for _, line in ALL)
+    assert len(ALL) > 40 and "nearid export results/demo --output model" in LINES

@@ -33,7 +33,12 @@ def test_killed_in_every_stage_a_run_ends_with_the_same_bytes(undisturbed, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_two_fresh_runs_give_the_same_bytes(undisturbed, tmp_path):
+def test_two_fresh_runs_give_the_same_bytes_and_exports(undisturbed, tmp_path):
     project = copy_project(tmp_path / "project")
     assert differences(end(start(project), project), undisturbed) == []
     assert "paper/tables/table1.csv" in undisturbed
+    made = end(start(project, "--", "exports"), project)
+    new = {path for path in made if path.startswith("export/")}
+    assert made.keys() - undisturbed.keys() == new
+    assert {f"export/{form}/nearid/model.safetensors" for form in ("siglip", "release")} <= new
+    assert {"export/datasets/NearID/README.md", "export/datasets/NearID-sibling/README.md"} <= new

@@ -72,6 +72,14 @@ def test_the_root_file_and_the_inner_one_make_the_same(project):
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
+def test_exports_are_asked_for_by_name(project):
+    done = project.snakemake("--dry-run", "--configfile", *project.configs(()), "--", "exports")
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)
+    assert dict(jobs) == {"export_model": "4", "export_datasets": "1", "exports": "1", "total": "6"}
+    assert "export" not in " ".join(project.plan())
+
+
 def test_snakemake_s_own_report_has_captions_and_labels(project):
     done = project.snakemake("--report", "report.zip", "--configfile", *project.configs(()))
     assert done.returncode == 0, done.stdout + done.stderr

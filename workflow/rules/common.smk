@@ -333,6 +333,25 @@ def head_files(ablation):
     ]
 
 
+def exported_models(wildcards):
+    """Every trained head in both layouts."""
+    return [
+        str(LAYOUT.exported(form, ablation))
+        for form in ("siglip", "release")
+        for ablation in SELECT["ablations"]
+    ]
+
+
+def exported_head(wildcards):
+    """A head, and the metrics that its card shows."""
+    scorers = [
+        name
+        for name in SELECT["scorers"]
+        if config["scorers"][name].get("ablation") == wildcards.ablation
+    ]
+    return [*head_files(wildcards.ablation), *metrics(scorers)]
+
+
 def timelapse_files(ablation):
     kept = training_of(config, ablation)["keep_every_steps"]
     return [str(LAYOUT.head_file(ablation, "timelapse.safetensors"))] if kept else []

@@ -35,6 +35,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "write_summary": ("paper.summary",),
     "write_manifest": ("paper.manifest",),
     "write_crate": ("paper.crate",),
+    "export_model": ("release.export",),
+    "export_datasets": ("release.export",),
 }
 
 

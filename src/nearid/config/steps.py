@@ -313,4 +313,6 @@ _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
     "write_summary": lambda config, ids: {"run": _run(config)},
     "write_manifest": lambda config, ids: {"config": config},
     "write_crate": lambda config, ids: {},
+    "export_model": lambda config, ids: {},
+    "export_datasets": lambda config, ids: {},
 }

@@ -1,0 +1,55 @@
+# What a run gives away; asked for by name: `snakemake … -- exports`.
+rule exports:
+    input:
+        exported_models,
+        str(LAYOUT.exported_data),
+    localrule: True
+
+
+rule export_model:
+    input:
+        exported_head,
+        # The card takes names and licence from it; its times must not make the model anew.
+        ancient(str(LAYOUT.paper("manifest.json"))),
+    output:
+        directory(str(LAYOUT.exported("{form}", "{ablation}"))),
+    log:
+        log_of("export", "export_model", "{form}/{ablation}"),
+    benchmark:
+        benchmark_of("export", "export_model", "{form}/{ablation}")
+    wildcard_constraints:
+        form="siglip|release",
+    conda:
+        "../../envs/paper.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(15),
+    params:
+        results=results_folder,
+        code=code("export_model"),
+    shell:
+        "python -m nearid --log {log} export {params.results} --ablation {wildcards.ablation}"
+        " --layout {wildcards.form} --output {output}"
+
+
+rule export_datasets:
+    input:
+        positives(),
+        distractors(SELECT["sources"]),
+        ancient(str(LAYOUT.paper("manifest.json"))),
+    output:
+        directory(str(LAYOUT.exported_data)),
+    log:
+        log_of("export", "export_datasets"),
+    benchmark:
+        benchmark_of("export", "export_datasets")
+    conda:
+        "../../envs/paper.yaml"
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(240),
+    params:
+        results=results_folder,
+        code=code("export_datasets"),
+    shell:
+        "python -m nearid --log {log} export {params.results} --data --output {output}"
