@@ -1,8 +1,8 @@
 """Folded MAP head against transformers' head, so400m shape: `python benchmarks/map_head.py [--batch 32]`.
 
 Goals: forward and backward >= 25 times faster, forward alone >= 30 times, from a batch of 32 on. One thread, process
-time, interleaved; tokens float16, weights random and float32. The bound is arithmetic: the folded operations at the rate
-that this machine reaches on the unfolded head's own large matrix product.
+time, interleaved; tokens float16, weights random and float32. The bound is arithmetic: the folded operations at the
+rate that this machine reaches on the unfolded head's own large matrix product.
 """
 
 from __future__ import annotations
