@@ -26,10 +26,7 @@ def in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-PAPER = pytest.param((), id="paper", marks=pytest.mark.slow)
-
-
-@pytest.mark.parametrize("overlays", [PAPER, pytest.param(("config/demo.yaml",), id="demo")])
+@pytest.mark.parametrize("overlays", [(), ("config/demo.yaml",)], ids=["paper", "demo"])
 def test_jobs_are_those_of_the_workflow(overlays, tmp_path):
     options = ["--configfile", *overlays] if overlays else []
     done = subprocess.run(

@@ -35,6 +35,7 @@ ROUTES = [
     (r"snakemake .*(--touch|--rerun-triggers mtime|--unlock).*", "here, on fake steps"),
     (r"snakemake --cores 2 --configfile config/demo.yaml( -- exports)?", "tests/workflow/test_whole_way.py: start"),
     (r"snakemake .*config/demo.yaml overlay.yaml", "tests/distractors/test_own_generator.py: overlay.yaml"),
+    (r"snakemake .*config/demo.yaml (mine|tiles).yaml", "its entries: tests/scores/test_own_pages.py: tiles"),
 ]  # fmt: skip
 
 
