@@ -147,7 +147,10 @@ def test_11_a_partition_an_account_and_a_status_command_that_do_not_work(program
     assert "cpu, gpu" in found["partition"].action and "ours" in found["account"].action
     assert "squeue" in found["job status"].action
     profile.write_text("slurm-status-command: squeue\ndefault-resources: {slurm_partition: gpu}\n")
+    program("scontrol", "echo 'MinJobAge               = 300 sec'")
     assert {finding.level for finding in check_slurm(profile)} == {"fine"}
+    program("scontrol", "echo 'MinJobAge               = 30 sec'")
+    assert "after 30 s" in the_fault(check_slurm(profile), "job status").found
 
 
 def test_12_no_library_to_render_with(monkeypatch):

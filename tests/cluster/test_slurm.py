@@ -300,6 +300,10 @@ def test_a_sweep_that_is_preempted_cancelled_and_resumed(cluster, again):
     assert "12 of 12 heads recorded" in call(*sweep, "collect", folder)
     plan = ("snakemake", "-n", "--quiet", "rules", "--cores", "1", *CONFIG, f"{folder}/overlay.yaml")
     assert "train_head" not in (planned := call(*plan)) and "score_nearid_bench" in planned
+    assert "1 of 1 runs submitted" in call(
+        *sweep, "run", "here", *overlays, "--ablation", "infonce", "--seed", 7, "--executor", "local"
+    )
+    assert call(*sweep, "status", "results/test/sweeps/here").count(" done ") == 1
     # It is recorded what they were trained with: another setting trains them again.
     (again / "other.yaml").write_text("training: {weight_decay: 0.5}\n")
     assert re.search(r"train_head +7\b", call(*plan, "other.yaml"))

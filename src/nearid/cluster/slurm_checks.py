@@ -148,3 +148,14 @@ def check_slurm(profile: Path) -> Iterator[Finding]:
         yield Finding("job status", "fault", f"{status}: {said}", action)
     else:
         yield Finding("job status", "fine", f"{status} answers")
+    if status == "squeue":
+        yield from _check_memory()
+
+
+def _check_memory() -> Iterator[Finding]:
+    """How long the controller remembers a job that ended; Snakemake may ask for it three minutes later."""
+    config = ask("scontrol", "show", "config")
+    age = re.search(r"MinJobAge\s*=\s*(\d+)", config[1]) if config else None
+    if age and int(age[1]) < 300:
+        action = "use accounting (slurm-status-command: sacct), or ask your admins for MinJobAge=300"
+        yield Finding("job status", "fault", f"the controller forgets a job after {age[1]} s", action)
