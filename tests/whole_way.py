@@ -52,12 +52,15 @@ def end(process: subprocess.Popen[str], project: Path, seconds: float = 1500) ->
 
 
 def read_results(project: Path) -> dict[str, bytes]:
-    """What came out, without what tells how."""
+    """What came out (of a run for a part of it: so far), without what tells how."""
     results = project / "results/test"
     assert not list(results.rglob("*.partial"))
     # Config, seeds, code, versions and every hash; its other part tells of this run.
-    manifest = json.loads((results / "paper/manifest.json").read_text())["result"]
-    return {"manifest": json.dumps(manifest, indent=1).encode()} | {
+    manifests = {
+        path.name: json.dumps(json.loads(path.read_text())["result"], indent=1).encode()
+        for path in results.glob("paper/manifest.json")
+    }
+    return manifests | {
         str(path.relative_to(results)): path.read_bytes()
         for path in sorted(results.rglob("*"))
         if path.is_file() and path.relative_to(results).parts[0] not in TIMED and path.name not in OWN_STORY | {".lock"}

@@ -198,11 +198,11 @@ def test_a_cluster_with_troubles_loses_nothing(cluster, local, on_slurm, tmp_pat
         cluster.kill("controller")
         time.sleep(5)
         cluster.start_controller()
-        cluster.run("scontrol", "update", f"nodename={CPU_NODES[1]}", "state=drain", "reason=test")
+        cluster.run("scontrol", "update", f"nodename={CPU_NODES[0]}", "state=drain", "reason=test")
         await_file(process, project, "tokens/**/*.h5")
         kill(process)
         # Its jobs go on, and are waited for before the next start (slurm/README.md).
-        cluster.run("scontrol", "update", f"nodename={CPU_NODES[1]}", "state=resume")
+        cluster.run("scontrol", "update", f"nodename={CPU_NODES[0]}", "state=resume")
         cluster.wait_for_jobs()
         process = on_slurm(project, *TWO_TABLES)
         cluster.wait("a job on the first node", lambda: "cpu1" in _nodes_of_jobs(cluster), 300)
@@ -213,7 +213,7 @@ def test_a_cluster_with_troubles_loses_nothing(cluster, local, on_slurm, tmp_pat
     finally:
         for name in ("sbatch", "squeue"):
             (cluster.programs / name).unlink()
-        cluster.run("scontrol", "update", f"nodename={CPU_NODES[1]}", "state=resume", check=False)
+        cluster.run("scontrol", "update", f"nodename={CPU_NODES[0]}", "state=resume", check=False)
     assert {"paper/tables/table2.csv", "paper/tables/table8.csv"} <= found.keys()
     assert differences(found, {path: local.get(path, b"") for path in found}) == []
 
