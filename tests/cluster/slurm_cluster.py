@@ -153,13 +153,18 @@ class Cluster:
 
     def stop(self) -> None:
         """End all jobs, then all daemons."""
-        jobs = self.run("squeue", "--noheader", "--format=%A", check=False).stdout.split()
-        if jobs:
-            self.run("scancel", "--signal=KILL", *jobs, check=False)
-            self.run("scancel", *jobs, check=False)
+        self.clear()
         for name in (*NODES, "controller", "munge"):
             if (self.root / f"{name}.process").exists():
                 self.kill(name)
+
+    def clear(self) -> None:
+        """End all jobs."""
+        jobs = self.run("squeue", "--noheader", "--format=%A", check=False).stdout.split()
+        if jobs:
+            self.run("scancel", *jobs, check=False)
+            self.run("scancel", "--full", "--signal=KILL", *jobs, check=False)
+            self.wait_for_jobs(60)
 
     def run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a client command of SLURM against this cluster."""

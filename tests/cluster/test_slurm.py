@@ -68,8 +68,18 @@ def again(ran, tmp_path) -> Path:
 
 @pytest.fixture
 def on_slurm(cluster):
-    """Start Snakemake with the profile."""
-    return lambda project, *arguments: start(project, *arguments, how=HOW, variables=cluster.variables)
+    """Start Snakemake with the profile; what a test leaves running is ended with it."""
+    started = []
+
+    def run(project, *arguments):
+        started.append(start(project, *arguments, how=HOW, variables=cluster.variables))
+        return started[-1]
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            kill(process)
+    cluster.clear()
 
 
 def submissions(project) -> int:
@@ -240,6 +250,7 @@ def test_training_survives_preemption_and_limits(cluster, again, on_slurm, tmp_p
     process = on_slurm(again, *more, "--set-resources", *limits, preempted, unwarned, *heads)
     own = "rule_train_head_with_timelapse_wildcards_nearid"
     for count in range(5):
+        cluster.wait("the head's job", lambda: own in cluster.running().values(), 180)
         await_file(process, again, "heads/nearid/.progress/*/*.pt")
         job = next(job for job, what in cluster.running().items() if what == own)
         node = cluster.show(job)["NodeList"]
@@ -286,11 +297,12 @@ def test_a_sweep_that_is_preempted_cancelled_and_resumed(cluster, again):
     assert "12 of 12 runs submitted" in call(*sweep, "run", "grid", *overlays, *grid, *needs)
     finished = again / "results/test/heads"
     cluster.wait("a first head", lambda: len(list(finished.glob("*seed*/head.safetensors"))) > 0, 180)
+    low = ("--partition=scavenge",)
     for node in CPU_NODES:
         cluster.submit("--partition=cpu", f"--nodelist={node}", "--cpus-per-task=32", "--mem=100", "--wrap=sleep 1")
-    cluster.wait("a preemption", lambda: any(int(cluster.show(job)["Restarts"]) for job in _jobs(cluster)), 120)
+    cluster.wait("a preemption", lambda: any(int(cluster.show(job)["Restarts"]) for job in _jobs(cluster, *low)), 120)
     call(*sweep, "cancel", folder)
-    assert not _jobs(cluster)
+    assert not _jobs(cluster, *low)
     table = call(*sweep, "status", folder)
     assert 1 <= table.count(" done ") < 12 and " not running " in table.replace("cancelled", "not running")
     assert "12 of 12" not in call(*sweep, "run", "grid", *overlays, *grid, *needs)
@@ -309,8 +321,8 @@ def test_a_sweep_that_is_preempted_cancelled_and_resumed(cluster, again):
     assert re.search(r"train_head +7\b", call(*plan, "other.yaml"))
 
 
-def _jobs(cluster) -> list[str]:
-    return cluster.run("squeue", "--noheader", "--array", "--format=%i", check=False).stdout.split()
+def _jobs(cluster, *which) -> list[str]:
+    return cluster.run("squeue", "--noheader", "--array", "--format=%i", *which, check=False).stdout.split()
 
 
 MISTAKES = {
