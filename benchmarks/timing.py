@@ -13,7 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 
-def compare(candidates: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
+def compare(
+    candidates: dict[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float],
+    before: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
     """Time each candidate once per round, in random order, and give seconds and ratios to the first with quartiles.
 
     Interleaving makes a busy machine slow all candidates alike. One round warms up and does not count.
@@ -22,12 +27,14 @@ def compare(candidates: dict[str, Callable[[], object]], rounds: int, clock: Cal
         candidates: name -> what to time; the first is the reference.
         rounds: timed rounds, at least 5.
         clock: `time.perf_counter` where waiting counts, `time.process_time` where only work does.
+        before: what is done before each candidate, outside its time.
     """
     order, seconds = list(candidates), {name: [] for name in candidates}
     shuffle = random.Random(0).shuffle
     for round in range(rounds + 1):
         shuffle(order)
         for name in order:
+            before()
             start = clock()
             candidates[name]()
             if round:

@@ -18,6 +18,7 @@ from nearid.io.tables import read_table
 from nearid.layout import Layout
 from nearid.tokens import TokenStore
 from nearid.tokens.backbones import Backbone
+from nearid.tokens.staging import reading_options
 
 
 class Source(NamedTuple):
@@ -108,7 +109,7 @@ def _open_pool(
     shards = {
         name: [layout.tokens(settings["backbone_id"], name, shard) for shard in of] for name, of in wanted.items()
     }
-    pool = TokenPool({name: TokenStore(paths) for name, paths in shards.items()})
+    pool = TokenPool({name: TokenStore(paths, **reading_options()) for name, paths in shards.items()})
     pool.check_backbone(backbone)
     return pool
 

@@ -7,9 +7,11 @@ with `preadv`: h5py's fancy indexing is a hundred times slower, and its one lock
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.hashing import hash_file
+from nearid.tokens.staging import stage
 
 FORMAT = "nearid-tokens-1"
 KEY = np.dtype([("id", "<i8"), ("slot", "<i2"), ("variant", "S8")])
@@ -34,6 +37,9 @@ LIBVER = ("v110", "v110")
 ORIGIN = ("backbone", "weights_hash", "preprocess_hash")
 # Images that are checked, written and pushed to the disk at the same time.
 STRIDE = 16
+# A read of so many bytes is shared by threads: a disk with one request at a time gives half of what it could.
+SHARED_BYTES = 32_000_000
+READERS = 8
 
 
 def write_shard(
@@ -226,13 +232,15 @@ class TokenStore:
 
     Args:
         paths: the shards; the store's images are theirs in this order.
+        staging: a folder of this machine that shards are copied to first and read from (`nearid.tokens.staging`).
+        ram_bytes: how much of what was read is kept in memory.
 
     Raises:
         UserError: a shard is missing, cut off, incomplete or of another format; its images have changed since; shards
             come from different backbones; a key occurs twice.
     """
 
-    def __init__(self, paths: Sequence[Path | str]) -> None:
+    def __init__(self, paths: Sequence[Path | str], staging: Path | None = None, ram_bytes: int = 0) -> None:
         if not paths:
             raise UserError("token store", "no shard", "at least one shard", "name the shards of the collection")
         shards = [_Shard(Path(path)) for path in paths]
@@ -257,7 +265,10 @@ class TokenStore:
         self._index = {key: position for position, key in enumerate(self.keys.tolist())}
         if len(self._index) != len(self.keys):
             raise UserError(", ".join(map(str, self.paths)), "a key twice", "each key once", "name each shard once")
-        self._descriptors: dict[int, int] = {}
+        self._descriptors: dict[Path, int] = {}
+        self._staging = staging
+        self._read_from = stage(self.paths, staging) if staging else list(self.paths)
+        self._memory = _Memory(len(self), self.token_shape, ram_bytes)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -291,7 +302,7 @@ class TokenStore:
             UserError: an image is damaged or its file cut off.
             IndexError: an index is out of range.
         """
-        indices = np.asarray(indices, np.int64)
+        indices = np.asarray(indices).astype(np.int64)
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"indices {indices.min()} to {indices.max()} of {len(self)} images")
         if out is None:
@@ -301,12 +312,45 @@ class TokenStore:
         result = out[: len(indices)]
         if len(result) != len(indices):
             raise ValueError(f"buffer of {len(result)} images for {len(indices)}")
-        for image, index in zip(result, indices.tolist(), strict=True):
-            read = os.preadv(self._descriptor(int(self._shard_of[index])), [image.data], int(self._offsets[index]))
-            if read != image.nbytes or not (self._checked[index] or zlib.crc32(image.data) == self._checksums[index]):
+        if result.nbytes < SHARED_BYTES:
+            self._gather(result, indices)
+            return result
+        # A pool of its own: one that is kept would not survive a fork.
+        with ThreadPoolExecutor(READERS) as threads:
+            shares = [slice(number, None, READERS) for number in range(READERS)]
+            for part in [threads.submit(self._gather, result[share], indices[share]) for share in shares]:
+                part.result()
+        return result
+
+    def _gather(self, images: NDArray[np.float16], indices: NDArray[np.integer]) -> None:
+        for image, index in zip(images, indices.tolist(), strict=True):
+            if self._memory.recall(index, image):
+                continue
+            if not self._fetch(index, image) and not (self._leave_staging(index) and self._fetch(index, image)):
                 raise self._damaged(index)
             self._checked[index] = True
-        return result
+            self._memory.keep(index, image)
+
+    def _fetch(self, index: int, image: NDArray[np.float16]) -> bool:
+        """Read an image; whether it is whole."""
+        shard = int(self._shard_of[index])
+        place = self._read_from[shard]
+        try:
+            read = os.preadv(self._descriptor(place), [image.data], int(self._offsets[index]))
+        except OSError:
+            if place == self.paths[shard]:
+                raise
+            return False
+        return read == image.nbytes and bool(self._checked[index] or zlib.crc32(image.data) == self._checksums[index])
+
+    def _leave_staging(self, index: int) -> bool:
+        """Read an image's shard from where it came, from now on; whether there is another place at all."""
+        shard = int(self._shard_of[index])
+        staged, path = self._read_from[shard], self.paths[shard]
+        if staged != path:
+            print(f"{staged}: gone or damaged; {path} is read instead", file=sys.stderr, flush=True)
+            self._read_from[shard] = path
+        return self._staging is not None
 
     def check_backbone(self, backbone: Any) -> None:
         """Check that `backbone` (`nearid.tokens.backbones.Backbone`) is what made the tokens.
@@ -333,16 +377,17 @@ class TokenStore:
         for shard in self._shards:
             shard.check_inputs(whole=True)
         self._checked[:] = False
+        self._memory = self._memory.empty()
         buffer = np.empty((1, *self.token_shape), DTYPE)
         for index in range(len(self)):
             self.read([index], out=buffer)
 
-    def _descriptor(self, shard: int) -> int:
-        if shard not in self._descriptors:
-            opened = os.open(self.paths[shard], os.O_RDONLY | os.O_CLOEXEC)
-            if self._descriptors.setdefault(shard, opened) != opened:  # another thread was faster
+    def _descriptor(self, path: Path) -> int:
+        if path not in self._descriptors:
+            opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if self._descriptors.setdefault(path, opened) != opened:  # another thread was faster
                 os.close(opened)
-        return self._descriptors[shard]
+        return self._descriptors[path]
 
     def _damaged(self, index: int) -> UserError:
         id, slot, variant = self.keys[index].tolist()
@@ -363,7 +408,35 @@ class TokenStore:
             self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_descriptors": {}}
+        return self.__dict__ | {"_descriptors": {}, "_memory": self._memory.empty()}
+
+
+class _Memory:
+    """The images that were read first, as many as fit; from any thread."""
+
+    def __init__(self, images: int, token_shape: tuple[int, int], size: int) -> None:
+        self._images, self._token_shape, self._size = images, token_shape, size
+        room = min(images, size // (int(np.prod(token_shape)) * DTYPE.itemsize))
+        self._tokens = np.empty((room, *token_shape), DTYPE)
+        self._places = np.full(images if room else 0, -1)
+        self._next = itertools.count()
+
+    def recall(self, index: int, image: NDArray[np.float16]) -> bool:
+        """Fill `image`, if it is here."""
+        if not len(self._tokens) or self._places[index] < 0:
+            return False
+        image[...] = self._tokens[self._places[index]]
+        return True
+
+    def keep(self, index: int, image: NDArray[np.float16]) -> None:
+        """Keep an image, if there is room."""
+        if len(self._tokens) and (place := next(self._next)) < len(self._tokens):
+            self._tokens[place] = image
+            self._places[index] = place
+
+    def empty(self) -> _Memory:
+        """One with nothing in it, for another process."""
+        return _Memory(self._images, self._token_shape, self._size)
 
 
 def _checksum(header: Mapping[str, Any], sides: Mapping[str, NDArray[Any]]) -> int:

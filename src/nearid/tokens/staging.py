@@ -1,0 +1,88 @@
+"""Copies of token shards on a disk of the machine that trains, for networks that are slower than it.
+
+A copy is no source of truth: it is read instead of the shard as long as it is there and whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from nearid.errors import UserError
+from nearid.io.files import replacing
+
+VARIABLE = "NEARID_STAGING"
+RAM_VARIABLE = "NEARID_TOKENS_RAM_GB"
+# Left free: others write there too.
+SPARE = 0.02
+
+
+class ReadingOptions(TypedDict):
+    """Arguments of `TokenStore`."""
+
+    staging: Path | None
+    ram_bytes: int
+
+
+def reading_options(environment: Mapping[str, str] = os.environ) -> ReadingOptions:
+    """How this machine wants tokens read that are read often.
+
+    They change no result, so they are the machine's and not the config's.
+
+    Raises:
+        UserError: the memory is no number.
+    """
+    folder, gigabytes = environment.get(VARIABLE), environment.get(RAM_VARIABLE) or "0"
+    try:
+        size = int(float(gigabytes) * 1e9)
+    except ValueError:
+        raise UserError(RAM_VARIABLE, gigabytes, "gigabytes, such as 32", "mend or unset it") from None
+    return {"staging": Path(folder) if folder else None, "ram_bytes": size}
+
+
+def stage(paths: Sequence[Path], folder: Path) -> list[Path]:
+    """Copies of `paths` below `folder`, made where they are missing or old; a path itself where there is no room.
+
+    Args:
+        paths: the shards.
+        folder: on a disk of this machine; jobs that want the same shards wait for one another.
+
+    Raises:
+        UserError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            return [_copy(path, folder) for path in paths]
+    except OSError as error:
+        raise UserError(
+            f"{VARIABLE}={folder}", str(error), "a folder that can be written", f"choose another, or unset {VARIABLE}"
+        ) from error
+
+
+def _copy(path: Path, folder: Path) -> Path:
+    # By its own name below a hash of where it lies, so that two runs do not mix.
+    target = folder / hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:16] / path.name
+    original = path.stat()
+    if target.exists() and _same(target.stat(), original):
+        return target
+    free = shutil.disk_usage(folder)
+    if free.free - original.st_size < SPARE * free.total:
+        room = f"{free.free / 1e9:.1f} GB free at {folder}"
+        print(f"{path}: {original.st_size / 1e9:.1f} GB, {room}: it is read where it lies", file=sys.stderr, flush=True)
+        return path
+    with replacing(target) as private:
+        shutil.copyfile(path, private)
+        shutil.copystat(path, private)
+    return target
+
+
+def _same(copy: os.stat_result, original: os.stat_result) -> bool:
+    return (copy.st_size, copy.st_mtime_ns) == (original.st_size, original.st_mtime_ns)
