@@ -127,7 +127,11 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path, trained, train_apart):
         assert states == ([f"{resumed_from:07d}.pt"] if resumed_from else [])
     assert train_apart(layout, chosen) == [0]
     assert results_of(folder) == undisturbed
-    assert json.loads((folder / "provenance.json").read_text())["resumed_after_step"] == 16
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["resumed_after_step"] == 16
+    steps = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    waited, worked = (sum(step[name] for step in steps) for name in ("wait_s", "step_s"))
+    assert provenance["waited_for_data"] == pytest.approx(waited / (waited + worked), abs=1e-4)
     assert not (folder / ".progress").exists()
 
 

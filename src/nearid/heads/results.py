@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -66,7 +68,10 @@ def publish(
             save_file(checkpoints.kept(), private)
     config = {"settings": dict(settings), "vision_config": vision_config, "deepspeed": state["deepspeed"]}
     write_json(folder / "config.json", config)
-    write_text(folder / "log.jsonl", checkpoints.log())
+    log = checkpoints.log()
+    write_text(folder / "log.jsonl", log)
+    waited = _waited(log)
+    print(f"{settings['ablation']}: waited for data in {waited:.1%} of the time", file=sys.stderr, flush=True)
     provenance = {
         "inputs_hash": inputs,
         "settings_hash": hash_json(dict(settings)),
@@ -78,6 +83,7 @@ def publish(
         "resumed_after_step": state["resumed_after"],
         "trained_with": state["trained_with"],
         "seconds": round(state["seconds"], 1),
+        "waited_for_data": waited,
         "machine": f"{platform.machine()}, {state['machine']}, {torch.get_num_threads()} threads",
         "versions": _versions() | {"python": platform.python_version()},
     }
@@ -118,6 +124,13 @@ def report_stop(
         "a finite loss and gradient; the state before this step is kept",
         "lower the learning rate, or look for damaged tokens of these ids",
     )
+
+
+def _waited(log: str) -> float:
+    """The part of the steps' time that was waited for data."""
+    steps = [json.loads(line) for line in log.splitlines()]
+    waited, worked = (sum(step[name] for step in steps) for name in ("wait_s", "step_s"))
+    return round(waited / (waited + worked), 4)
 
 
 def _shards(layout: Layout, source: Source) -> dict[str, str]:
