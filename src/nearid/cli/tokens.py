@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nearid.cli.options import step
+from nearid.errors import UserError
 from nearid.layout import Layout
 
 OVERLAYS = click.argument("overlays", nargs=-1, type=click.Path(path_type=Path))
@@ -64,6 +65,23 @@ def info(shards: tuple[Path, ...]) -> None:
         variants = Counter(variant.decode() for variant in store.keys["variant"].tolist())
         held = {"shard": str(shard), "images": dict(sorted(variants.items())), "tokens": count, "dim": dim}
         click.echo(json.dumps(held | {"identities": len(set(store.keys["id"].tolist()))} | store.attributes, indent=2))
+
+
+@tokens.command()
+@click.argument("shard", type=click.Path(path_type=Path))
+@click.option("--config", multiple=True, type=click.Path(path_type=Path), help="Overlay on config.yaml (repeatable).")
+@click.option("--images", default=128, show_default=True, help="Sampled evenly from the shard.")
+def precision(shard: Path, config: tuple[Path, ...], images: int) -> None:
+    """What fewer bytes per token would cost in the backbone's own embeddings, measured on a shard."""
+    from nearid.config import load
+    from nearid.tokens import TokenStore, load_backbone
+    from nearid.tokens.precision import format_formats, measure_formats
+
+    store = TokenStore([shard])
+    backbones, name = load(*config)["backbones"], store.attributes["backbone"]
+    if name not in backbones:
+        raise UserError(shard, f"tokens of backbone {name}", f"one of {sorted(backbones)}", "name its --config")
+    click.echo(format_formats(measure_formats(load_backbone(backbones[name]), store, images)))
 
 
 @tokens.command()
