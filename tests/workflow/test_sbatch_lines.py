@@ -64,16 +64,17 @@ def shorten(words):
     return rule, shlex.join(word for word in words if word)
 
 
+@pytest.mark.slow
 def test_the_lines_of_sbatch_are_the_golden_ones(slurm, project):
     lines = slurm("--forceall")
     for rule, line in lines.items():
         # SLURM brings back what it took away, and warns before the end; the plugin starts no step per GPU.
         assert "--requeue" in line and "--signal=URG@120" in line and "--ntasks-per-gpu" not in line, rule
     found = {"as shipped": lines}
-    found["half precision: a GPU"] = slurm("--forceall", overlays=(project.overlay(GPU),))
-    assert "--gpus=1" in found["half precision: a GPU"]["extract_tokens"]
     ranks = ("train_head:mpi=srun", "train_head:tasks=4", "train_head:nodes=2", "train_head:gpu=4")
-    found["two nodes of two ranks"] = slurm("--forceall", "--set-resources", *ranks)
+    gpu = (project.overlay(GPU),)
+    found["half precision, training on two nodes"] = slurm("--forceall", "--set-resources", *ranks, overlays=gpu)
+    assert "--gpus=1" in found["half precision, training on two nodes"]["extract_tokens"]
     text = "".join(
         f"# {title}\n" + "".join(f"{rule}: {line}\n" for rule, line in sorted(lines.items()))
         for title, lines in found.items()
