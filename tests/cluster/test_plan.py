@@ -71,6 +71,14 @@ def test_shards_can_be_sized_to_an_hour(tmp_path):
     assert "makes it" not in make_plan(config, Layout(tmp_path)).sharding
 
 
+def test_every_kind_of_job_has_a_rate(tmp_path):
+    for overlays in ((), ("config/demo.yaml",), ("config/demo.yaml", "config/photos.yaml")):
+        guessed = {
+            rate for rate, source in make_plan(load(*overlays), Layout(tmp_path)).basis.items() if source == "a guess"
+        }
+        assert not guessed, "give it a rate in nearid.cluster.rates"
+
+
 def test_what_is_done_is_not_to_do_and_its_rate_is_used(tmp_path):
     config, layout = load("config/demo.yaml"), Layout(tmp_path / "demo")
     jobs = Jobs(config, layout).all()

@@ -43,6 +43,7 @@ RATES = {
     "train/gpu": Rate(40, 3e-10, 8000, "estimate, NVMe"),
     "score/tokens": Rate(6, 1e-8, 550),
     "score/colour_histogram": Rate(1.5, 5e-4, 250),
+    "score/judge_stand_in": Rate(1.2, 8e-4, 250),
     "score/ratings": Rate(1, 1e-5, 250, "estimate"),
     "score/vlm_judge": Rate(120, 1.0, 70_000, _A100),
     "score/vsm": Rate(60, 0.4, 12_000, _A100),
