@@ -52,7 +52,8 @@ DRIVE = """<script>addEventListener("load", async () => {
   seen.about = document.querySelector("#about").textContent;
   const images = [...document.images];
   for (const image of images) { image.loading = "eager"; }
-  await Promise.all(images.map((image) => image.decode().catch(() => 0)));
+  const settled = (image) => image.complete || new Promise((done) => { image.onload = image.onerror = done; });
+  await Promise.all(images.map(settled));
   seen.images = images.length;
   seen.broken = images.filter((image) => !image.naturalWidth).map((image) => image.src);
   seen.problems = window.problems;
