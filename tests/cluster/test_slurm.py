@@ -232,7 +232,7 @@ def _nodes_of_jobs(cluster) -> str:
     return cluster.run("squeue", "--noheader", "--states=RUNNING", "--format=%N", check=False).stdout
 
 
-LONG = "training: {epochs: 500, checkpoint_every_steps: 150}\n"
+LONG = "training: {epochs: 400, checkpoint_every_steps: 150, pack: none}\n"
 
 
 def test_training_survives_preemption_and_limits(cluster, again, on_slurm, tmp_path):
