@@ -61,7 +61,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 {nodes}
 PartitionName=cpu Nodes={cpu_nodes} Default=YES MaxTime=2880 State=UP PriorityTier=10 PreemptMode=OFF
-PartitionName=scavenge Nodes={cpu_nodes} MaxTime=2880 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=5
+PartitionName=scavenge Nodes={cpu_nodes} MaxTime=2880 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=2
 PartitionName=short Nodes={cpu_nodes} MaxTime=10 State=UP PriorityTier=10 PreemptMode=OFF
 PartitionName=gpu Nodes=gpu1 MaxTime=2880 State=UP PriorityTier=10 PreemptMode=OFF
 """

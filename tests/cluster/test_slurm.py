@@ -232,47 +232,60 @@ def _nodes_of_jobs(cluster) -> str:
     return cluster.run("squeue", "--noheader", "--states=RUNNING", "--format=%N", check=False).stdout
 
 
-LONG = "training: {epochs: 400, checkpoint_every_steps: 150, pack: none}\n"
+# Some two thousand steps, and a state each twenty: whatever is done to it, it is in the middle.
+LONG = "training: {epochs: 400, checkpoint_every_steps: 20, pack: none}\n"
+NEARID, INFONCE = "rule_train_head_with_timelapse_wildcards_nearid", "rule_train_head_wildcards_infonce"
 
 
-def test_training_survives_preemption_and_limits(cluster, again, on_slurm, tmp_path):
-    """One head is preempted five times; the other meets the memory limit, then the time limit, then has its way."""
-    heads = ["--", HEAD.format("nearid"), HEAD.format("infonce")]
+def test_training_survives_limits_preemption_and_warnings(cluster, again, on_slurm, tmp_path):
     (again / "long.yaml").write_text(LONG)
     shutil.rmtree(again / "results/test/heads")
     here = tmp_path / "here"
     shutil.copytree(again, here)
-    more = ("long.yaml", "--nolock")
-    end(start(here, *more, *heads), here)
-    limits = ("train_head:mem_mb=3000 if attempt > 1 else 200", "train_head:runtime=30 if attempt > 2 else 1")
-    preempted = "train_head_with_timelapse:slurm_partition=scavenge"
-    unwarned = "train_head:slurm_extra='--open-mode=append'"
-    process = on_slurm(again, *more, "--set-resources", *limits, preempted, unwarned, *heads)
-    own = "rule_train_head_with_timelapse_wildcards_nearid"
+    end(start(here, "long.yaml", "--", HEAD.format("nearid"), HEAD.format("infonce")), here)
+    expected = _heads(read_results(here))
+
+    def train(name, *resources):
+        (again / "said.txt").unlink(missing_ok=True)
+        return on_slurm(again, "long.yaml", "--set-resources", *resources, "--", HEAD.format(name))
+
+    def await_progress(process, name, comment):
+        cluster.wait("the head's job", lambda: comment in cluster.running().values(), 180)
+        await_file(process, again, f"heads/{name}/.progress/*/*.pt")
+        return next(job for job, what in cluster.running().items() if what == comment)
+
+    # The memory limit, then the time limit (it is stopped, so that it cannot be too fast), then all that it needs.
+    memory, minutes = "train_head:mem_mb=3000 if attempt > 1 else 200", "train_head:runtime=30 if attempt > 2 else 1"
+    process = train("infonce", memory, minutes, "train_head:slurm_extra='--open-mode=append'")
+    job = await_progress(process, "infonce", INFONCE)
+    for step in steps_of(job):
+        os.kill(step, signal.SIGSTOP)
+    found = end(process, again)
+    assert (again / "said.txt").read_text().count("Trying to restart") == 2
+    assert cluster.show(job)["JobState"] == "TIMEOUT"
+    assert differences(_heads(found), {path: content for path, content in expected.items() if "infonce" in path}) == []
+
+    # Preempted five times.
+    process = train("nearid", "train_head_with_timelapse:slurm_partition=scavenge")
     for count in range(5):
-        cluster.wait("the head's job", lambda: own in cluster.running().values(), 180)
-        await_file(process, again, "heads/nearid/.progress/*/*.pt")
-        job = next(job for job, what in cluster.running().items() if what == own)
+        job = await_progress(process, "nearid", NEARID)
         node = cluster.show(job)["NodeList"]
-        cluster.submit("--partition=cpu", f"--nodelist={node}", "--cpus-per-task=20", "--mem=100", "--wrap=sleep 1")
+        cluster.submit("--partition=cpu", f"--nodelist={node}", "--cpus-per-task=32", "--mem=100", "--wrap=sleep 1")
         cluster.wait(f"preemption {count}", lambda: int(cluster.show(job)["Restarts"]) > count, 120)  # noqa: B023
     found = end(process, again)
-    said = (again / "said.txt").read_text()
-    assert said.count("Trying to restart") == 2
-    assert differences(_heads(found), _heads(read_results(here))) == []
+    assert differences(_heads(found), expected) == []
     provenance = json.loads((again / "results/test/heads/nearid/provenance.json").read_text())
     assert provenance["resumed_after_step"] > 0
 
-    # Warned before the limit, it saves and comes back under its own id: none of Snakemake's attempts is needed.
-    (again / "said.txt").unlink()
+    # Warned of the time limit: it saves and comes back under its id, and none of Snakemake's attempts is needed.
     shutil.rmtree(again / "results/test/heads/infonce")
-    limits = ("train_head:runtime=2", "train_head:slurm_extra='--signal=URG@85 --open-mode=append'")
-    found = end(on_slurm(again, *more, "--set-resources", *limits, "--", HEAD.format("infonce")), again)
-    assert "the time limit is near, the state is saved" in "".join(
-        log.read_text() for log in (again / ".snakemake/slurm_logs/rule_train_head").rglob("*.log")
-    )
+    process = train("infonce", "train_head:runtime=30")
+    job = await_progress(process, "infonce", INFONCE)
+    cluster.run("scancel", "--signal=URG", job)  # what `--signal=URG@120` of the profile does in its time
+    cluster.wait("a further round", lambda: int(cluster.show(job)["Restarts"]) == 1, 120)
+    found = end(process, again)
     assert submissions(again) == 1
-    assert differences(_heads(found), _heads(read_results(here))) == []
+    assert differences(_heads(found), expected) == []
 
 
 def _heads(found: dict[str, bytes]) -> dict[str, bytes]:
