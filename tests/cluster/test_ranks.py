@@ -29,6 +29,31 @@ def test_a_launcher_is_believed(monkeypatch):
     assert read_ranks() == Ranks(3, 1, 4)
 
 
+def test_a_step_of_srun_is_believed_and_an_allocation_is_not(monkeypatch):
+    step = {"SLURM_JOB_ID": "4711", "SLURM_NTASKS": "2", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "node[3-4]"}
+    for name, value in (step | {"SLURM_PROCID": "1", "SLURM_LOCALID": "0"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    # The batch step of an allocation of two tasks is one process.
+    assert read_ranks() == Ranks(0, 0, 1)
+    ports = []
+    for rank in ("0", "1"):
+        for name in VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+        monkeypatch.setenv("SLURM_PROCID", rank)
+        assert read_ranks() == Ranks(int(rank), 0, 2)
+        assert os.environ["MASTER_ADDR"] == "node3"
+        ports.append(os.environ["MASTER_PORT"])
+    assert ports[0] == ports[1] != "29500"
+
+
+def test_an_address_alone_is_a_sites_word_and_no_launcher(monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    assert read_ranks() == Ranks(0, 0, 1)
+    assert os.environ["MASTER_ADDR"] == "10.0.0.1"
+
+
 def test_half_an_environment_is_an_error(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")

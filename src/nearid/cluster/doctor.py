@@ -121,7 +121,8 @@ def check_display(needed: bool) -> Iterator[Finding]:
 def check_ranks(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Variables of torchrun: all or none; half of them make training fail or hang."""
     there = [name for name in _RANKS if name in environment]
-    if there and len(there) < len(_RANKS):
+    # A site may say the address alone; srun says the rest.
+    if there and there != ["MASTER_ADDR"] and len(there) < len(_RANKS):
         lacking = ", ".join(name for name in _RANKS if name not in there)
         action = f"unset {' '.join(there)}, or start through torchrun or srun"
         yield Finding("ranks", "fault", f"{', '.join(there)} without {lacking}", action)
