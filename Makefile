@@ -15,7 +15,7 @@ SNAKEMAKE := mkdir -p .snakemake && { flock --nonblock --conflict-exit-code 75 .
   snakemake --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1
 ENDED := || { test $$? -ne 75 || echo "another run works here, or jobs of a killed one still do: wait, or end them" >&2; exit 1; }; }
 
-.PHONY: help setup demo test test-all test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan
+.PHONY: help setup demo test test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -36,11 +36,11 @@ demo: setup ## the whole way once on the embedded data, to a results page (no GP
 	@cat results/demo/paper/summary.txt
 	@echo "The page: $(abspath results/demo/paper/index.html)"
 
-test: setup ## the tests that need no GPU, cluster or network, and take about a minute or two
+test: setup ## the tests that need no GPU, cluster or network (ten minutes)
 	pytest
 
-test-all: setup ## also those marked slow
-	pytest -m "not gpu and not slurm and not network"
+test-slow: setup ## those that take over a minute each: kills, whole runs, the paper's plan
+	pytest -m "slow and not gpu and not slurm and not network"
 
 test-slurm: setup ## the workflow on a real SLURM on this machine (root; installs SLURM's packages; half an hour)
 	tests/cluster/install.sh

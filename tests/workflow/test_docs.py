@@ -130,7 +130,7 @@ def test_claims_can_be_planned(tmp_path):
 
 def test_touch_triggers_and_unlock_on_fake_steps(project):
     lines = [line for line in LINES if re.search(r"--touch|--rerun-triggers|--unlock", line)]
-    assert len(lines) == 3
+    assert all(any(option in line for line in lines) for option in ("--touch", "--rerun-triggers", "--unlock"))
     for line in lines:
         words = shlex.split(line)[1:]
         if "--configfile" in words:
