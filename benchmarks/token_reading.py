@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 from timing import compare, describe_machine
 
+from nearid.io.files import replacing
 from nearid.tokens import store as store_module
 from nearid.tokens.store import KEY, TokenStore, write_shard
 
@@ -78,7 +79,7 @@ def write(path: Path, tokens: np.ndarray, first: int = 0) -> None:
 
 
 def compare_writers(folder: Path, flat: Path, tokens: np.ndarray, rounds: int) -> dict[str, Any]:
-    """A flat file written and flushed, and a shard."""
+    """A flat file written over and flushed, one that replaces another whole as a shard does, and a shard."""
 
     def write_flat() -> None:
         with flat.open("wb") as stream:
@@ -87,7 +88,16 @@ def compare_writers(folder: Path, flat: Path, tokens: np.ndarray, rounds: int) -
             stream.flush()
             os.fsync(stream.fileno())
 
-    candidates = {"flat": write_flat, "store": lambda: write(folder / "written.h5", tokens)}
+    def write_flat_whole() -> None:
+        with replacing(folder / "whole.bin") as private, private.open("wb") as stream:
+            for image in tokens:
+                stream.write(image.data)
+
+    candidates: dict[str, Callable[[], object]] = {
+        "flat": write_flat,
+        "flat_replacing": write_flat_whole,
+        "store": lambda: write(folder / "written.h5", tokens),
+    }
     return with_speed(compare(candidates, rounds, time.perf_counter), len(tokens))
 
 

@@ -36,7 +36,7 @@ LIBVER = ("v110", "v110")
 # What all shards of one store must have in common.
 ORIGIN = ("backbone", "weights_hash", "preprocess_hash")
 # Images that are checked, written and pushed to the disk at the same time.
-STRIDE = 16
+STRIDE = 64
 # A read of so many bytes is shared by threads: a disk with one request at a time gives half of what it could.
 SHARED_BYTES = 32_000_000
 READERS = 8
