@@ -25,7 +25,7 @@ ROUTES = [
     (r"nearid paper verify.*", "tests/paper/test_verification.py: verify"),
     (r"nearid tokens (verify|info) .*", "tests/tokens/test_extraction.py: verify"),
     (r"nearid tokens (plan|repair-plan).*", "tests/tokens/test_planning.py: repair-plan"),
-    (r"nearid tokens precision .*", "tests/tokens/test_precision.py: precision"),
+    (r"nearid tokens precision.*", "tests/tokens/test_precision.py: precision"),
     (r"nearid bench .*", "tests/scores/test_images_and_resume.py: bench"),
     (r"nearid scores dreambench .*", "tests/scores/test_human_alignment.py: dreambench"),
     (r"nearid heads tensorboard", "tests/heads/test_boards.py: tensorboard"),
