@@ -103,6 +103,18 @@ def test_another_backbone_recomputes_all_tokens(project):
     assert "inpaint_shard" not in plan
 
 
+def test_other_preprocessing_recomputes_all_tokens(project):
+    append(project, "backbone/preprocessor_config.json")
+    assert len(project.plan()["extract_tokens"]) == 7
+
+
+def test_changed_images_recompute_their_own_tokens(project):
+    append(project, "results/test/distractors/sibling/000.parquet")
+    plan = project.plan()
+    assert plan["extract_tokens"] == {"backbone=demo_siglip, collection=sibling, shard=000"}
+    assert "train_head" in plan and "inpaint_shard" not in plan
+
+
 def test_a_lost_result_is_made_again(project):
     (project.root / "results/test/scores/siglip2/metrics.json").unlink()
     plan = project.plan()
