@@ -262,6 +262,8 @@ def test_training_survives_limits_preemption_and_warnings(cluster, again, on_slu
         os.kill(step, signal.SIGSTOP)
     found = end(process, again)
     assert (again / "said.txt").read_text().count("Trying to restart") == 2
+    logs = (again / ".snakemake/slurm_logs/rule_train_head").rglob("*.log")
+    assert any("exceeded memory limit" in log.read_text() for log in logs)
     assert cluster.show(job)["JobState"] == "TIMEOUT"
     assert differences(_heads(found), {path: content for path, content in expected.items() if "infonce" in path}) == []
 
