@@ -313,9 +313,18 @@ def test_a_sweep_that_is_preempted_cancelled_and_resumed(cluster, again):
     finished = again / "results/test/heads"
     cluster.wait("a first head", lambda: len(list(finished.glob("*seed*/head.safetensors"))) > 0, 180)
     low = ("--partition=scavenge",)
-    for node in CPU_NODES:
-        cluster.submit("--partition=cpu", f"--nodelist={node}", "--cpus-per-task=32", "--mem=100", "--wrap=sleep 1")
-    cluster.wait("a preemption", lambda: any(int(cluster.show(job)["Restarts"]) for job in _jobs(cluster, *low)), 120)
+
+    def preempted() -> bool:
+        if any(int(cluster.show(job)["Restarts"]) for job in _jobs(cluster, *low)):
+            return True
+        # One after the other, until one comes while a run is under way.
+        if not _jobs(cluster, "--partition=cpu"):
+            for node in CPU_NODES:
+                options = (f"--nodelist={node}", "--cpus-per-task=32", "--mem=100", "--wrap=sleep 1")
+                cluster.submit("--partition=cpu", *options)
+        return False
+
+    cluster.wait("a preemption", preempted, 180)
     call(*sweep, "cancel", folder)
     assert not _jobs(cluster, *low)
     table = call(*sweep, "status", folder)
