@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Batch:
     slots: Indices
 
 
-class Pool:
+class Pool(ABC):
     """Several collections under one numbering.
 
     Args:
@@ -74,13 +75,13 @@ class Pool:
         number = int(np.searchsorted(self._starts, position, side="right")) - 1
         return list(self.stores)[number], int(position - self._starts[number])
 
+    @abstractmethod
     def content_keys(self) -> dict[Path, str]:
         """What identifies the content of each file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self, capacity: int) -> Callable[[Tuples], Batch]:
         """What loads batches of at most `capacity` samples."""
-        raise NotImplementedError
 
 
 class TokenPool(Pool):
