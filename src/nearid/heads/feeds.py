@@ -26,6 +26,7 @@ from nearid.tokens import TokenStore
 from nearid.tokens.augmentation import augment
 from nearid.tokens.backbones import Backbone
 from nearid.tokens.collections import files_of, list_pictures, open_collection
+from nearid.tokens.store import Keyed
 
 SPLITS = ("train", "val")
 
@@ -143,7 +144,7 @@ class TokenPool(Pool):
         return load
 
 
-class ImageStore:
+class ImageStore(Keyed):
     """The images of a collection's training and validation identities, decoded when they are asked for.
 
     Args:
@@ -164,29 +165,6 @@ class ImageStore:
                 self._places += [(shard, row)] * len(variants)
         self._index = {key: place for place, key in enumerate(self.keys)}
         self.paths = [path for shard in shards for path in files_of(layout, collection, shard)]
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def contains(self, id: int, slot: int, variant: str) -> bool:
-        """Whether there is this view, and for `fg` its mask."""
-        return (id, slot, variant.encode()) in self._index
-
-    def find(self, id: int, slot: int, variant: str) -> int:
-        """Index of this view and variant in `keys`.
-
-        Raises:
-            UserError: there is none.
-        """
-        try:
-            return self._index[id, slot, variant.encode()]
-        except KeyError:
-            raise UserError(
-                self.paths[0].parent,
-                f"no image of id {id}, slot {slot}, variant {variant!r} in {self._collection}",
-                "an image for each view that identities.parquet lists",
-                "make the collection again",
-            ) from None
 
     def pixels(self, place: int) -> NDArray[np.uint8]:
         """Pixels [h, w, 3] of the image at `place` of `keys`.

@@ -223,7 +223,36 @@ class _Shard:
         return UserError(self.path, found, expected, "remove the file and make it again (`extract_tokens`)")
 
 
-class TokenStore:
+class Keyed:
+    """Images that are found by id, slot and variant; `keys` are these, `_index` their positions."""
+
+    keys: Any
+    paths: list[Path]
+    _index: dict[tuple[int, int, bytes], int]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def contains(self, id: int, slot: int, variant: str) -> bool:
+        """Whether this view and variant (`full`, `fg`) is there."""
+        return (id, slot, variant.encode()) in self._index
+
+    def find(self, id: int, slot: int, variant: str) -> int:
+        """Index of this view and variant in `keys`.
+
+        Raises:
+            UserError: it is not there.
+        """
+        try:
+            return self._index[id, slot, variant.encode()]
+        except KeyError:
+            found = f"nothing of id {id}, slot {slot}, variant {variant!r}"
+            raise UserError(
+                self.paths[0].parent, found, "a key of the collection", "make the split or source that has it"
+            ) from None
+
+
+class TokenStore(Keyed):
     """Reads tokens of one collection from its shards, in any order, from any number of processes and threads.
 
     Opening reads the shards' keys and places and checks that they are whole; each image's checksum is checked when it
@@ -269,27 +298,6 @@ class TokenStore:
         self._staging = staging
         self._read_from = stage(self.paths, staging) if staging else list(self.paths)
         self._memory = _Memory(len(self), self.token_shape, ram_bytes)
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def contains(self, id: int, slot: int, variant: str) -> bool:
-        """Whether the store has the tokens of this view and variant (`full`, `fg`)."""
-        return (id, slot, variant.encode()) in self._index
-
-    def find(self, id: int, slot: int, variant: str) -> int:
-        """Index of the tokens of this view and variant.
-
-        Raises:
-            UserError: there are none.
-        """
-        try:
-            return self._index[id, slot, variant.encode()]
-        except KeyError:
-            found = f"no tokens of id {id}, slot {slot}, variant {variant!r}"
-            raise UserError(
-                self.paths[0].parent, found, "a key of the collection", "extract the split or source that has it"
-            ) from None
 
     def read(self, indices: Sequence[int] | NDArray[np.integer], out: NDArray[np.float16] | None = None) -> NDArray:
         """Tokens [n, tokens, dim], float16, of the images at `indices`, in their order; repeats are allowed.
