@@ -5,6 +5,7 @@ import pyarrow as pa
 import torch
 from token_world import DIM, TOKENS, VISION, backbone
 
+from nearid.config.steps import step_settings
 from nearid.io.files import write_json
 from nearid.io.images import encode_png
 from nearid.io.tables import IMAGE, write_table
@@ -79,11 +80,28 @@ def write_images(root, sources=("one", "two")):
     return layout
 
 
-def extract_all(layout, backbone, collections=("positives", "one", "two", "mtg_train")):
-    """Token shards of all images."""
+def extract_all(layout, backbone, collections=("positives", "one", "two", "mtg_train"), **asked):
+    """Token shards of all images; `asked` are arguments of `extract`."""
     for collection in collections:
         pictures, inputs = open_collection(layout, collection, "000", ["train", "val"])
-        extract(backbone, "tiny", pictures, inputs, layout.tokens("tiny", collection, "000"))
+        target = layout.tokens("tiny", collection, "000")
+        extract(backbone, "tiny", pictures, inputs, target, collection=collection, **asked)
+
+
+def extract_for(layout, backbone, *trainings):
+    """Token shards of what several trainings (`token_world.settings`) ask for, as the workflow would."""
+    config = {
+        "ablations": {str(number): {"mix": "all", "training": {}} for number in range(len(trainings))},
+        "mixes": {"all": trainings[0]["mix"]},
+        "backbones": {"tiny": {}},
+        "training": trainings[0]["training"] | {"augmented_draws": 0},
+    }
+    for number, training in enumerate(trainings):
+        config["ablations"][str(number)]["training"] = training["training"]
+    for collection in ("positives", "one", "two", "mtg_train"):
+        wanted = step_settings("extract_tokens", config, backbone="tiny", collection=collection)
+        asked = {name: wanted[name] for name in ("variants", "augmentations") if name in wanted}
+        extract_all(layout, backbone, [collection], **asked)
 
 
 def schema_of(columns):

@@ -155,11 +155,6 @@ def test_a_changed_image_is_another_input(layout, train):
     assert json.loads(layout.head_file("tiny", "provenance.json").read_text())["inputs_hash"] != before
 
 
-def test_cached_tokens_cannot_be_augmented(layout):
-    with pytest.raises(UserError, match=r"(?s)augmentation.*tokens: online"):
-        open_mix(layout, settings(augmentation=AUGMENTATION), PatchBackbone())
-
-
 def test_a_damaged_image_is_named(layout, train):
     table = layout.positives("000")
     rows = read_table(table)

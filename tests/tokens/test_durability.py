@@ -25,10 +25,16 @@ from nearid.tokens.extraction import extract
 SOURCES = Path(__file__).parents[2] / "src"
 
 
-def extract_positives(settings, root):
+AUGMENTED = {
+    "variants": {"train": ["full", "full_flip", "full_0a1b2c3d_0"], "test": ["full", "fg"]},
+    "augmentations": {"0a1b2c3d": {"flip": 0.5, "jitter": 1.0, "affine": 1.0}},
+}
+
+
+def extract_positives(settings, root, **asked):
     layout = Layout(root)
     pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
-    extract(load_backbone(settings), "tiny", pictures, inputs, layout.tokens("tiny", "positives"), workers=3)
+    extract(load_backbone(settings), "tiny", pictures, inputs, layout.tokens("tiny", "positives"), workers=3, **asked)
     return layout.tokens("tiny", "positives")
 
 
@@ -83,8 +89,9 @@ def test_kills_at_random_moments_leave_nothing_wrong(settings, tmp_path):
     assert not list(target.parents[3].rglob("*.partial"))
 
 
-def test_a_flipped_byte_in_any_dataset_is_found(settings, tmp_path):
-    path = extract_positives(settings, write_world(tmp_path).root)
+@pytest.mark.parametrize(("asked", "more"), [({}, set()), (AUGMENTED, {"parameters"})], ids=["plain", "augmented"])
+def test_a_flipped_byte_in_any_dataset_is_found(settings, tmp_path, asked, more):
+    path = extract_positives(settings, write_world(tmp_path).root, **asked)
     whole = path.read_bytes()
     places = {}
     with h5py.File(path) as shard:
@@ -93,7 +100,7 @@ def test_a_flipped_byte_in_any_dataset_is_found(settings, tmp_path):
                 places[name] = [dataset.id.get_chunk_info(3).byte_offset + at for at in (0, 100, 1023)]
             else:
                 places[name] = [dataset.id.get_offset() + at for at in (0, dataset.nbytes // 2, dataset.nbytes - 1)]
-    assert set(places) == {"tokens", "ids", "slots", "variants", "crc32"}
+    assert set(places) == {"tokens", "ids", "slots", "variants", "crc32"} | more
     for name, offsets in places.items():
         for offset in offsets:
             path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 0x40]) + whole[offset + 1 :])

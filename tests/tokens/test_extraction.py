@@ -20,6 +20,7 @@ from nearid.cli.tokens import tokens as commands
 from nearid.errors import UserError
 from nearid.io.tables import IMAGE, write_table
 from nearid.tokens import TokenStore, load_backbone
+from nearid.tokens.augmentation import UNCHANGED, augment
 from nearid.tokens.collections import foreground, open_collection
 from nearid.tokens.extraction import extract
 
@@ -162,12 +163,54 @@ def command(layout, settings, *more):
     return ["extract", *ids, *more, "--results", str(layout.root), "--settings", given]
 
 
+def test_augmented_variants_show_what_their_parameters_say(settings, layout, model_folder):
+    """Through the command, as the workflow asks for it; `info` says how many were changed and how."""
+    chances = {"flip": 0.5, "jitter": 0.6, "affine": 0.6}
+    train = ["full", "full_flip", "full_0a1b2c3d_0", "full_0a1b2c3d_1", "fg_flip", "fg_0a1b2c3d_0"]
+    given = {"backbone": settings, "variants": {"train": train, "test": ["full", "fg"]}}
+    line = command(layout, settings)
+    line[line.index("--settings") + 1] = json.dumps(given | {"augmentations": {"0a1b2c3d": chances}})
+    extracted = CliRunner().invoke(commands, line)
+    assert extracted.exit_code == 0, extracted.output
+    shard = layout.tokens("tiny", "positives")
+    store = TokenStore([shard])
+    parameters = dict(zip(store.keys.tolist(), store.parameters, strict=True))
+    trained = [(id, slot) for id in (7, 11) for slot in range(VIEWS[id])]
+    changed = set()
+    for id, slot in trained:
+        image = picture(id, slot)
+        for variant in train:
+            key = (id, slot, variant.encode())
+            seen = foreground(image, mask_of(id, slot)) if variant.startswith("fg") else image
+            if variant.endswith("flip"):
+                assert parameters[key].tolist() == [1, 1, 1, 1, 0, 0, 0, 0, 1]
+                seen = seen[:, ::-1]
+            else:
+                seen = augment(seen, parameters[key])
+                changed.add(parameters[key].tobytes())
+            read = store.read([store.find(id, slot, variant)])[0]
+            np.testing.assert_allclose(read, slow_tokens(model_folder, seen), rtol=2e-3, atol=2e-3)
+    assert len(changed) > 8, "hardly anything was drawn"
+    tested = [key for key in parameters if key[0] in (3, 5)]
+    assert {variant for _, _, variant in tested} == {b"full", b"fg"}
+    assert all((parameters[key] == UNCHANGED).all() for key in tested)
+    held = json.loads(CliRunner().invoke(commands, ["info", str(shard)]).output)
+    assert held["images"]["full_flip"] == 5 and held["augmented"]["full_flip"] == {
+        "flipped": 5,
+        "jittered": 0,
+        "moved": 0,
+    }
+    jittered = [parameters[id, slot, b"full_0a1b2c3d_1"][1] != 1 for id, slot in trained]
+    assert held["augmented"]["full_0a1b2c3d_1"]["jittered"] == sum(jittered)
+
+
 def test_commands_describe_and_verify_shards(settings, layout):
     run(settings, layout, "positives")
     shard = layout.tokens("tiny", "positives")
     told = CliRunner().invoke(commands, ["info", str(shard)])
     held = json.loads(told.output)
     assert (held["images"], held["identities"], held["tokens"]) == ({"fg": 10, "full": 10}, 4, 16)
+    assert "augmented" not in held
     assert "20 images, whole" in CliRunner().invoke(commands, ["verify", str(shard)]).output
     damaged = bytearray(shard.read_bytes())
     tokens = TokenStore([shard]).read([3]).tobytes()

@@ -39,6 +39,30 @@ def test_the_paper_is_near_what_the_specification_counts(tmp_path):
     assert together.seconds == pytest.approx(together.size / 6e9)
 
 
+def test_augmented_variants_are_counted(tmp_path):
+    plain, mirrored, drawn = (
+        next(row for row in plan_tokens(load(*overlays), Layout(tmp_path)).collections if row.collection == "flux")
+        for overlays in ([], [_overlay(tmp_path, {"augmentation": {"flip": 0.5}})], ["config/augmented.yaml"])
+    )
+    assert plain.images == mirrored.images == drawn.images
+    held_out = 600 / 19_386 * plain.images
+    tested = 500 / 19_386 * plain.images
+    training = plain.images - held_out
+    assert plain.stored == pytest.approx(2 * training + held_out + tested)
+    assert mirrored.stored == pytest.approx(4 * training + held_out + tested)
+    assert drawn.stored == pytest.approx(8 * training + held_out + tested)
+    assert drawn.size / plain.size == pytest.approx(drawn.stored / plain.stored)
+    assert mirrored.variants == ("full", "full_flip", "fg", "fg_flip")
+    told = CliRunner().invoke(commands, ["plan", "config/augmented.yaml"])
+    assert re.search(r"siglip2_so400m flux +45215  full,fg,8 draws +353090", told.output), told.output
+
+
+def _overlay(folder, training):
+    path = folder / "overlay.yaml"
+    path.write_text(yaml.safe_dump({"training": training}))
+    return path
+
+
 def test_the_docs_show_what_the_command_says(tmp_path):
     shown = re.search(r"```\n(paper: tokens\n.*?)```", (ROOT / "docs/tokens.md").read_text(), re.DOTALL)
     assert shown and shown[1] == format_token_plan(plan_tokens(load(), Layout(tmp_path)))

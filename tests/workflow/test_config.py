@@ -92,6 +92,7 @@ def test_missing_members_are_listed_together():
         ("ablations: {nearid: {mix: neard_mtg}}", "ablations.nearid.mix", "did you mean `nearid_mtg`?"),
         ("ablations: {nearid: {params: {aplha: 1.0}}}", "ablations.nearid.params", "did you mean `alpha`?"),
         ("mixes: {nearid_mtg: {severities: {flux: 0.1}}}", "mixes.nearid_mtg.severities", "sibling"),
+        ("training: {augmentation: {jitter: 0.3}}", "training.augmented_draws", "how many draws"),
         ("training: {pack: some}", "training.pack", "all"),
         ("groups: {all: [flax]}", "groups.all", "did you mean `flux`?"),
         ("scorers: {nearid: {ablation: nerid}}", "scorers.nearid.ablation", "nearid"),
@@ -180,6 +181,9 @@ STEPS = [
         ("training: {learning_rate: 1.0e-2}", {("train_head", "infonce"), ("train_head", "nearid")}),
         ("ablations: {nearid: {seed: 3}}", {("train_head", "nearid")}),
         ("mixes: {nearid_only: {nearid_repeats: 5}}", set()),
+        ("training: {augmented_draws: 5}", set()),
+        ("ablations: {infonce: {training: {augmentation: {flip: 0.5}}}}",
+         {("train_head", "infonce"), ("extract_tokens", "demo_siglip")}),
         ("ablations: {more: {display: M, objective: nearid, mix: nearid_mtg}}\n"
          "select: {ablations: [infonce, nearid, more]}", set()),
     ],
@@ -223,6 +227,44 @@ def test_only_what_training_and_scoring_read_is_extracted(tmp_path):
     masks = overlay(tmp_path, "training: {mask_probability: {anchor: 0.0, positive: 0.0, distractor: 0.0}}")
     assert variants("positives", load(DEMO, masks)) == {"train": ["full"], "val": ["full"], "test": both}
     assert variants("mtg_train", load(DEMO, masks)) == {"train": ["full"]}
+
+
+def test_what_augmented_training_reads_is_extracted_too(tmp_path):
+    """The union of what the ablations want, of training images alone; each variant's name says what was done to it."""
+    text = """
+training: {augmentation: {flip: 0.5}}
+ablations:
+  infonce: {training: {augmentation: {jitter: 0.3}, augmented_draws: 2}}
+  nearid: {training: {augmentation: {jitter: 0.8}, augmented_draws: 1}}
+"""
+    config = load(DEMO, overlay(tmp_path, text))
+    settings = step_settings("extract_tokens", config, backbone="demo_siglip", collection="positives")
+    ids = {id: chances["jitter"] for id, chances in settings["augmentations"].items()}
+    weak, strong = sorted(ids, key=ids.__getitem__)
+    assert ids == {weak: 0.3, strong: 0.8}
+    drawn = {weak: [0, 1], strong: [0]}
+    expected = {
+        variant
+        for masking in ("full", "fg")
+        for variant in (
+            masking,
+            f"{masking}_flip",
+            *(f"{masking}_{id}_{number}" for id, numbers in drawn.items() for number in numbers),
+        )
+    }
+    assert set(settings["variants"]["train"]) == expected and len(settings["variants"]["train"]) == len(expected)
+    assert settings["variants"]["val"] == ["full"] and settings["variants"]["test"] == ["full", "fg"]
+    other = step_settings("extract_tokens", config, backbone="demo_siglip", collection="sibling_low")
+    assert other["variants"] == {"val": ["full"], "test": ["full", "fg"]} and "augmentations" not in other
+    online = step_settings(
+        "extract_tokens", load(DEMO, "config/online.yaml"), backbone="demo_siglip", collection="positives"
+    )
+    assert online["variants"] == {"val": ["full"], "test": ["full", "fg"]} and "augmentations" not in online
+    alone = load(DEMO, "config/augmented.yaml")
+    variants = step_settings("extract_tokens", alone, backbone="demo_siglip", collection="positives")["variants"][
+        "train"
+    ]
+    assert len(variants) == 8 and not {"full", "fg"} & set(variants), "no ablation reads them as they are"
 
 
 def test_unseen_sources_need_no_training_rows():

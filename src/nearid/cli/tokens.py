@@ -35,7 +35,17 @@ def extract(layout: Layout, settings: dict[str, Any], backbone: str, collection:
     pictures, inputs = open_collection(layout, collection, shard, list(settings["variants"]))
     target = layout.tokens(backbone, collection, shard)
     model = load_backbone(settings["backbone"])
-    extract(model, backbone, pictures, inputs, target, workers, settings["variants"])
+    extract(
+        model,
+        backbone,
+        pictures,
+        inputs,
+        target,
+        workers,
+        settings["variants"],
+        settings.get("augmentations"),
+        collection,
+    )
 
 
 @tokens.command()
@@ -58,13 +68,20 @@ def info(shards: tuple[Path, ...]) -> None:
     from collections import Counter
 
     from nearid.tokens import TokenStore
+    from nearid.tokens.augmentation import describe
 
     for shard in shards:
         store = TokenStore([shard])
         count, dim = store.token_shape
         variants = Counter(variant.decode() for variant in store.keys["variant"].tolist())
         held = {"shard": str(shard), "images": dict(sorted(variants.items())), "tokens": count, "dim": dim}
-        click.echo(json.dumps(held | {"identities": len(set(store.keys["id"].tolist()))} | store.attributes, indent=2))
+        held |= {"identities": len(set(store.keys["id"].tolist()))}
+        changes = {
+            variant: describe(store.parameters[store.keys["variant"] == variant.encode()]) for variant in variants
+        }
+        augmented = {variant: parts for variant, parts in sorted(changes.items()) if any(parts.values())}
+        held |= {"augmented": augmented} if augmented else {}
+        click.echo(json.dumps(held | store.attributes, indent=2))
 
 
 @tokens.command()

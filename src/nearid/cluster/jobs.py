@@ -249,18 +249,26 @@ class Jobs:
 
     def token_counts(self, backbone: str, collection: str) -> dict[str, float]:
         """Images of a collection whose tokens are extracted, by variant."""
+        counts: dict[str, float] = {}
+        for images, variants in self._extracted(backbone, collection):
+            for variant in variants:
+                counts[variant] = counts.get(variant, 0.0) + images
+        return counts
+
+    def token_images(self, backbone: str, collection: str) -> float:
+        """Images of a collection of which any tokens are extracted."""
+        return sum(images for images, variants in self._extracted(backbone, collection) if variants)
+
+    def _extracted(self, backbone: str, collection: str) -> list[tuple[float, list[str]]]:
+        """How many images each split has, and which variants of them are extracted."""
         wanted = step_settings("extract_tokens", self.config, backbone=backbone, collection=collection)["variants"]
         if collection.startswith("mtg_"):
             split = collection.removeprefix("mtg_")
-            return dict.fromkeys(wanted[split], 4 * self._part_edits(split))
+            return [(4 * self._part_edits(split), wanted[split])]
         there: Iterable[str] = wanted
         if collection != "positives":
             there = step_settings("inpaint_shard", self.config, source=collection)["splits"]
-        counts: dict[str, float] = {}
-        for split, variants in wanted.items():
-            for variant in variants if split in there else ():
-                counts[variant] = counts.get(variant, 0.0) + self._count([split])
-        return counts
+        return [(self._count([split]), variants) for split, variants in wanted.items() if split in there]
 
     def _count(self, splits: Iterable[str]) -> float:
         """Images of these splits; `train` is what the others leave."""

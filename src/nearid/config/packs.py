@@ -10,7 +10,7 @@ from nearid.config.steps import step_settings, training_of
 
 Config = Mapping[str, Any]
 # Settings of the section training that say which images come in which batch; the others are each head's own.
-FEED_TRAINING = ("epochs", "batch_size", "mask_probability", "tokens", "augmentation")
+FEED_TRAINING = ("epochs", "batch_size", "mask_probability", "tokens", "augmentation", "augmented_draws")
 
 
 def packs(config: Config) -> list[list[str]]:
@@ -40,5 +40,5 @@ def companions_of(config: Config, ablation: str) -> list[dict[str, Any]]:
 
 def feed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What of the settings of `train_head` chooses the batches."""
-    training = {key: settings["training"][key] for key in FEED_TRAINING}
+    training = {key: settings["training"][key] for key in FEED_TRAINING if key in settings["training"]}
     return {key: settings[key] for key in ("mix", "seed", "backbone", "backbone_id")} | {"training": training}

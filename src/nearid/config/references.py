@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nearid.config.members import objective_params
+from nearid.config.steps import training_of
+from nearid.config.variants import WHOLE, versions
 from nearid.errors import UserError
 
 SCORER_KEYS = {
@@ -47,6 +49,9 @@ def check_references(config: Mapping[str, Any]) -> None:
             _known(ablation["params"], params, f"ablations.{name}.params")
         if "backbone" in ablation["training"]:
             _known([ablation["training"]["backbone"]], config["backbones"], f"ablations.{name}.training.backbone")
+        training = training_of(config, name)
+        if training["tokens"] == "cached":
+            versions(WHOLE, training["augmentation"], training["augmented_draws"])
     for name, scorer in config["scorers"].items():
         _check_scorer(name, scorer, config)
     for name, table in paper["tables"].items():

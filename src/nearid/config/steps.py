@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nearid.config.variants import MASKING, augmentation_id, is_drawn, sort_variants, versions
 from nearid.errors import UserError
 
 Config = Mapping[str, Any]
 Settings = dict[str, Any]
-CONDITIONS = ["full", "fg"]
+CONDITIONS = list(MASKING)
 
 
 def step_settings(step: str, config: Config, **ids: Any) -> Settings:
@@ -92,11 +93,15 @@ def _quality(config: Config, ids: Config) -> Settings:
 
 
 def _extract(config: Config, ids: Config) -> Settings:
-    backbone = ids["backbone"]
-    return {
+    backbone, collection = ids["backbone"], ids["collection"]
+    settings = {
         "backbone": _entry(config, "backbones", backbone),
-        "variants": _variants(config, ids["collection"], backbone),
+        "variants": _variants(config, collection, backbone),
     }
+    # What is not asked for is not named: a shard without it stays what it is.
+    changed = [training["augmentation"] for training in _reading(config, collection, backbone)]
+    drawn = {augmentation_id(chances): chances for chances in changed if is_drawn(chances)}
+    return settings | ({"augmentations": drawn} if drawn else {})
 
 
 def _splits(config: Config, source: str) -> list[str]:
@@ -112,23 +117,29 @@ def _splits(config: Config, source: str) -> list[str]:
 
 
 def _variants(config: Config, collection: str, backbone: str) -> dict[str, list[str]]:
-    """What of a collection's images each split needs, `full` and `fg`: training, its validation, the benchmarks.
+    """What of a collection's images each split needs (`nearid.config.variants`): training, its validation, benchmarks.
 
     As for `_splits`, the whole catalogue counts.
     """
     variants: dict[str, list[str]] = {}
-    own = {name: training_of(config, name) for name in config["ablations"]}
-    trained = [name for name, training in own.items() if training["backbone"] == backbone]
-    # One that computes its tokens in training reads none.
-    drawing = [name for name in _drawing(config, collection) if name in trained and own[name]["tokens"] == "cached"]
-    if drawing:
-        masks = any(any(own[name]["mask_probability"].values()) for name in drawing)
-        variants["train"] = ["full", "fg"] if masks else ["full"]
-    if trained:
+    reading = _reading(config, collection, backbone)
+    if reading:
+        wanted: list[str] = []
+        for training in reading:
+            for masking in MASKING if any(training["mask_probability"].values()) else MASKING[:1]:
+                wanted += versions(masking, training["augmentation"], training["augmented_draws"])
+        variants["train"] = sort_variants(wanted)
+    if any(training_of(config, name)["backbone"] == backbone for name in config["ablations"]):
         variants["val"] = ["full"]
     variants["test"] = list(CONDITIONS)
     of_mtg = collection.removeprefix("mtg_")
     return {of_mtg: variants.get(of_mtg, ["full"])} if of_mtg != collection else variants
+
+
+def _reading(config: Config, collection: str, backbone: str) -> list[Settings]:
+    """Training settings of the ablations that read a collection's tokens; one that computes them reads none."""
+    own = [training_of(config, name) for name in _drawing(config, collection)]
+    return [training for training in own if training["backbone"] == backbone and training["tokens"] == "cached"]
 
 
 def _drawing(config: Config, collection: str) -> list[str]:
@@ -146,6 +157,10 @@ def _train(config: Config, ids: Config) -> Settings:
     ablation = ids["ablation"]
     entry, training = config["ablations"][ablation], training_of(config, ablation)
     backbone = training["backbone"]
+    # How heads share a job changes nothing in them, and no draw is read where none is wanted.
+    unread = ["pack"]
+    if training["tokens"] == "online" or not is_drawn(training["augmentation"]):
+        unread.append("augmented_draws")
     return {
         "ablation": ablation,
         "objective": entry["objective"],
@@ -154,8 +169,7 @@ def _train(config: Config, ids: Config) -> Settings:
         "seed": entry.get("seed", config["seed"]),
         "backbone": _entry(config, "backbones", backbone),
         "backbone_id": backbone,
-        # How heads share a job changes nothing in them.
-        "training": {key: value for key, value in training.items() if key != "pack"},
+        "training": {key: value for key, value in training.items() if key not in unread},
     }
 
 

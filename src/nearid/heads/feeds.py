@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nearid.config.variants import MASKING
 from nearid.errors import UserError
-from nearid.heads.tuples import PADDING, SLOTS, VARIANTS, Indices, Tuples
+from nearid.heads.tuples import PADDING, SLOTS, Indices, Tuples
 from nearid.io.hashing import hash_file
 from nearid.io.tables import map_table
 from nearid.layout import Layout
@@ -160,7 +161,7 @@ class ImageStore(Keyed):
         self._places: list[tuple[str, int]] = []
         for shard in shards:
             for row, id, slot, masked in list_pictures(layout, collection, shard, SPLITS, self._read):
-                variants = VARIANTS if masked else VARIANTS[:1]
+                variants = MASKING if masked else MASKING[:1]
                 self.keys += [(id, slot, variant.encode()) for variant in variants]
                 self._places += [(shard, row)] * len(variants)
         self._index = {key: place for place, key in enumerate(self.keys)}

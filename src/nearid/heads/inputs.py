@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.variants import MASKING, versions
 from nearid.errors import UserError
 from nearid.heads.feeds import ImagePool, ImageStore, Pool, TokenPool
 from nearid.heads.severity import SEVERITY, read_severity
-from nearid.heads.tuples import PADDING, SLOTS, VARIANTS, Indices, Mix, Samples, Tuples, check_training_rows
+from nearid.heads.tuples import PADDING, SLOTS, Indices, Mix, Samples, Tuples, check_training_rows
 from nearid.io.files import read_json
 from nearid.io.tables import read_table
 from nearid.layout import Layout
@@ -46,7 +47,7 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
 
     Raises:
         UserError: a held-out identity among the training rows; tokens or images that should be there are not;
-            tokens of another backbone; augmentation of cached tokens.
+            tokens of another backbone; jitter or affine of cached tokens without `augmented_draws`.
     """
     mix, training = settings["mix"], settings["training"]
     identities = read_table(layout.identities).to_pydict()
@@ -62,8 +63,11 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
         wanted |= {"mtg_train": ["000"]}
     if not wanted:
         raise UserError("mixes", str(dict(mix)), "sources and repeats that draw some sample", "mend the mix")
+    masking = MASKING if any(training["mask_probability"].values()) else MASKING[:1]
+    cached, augmentation = training["tokens"] == "cached", training["augmentation"]
+    draws = training.get("augmented_draws", 0)
+    variants = [versions(each, augmentation, draws) if cached else [each] for each in masking]
     pool = _open_pool(layout, settings, backbone, wanted)
-    variants = VARIANTS if any(training["mask_probability"].values()) else VARIANTS[:1]
     index = _Index(pool, variants)
     samples, repeats, empty = [], [], {}
     held_out = [np.empty((0, 2 * SLOTS), np.int64)]
@@ -72,7 +76,7 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
         unpainted = ((views[:, None] != PADDING) & (distractors == PADDING))[..., 0].sum(axis=(0, 2))
         empty = dict(zip(mix["sources"], unpainted.tolist(), strict=True))
         if validated:
-            _, seen, against = index.identities(validated, identities, mix["sources"])
+            _, seen, against = _Index(pool, [MASKING[:1]]).identities(validated, identities, mix["sources"])
             held_out += [np.hstack([seen[..., 0], against[:, source, :, 0]]) for source in range(against.shape[1])]
         strength = [mix["severities"].get(source, SEVERITY) for source in mix["sources"]]
         severity = np.broadcast_to(np.asarray(strength, np.float32)[None, :, None], distractors.shape[:3])
@@ -82,14 +86,14 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
         ids = read_table(layout.mtg("train"), ["id"])["id"].to_pylist()
         # Slots 0, 1 are the originals, 2, 3 the same with a part edited.
         images = index.images("mtg_train", ids, [range(4)] * len(ids))
-        views, edited = (np.full((len(ids), SLOTS, 2), PADDING) for _ in range(2))
+        views, edited = (np.full((len(ids), SLOTS, images.shape[2]), PADDING) for _ in range(2))
         views[:, :2], edited[:, :2] = images[:, :2], images[:, 2:]
         severity = np.full((len(ids), 1, SLOTS), SEVERITY, np.float32)
         if with_severity:
             severity[:, 0, :2] = read_severity(layout.mtg("train"))
         samples.append(Samples("mtg", np.arange(len(ids)), np.asarray(ids), views, edited[:, None], severity))
         repeats.append(mix["mtg_repeats"])
-    drawn = Mix(samples, repeats, settings["seed"], training["mask_probability"], training["augmentation"])
+    drawn = Mix(samples, repeats, settings["seed"], training["mask_probability"], augmentation, cached)
     return Source(pool, drawn, empty, Tuples.whole(np.concatenate(held_out)))
 
 
@@ -99,13 +103,6 @@ def _open_pool(
     training = settings["training"]
     if training["tokens"] == "online":
         return ImagePool({name: ImageStore(layout, name, shards) for name, shards in wanted.items()}, backbone)
-    if any(training["augmentation"].values()):
-        raise UserError(
-            "training.augmentation",
-            f"{training['augmentation']} of cached tokens",
-            "zeros: tokens of a changed image are not those of the image",
-            "set `training.tokens: online`, which computes them anew for every batch",
-        )
     shards = {
         name: [layout.tokens(settings["backbone_id"], name, shard) for shard in of] for name, of in wanted.items()
     }
@@ -116,25 +113,29 @@ def _open_pool(
 
 @dataclass(frozen=True)
 class _Index:
+    """Finds images in a pool; `variants` are the versions of whole images and, where any is masked, of foregrounds."""
+
     pool: Pool
-    variants: Sequence[str]
+    variants: Sequence[Sequence[str]]
 
     def images(self, collection: str, ids: Sequence[int], slots: Sequence[Iterable[int]]) -> Indices:
-        """[n, max(slots) + 1 or 3, 2] positions of the named slots, `PADDING` elsewhere."""
+        """[n, max(slots) + 1 or 3, 2 versions] positions of the named slots, `PADDING` elsewhere."""
+        store, versions = self.pool.stores[collection], len(self.variants[0])
         width = max([SLOTS, *(1 + max(of, default=0) for of in slots)])
-        found = np.full((len(ids), width, 2), PADDING)
+        found = np.full((len(ids), width, 2 * versions), PADDING)
         for place, (id, of) in enumerate(zip(ids, slots, strict=True)):
             for slot in of:
-                for number, variant in enumerate(self.variants):
-                    # An image without a mask has no foreground and stays as it is (spec data.md 3).
-                    there = variant == "full" or self.pool.stores[collection].contains(id, slot, variant)
-                    found[place, slot, number] = self.pool.find(collection, id, slot, variant if there else "full")
+                for masking, named in enumerate(self.variants):
+                    for version, (variant, whole) in enumerate(zip(named, self.variants[0], strict=True)):
+                        # An image without a mask has no foreground and stays as it is (spec data.md 3).
+                        shown = variant if store.contains(id, slot, variant) else whole
+                        found[place, slot, masking * versions + version] = self.pool.find(collection, id, slot, shown)
         return found
 
     def identities(
         self, rows: Sequence[int], table: Mapping[str, Sequence[Any]], sources: Sequence[str]
     ) -> tuple[NDArray[np.int64], Indices, Indices]:
-        """Ids [n], positions of views [n, 3, 2] and of distractors [n, sources, 3, 2] of identities `rows`."""
+        """Ids [n], positions of views [n, 3, 2 v] and of distractors [n, sources, 3, 2 v] of identities `rows`."""
         by_row = {row: place for place, row in enumerate(table["row"])}
         places = [by_row[row] for row in rows]
         ids = [table["id"][place] for place in places]
@@ -143,7 +144,7 @@ class _Index:
         return np.asarray(ids), views, distractors
 
     def views(self, collection: str, ids: Sequence[int], counts: Sequence[int]) -> Indices:
-        """Positions [n, 3, 2] of the first `counts` slots of each identity; each must be there."""
+        """Positions [n, 3, 2 v] of the first `counts` slots of each identity; each must be there."""
         if min(counts) < 2:
             identity = ids[counts.index(min(counts))]
             raise UserError(
@@ -152,7 +153,7 @@ class _Index:
         return self.images(collection, ids, [range(count) for count in counts])
 
     def distractors(self, source: str, ids: Sequence[int], views: Indices) -> Indices:
-        """Positions [n, 3, 2] of one source's distractors.
+        """Positions [n, 3, 2 v] of one source's distractors.
 
         A slot that the source left empty is padding: shards are complete, so no tokens means no image. An identity
         without any is a missing shard or another data set, and an error.
@@ -161,5 +162,5 @@ class _Index:
         slots = []
         for place, id in enumerate(ids):
             there = [slot for slot in range(SLOTS) if views[place, slot, 0] != PADDING]
-            slots.append([slot for slot in there if store.contains(id, slot, "full")] or there[:1])
+            slots.append([slot for slot in there if store.contains(id, slot, self.variants[0][0])] or there[:1])
         return self.images(source, ids, slots)

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.variants import is_drawn
 from nearid.errors import UserError
 from nearid.io.randomness import keyed_rng
 from nearid.tokens.augmentation import DRAWS, draw
 
 SLOTS = 3
 PADDING = -1
-VARIANTS = ("full", "fg")
 Indices = NDArray[np.int64]
 
 
@@ -32,7 +32,8 @@ class Tuples:
         picks: [n] the one positive of the symmetric InfoNCE rows, an index into the positives.
         ids: [n] identity ids, for messages.
         severity: [n, 3] how much of its object each distractor changed, for the oracle objectives.
-        augmentation: [n, 6, 9] how each image is changed (`nearid.tokens.augmentation`); [n, 6, 0] if none ever is.
+        augmentation: [n, 6, 9] how each image is still to be changed (`nearid.tokens.augmentation`); [n, 6, 0] if none
+            ever is.
     """
 
     images: Indices
@@ -68,8 +69,9 @@ class Samples:
         name: keys its randomness.
         rows: [n] position of each identity in its data set; keys its randomness.
         ids: [n] identity ids.
-        views: [n, 3, 2] positions of each view's variants (full, foreground), `PADDING` where there is none.
-        distractors: [n, sources, 3, 2] likewise; a source without a distractor for a slot has `PADDING`.
+        views: [n, 3, 2 v] positions of each view's variants, `PADDING` where there is none: v of the whole image, then
+            of its foreground. v is 1, or how many augmented versions are cached (`nearid.config.variants.versions`).
+        distractors: [n, sources, 3, 2 v] likewise; a source without a distractor for a slot has `PADDING`.
         severity: [n, sources, 3] of the distractors.
     """
 
@@ -81,7 +83,12 @@ class Samples:
     severity: NDArray[np.float32]
 
     def draw(
-        self, seed: int, epoch: int, mask_probability: Mapping[str, float], augmentation: Mapping[str, float]
+        self,
+        seed: int,
+        epoch: int,
+        mask_probability: Mapping[str, float],
+        augmentation: Mapping[str, float],
+        cached: bool = False,
     ) -> Tuples:
         """The samples of one epoch: anchor shuffle, a source per original slot, role masking, augmentation, a pick.
 
@@ -90,6 +97,8 @@ class Samples:
             epoch: from 0.
             mask_probability: of the foreground variant, per role `anchor`, `positive`, `distractor`.
             augmentation: probability of each kind (`nearid.tokens.augmentation.CHANCES`).
+            cached: choose among cached versions, instead of saying how an image is to be changed. Mirrored ones are
+                chosen by the same numbers.
         """
         count = len(self.rows)
         each, slots = np.arange(count)[:, None], np.arange(SLOTS)
@@ -109,13 +118,21 @@ class Samples:
         by_role = [mask_probability[role] for role in ("anchor", "positive", "positive")]
         masked_view = (uniform("mask_view") < by_role).astype(np.int64)
         masked_distractor = (uniform("mask_distractor") < mask_probability["distractor"]).astype(np.int64)
-        images = np.concatenate([views[each, slots, masked_view], distractors[each, slots, masked_distractor]], axis=1)
-        changes = np.zeros((*images.shape, 0), np.float32)
-        if any(augmentation.values()):
+        masked = np.concatenate([masked_view, masked_distractor], axis=1)
+        changes, version = np.zeros((*masked.shape, 0), np.float32), np.zeros_like(masked)
+        kept = self.views.shape[2] // 2
+        if cached and any(augmentation.values()) and is_drawn(augmentation):
+            roles = [uniform(f"augmented_draw_{role}") for role in ("view", "distractor")]
+            version = (np.concatenate(roles, axis=1) * kept).astype(np.int64)
+        elif any(augmentation.values()):
             drawn = [
                 [uniform(f"augment_{role}_{number}") for role in ("view", "distractor")] for number in range(DRAWS)
             ]
             changes = draw(np.stack([np.concatenate(pair, axis=1) for pair in drawn], axis=-1), augmentation)
+            if cached:
+                changes, version = changes[..., :0], changes[..., 0].astype(np.int64)
+        both = np.concatenate([views, distractors], axis=1)
+        images = both[each, np.arange(2 * SLOTS), masked * kept + version]
         positives = there.sum(axis=1) - 1
         picks = (uniform("pick")[:, 0] * positives).astype(np.int64)
         return Tuples(images, picks, self.ids, severity, changes)
@@ -133,6 +150,7 @@ class Mix:
     seed: int
     mask_probability: Mapping[str, float]
     augmentation: Mapping[str, float] = field(default_factory=dict)
+    cached: bool = False
 
     def __len__(self) -> int:
         return sum(len(part.rows) * repeats for part, repeats in zip(self.samples, self.repeats, strict=True))
@@ -142,7 +160,7 @@ class Mix:
         drawn = [
             tuples
             for part, repeats in zip(self.samples, self.repeats, strict=True)
-            for tuples in [part.draw(self.seed, epoch, self.mask_probability, self.augmentation)] * repeats
+            for tuples in [part.draw(self.seed, epoch, self.mask_probability, self.augmentation, self.cached)] * repeats
         ]
         order = keyed_rng("mix", self.seed, epoch).permutation(len(self))
         columns = [[getattr(tuples, field.name) for tuples in drawn] for field in fields(Tuples)]

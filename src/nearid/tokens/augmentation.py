@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from nearid.config.variants import MIRRORED, parse
+from nearid.io.randomness import keyed_rng
+
 PARAMETERS = ("flip", "brightness", "contrast", "saturation", "hue", "order", "right", "down", "scale")
 """What a draw consists of, one number each; shifts in parts of the side, hue in parts of the circle."""
 CHANCES = ("flip", "jitter", "affine")
@@ -20,6 +23,7 @@ DRAWS = len(CHANCES) + len(PARAMETERS) - 1
 # Ranges of the authors' code.
 JITTER, HUE, SHIFT, SCALE = 0.2, 0.05, 0.1, 0.1
 UNCHANGED = np.array([0, 1, 1, 1, 0, 0, 0, 0, 1], np.float32)
+FLIPPED = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1], np.float32)
 _ORDERS = tuple(permutations(range(4)))
 
 
@@ -41,6 +45,28 @@ def draw(uniform: NDArray[np.float64], chances: Mapping[str, float]) -> NDArray[
     drawn[..., 8] = 1 + SCALE * spread[..., 7]
     happens = np.stack([flip, *[jitter] * 5, *[affine] * 3], axis=-1)
     return np.where(happens, drawn, UNCHANGED).astype(np.float32)
+
+
+def parameters_of(variant: str, augmentations: Mapping[str, Mapping[str, float]], *key: object) -> NDArray[np.float32]:
+    """Parameters [9] of an extracted `variant` (`nearid.config.variants`) of the image that `key` names.
+
+    Args:
+        variant: its name.
+        augmentations: chances of what draws are made with, by their id.
+        key: collection, id, slot. With masking and number they key the draw, so that shards, their order and a
+            larger number of draws change none.
+    """
+    masking, kind, number = parse(variant)
+    if kind in ("", MIRRORED):
+        return FLIPPED if kind else UNCHANGED
+    return draw(keyed_rng("augmentation", *key, masking, number).random(DRAWS), augmentations[kind])
+
+
+def describe(parameters: NDArray[np.float32]) -> dict[str, int]:
+    """How many of the images of `parameters` [n, 9] are flipped, jittered, moved."""
+    changed = parameters != UNCHANGED
+    parts = {"flipped": changed[:, :1], "jittered": changed[:, 1:5], "moved": changed[:, 6:]}
+    return {name: int(part.any(axis=1).sum()) for name, part in parts.items()}
 
 
 def augment(image: NDArray[np.uint8], parameters: NDArray[np.float32]) -> NDArray[np.uint8]:

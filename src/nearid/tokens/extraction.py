@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections import deque
@@ -9,16 +10,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.variants import MASKING, WHOLE, parse
 from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.hashing import hash_json
 from nearid.io.progress import track
 from nearid.io.resume import Parts
+from nearid.tokens.augmentation import PARAMETERS, UNCHANGED, augment, parameters_of
 from nearid.tokens.collections import SPLITS, Picture
 from nearid.tokens.store import FORMAT, KEY, describe_inputs, write_shard
 
@@ -29,8 +32,13 @@ if TYPE_CHECKING:
     from nearid.tokens.backbones import Backbone
 
 AHEAD = 2  # batches prepared while the model works on one
-EVERYTHING = dict.fromkeys(SPLITS, ("full", "fg"))
-Item = tuple[Picture, str]
+EVERYTHING = dict.fromkeys(SPLITS, MASKING)
+
+
+class _Item(NamedTuple):
+    picture: Picture
+    variant: str
+    parameters: NDArray[np.float32]
 
 
 def extract(
@@ -41,6 +49,8 @@ def extract(
     target: Path,
     workers: int = 1,
     variants: Mapping[str, Sequence[str]] = EVERYTHING,
+    augmentations: Mapping[str, Mapping[str, float]] | None = None,
+    collection: str = "",
 ) -> None:
     """Write the tokens of `pictures` to the shard `target`.
 
@@ -54,39 +64,46 @@ def extract(
         inputs: the files that `pictures` come from; finished batches of other contents are not used.
         target: path of the shard.
         workers: threads that decode and preprocess.
-        variants: what is extracted of the pictures of each split; nothing of the others.
+        variants: what is extracted of the pictures of each split (`nearid.config.variants`); nothing of the others.
+        augmentations: chances of what variants are drawn with, by their id.
+        collection: keys its draws.
 
     Raises:
         UserError: an image or mask is damaged, or its tokens do not fit into float16.
     """
-    items = [item for picture in pictures for item in _items(picture, variants.get(picture.split, ()))]
-    asked = (picture for picture in pictures if set(variants.get(picture.split, ())) - {"full"})
+    items = [
+        _Item(picture, variant, parameters_of(variant, augmentations or {}, collection, picture.id, picture.slot))
+        for picture in pictures
+        for variant in variants.get(picture.split, ())
+        if picture.mask is not None or parse(variant)[0] == WHOLE
+    ]
+    masked = {split for split, asked in variants.items() if any(parse(variant)[0] != WHOLE for variant in asked)}
+    asked = (picture for picture in pictures if picture.split in masked)
     maskless = sum(picture.mask is None for picture in asked)
     if maskless:
         print(f"{target}: {maskless} images have no mask, so no `fg` tokens", file=sys.stderr)
-    keys = np.array([(picture.id, picture.slot, variant.encode()) for picture, variant in items], KEY)
+    keys = np.array([(item.picture.id, item.picture.slot, item.variant.encode()) for item in items], KEY)
     attributes = {
         "backbone": backbone_id,
         "weights_hash": backbone.weights_hash,
         "preprocess_hash": backbone.preprocess_hash,
     }
     content = attributes | {"format": FORMAT, "batch_size": backbone.batch_size, "keys": repr(keys.tolist())}
+    parameters = np.array([item.parameters for item in items], "<f4").reshape(len(items), len(PARAMETERS))
+    extras = {"parameters": parameters} if (parameters != UNCHANGED).any() else {}
+    content |= {name: hashlib.sha256(values.tobytes()).hexdigest() for name, values in extras.items()}
     attributes["inputs"] = describe_inputs(target, inputs)
     attributes["content_key"] = hash_json(content | {"inputs": list(json.loads(attributes["inputs"]).values())})
 
     batches = [items[start : start + backbone.batch_size] for start in range(0, len(items), backbone.batch_size)]
     parts = Parts(target.parent / ".progress" / target.stem, attributes["content_key"])
     with closing(_blocks(backbone, batches, parts, target.stem, workers)) as blocks:
-        write_shard(target, keys, blocks, backbone.token_shape, attributes)
+        write_shard(target, keys, blocks, backbone.token_shape, attributes, extras)
     parts.clear()
 
 
-def _items(picture: Picture, variants: Sequence[str]) -> list[Item]:
-    return [(picture, variant) for variant in variants if variant == "full" or picture.mask is not None]
-
-
 def _blocks(
-    backbone: Backbone, batches: Sequence[Sequence[Item]], parts: Parts, label: str, workers: int
+    backbone: Backbone, batches: Sequence[Sequence[_Item]], parts: Parts, label: str, workers: int
 ) -> Generator[NDArray[np.float16]]:
     """The tokens of each batch; they are also kept as a part, by a thread, until the shard stands."""
     finished = parts.finished(".npy")
@@ -96,7 +113,7 @@ def _blocks(
         yield np.load(parts.path(number, ".npy"))
 
     def prepare(number: int) -> Tensor:
-        return backbone.preprocess([picture.pixels(variant) for picture, variant in batches[number]])
+        return backbone.preprocess(_pixels(batches[number]))
 
     def launch(number: int, pixels: Tensor) -> tuple[int, Tensor, Tensor, Any]:
         return number, *_to_host(backbone.encode(pixels))
@@ -110,7 +127,7 @@ def _blocks(
             if copied is not None:
                 copied.synchronize()
             if not finite.all():
-                where = batches[number][int(finite.int().argmin())][0].where
+                where = batches[number][int(finite.int().argmin())].picture.where
                 raise UserError(
                     where, "tokens that are not finite in float16", "finite tokens", "try `precision: float32`"
                 )
@@ -120,6 +137,16 @@ def _blocks(
             yield tokens.numpy()
         if kept is not None:
             kept.result()
+
+
+def _pixels(items: Sequence[_Item]) -> list[NDArray[np.uint8]]:
+    # Decoded once for all draws of a picture that stand in the same batch.
+    decoded: dict[tuple[int, str], NDArray[np.uint8]] = {}
+    for item in items:
+        key = id(item.picture), parse(item.variant)[0]
+        if key not in decoded:
+            decoded[key] = item.picture.pixels(key[1])
+    return [augment(decoded[id(item.picture), parse(item.variant)[0]], item.parameters) for item in items]
 
 
 def _keep(path: Path, tokens: NDArray[np.float16]) -> None:

@@ -12,6 +12,7 @@ from nearid.cluster.jobs import Job, Jobs
 from nearid.cluster.rates import default_rate, measured_rates
 from nearid.config.packs import packs
 from nearid.config.steps import step_settings, training_of
+from nearid.config.variants import MIRRORED, parse
 from nearid.errors import UserError
 from nearid.layout import Layout
 from nearid.tokens import load_backbone
@@ -90,7 +91,7 @@ def plan_tokens(config: Mapping[str, Any], layout: Layout, read_gb_per_s: float 
         counts, rate = jobs.token_counts(backbone, collection), rates[own[0].rate]
         size = sum(job.size for job in own)
         seconds = rate.start * len(own) + rate.per_unit * size
-        images = max(counts.values(), default=0.0)
+        images = jobs.token_images(backbone, collection)
         stored = sum(counts.values())
         rows.append(
             CollectionPlan(backbone, collection, images, tuple(counts), stored, size, len(own), seconds, gpu=own[0].gpu)
@@ -106,11 +107,14 @@ def plan_tokens(config: Mapping[str, Any], layout: Layout, read_gb_per_s: float 
 
 def format_token_plan(plan: TokenPlan) -> str:
     """The plan as text."""
-    head = f"{'tokens of':<38}{'images':>9}  {'variants':<10}{'stored':>9}{'GB':>9}{'files':>7}{'GPU h':>8}{'CPU h':>8}"
+    shown = {row: _summary(row.variants) for row in plan.collections}
+    width = max([10, *(len(text) + 1 for text in shown.values())])
+    head = f"{'tokens of':<38}{'images':>9}  {'variants':<{width}}"
+    head += f"{'stored':>9}{'GB':>9}{'files':>7}{'GPU h':>8}{'CPU h':>8}"
     lines = [f"{plan.name}: tokens", "", head]
     for row in plan.collections:
-        lines.append(_line(f"{row.backbone} {row.collection}", ",".join(row.variants), [row]))
-    lines.append(_line("all", "", plan.collections))
+        lines.append(_line(f"{row.backbone} {row.collection}", f"{shown[row]:<{width}}", [row]))
+    lines.append(_line("all", " " * width, plan.collections))
     rates = sorted(set(plan.rates.values()))
     lines += ["", f"Rates: {'; '.join(rates)}", "", f"Reading in training, at {plan.read_gb_per_s:g} GB/s:"]
     for epoch in plan.epochs:
@@ -122,13 +126,17 @@ def format_token_plan(plan: TokenPlan) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _summary(variants: Sequence[str]) -> str:
+    named = [variant for variant in variants if parse(variant)[1] in ("", MIRRORED)]
+    drawn = len(variants) - len(named)
+    return ",".join([*named, *([f"{drawn} draws"] if drawn else [])])
+
+
 def _line(name: str, variants: str, rows: Sequence[CollectionPlan]) -> str:
     images, stored = (sum(getattr(row, column) for row in rows) for column in ("images", "stored"))
     hours = [sum(row.seconds for row in rows if row.gpu is gpu) / 3600 for gpu in (True, False)]
     size, files = sum(row.size for row in rows) / 1e9, sum(row.files for row in rows)
-    return (
-        f"{name:<38}{images:>9.0f}  {variants:<10}{stored:>9.0f}{size:>9.1f}{files:>7}{hours[0]:>8.2f}{hours[1]:>8.2f}"
-    )
+    return f"{name:<38}{images:>9.0f}  {variants}{stored:>9.0f}{size:>9.1f}{files:>7}{hours[0]:>8.2f}{hours[1]:>8.2f}"
 
 
 def _time(seconds: float) -> str:

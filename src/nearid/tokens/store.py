@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,15 @@ from numpy.typing import NDArray
 from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.hashing import hash_file
+from nearid.tokens.augmentation import UNCHANGED
 from nearid.tokens.staging import stage
 
 FORMAT = "nearid-tokens-1"
-KEY = np.dtype([("id", "<i8"), ("slot", "<i2"), ("variant", "S8")])
+KEY = np.dtype([("id", "<i8"), ("slot", "<i2"), ("variant", "S16")])
+# What plain variants need; shards without others stay as they always were.
+SHORT = np.dtype("S8")
+# What stands beside keys and checksums where there is anything to tell: what a draw of augmentation did [n, 9].
+EXTRAS = ("parameters",)
 DTYPE = np.dtype("<f2")
 # From this version on HDF5 keeps checksums of its own structures; before, one flipped bit there ends the process.
 LIBVER = ("v110", "v110")
@@ -48,6 +54,7 @@ def write_shard(
     blocks: Iterable[NDArray[np.float16]],
     token_shape: tuple[int, int],
     attributes: Mapping[str, Any],
+    extras: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
     """Write a shard atomically; equal content gives equal bytes.
 
@@ -60,6 +67,7 @@ def write_shard(
         token_shape: (tokens, dim) of one image.
         attributes: `backbone`, `weights_hash`, `preprocess_hash`, `content_key`, `inputs` (see `describe_inputs`), ...:
             strings or numbers.
+        extras: arrays of `EXTRAS`, those that there are.
 
     Raises:
         ValueError: keys repeat, or blocks and keys differ in number.
@@ -67,9 +75,12 @@ def write_shard(
     """
     if len(np.unique(keys)) != len(keys):
         raise ValueError(f"{target}: keys repeat")
-    sides = {"ids": keys["id"], "slots": keys["slot"], "variants": keys["variant"]}
+    longest = int(np.char.str_len(keys["variant"]).max(initial=0))
+    variants = keys["variant"].astype(SHORT) if longest <= SHORT.itemsize else keys["variant"]
+    sides = {"ids": keys["id"], "slots": keys["slot"], "variants": variants}
     sides = {name: np.ascontiguousarray(side) for name, side in sides.items()}
     sides["crc32"] = np.zeros(len(keys), "<u4")
+    sides |= extras or {}
     chunk_bytes = int(np.prod(token_shape)) * DTYPE.itemsize
     with replacing(target) as private, _create(private, chunk_bytes) as shard:
         dataset = shard.create_dataset(
@@ -191,11 +202,13 @@ class _Shard:
         if len(chunks) != count or len(dataset) != count:
             raise self._refuse(f"{len(chunks)} images", f"{count} images")
         sides = {name: shard[name][()] for name in ("ids", "slots", "variants", "crc32")}
+        extras = {name: shard[name][()] for name in EXTRAS if name in shard}
         header = {name: value for name, value in self.attributes.items() if name not in ("header_crc32", "complete")}
-        if _checksum(header, sides) != self.attributes["header_crc32"]:
+        if _checksum(header, sides | extras) != self.attributes["header_crc32"]:
             raise self._refuse("damaged keys or attributes", f"crc32 {self.attributes['header_crc32']:08x}")
         self.keys = np.empty(count, KEY)
         self.keys["id"], self.keys["slot"], self.keys["variant"], self.checksums = sides.values()
+        self.parameters = extras.get("parameters")
         self.token_shape = dataset.shape[1:]
         self.offsets = np.zeros(count, np.int64)
         for chunk in chunks:
@@ -234,7 +247,7 @@ class Keyed:
         return len(self.keys)
 
     def contains(self, id: int, slot: int, variant: str) -> bool:
-        """Whether this view and variant (`full`, `fg`) is there."""
+        """Whether this view and variant (`nearid.config.variants`) is there."""
         return (id, slot, variant.encode()) in self._index
 
     def find(self, id: int, slot: int, variant: str) -> int:
@@ -298,6 +311,15 @@ class TokenStore(Keyed):
         self._staging = staging
         self._read_from = stage(self.paths, staging) if staging else list(self.paths)
         self._memory = _Memory(len(self), self.token_shape, ram_bytes)
+
+    @cached_property
+    def parameters(self) -> NDArray[np.float32]:
+        """How each image was changed before it was extracted [n, 9] (`nearid.tokens.augmentation.PARAMETERS`)."""
+        found = [
+            np.tile(UNCHANGED, (len(shard.keys), 1)) if shard.parameters is None else shard.parameters
+            for shard in self._shards
+        ]
+        return np.concatenate(found)
 
     def read(self, indices: Sequence[int] | NDArray[np.integer], out: NDArray[np.float16] | None = None) -> NDArray:
         """Tokens [n, tokens, dim], float16, of the images at `indices`, in their order; repeats are allowed.

@@ -1,0 +1,64 @@
+"""Names of what is extracted of an image: `full` and `fg`, each as it is, mirrored, or as a draw changed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from nearid.errors import UserError
+from nearid.io.hashing import hash_json
+
+WHOLE, FOREGROUND = MASKING = ("full", "fg")
+MIRRORED = "flip"
+Chances = Mapping[str, float]
+
+
+def is_drawn(augmentation: Chances) -> bool:
+    """Whether images are jittered or moved: by numbers without end, of which a cache can keep a few draws."""
+    return bool(augmentation["jitter"] or augmentation["affine"])
+
+
+def augmentation_id(augmentation: Chances) -> str:
+    """Names the chances that draws are made with."""
+    return hash_json({name: float(chance) for name, chance in augmentation.items()})[:8]
+
+
+def versions(masking: str, augmentation: Chances, draws: int) -> list[str]:
+    """The variants of `masking` (`full`, `fg`) that training from cached tokens chooses from.
+
+    `full` alone; `full`, `full_flip`; or, of changes that are drawn, `full_<augmentation_id>_<number>`.
+
+    Args:
+        masking: the whole image or its foreground.
+        augmentation: chances of `flip`, `jitter`, `affine`.
+        draws: how many are kept of an image that is jittered or moved.
+
+    Raises:
+        UserError: it is, and none is kept.
+    """
+    if is_drawn(augmentation):
+        if draws < 1:
+            raise UserError(
+                "training.augmented_draws",
+                f"{draws}, with jitter or affine of cached tokens",
+                "how many draws of each training image are kept: jitter and affine have no end",
+                "set `training.augmented_draws` (4, say), or `training.tokens: online` for a new draw in every step",
+            )
+        return [f"{masking}_{augmentation_id(augmentation)}_{number}" for number in range(draws)]
+    return [masking, f"{masking}_{MIRRORED}"] if augmentation["flip"] else [masking]
+
+
+def parse(variant: str) -> tuple[str, str, int]:
+    """Masking of a variant; "", `flip` or the id of what it is drawn with; and the draw's number."""
+    masking, _, change = variant.partition("_")
+    kind, _, number = change.partition("_")
+    return masking, kind, int(number or 0)
+
+
+def sort_variants(variants: Iterable[str]) -> list[str]:
+    """Each once: whole images first, what is unchanged before what is changed."""
+
+    def place(variant: str) -> tuple[int, int, str, int]:
+        masking, kind, number = parse(variant)
+        return MASKING.index(masking), ("", MIRRORED).index(kind) if kind in ("", MIRRORED) else 2, kind, number
+
+    return sorted(set(variants), key=place)
