@@ -68,7 +68,9 @@ def test_paper_config_is_the_full_reproduction():
     assert wanted.items() <= training["training"].items()
 
 
-@pytest.mark.parametrize("overlays", [[DEMO], [DEMO, TEST], [DEMO, PHOTOS]])
+@pytest.mark.parametrize(
+    "overlays", [[DEMO], [DEMO, TEST], [DEMO, PHOTOS], [DEMO, "config/online.yaml"], [DEMO, "config/augmented.yaml"]]
+)
 def test_overlays_ask_for_what_exists(overlays):
     check_members(load(*overlays))
 
