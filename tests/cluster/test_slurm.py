@@ -225,6 +225,8 @@ def test_a_cluster_with_troubles_loses_nothing(cluster, local, on_slurm, tmp_pat
             (cluster.programs / name).unlink()
         cluster.run("scontrol", "update", f"nodename={CPU_NODES[0]}", "state=resume", check=False)
     assert {"paper/tables/table2.csv", "paper/tables/table8.csv"} <= found.keys()
+    # Trained beside the head that was asked for, it waits for a job of its own.
+    found = {path: content for path, content in found.items() if not path.startswith("heads/infonce/.progress/")}
     assert differences(found, {path: local.get(path, b"") for path in found}) == []
 
 

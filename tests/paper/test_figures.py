@@ -29,6 +29,7 @@ FIGURE5 = {
     "ablation": "nearid",
     "backbone": {},
     "backbone_id": "tiny",
+    "token_shards": {"positives": 2, "sibling": 2},
     "display": {"frozen": "Frozen", "trained": "NearID"},
 }
 FIGURE7 = {"figure": "figure7", "seed": 3, "rows": 4, "condition": "full", "size_px": 16, "run": RUN}

@@ -80,6 +80,7 @@ def run(tmp_path_factory):
     write_json(layout.head_file("nearid", "config.json"), config)
     scoring = {"scorer": {"kind": "head", "ablation": "nearid"}, "scorer_id": "nearid", "sources": ["sibling"]}
     scoring |= {"conditions": ["full", "fg"], "split": "test", "backbone_id": "tiny", "backbone": settings}
+    scoring |= {"token_shards": {"positives": 1, "sibling": 1}}
     score_nearid_bench(scoring, layout, layout.scores("nearid", "nearid_bench"))
     group = {"ssr": 75.0, "ssr_ci": [50.0, 100.0], "n": 4, "pa": 80.5, "trials": 8}
     write_json(layout.metrics("nearid"), {"nearid_bench": {"full": {"groups": {"all": group}}}})

@@ -39,6 +39,7 @@ class World:
             "conditions": list(CONDITIONS),
             "split": "test",
             "backbone_id": "tiny",
+            "token_shards": {"positives": 2, **dict.fromkeys(SOURCES, 2), "mtg_train": 1, "mtg_test": 1},
             "backbone": {"kind": "siglip"},
         }
 

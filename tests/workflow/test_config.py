@@ -10,6 +10,7 @@ import yaml
 from nearid.config import check_members, complete, load, missing_members, required_downloads, step_settings
 from nearid.config.documentation import document
 from nearid.config.loading import schema
+from nearid.config.steps import token_shards, token_variants
 from nearid.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -217,7 +218,7 @@ def test_display_names_paint_train_and_score_nothing(tmp_path):
 
 def test_only_what_training_and_scoring_read_is_extracted(tmp_path):
     def variants(collection, config, backbone="demo_siglip"):
-        return step_settings("extract_tokens", config, backbone=backbone, collection=collection)["variants"]
+        return token_variants(config, backbone, collection)
 
     both, config = ["full", "fg"], load(DEMO)
     assert variants("positives", config) == variants("sibling", config)
@@ -240,7 +241,7 @@ ablations:
   nearid: {training: {augmentation: {jitter: 0.8}, augmented_draws: 1}}
 """
     config = load(DEMO, overlay(tmp_path, text))
-    settings = step_settings("extract_tokens", config, backbone="demo_siglip", collection="positives")
+    settings = step_settings("extract_tokens", config, backbone="demo_siglip", collection="positives", shard="000")
     ids = {id: chances["jitter"] for id, chances in settings["augmentations"].items()}
     weak, strong = sorted(ids, key=ids.__getitem__)
     assert ids == {weak: 0.3, strong: 0.8}
@@ -256,17 +257,35 @@ ablations:
     }
     assert set(settings["variants"]["train"]) == expected and len(settings["variants"]["train"]) == len(expected)
     assert settings["variants"]["val"] == ["full"] and settings["variants"]["test"] == ["full", "fg"]
-    other = step_settings("extract_tokens", config, backbone="demo_siglip", collection="sibling_low")
+    other = step_settings("extract_tokens", config, backbone="demo_siglip", collection="sibling_low", shard="000")
     assert other["variants"] == {"val": ["full"], "test": ["full", "fg"]} and "augmentations" not in other
     online = step_settings(
-        "extract_tokens", load(DEMO, "config/online.yaml"), backbone="demo_siglip", collection="positives"
+        "extract_tokens", load(DEMO, "config/online.yaml"), backbone="demo_siglip", collection="positives", shard="000"
     )
     assert online["variants"] == {"val": ["full"], "test": ["full", "fg"]} and "augmentations" not in online
     alone = load(DEMO, "config/augmented.yaml")
-    variants = step_settings("extract_tokens", alone, backbone="demo_siglip", collection="positives")["variants"][
-        "train"
-    ]
+    variants = step_settings("extract_tokens", alone, backbone="demo_siglip", collection="positives", shard="000")[
+        "variants"
+    ]["train"]
     assert len(variants) == 8 and not {"full", "fg"} & set(variants), "no ablation reads them as they are"
+
+
+def test_what_is_only_compared_is_one_shard():
+    config = load(DEMO)
+    assert token_shards(config, "demo_siglip", "positives") == token_shards(config, "demo_siglip", "sibling")
+    assert token_shards(config, "demo_siglip", "sibling") == ["000", "001"]
+    for backbone, collection in (
+        ("demo_siglip", "sibling_low"),
+        ("clip_vit_l", "sibling"),
+        ("clip_vit_l", "positives"),
+    ):
+        assert token_shards(config, backbone, collection) == ["000"]
+        ids = {"backbone": backbone, "collection": collection, "shard": "000"}
+        assert step_settings("extract_tokens", config, **ids)["shards"] == ["000", "001"]
+    settings = step_settings("score_nearid_bench", config, scorer="nearid")
+    assert settings["token_shards"] == {"positives": 2, "sibling": 2, "cut_paste": 2} | dict.fromkeys(
+        ("sibling_low", "cut_paste_seamless"), 1
+    )
 
 
 def test_unseen_sources_need_no_training_rows():

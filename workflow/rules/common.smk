@@ -18,6 +18,7 @@ from nearid.config.steps import (
     benchmarks_of,
     mix_of,
     step_settings,
+    token_shards,
     training_of,
 )
 from nearid.errors import UserError
@@ -99,17 +100,23 @@ def results_folder(wildcards):
     return RESULTS
 
 
+@functools.cache
+def settings_of(step, **ids):
+    """Every function of a job asks for them, so they are made once."""
+    return step_settings(step, config, **ids)
+
+
 def settings(step):
     """The step's settings as one JSON argument."""
     return lambda wildcards: json.dumps(
-        step_settings(step, config, **dict(wildcards.items())), sort_keys=True
+        settings_of(step, **dict(wildcards.items())), sort_keys=True
     )
 
 
 def code(step):
     """A hash of the code that the step runs: Snakemake does not see edits in an imported package."""
     return lambda wildcards: nearid.config.step_code(
-        step, step_settings(step, config, **dict(wildcards.items()))
+        step, settings_of(step, **dict(wildcards.items()))
     )
 
 
@@ -118,7 +125,7 @@ def fetched(step):
     return lambda wildcards: [
         f"resources/{name}/fetched.json"
         for name in nearid.config.required_downloads(
-            step_settings(step, config, **dict(wildcards.items())), config
+            settings_of(step, **dict(wildcards.items())), config
         )
     ]
 
@@ -143,9 +150,7 @@ def minutes(count):
 def painting_minutes(wildcards, attempt):
     """Time for a shard by its source's rate, with room for loading the models; without a rate, a working day."""
     rate = config["sources"][wildcards.source]["seconds_per_image"]
-    painted = step_settings("inpaint_shard", config, **dict(wildcards.items()))[
-        "splits"
-    ]
+    painted = settings_of("inpaint_shard", **dict(wildcards.items()))["splits"]
     # The released data set's size (spec data.md 1.2); 500 test and 100 validation identities of three views at most.
     images = 45215 if "train" in painted else 1800
     needed = round(30 + 1.5 * rate * images / len(SHARDS) / 60) if rate else 480
@@ -162,7 +167,7 @@ def gpus(step):
     """One GPU where the step runs a large model: half precision says so, or a folder of weights."""
 
     def count(wildcards):
-        values = step_settings(step, config, **dict(wildcards.items()))
+        values = settings_of(step, **dict(wildcards.items()))
         large = values.get("backbone", {}).get("precision", "float32") != "float32"
         source = values.get("source", {})
         return int(
@@ -205,9 +210,10 @@ def distractors(sources):
 
 @functools.cache
 def shards_of_tokens(backbone, collection):
-    """The part-edit set is a single shard."""
-    shards = shard_ids(1) if collection.startswith("mtg_") else SHARDS
-    return [str(LAYOUT.tokens(backbone, collection, shard)) for shard in shards]
+    return [
+        str(LAYOUT.tokens(backbone, collection, shard))
+        for shard in token_shards(config, backbone, collection)
+    ]
 
 
 def tokens(backbone, collections):
@@ -218,13 +224,14 @@ def tokens(backbone, collections):
     ]
 
 
-def images(collection):
-    """Shards of the positives or of a source."""
-    where = LAYOUT.positives if collection == "positives" else None
-    return [
-        str(where(shard) if where else LAYOUT.distractors(collection, shard))
-        for shard in SHARDS
-    ]
+def images(collection, shards=SHARDS):
+    """Shards of a source, behind which the positives stand, or of the positives."""
+    where = (
+        LAYOUT.positives
+        if collection == "positives"
+        else functools.partial(LAYOUT.distractors, collection)
+    )
+    return [str(where(shard)) for shard in shards]
 
 
 def backbone_files(backbone):
@@ -239,19 +246,11 @@ def backbone_files(backbone):
 
 
 def collection_files(wildcards):
-    """The images of a collection of tokens, with the masks."""
+    """The images of a collection of tokens; their masks are the positives'."""
     if wildcards.collection.startswith("mtg_"):
         return [str(LAYOUT.mtg(wildcards.collection.removeprefix("mtg_")))]
-    own = [str(LAYOUT.positives(wildcards.shard)), *roster()]
-    return (
-        own
-        if wildcards.collection == "positives"
-        else [*own, *distractors_of_shard(wildcards)]
-    )
-
-
-def distractors_of_shard(wildcards):
-    return [str(LAYOUT.distractors(wildcards.collection, wildcards.shard))]
+    shards = settings_of("extract_tokens", **dict(wildcards.items()))["shards"]
+    return images(wildcards.collection, shards)
 
 
 def training_files(wildcards):

@@ -1,8 +1,7 @@
 rule inpaint_shard:
     input:
-        # An engine may take its donors from other shards: one job makes them all, so the roster stands for them.
+        # An engine may take its donors from other shards: one job makes them all, and the roster with them.
         str(LAYOUT.positives("{shard}")),
-        roster(),
         fetched("inpaint_shard"),
     output:
         shard=costly(LAYOUT.distractors("{source}", "{shard}")),

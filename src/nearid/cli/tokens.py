@@ -23,7 +23,7 @@ def tokens() -> None:
 @tokens.command()
 @click.option("--backbone", required=True, help="Id in the config's `backbones`.")
 @click.option("--collection", required=True, help="`positives`, the id of a source, `mtg_train` or `mtg_test`.")
-@click.option("--shard", required=True, help="Id of the positives' shard; MTG has `000` alone.")
+@click.option("--shard", required=True, help="Id of the shard; `000` alone of MTG and of what no training reads.")
 @click.option("--workers", default=1, show_default=True, help="Threads that decode and preprocess.")
 @step("extract_tokens")
 def extract(layout: Layout, settings: dict[str, Any], backbone: str, collection: str, shard: str, workers: int) -> None:
@@ -32,7 +32,9 @@ def extract(layout: Layout, settings: dict[str, Any], backbone: str, collection:
     from nearid.tokens.collections import open_collection
     from nearid.tokens.extraction import extract
 
-    pictures, inputs = open_collection(layout, collection, shard, list(settings["variants"]))
+    parts = [open_collection(layout, collection, own, list(settings["variants"])) for own in settings["shards"]]
+    pictures = [picture for part, _ in parts for picture in part]
+    inputs = [path for _, files in parts for path in files]
     target = layout.tokens(backbone, collection, shard)
     model = load_backbone(settings["backbone"])
     extract(

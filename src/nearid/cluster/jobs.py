@@ -11,7 +11,15 @@ from typing import Any
 
 from nearid.config.downloads import required_downloads
 from nearid.config.packs import packs
-from nearid.config.steps import backbone_of, benchmarks_of, mix_of, step_settings, training_of
+from nearid.config.steps import (
+    backbone_of,
+    benchmarks_of,
+    mix_of,
+    step_settings,
+    token_shards,
+    token_variants,
+    training_of,
+)
 from nearid.layout import Layout, shard_ids
 
 Config = Mapping[str, Any]
@@ -113,8 +121,7 @@ class Jobs:
         for backbone, collections in self._collections.items():
             gpu = self.config["backbones"][backbone]["precision"] != "float32"
             for collection in collections:
-                edits = collection.startswith("mtg_")
-                shards = shard_ids(1) if edits else self.shards
+                shards = token_shards(self.config, backbone, collection)
                 stored = sum(self.token_counts(backbone, collection).values())
                 size = stored / len(shards) * self.token_bytes(backbone)
                 for shard in shards:
@@ -261,7 +268,7 @@ class Jobs:
 
     def _extracted(self, backbone: str, collection: str) -> list[tuple[float, list[str]]]:
         """How many images each split has, and which variants of them are extracted."""
-        wanted = step_settings("extract_tokens", self.config, backbone=backbone, collection=collection)["variants"]
+        wanted = token_variants(self.config, backbone, collection)
         if collection.startswith("mtg_"):
             split = collection.removeprefix("mtg_")
             return [(4 * self._part_edits(split), wanted[split])]

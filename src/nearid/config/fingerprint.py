@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +96,21 @@ def _imports(module: str) -> tuple[str, ...]:
     path = find_module(module)
     assert path is not None  # _closure asks for found modules only
     found = {module.rpartition(".")[0]}
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _statements(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
     return tuple(name for name in found if name.startswith("nearid.") and not name.startswith(_WITHOUT_EFFECT))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    # Not `ast.walk`: imports are statements, and expressions are nine tenths of a tree.
+    for block in ("body", "orelse", "handlers", "finalbody", "cases"):
+        inner = getattr(node, block, ())
+        for statement in inner if isinstance(inner, list) else ():
+            yield statement
+            yield from _statements(statement)
 
 
 @functools.cache

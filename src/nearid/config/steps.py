@@ -7,6 +7,7 @@ from typing import Any
 
 from nearid.config.variants import MASKING, augmentation_id, is_drawn, sort_variants, versions
 from nearid.errors import UserError
+from nearid.layout import shard_ids
 
 Config = Mapping[str, Any]
 Settings = dict[str, Any]
@@ -45,6 +46,37 @@ def backbone_of(config: Config, scorer: str) -> str | None:
     if "ablation" in entry:
         return training_of(config, entry["ablation"])["backbone"]
     return entry.get("backbone")
+
+
+def token_variants(config: Config, backbone: str, collection: str) -> dict[str, list[str]]:
+    """What of a collection's images each split needs (`nearid.config.variants`): training, its validation, benchmarks.
+
+    All ablations of the catalogue count, selected or not, so that a selection extracts nothing anew.
+    """
+    variants: dict[str, list[str]] = {}
+    reading = _reading(config, collection, backbone)
+    if reading:
+        wanted: list[str] = []
+        for training in reading:
+            for masking in MASKING if any(training["mask_probability"].values()) else MASKING[:1]:
+                wanted += versions(masking, training["augmentation"], training["augmented_draws"])
+        variants["train"] = sort_variants(wanted)
+    if any(training_of(config, name)["backbone"] == backbone for name in config["ablations"]):
+        variants["val"] = ["full"]
+    variants["test"] = list(CONDITIONS)
+    of_mtg = collection.removeprefix("mtg_")
+    return {of_mtg: variants.get(of_mtg, ["full"])} if of_mtg != collection else variants
+
+
+def token_shards(config: Config, backbone: str, collection: str) -> list[str]:
+    """The shards of a collection's tokens by a backbone: those of the positives where any training reads them.
+
+    The few images that are only compared are one shard, as part edits are: a job that starts for some thirty images
+    takes longer to start than to compute.
+    """
+    variants = token_variants(config, backbone, collection)
+    whole = collection.startswith("mtg_") or "train" not in variants
+    return shard_ids(1 if whole else config["dataset"]["shards"])
 
 
 def benchmarks_of(config: Config, scorer: str) -> list[str]:
@@ -94,9 +126,11 @@ def _quality(config: Config, ids: Config) -> Settings:
 
 def _extract(config: Config, ids: Config) -> Settings:
     backbone, collection = ids["backbone"], ids["collection"]
+    own = collection.startswith("mtg_") or len(token_shards(config, backbone, collection)) > 1
     settings = {
         "backbone": _entry(config, "backbones", backbone),
-        "variants": _variants(config, collection, backbone),
+        "variants": token_variants(config, backbone, collection),
+        "shards": [ids["shard"]] if own else shard_ids(config["dataset"]["shards"]),
     }
     # What is not asked for is not named: a shard without it stays what it is.
     changed = [training["augmentation"] for training in _reading(config, collection, backbone)]
@@ -114,26 +148,6 @@ def _splits(config: Config, source: str) -> list[str]:
     if _drawing(config, source):
         return ["train", "val", "test"]
     return config["sources"].get(source, {}).get("splits") or ["val", "test"]
-
-
-def _variants(config: Config, collection: str, backbone: str) -> dict[str, list[str]]:
-    """What of a collection's images each split needs (`nearid.config.variants`): training, its validation, benchmarks.
-
-    As for `_splits`, the whole catalogue counts.
-    """
-    variants: dict[str, list[str]] = {}
-    reading = _reading(config, collection, backbone)
-    if reading:
-        wanted: list[str] = []
-        for training in reading:
-            for masking in MASKING if any(training["mask_probability"].values()) else MASKING[:1]:
-                wanted += versions(masking, training["augmentation"], training["augmented_draws"])
-        variants["train"] = sort_variants(wanted)
-    if any(training_of(config, name)["backbone"] == backbone for name in config["ablations"]):
-        variants["val"] = ["full"]
-    variants["test"] = list(CONDITIONS)
-    of_mtg = collection.removeprefix("mtg_")
-    return {of_mtg: variants.get(of_mtg, ["full"])} if of_mtg != collection else variants
 
 
 def _reading(config: Config, collection: str, backbone: str) -> list[Settings]:
@@ -183,7 +197,20 @@ def _score(config: Config, ids: Config) -> Settings:
 
 
 def _score_nearid_bench(config: Config, ids: Config) -> Settings:
-    return {**_score(config, ids), "sources": config["select"]["sources"], "split": "test"}
+    sources = config["select"]["sources"]
+    read = _token_shards(config, backbone_of(config, ids["scorer"]), ["positives", *sources])
+    return {**_score(config, ids), **read, "sources": sources, "split": "test"}
+
+
+def _score_mtg(config: Config, ids: Config) -> Settings:
+    return {**_score(config, ids), **_token_shards(config, backbone_of(config, ids["scorer"]), ["mtg_test"])}
+
+
+def _token_shards(config: Config, backbone: str | None, collections: list[str]) -> Settings:
+    """How many shards there are of what a step reads."""
+    if backbone is None:
+        return {}
+    return {"token_shards": {name: len(token_shards(config, backbone, name)) for name in collections}}
 
 
 def _score_dreambench(config: Config, ids: Config) -> Settings:
@@ -272,11 +299,13 @@ def _compute_figure(config: Config, ids: Config) -> Settings:
     settings: Settings = {"figure": ids["figure"], "seed": figure.get("seed", config["seed"])}
     if "tokens" in needs:
         backbone = training_of(config, figure["ablation"])["backbone"]
+        source = (figure["sources"] or config["select"]["sources"])[0]
         settings |= {
             "ablation": figure["ablation"],
             "backbone": _entry(config, "backbones", backbone),
             "backbone_id": backbone,
-            "source": (figure["sources"] or config["select"]["sources"])[0],
+            "source": source,
+            **_token_shards(config, backbone, ["positives", source]),
             "split": figure["split"],
             "identities": figure["identities"],
             "timelapse": figure["animate"],
@@ -315,7 +344,7 @@ _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
     "extract_tokens": _extract,
     "train_head": _train,
     "score_nearid_bench": _score_nearid_bench,
-    "score_mtg": _score,
+    "score_mtg": _score_mtg,
     "score_dreambench": _score_dreambench,
     "summarise_scores": _summarise,
     "make_table": _table,

@@ -22,7 +22,7 @@ from nearid.layout import Layout
 from nearid.scores.pictures import PictureBook
 from nearid.scores.scorers import ImageKey
 from nearid.tokens.backbones import Backbone, load_backbone
-from nearid.tokens.store import TokenStore
+from nearid.tokens.store import TokenStore, open_tokens
 
 BATCH = 64
 Item = TypeVar("Item")
@@ -35,8 +35,8 @@ class TokenEmbedder:
     the rounding that the backbone's batches bring (cosines within 1e-3, tested).
 
     Args:
-        settings: of the step: `backbone_id` names the cached tokens, `backbone` what computes them, `scorer_id` the
-            progress line; `tokens: images` computes them anew.
+        settings: of the step: `backbone_id` names the cached tokens, `token_shards` counts them by collection,
+            `backbone` computes them, `scorer_id` names the progress line; `tokens: images` computes them anew.
         layout: where the token shards or the images lie.
     """
 
@@ -71,7 +71,7 @@ class TokenEmbedder:
             known = [key.condition == "full" or picture.mask is not None for key, picture in pairs]
             pixels = (picture.pixels(key.condition) for (key, picture), ok in zip(pairs, known, strict=True) if ok)
             return _spread(self._embed_pixels(pixels, _only(images, known), label), known)
-        store = self._open(collection, sorted({image.shard for image in images}))
+        store = self._open(collection)
         # Of MTG some images may have no mask; of the views all have one, so a missing foreground is an error.
         optional = collection.startswith("mtg_")
         known = [
@@ -101,7 +101,7 @@ class TokenEmbedder:
             files = sorted({path for name in collections for shard in shards for path in self._inputs(name, shard)})
             model = [self.backbone.weights_hash, self.backbone.preprocess_hash]
             return hash_json([*model, *(hash_file(path) for path in files)])
-        stores = [self._open(collection, shards) for collection in collections]
+        stores = [self._open(collection) for collection in collections]
         return hash_json([store.attributes | {"content": list(store.content_keys.values())} for store in stores])
 
     def _inputs(self, collection: str, shard: str) -> list[Path]:
@@ -110,8 +110,8 @@ class TokenEmbedder:
         views = self.layout.positives(shard)
         return [views] if collection == "positives" else [views, self.layout.distractors(collection, shard)]
 
-    def _open(self, collection: str, shards: Sequence[str]) -> TokenStore:
-        return TokenStore([self.layout.tokens(self.settings["backbone_id"], collection, shard) for shard in shards])
+    def _open(self, collection: str) -> TokenStore:
+        return open_tokens(self.layout, self.settings, collection)
 
     def _embed_pixels(
         self, pixels: Iterator[NDArray[np.uint8]], names: Sequence[ImageKey | int], label: str

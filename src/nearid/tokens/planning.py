@@ -168,8 +168,8 @@ def find_faults(config: Mapping[str, Any], layout: Layout, whole: bool = False) 
             progress = path.parent / ".progress" / path.stem
             yield Fault(path, "missing; a killed try left blocks to go on from" if progress.is_dir() else "missing")
             continue
-        backbone, collection, _ = job.name.split("/")
-        settings = step_settings("extract_tokens", config, backbone=backbone, collection=collection)
+        backbone, collection, shard = job.name.split("/")
+        settings = step_settings("extract_tokens", config, backbone=backbone, collection=collection, shard=shard)
         try:
             store = TokenStore([path])
             if store.attributes["backbone"] != backbone:

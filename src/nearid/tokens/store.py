@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.hashing import hash_file
+from nearid.layout import Layout, shard_ids
 from nearid.tokens.augmentation import UNCHANGED
 from nearid.tokens.staging import stage
 
@@ -439,6 +440,16 @@ class TokenStore(Keyed):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_descriptors": {}, "_memory": self._memory.empty()}
+
+
+def open_tokens(layout: Layout, settings: Mapping[str, Any], collection: str) -> TokenStore:
+    """The tokens of a collection that a step's settings speak of: of `backbone_id`, `token_shards[collection]` shards.
+
+    Raises:
+        UserError: as `TokenStore`.
+    """
+    shards = shard_ids(settings["token_shards"][collection])
+    return TokenStore([layout.tokens(settings["backbone_id"], collection, shard) for shard in shards])
 
 
 class _Memory:

@@ -43,7 +43,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
 
     from nearid.heads.map_head import MAPHead
     from nearid.tokens.backbones import load_backbone
-    from nearid.tokens.store import TokenStore
+    from nearid.tokens.store import open_tokens
 
     run, source, size = Run.from_settings(settings["run"]), settings["source"], settings["size_px"]
     chosen = choose_identities(layout, settings["split"], settings["identities"], settings["seed"], "figure3")
@@ -55,6 +55,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         )
     head = MAPHead(backbone.config)
 
+    stores = {collection: open_tokens(layout, settings, collection) for collection in ("positives", source)}
     images = np.zeros((len(chosen), 2, size, size, 3), np.uint8)
     tokens = []
     for row, identity in enumerate(chosen):
@@ -66,9 +67,9 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
             pixels = Image.fromarray(decode_rgb(content, f"{path}, id {identity.id}"))
             # As the encoder sees it: the sides are not kept in proportion.
             images[row, column] = np.asarray(pixels.resize((size, size), Image.Resampling.LANCZOS))
-            store = TokenStore([layout.tokens(settings["backbone_id"], collection, identity.shard)])
-            tokens.append(store.read([store.find(identity.id, 0, "full")])[0])
-            store.close()
+            tokens.append(stores[collection].read([stores[collection].find(identity.id, 0, "full")])[0])
+    for store in stores.values():
+        store.close()
     batch = np.stack(tokens)
     maps = [_attend(head, state, batch) for state in (backbone.head_state(), load_file(trained))]
     attention = np.stack(maps, axis=1).reshape(len(chosen), 2, 2, *maps[0].shape[1:])

@@ -49,7 +49,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     from nearid.tokens.backbones import load_backbone
 
     chosen = choose_identities(layout, settings["split"], settings["identities"], settings["seed"], "figure5")
-    images = _read_images(layout, settings["backbone_id"], settings["source"], chosen)
+    images = _read_images(layout, settings, chosen)
     backbone = load_backbone(settings["backbone"])
     head = MAPHead(backbone.config)
 
@@ -193,13 +193,12 @@ def _legend(figure: Any, arrays: Arrays, look: Look, source: str) -> None:
     )
 
 
-def _read_images(layout: Layout, backbone_id: str, source: str, chosen: list[Chosen]) -> _Images:
-    from nearid.tokens.store import TokenStore
+def _read_images(layout: Layout, settings: Mapping[str, Any], chosen: list[Chosen]) -> _Images:
+    from nearid.tokens.store import open_tokens
 
-    shards = sorted({identity.shard for identity in chosen})
     tokens, owner, distractor = [], [], []
-    for collection in ("positives", source):
-        store = TokenStore([layout.tokens(backbone_id, collection, shard) for shard in shards])
+    for collection in ("positives", settings["source"]):
+        store = open_tokens(layout, settings, collection)
         places = [
             (index, store.find(identity.id, slot, "full"))
             for index, identity in enumerate(chosen)

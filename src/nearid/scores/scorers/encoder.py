@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +41,8 @@ class Scorer(TokenEmbedder):
             return self._map_head(tokens)
         return self.backbone.pooled(tokens)
 
-    def _open(self, collection: str, shards: Sequence[str]) -> TokenStore:
-        store = super()._open(collection, shards)
+    def _open(self, collection: str) -> TokenStore:
+        store = super()._open(collection)
         if self._readout == "map":
             # Another model's head on these tokens would give numbers, and no meaning.
             store.check_backbone(self.backbone)
