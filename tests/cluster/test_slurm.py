@@ -273,6 +273,9 @@ def test_training_survives_limits_preemption_and_warnings(cluster, again, on_slu
     process = train("nearid", "train_head_with_timelapse:slurm_partition=scavenge")
     for count in range(5):
         job = await_progress(process, "nearid", NEARID)
+        # SLURM takes its time and wakes what it preempts; the head must not be finished by then.
+        for step in steps_of(job):
+            os.kill(step, signal.SIGSTOP)
         node = cluster.show(job)["NodeList"]
         cluster.submit("--partition=cpu", f"--nodelist={node}", "--cpus-per-task=32", "--mem=100", "--wrap=sleep 1")
         cluster.wait(f"preemption {count}", lambda: int(cluster.show(job)["Restarts"]) > count, 120)  # noqa: B023
