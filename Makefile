@@ -44,7 +44,7 @@ test-slow: setup ## those that take over a minute each: kills, whole runs, the p
 
 test-slurm: setup ## the workflow on a real SLURM on this machine (root; installs SLURM's packages; half an hour)
 	tests/cluster/install.sh
-	pytest -m slurm tests/cluster
+	pytest -m "slurm and not slow" tests/cluster
 
 lint: setup ## ruff, types, snakefmt, snakemake --lint
 	ruff check

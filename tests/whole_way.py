@@ -27,10 +27,14 @@ def copy_project(target: Path) -> Path:
 
 
 def start(
-    project: Path, *arguments: str, how: tuple[str, ...] = ("--cores", "2"), variables: dict[str, str] | None = None
+    project: Path,
+    *arguments: str,
+    how: tuple[str, ...] = ("--cores", "2"),
+    variables: dict[str, str] | None = None,
+    config: list[str] = CONFIG,
 ) -> subprocess.Popen[str]:
     """Start Snakemake in a session of its own, so that a kill takes its local jobs along."""
-    program = [sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete", *how, *CONFIG, *arguments]
+    program = [sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete", *how, *config, *arguments]
     environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(project / "cache")}
     with (project / "said.txt").open("a") as said:
         return subprocess.Popen(

@@ -110,6 +110,21 @@ def test_a_run_on_the_cluster_equals_a_local_one(ran, local):
     assert "Traceback" not in said and "Trying to restart" not in said
 
 
+@pytest.mark.slow
+def test_the_demo_on_the_cluster_equals_make_demo(cluster, tmp_path):
+    """By hand: pytest -m "slurm and slow" tests/cluster, after `make demo` of the same code."""
+    here = ROOT / "results/demo"
+    if not (here / "paper/manifest.json").is_file():
+        pytest.skip("nothing to compare with: `make demo` has not been run in this checkout")
+    project = copy_project(tmp_path / "project")
+    process = start(project, how=HOW, variables=cluster.variables, config=CONFIG[:2])
+    process.wait(2100)
+    assert process.returncode == 0, (project / "said.txt").read_text()[-20000:]
+    for folder in ("paper/tables", "paper/data", "scores"):
+        for path in sorted(path for path in (here / folder).rglob("*") if path.is_file()):
+            assert (project / "results/demo" / path.relative_to(here)).read_bytes() == path.read_bytes(), path
+
+
 def test_one_table_one_source_or_one_scorer_runs_again_alone(again, on_slurm, local):
     planned = subprocess.run(
         [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--cores", "1", *CONFIG, "-R", "make_table"],
