@@ -91,6 +91,8 @@ def extract_all(layout, backbone, collections=("positives", "one", "two", "mtg_t
 def extract_for(layout, backbone, *trainings):
     """Token shards of what several trainings (`token_world.settings`) ask for, as the workflow would."""
     config = {
+        "dataset": {"shards": 1},
+        "tokens": {"damaged_images": "error"},
         "ablations": {str(number): {"mix": "all", "training": {}} for number in range(len(trainings))},
         "mixes": {"all": trainings[0]["mix"]},
         "backbones": {"tiny": {}},
@@ -99,7 +101,7 @@ def extract_for(layout, backbone, *trainings):
     for number, training in enumerate(trainings):
         config["ablations"][str(number)]["training"] = training["training"]
     for collection in ("positives", "one", "two", "mtg_train"):
-        wanted = step_settings("extract_tokens", config, backbone="tiny", collection=collection)
+        wanted = step_settings("extract_tokens", config, backbone="tiny", collection=collection, shard="000")
         asked = {name: wanted[name] for name in ("variants", "augmentations") if name in wanted}
         extract_all(layout, backbone, [collection], **asked)
 

@@ -111,6 +111,21 @@ def test_a_flipped_byte_in_any_dataset_is_found(settings, tmp_path, asked, more)
         assert name
 
 
+def test_a_flipped_byte_among_the_gaps_is_found(settings, tmp_path):
+    layout = write_world(tmp_path)
+    views = slots("images", picture) | slots("masks", mask_of)
+    views["images1"][2] = views["images1"][2][:60]
+    write_images(layout.positives("000"), views, views)
+    path = extract_positives(settings, layout.root, leave_gaps=True)
+    whole = path.read_bytes()
+    with h5py.File(path) as shard:
+        place, size = shard["gaps"].id.get_offset(), shard["gaps"].nbytes
+    for offset in (place, place + 1, place + size - 1):
+        path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 0x40]) + whole[offset + 1 :])
+        with pytest.raises(UserError, match="damaged keys or attributes"):
+            TokenStore([path])
+
+
 def test_tokens_of_images_that_changed_since_are_refused(settings, tmp_path):
     layout = write_world(tmp_path)
     path = extract_positives(settings, layout.root)

@@ -24,6 +24,8 @@ from nearid.tokens.augmentation import UNCHANGED, augment
 from nearid.tokens.collections import foreground, open_collection
 from nearid.tokens.extraction import extract
 
+WHOLE_ALONE = {"train": ["full"], "test": ["full"]}
+
 
 def run(settings, layout, collection, splits=("train", "test")):
     pictures, inputs = open_collection(layout, collection, "000", splits)
@@ -105,6 +107,59 @@ def test_damaged_image_is_named(settings, layout, name):
     with pytest.raises(UserError, match=r"000\.parquet, id 11, slot 1"):
         run(settings, layout, "positives")
     assert not layout.tokens("tiny", "positives").exists()
+
+
+def damage(layout, **columns):
+    """Cut off images or masks of the positives; `images2=[2]` is slot 1 of row 2."""
+    views = slots("images", picture) | slots("masks", mask_of)
+    for name, rows in columns.items():
+        for row in rows:
+            views[name][row] = views[name][row][:60]
+    write_images(layout.positives("000"), views, views)
+
+
+def test_damaged_images_are_gaps_where_that_is_set(settings, layout, tmp_path):
+    """Whatever of an image is damaged, none of its variants is stored; the shard says so, and all others are there."""
+    whole = run(settings, write_world(tmp_path / "whole"), "positives")
+    damage(layout, images2=[2], masks1=[1])  # id 11, slot 1; id 3, slot 0
+    gap = [
+        "--settings",
+        command(layout, settings | {"batch_size": 3})[-1].replace("{", '{"damaged_images": "gap", ', 1),
+    ]
+    line = [*command(layout, settings)[:-2], *gap]
+    extracted = CliRunner().invoke(commands, line)
+    assert extracted.exit_code == 0, extracted.output
+    assert "gaps instead of 2 damaged images" in extracted.output and "id 11, slot 1" in extracted.output
+    shard = layout.tokens("tiny", "positives")
+    store, content = TokenStore([shard]), shard.read_bytes()
+    left = [key for key in whole.keys.tolist() if key[:2] not in [(11, 1), (3, 0)]]
+    assert store.keys.tolist() == left and len(left) == 16
+    for key in left:
+        here, there = (own.read([own.find(*key[:2], key[2].decode())])[0] for own in (store, whole))
+        np.testing.assert_allclose(here, there, rtol=2e-3, atol=2e-3)
+    assert store.gaps.keys() == {(11, 1), (3, 0)}
+    with pytest.raises(UserError, match=r"a gap \(.*id 11, slot 1.*no readable image"):
+        store.find(11, 1, "full")
+    held = json.loads(CliRunner().invoke(commands, ["info", str(shard)]).output)
+    assert [(gap["id"], gap["slot"]) for gap in held["gaps"]] == [(3, 0), (11, 1)]
+    assert "its mask" in held["gaps"][0]["reason"]
+    assert "16 images, whole; 2 gaps" in CliRunner().invoke(commands, ["verify", str(shard)]).output
+    shard.unlink()
+    CliRunner().invoke(commands, line)
+    assert shard.read_bytes() == content
+
+    # A mask that nobody asks for is not looked at; mended images leave no trace.
+    damage(layout, masks1=[1])
+    pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
+    extract(load_backbone(settings), "tiny", pictures, inputs, shard, variants=WHOLE_ALONE, leave_gaps=True)
+    assert not TokenStore([shard]).gaps and TokenStore([shard]).contains(3, 0, "full")
+    damage(layout)
+    assert CliRunner().invoke(commands, line).exit_code == 0
+    mended = shard.read_bytes()
+    run(settings | {"batch_size": 3}, layout, "positives")
+    assert shard.read_bytes() == mended and "gaps" not in json.loads(
+        CliRunner().invoke(commands, ["info", str(shard)]).output
+    )
 
 
 def test_tokens_beyond_float16_are_refused(settings, layout, model_folder, monkeypatch):

@@ -185,6 +185,7 @@ STEPS = [
         ("ablations: {nearid: {seed: 3}}", {("train_head", "nearid")}),
         ("mixes: {nearid_only: {nearid_repeats: 5}}", set()),
         ("training: {augmented_draws: 5}", set()),
+        ("tokens: {damaged_images: gap}", {("extract_tokens", "demo_siglip")}),
         ("ablations: {infonce: {training: {augmentation: {flip: 0.5}}}}",
          {("train_head", "infonce"), ("extract_tokens", "demo_siglip")}),
         ("ablations: {more: {display: M, objective: nearid, mix: nearid_mtg}}\n"

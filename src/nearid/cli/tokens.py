@@ -47,6 +47,7 @@ def extract(layout: Layout, settings: dict[str, Any], backbone: str, collection:
         settings["variants"],
         settings.get("augmentations"),
         collection,
+        leave_gaps=settings.get("damaged_images") == "gap",
     )
 
 
@@ -59,7 +60,8 @@ def verify(shards: tuple[Path, ...]) -> None:
     for shard in shards:
         store = TokenStore([shard])
         store.verify()
-        click.echo(f"{shard}: {len(store)} images, whole")
+        gaps = f"; {len(store.gaps)} gaps instead of damaged images" if store.gaps else ""
+        click.echo(f"{shard}: {len(store)} images, whole{gaps}")
 
 
 @tokens.command()
@@ -83,6 +85,8 @@ def info(shards: tuple[Path, ...]) -> None:
         }
         augmented = {variant: parts for variant, parts in sorted(changes.items()) if any(parts.values())}
         held |= {"augmented": augmented} if augmented else {}
+        gaps = [{"id": id, "slot": slot, "reason": reason} for (id, slot), reason in store.gaps.items()]
+        held |= {"gaps": gaps} if gaps else {}
         click.echo(json.dumps(held | store.attributes, indent=2))
 
 

@@ -135,7 +135,8 @@ def _extract(config: Config, ids: Config) -> Settings:
     # What is not asked for is not named: a shard without it stays what it is.
     changed = [training["augmentation"] for training in _reading(config, collection, backbone)]
     drawn = {augmentation_id(chances): chances for chances in changed if is_drawn(chances)}
-    return settings | ({"augmentations": drawn} if drawn else {})
+    gaps = config["tokens"]["damaged_images"] == "gap"
+    return settings | ({"augmentations": drawn} if drawn else {}) | ({"damaged_images": "gap"} if gaps else {})
 
 
 def _splits(config: Config, source: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,12 +28,16 @@ class Source(NamedTuple):
 
     Args:
         empty: how many distractor slots each source left empty; they train as padding.
+        gaps: how many damaged images each collection's shards leave out; they train as padding too.
+        left_out: ids, by data set, that have less than two views because of gaps; they do not train.
         held_out: whole validation images, a sample per identity and source of the mix; none if none are wanted.
     """
 
     pool: Pool
     mix: Mix
     empty: dict[str, int]
+    gaps: dict[str, int]
+    left_out: dict[str, list[int]]
     held_out: Tuples
 
 
@@ -69,7 +74,20 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
     variants = [versions(each, augmentation, draws) if cached else [each] for each in masking]
     pool = _open_pool(layout, settings, backbone, wanted)
     index = _Index(pool, variants)
-    samples, repeats, empty = [], [], {}
+    samples: list[Samples] = []
+    repeats: list[int] = []
+    empty: dict[str, int] = {}
+    left_out: dict[str, list[int]] = {}
+
+    def add(part: Samples, count: int) -> None:
+        # Only gaps leave an identity with a single view; it cannot be an anchor with a positive.
+        usable = (part.views[..., 0] != PADDING).sum(axis=1) >= 2
+        if not usable.all():
+            left_out[part.name] = part.ids[~usable].tolist()
+        if usable.any():
+            samples.append(part.take(usable))
+            repeats.append(count)
+
     held_out = [np.empty((0, 2 * SLOTS), np.int64)]
     if nearid_repeats:
         ids, views, distractors = index.identities(rows, identities, mix["sources"])
@@ -80,8 +98,7 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
             held_out += [np.hstack([seen[..., 0], against[:, source, :, 0]]) for source in range(against.shape[1])]
         strength = [mix["severities"].get(source, SEVERITY) for source in mix["sources"]]
         severity = np.broadcast_to(np.asarray(strength, np.float32)[None, :, None], distractors.shape[:3])
-        samples.append(Samples("nearid", np.asarray(rows), ids, views, distractors, severity))
-        repeats.append(nearid_repeats)
+        add(Samples("nearid", np.asarray(rows), ids, views, distractors, severity), nearid_repeats)
     if mix["mtg_repeats"]:
         ids = read_table(layout.mtg("train"), ["id"])["id"].to_pylist()
         # Slots 0, 1 are the originals, 2, 3 the same with a part edited.
@@ -91,10 +108,12 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
         severity = np.full((len(ids), 1, SLOTS), SEVERITY, np.float32)
         if with_severity:
             severity[:, 0, :2] = read_severity(layout.mtg("train"))
-        samples.append(Samples("mtg", np.arange(len(ids)), np.asarray(ids), views, edited[:, None], severity))
-        repeats.append(mix["mtg_repeats"])
+        add(Samples("mtg", np.arange(len(ids)), np.asarray(ids), views, edited[:, None], severity), mix["mtg_repeats"])
     drawn = Mix(samples, repeats, settings["seed"], training["mask_probability"], augmentation, cached)
-    return Source(pool, drawn, empty, Tuples.whole(np.concatenate(held_out)))
+    gaps = {name: len(store.gaps) for name, store in pool.stores.items() if store.gaps}
+    if gaps:
+        print(f"{settings['ablation']}: gaps instead of damaged images {gaps}; left out {left_out}", file=sys.stderr)
+    return Source(pool, drawn, empty, gaps, left_out, Tuples.whole(np.concatenate(held_out)))
 
 
 def _open_pool(
@@ -119,12 +138,12 @@ class _Index:
     variants: Sequence[Sequence[str]]
 
     def images(self, collection: str, ids: Sequence[int], slots: Sequence[Iterable[int]]) -> Indices:
-        """[n, max(slots) + 1 or 3, 2 versions] positions of the named slots, `PADDING` elsewhere."""
+        """[n, max(slots) + 1 or 3, 2 versions] positions of the named slots, `PADDING` elsewhere and at gaps."""
         store, versions = self.pool.stores[collection], len(self.variants[0])
         width = max([SLOTS, *(1 + max(of, default=0) for of in slots)])
         found = np.full((len(ids), width, 2 * versions), PADDING)
         for place, (id, of) in enumerate(zip(ids, slots, strict=True)):
-            for slot in of:
+            for slot in [slot for slot in of if (id, slot) not in store.gaps]:
                 for masking, named in enumerate(self.variants):
                     for version, (variant, whole) in enumerate(zip(named, self.variants[0], strict=True)):
                         # An image without a mask has no foreground and stays as it is (spec data.md 3).

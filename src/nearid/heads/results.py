@@ -79,6 +79,8 @@ def publish(
         "token_shards": _shards(layout, source),
         "samples": {part.name: len(part.rows) for part in source.mix.samples},
         "empty_distractor_slots": source.empty,
+        "gaps": source.gaps,
+        "left_out_for_gaps": source.left_out,
         "steps": state["step"],
         "resumed_after_step": state["resumed_after"],
         "trained_with": state["trained_with"],

@@ -8,7 +8,7 @@ size, order, workers and resume change nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,10 @@ class Samples:
     views: Indices
     distractors: Indices
     severity: NDArray[np.float32]
+
+    def take(self, rows: NDArray[np.bool_]) -> Samples:
+        """Those of `rows` [n]; the others' draws stay what they are."""
+        return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)[1:]})
 
     def draw(
         self,

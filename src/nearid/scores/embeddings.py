@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -60,7 +61,7 @@ class TokenEmbedder:
         return load_backbone(self.settings["backbone"])
 
     def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
-        """Unit vectors `[images, dim]`; NaN for the foreground of an image that has no mask.
+        """Unit vectors `[images, dim]`; NaN for the foreground of an image that has no mask, and for a gap.
 
         Raises:
             UserError: tokens are missing or damaged, or an embedding is not finite.
@@ -74,10 +75,14 @@ class TokenEmbedder:
         store = self._open(collection)
         # Of MTG some images may have no mask; of the views all have one, so a missing foreground is an error.
         optional = collection.startswith("mtg_")
-        known = [
-            not optional or store.contains(*image[1:]) or not store.contains(image.id, image.slot, "full")
+        maskless = [
+            optional and not store.contains(*image[1:]) and store.contains(image.id, image.slot, "full")
             for image in images
         ]
+        gaps = [(image.id, image.slot) in store.gaps for image in images]
+        if any(gaps):
+            print(f"{label}: {sum(gaps)} of {len(images)} images are gaps and give NaN", file=sys.stderr, flush=True)
+        known = [not (missing or gap) for missing, gap in zip(maskless, gaps, strict=True)]
         indices = [store.find(*image[1:]) for image, ok in zip(images, known, strict=True) if ok]
         starts = range(0, len(indices), BATCH)
         # Two buffers that are used again, one being read into: fresh pages cost more than the reading.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.config.variants import MASKING, WHOLE, parse
+from nearid.config.variants import FOREGROUND, MASKING, WHOLE, parse
 from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.hashing import hash_json
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from nearid.tokens.backbones import Backbone
 
+TOLD = 10  # damaged images in the log; the shard names all
 AHEAD = 2  # batches prepared while the model works on one
 EVERYTHING = dict.fromkeys(SPLITS, MASKING)
 
@@ -51,6 +52,7 @@ def extract(
     variants: Mapping[str, Sequence[str]] = EVERYTHING,
     augmentations: Mapping[str, Mapping[str, float]] | None = None,
     collection: str = "",
+    leave_gaps: bool = False,
 ) -> None:
     """Write the tokens of `pictures` to the shard `target`.
 
@@ -67,17 +69,24 @@ def extract(
         variants: what is extracted of the pictures of each split (`nearid.config.variants`); nothing of the others.
         augmentations: chances of what variants are drawn with, by their id.
         collection: keys its draws.
+        leave_gaps: leave out damaged images, with all their variants, and record them in the shard; every image is then
+            decoded once more, ahead of the others.
 
     Raises:
-        UserError: an image or mask is damaged, or its tokens do not fit into float16.
+        UserError: an image or mask is damaged and no gap is wanted, or its tokens do not fit into float16.
     """
+    masked = {split for split, asked in variants.items() if any(parse(variant)[0] != WHOLE for variant in asked)}
+    gaps: list[tuple[int, int, str]] = []
+    if leave_gaps:
+        gaps = _find_gaps([picture for picture in pictures if variants.get(picture.split)], masked, target, workers)
+        left = {(id, slot) for id, slot, _ in gaps}
+        pictures = [picture for picture in pictures if (picture.id, picture.slot) not in left]
     items = [
         _Item(picture, variant, parameters_of(variant, augmentations or {}, collection, picture.id, picture.slot))
         for picture in pictures
         for variant in variants.get(picture.split, ())
         if picture.mask is not None or parse(variant)[0] == WHOLE
     ]
-    masked = {split for split, asked in variants.items() if any(parse(variant)[0] != WHOLE for variant in asked)}
     asked = (picture for picture in pictures if picture.split in masked)
     maskless = sum(picture.mask is None for picture in asked)
     if maskless:
@@ -90,7 +99,9 @@ def extract(
     }
     content = attributes | {"format": FORMAT, "batch_size": backbone.batch_size, "keys": repr(keys.tolist())}
     parameters = np.array([item.parameters for item in items], "<f4").reshape(len(items), len(PARAMETERS))
-    extras = {"parameters": parameters} if (parameters != UNCHANGED).any() else {}
+    extras: dict[str, NDArray[Any]] = {"parameters": parameters} if (parameters != UNCHANGED).any() else {}
+    if gaps:
+        extras["gaps"] = np.frombuffer(json.dumps(gaps).encode(), np.uint8)
     content |= {name: hashlib.sha256(values.tobytes()).hexdigest() for name, values in extras.items()}
     attributes["inputs"] = describe_inputs(target, inputs)
     attributes["content_key"] = hash_json(content | {"inputs": list(json.loads(attributes["inputs"]).values())})
@@ -137,6 +148,31 @@ def _blocks(
             yield tokens.numpy()
         if kept is not None:
             kept.result()
+
+
+def _find_gaps(
+    pictures: Sequence[Picture], masked: Container[str], target: Path, workers: int
+) -> list[tuple[int, int, str]]:
+    """Id, slot and what is wrong, of each damaged picture; said, too."""
+
+    def check(number: int) -> str | None:
+        picture = pictures[number]
+        try:
+            picture.pixels(FOREGROUND if picture.mask is not None and picture.split in masked else WHOLE)
+        except UserError as error:
+            return f"{error.where}: {error.found}"
+        return None
+
+    found = list(_map_ahead(check, range(len(pictures)), workers))
+    damaged = [
+        (picture.id, picture.slot, reason)
+        for picture, reason in zip(pictures, found, strict=True)
+        if reason is not None
+    ]
+    if damaged:
+        told = "".join(f"\n  {reason}" for *_, reason in damaged[:TOLD]) + ("\n  ..." if damaged[TOLD:] else "")
+        print(f"{target}: gaps instead of {len(damaged)} damaged images:{told}", file=sys.stderr, flush=True)
+    return damaged
 
 
 def _pixels(items: Sequence[_Item]) -> list[NDArray[np.uint8]]:

@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import h5py
@@ -35,8 +36,9 @@ FORMAT = "nearid-tokens-1"
 KEY = np.dtype([("id", "<i8"), ("slot", "<i2"), ("variant", "S16")])
 # What plain variants need; shards without others stay as they always were.
 SHORT = np.dtype("S8")
-# What stands beside keys and checksums where there is anything to tell: what a draw of augmentation did [n, 9].
-EXTRAS = ("parameters",)
+# What stands beside keys and checksums where there is anything to tell: how each image was changed [n, 9]; and which
+# images were damaged, as bytes of JSON [[id, slot, reason], ...].
+EXTRAS = ("parameters", "gaps")
 DTYPE = np.dtype("<f2")
 # From this version on HDF5 keeps checksums of its own structures; before, one flipped bit there ends the process.
 LIBVER = ("v110", "v110")
@@ -210,6 +212,8 @@ class _Shard:
         self.keys = np.empty(count, KEY)
         self.keys["id"], self.keys["slot"], self.keys["variant"], self.checksums = sides.values()
         self.parameters = extras.get("parameters")
+        gaps = json.loads(extras["gaps"].tobytes()) if "gaps" in extras else []
+        self.gaps = {(id, slot): reason for id, slot, reason in gaps}
         self.token_shape = dataset.shape[1:]
         self.offsets = np.zeros(count, np.int64)
         for chunk in chunks:
@@ -238,9 +242,13 @@ class _Shard:
 
 
 class Keyed:
-    """Images that are found by id, slot and variant; `keys` are these, `_index` their positions."""
+    """Images that are found by id, slot and variant; `keys` are these, `_index` their positions.
+
+    `gaps` are damaged images that were knowingly left out: (id, slot) -> reason.
+    """
 
     keys: Any
+    gaps: Mapping[tuple[int, int], str] = MappingProxyType({})
     paths: list[Path]
     _index: dict[tuple[int, int, bytes], int]
 
@@ -261,9 +269,10 @@ class Keyed:
             return self._index[id, slot, variant.encode()]
         except KeyError:
             found = f"nothing of id {id}, slot {slot}, variant {variant!r}"
-            raise UserError(
-                self.paths[0].parent, found, "a key of the collection", "make the split or source that has it"
-            ) from None
+            action = "make the split or source that has it"
+            if (id, slot) in self.gaps:
+                found, action = f"{found}: a gap ({self.gaps[id, slot]})", "mend the image and extract it again"
+            raise UserError(self.paths[0].parent, found, "a key of the collection", action) from None
 
 
 class TokenStore(Keyed):
@@ -300,6 +309,7 @@ class TokenStore(Keyed):
             expected = self.attributes | {"shape": first.token_shape}
             if found != expected:
                 raise UserError(shard.path, str(found), f"{expected} as in {first.path}", "make both shards again")
+        self.gaps = {key: reason for shard in shards for key, reason in shard.gaps.items()}
         self.keys: NDArray[np.void] = np.concatenate([shard.keys for shard in shards])
         self._shard_of = np.repeat(np.arange(len(shards)), [len(shard.keys) for shard in shards])
         self._offsets = np.concatenate([shard.offsets for shard in shards])
