@@ -158,7 +158,9 @@ def test_tokens_of_another_model_or_preprocessing_are_refused(settings, tmp_path
 
 def command(layout, settings):
     ids = ["--backbone", "tiny", "--collection", "positives", "--shard", "000", "--workers", "2"]
-    given = json.dumps({"backbone": settings, "variants": {split: ["full", "fg"] for split in ("train", "test")}})
+    given = json.dumps(
+        {"backbone": settings, "shards": ["000"], "variants": {split: ["full", "fg"] for split in ("train", "test")}}
+    )
     return ["tokens", "extract", *ids, "--results", str(layout.root), "--settings", given]
 
 

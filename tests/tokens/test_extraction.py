@@ -214,7 +214,9 @@ def test_progress_of_other_contents_is_not_used(settings, layout):
 
 def command(layout, settings, *more):
     ids = ["--backbone", "tiny", "--collection", "positives", "--shard", "000"]
-    given = json.dumps({"backbone": settings, "variants": {"train": ["full", "fg"], "test": ["full", "fg"]}})
+    given = json.dumps(
+        {"backbone": settings, "shards": ["000"], "variants": {"train": ["full", "fg"], "test": ["full", "fg"]}}
+    )
     return ["extract", *ids, *more, "--results", str(layout.root), "--settings", given]
 
 
@@ -222,7 +224,7 @@ def test_augmented_variants_show_what_their_parameters_say(settings, layout, mod
     """Through the command, as the workflow asks for it; `info` says how many were changed and how."""
     chances = {"flip": 0.5, "jitter": 0.6, "affine": 0.6}
     train = ["full", "full_flip", "full_0a1b2c3d_0", "full_0a1b2c3d_1", "fg_flip", "fg_0a1b2c3d_0"]
-    given = {"backbone": settings, "variants": {"train": train, "test": ["full", "fg"]}}
+    given = {"backbone": settings, "shards": ["000"], "variants": {"train": train, "test": ["full", "fg"]}}
     line = command(layout, settings)
     line[line.index("--settings") + 1] = json.dumps(given | {"augmentations": {"0a1b2c3d": chances}})
     extracted = CliRunner().invoke(commands, line)
