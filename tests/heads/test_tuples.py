@@ -118,7 +118,7 @@ def layout(tmp_path):
 
 
 def test_only_training_identities_are_read_and_tokens_are_theirs(layout):
-    pool, mix, empty, _ = open_mix(layout, world.SETTINGS, world.backbone())
+    pool, mix, empty, *_ = open_mix(layout, world.SETTINGS, world.backbone())
     keys = [(name, *key) for name, store in pool.stores.items() for key in store.keys.tolist()]
     seen = set()
     for epoch in range(3):
@@ -166,7 +166,7 @@ def test_missing_tokens_of_a_view_name_collection_id_and_slot(tmp_path):
 
 def test_an_empty_distractor_slot_is_padding_and_a_missing_identity_an_error(tmp_path):
     layout = world.write_world(tmp_path / "slot", skip=[("one", 103, 2)])
-    _, mix, empty, _ = open_mix(layout, world.SETTINGS, world.backbone())
+    _, mix, empty, *_ = open_mix(layout, world.SETTINGS, world.backbone())
     assert empty == {"one": 1, "two": 0}
     valid = np.concatenate([mix.epoch(epoch)[:].valid[mix.epoch(epoch).ids == 103] for epoch in range(40)])
     assert valid[:, :3].all() and 0 < (~valid[:, 3:]).sum() < len(valid)

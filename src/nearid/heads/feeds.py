@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,11 @@ from nearid.tokens import TokenStore
 from nearid.tokens.augmentation import augment
 from nearid.tokens.backbones import Backbone
 from nearid.tokens.collections import files_of, list_pictures, open_collection
+from nearid.tokens.staging import prefetch_bytes
 from nearid.tokens.store import Keyed
 
 SPLITS = ("train", "val")
+AHEAD = 8  # batches: a disk that is late by more is too slow
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Batch:
 
     Args:
         tuples: the samples; `tuples.images` are positions in the pool.
-        tokens: [images, tokens, dim] float16, each image once; the next batch but one may overwrite them.
+        tokens: [images, tokens, dim] float16, each image once; overwritten once the next batch is asked for.
         slots: [n, 6] position of each slot's image in `tokens`; 0 for padding.
     """
 
@@ -81,9 +85,13 @@ class Pool(ABC):
     def content_keys(self) -> dict[Path, str]:
         """What identifies the content of each file."""
 
+    def ahead(self, capacity: int) -> int:
+        """How many batches of `capacity` samples are worth loading while another is worked on."""
+        return 1
+
     @abstractmethod
-    def open(self, capacity: int) -> Callable[[Tuples], Batch]:
-        """What loads batches of at most `capacity` samples."""
+    def open(self, capacity: int, held: int) -> Callable[[Tuples], Batch]:
+        """What loads batches of at most `capacity` samples, of which `held` last at a time are untouched."""
 
 
 class TokenPool(Pool):
@@ -130,11 +138,18 @@ class TokenPool(Pool):
                 store.read(positions[low:high] - start, out=out[low:high])
         return out[: len(positions)]
 
-    def open(self, capacity: int) -> Callable[[Tuples], Batch]:
-        """What reads batches of at most `capacity` samples."""
+    def ahead(self, capacity: int) -> int:
+        """How many batches fit into `prefetch_bytes` beside the one that is worked on; one at least."""
+        size = capacity * 2 * SLOTS * math.prod(self.token_shape) * torch.float16.itemsize
+        return max(1, min(AHEAD, prefetch_bytes() // size - 1))
+
+    def open(self, capacity: int, held: int) -> Callable[[Tuples], Batch]:
+        """What reads batches of at most `capacity` samples into `held` buffers in turn."""
         shape = (capacity * 2 * SLOTS, *self.token_shape)
-        # Two buffers in turn: large fresh blocks would cost page faults at every step.
-        buffers = itertools.cycle([np.empty(shape, np.float16), np.empty(shape, np.float16)])
+        # Used again: large fresh blocks would cost page faults at every step. A GPU takes pinned memory twice as fast.
+        pinned = torch.cuda.is_available()
+        empty = [torch.empty(shape, dtype=torch.float16, pin_memory=pinned) for _ in range(held)]
+        buffers = itertools.cycle([buffer.numpy() for buffer in empty])
 
         def load(tuples: Tuples) -> Batch:
             images, inverse = np.unique(tuples.images, return_inverse=True)
@@ -209,7 +224,7 @@ class ImagePool(Pool):
         """Hash of each file."""
         return {path: hash_file(path) for store in self.stores.values() for path in store.paths}
 
-    def open(self, capacity: int) -> Callable[[Tuples], Batch]:
+    def open(self, capacity: int, held: int) -> Callable[[Tuples], Batch]:
         """What decodes, augments and encodes batches."""
         size = self._backbone.batch_size
 
@@ -233,14 +248,28 @@ class ImagePool(Pool):
         return load
 
 
-def load_batches(pool: Pool, batches: Iterable[Tuples], capacity: int) -> Iterator[Batch]:
-    """Batches of at most `capacity` samples, the next one loaded by a thread while the caller works on this one."""
-    load = pool.open(capacity)
-    with ThreadPoolExecutor(1) as reader:
-        coming = None
-        for tuples in batches:
-            ready, coming = coming, reader.submit(load, tuples)
-            if ready is not None:
-                yield ready.result()
-        if coming is not None:
-            yield coming.result()
+def load_batches(pool: Pool, batches: Iterable[Tuples], capacity: int, ahead: int = 0) -> Iterator[Batch]:
+    """Batches of at most `capacity` samples, in order, the next ones loaded by a thread while the caller works on one.
+
+    What goes wrong in the thread is raised where its batch is asked for.
+
+    Args:
+        pool: where they come from.
+        batches: which images.
+        capacity: samples of the largest.
+        ahead: how many are loaded; 0 leaves it to the pool.
+    """
+    ahead = ahead or pool.ahead(capacity)
+    load = pool.open(capacity, ahead + 1)
+    waiting: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(1, "batches") as reader:
+        try:
+            for tuples in batches:
+                # The caller is back, so the batch before is done with.
+                waiting.append(reader.submit(load, tuples))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            reader.shutdown(cancel_futures=True)

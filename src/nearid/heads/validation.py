@@ -38,7 +38,8 @@ class Validation:
             return [{} for _ in members]
         parts = [self._tuples[start : start + SAMPLES] for start in range(0, len(self._tuples), SAMPLES)]
         found: list[list[Tensor]] = [[] for _ in members]
-        for batch in load_batches(self._pool, parts, SAMPLES):
+        # One ahead: the training's own batches wait in memory.
+        for batch in load_batches(self._pool, parts, SAMPLES, ahead=1):
             valid = torch.from_numpy(batch.tuples.valid)
             for own, vectors in zip(found, encode(members, batch), strict=True):
                 own.append(margins(vectors.cpu(), valid))

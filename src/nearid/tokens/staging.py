@@ -19,6 +19,8 @@ from nearid.io.files import replacing
 
 VARIABLE = "NEARID_STAGING"
 RAM_VARIABLE = "NEARID_TOKENS_RAM_GB"
+PREFETCH_VARIABLE = "NEARID_PREFETCH_GB"
+PREFETCH_GB = "4"
 # Left free: others write there too.
 SPARE = 0.02
 
@@ -38,12 +40,25 @@ def reading_options(environment: Mapping[str, str] = os.environ) -> ReadingOptio
     Raises:
         UserError: the memory is no number.
     """
-    folder, gigabytes = environment.get(VARIABLE), environment.get(RAM_VARIABLE) or "0"
+    folder = environment.get(VARIABLE)
+    return {"staging": Path(folder) if folder else None, "ram_bytes": _size(RAM_VARIABLE, environment, "0")}
+
+
+def prefetch_bytes(environment: Mapping[str, str] = os.environ) -> int:
+    """How many bytes of batches training may hold, the one that it works on among them.
+
+    Raises:
+        UserError: it is no number.
+    """
+    return _size(PREFETCH_VARIABLE, environment, PREFETCH_GB)
+
+
+def _size(variable: str, environment: Mapping[str, str], default: str) -> int:
+    gigabytes = environment.get(variable) or default
     try:
-        size = int(float(gigabytes) * 1e9)
-    except ValueError:
-        raise UserError(RAM_VARIABLE, gigabytes, "gigabytes, such as 32", "mend or unset it") from None
-    return {"staging": Path(folder) if folder else None, "ram_bytes": size}
+        return int(float(gigabytes) * 1e9)
+    except (ValueError, OverflowError):
+        raise UserError(variable, gigabytes, "gigabytes, such as 32", "mend or unset it") from None
 
 
 def stage(paths: Sequence[Path], folder: Path) -> list[Path]:
