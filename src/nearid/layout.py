@@ -57,6 +57,10 @@ class Layout:
         """Distractors of one source, row-aligned with the positives' shard."""
         return self.root / "distractors" / source / f"{shard}.parquet"
 
+    def painted(self, source: str, shard: str, part: int | str, parts: int | str) -> Path:
+        """Mark that the `part`th of so many parts of a shard is painted (in `.progress`); it goes with the shard."""
+        return self.root / "distractors" / source / f"{shard}.{part}of{parts}"
+
     def distractor_report(self, source: str, shard: str) -> Path:
         """Counts, retries, empty slots and their reasons."""
         return self.root / "distractors" / source / f"{shard}.report.json"

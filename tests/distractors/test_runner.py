@@ -197,7 +197,7 @@ class Scripted:
 
 def paint(engine: Scripted, source: dict[str, Any]) -> runner.Outcome:
     """What becomes of one view."""
-    ((outcome,),) = runner.paint_batches(open_brush(engine, [], None), [[target()]], source, "s", 0)
+    ((outcome,),) = runner.paint_batches(open_brush(engine, [], [], None), [[target()]], source, "s", 0)
     return outcome
 
 

@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 import nearid.config
 from nearid.cluster.slurm_checks import Request, find_first, refuse_unfit
+from nearid.config.painting import images_per_shard, parts_of_shard
 from nearid.config.steps import (
     backbone_of,
     benchmarks_of,
@@ -61,6 +62,8 @@ wildcard_constraints:
     download="[a-z0-9_]+",
     split="train|test",
     shard=r"\d{3}",
+    part=r"\d+",
+    parts=r"\d+",
 
 
 def refuse_missing_members():
@@ -147,14 +150,22 @@ def minutes(count):
     return lambda wildcards, attempt: count * attempt
 
 
-def painting_minutes(wildcards, attempt):
-    """Time for a shard by its source's rate, with room for loading the models; without a rate, a working day."""
+@functools.cache
+def parts_of(source, shard):
+    """How many jobs paint a shard, beside its own; 1: its own does."""
+    return parts_of_shard(config, LAYOUT, source, shard)
+
+
+@functools.cache
+def images_of(source):
+    return images_per_shard(config, source)
+
+
+def painting_runtime(wildcards, attempt):
+    """Time by the source's rate, with room for loading the models; without a rate, a working day."""
     rate = config["sources"][wildcards.source]["seconds_per_image"]
-    painted = settings_of("inpaint_shard", **dict(wildcards.items()))["splits"]
-    # The released data set's size (spec data.md 1.2); 500 test and 100 validation identities of three views at most.
-    images = 45215 if "train" in painted else 1800
-    needed = round(30 + 1.5 * rate * images / len(SHARDS) / 60) if rate else 480
-    return needed * attempt
+    images = images_of(wildcards.source) / int(wildcards.get("parts", 1))
+    return (round(30 + 1.5 * rate * images / 60) if rate else 480) * attempt
 
 
 def painting_memory(wildcards, attempt):
@@ -163,10 +174,21 @@ def painting_memory(wildcards, attempt):
     return (64000 if large else 4000) * attempt
 
 
+def unless_cut(needs, joining):
+    """What painting a shard needs, but where parts have painted it what putting them together does."""
+
+    def count(wildcards, attempt):
+        if parts_of(wildcards.source, wildcards.shard) > 1:
+            return joining * attempt
+        return needs(wildcards, attempt)
+
+    return count
+
+
 def gpus(step):
     """One GPU where the step runs a large model: half precision says so, or a folder of weights."""
 
-    def count(wildcards):
+    def count(wildcards, attempt=1):
         values = settings_of(step, **dict(wildcards.items()))
         large = values.get("backbone", {}).get("precision", "float32") != "float32"
         source = values.get("source", {})
@@ -200,6 +222,19 @@ def positives():
 def roster():
     """The rows of the data set and their splits."""
     return [str(LAYOUT.identities), str(LAYOUT.splits)]
+
+
+def painted_parts(wildcards):
+    """Marks of the parts that a shard is painted in."""
+    source, shard = wildcards.source, wildcards.shard
+    parts = parts_of(source, shard)
+    numbers = range(1, parts + 1) if parts > 1 else ()
+    return [str(LAYOUT.painted(source, shard, part, parts)) for part in numbers]
+
+
+def joined_parts(wildcards, input):
+    """No trigger, since it comes from the input: how a shard is painted changes nothing in it."""
+    return f"--join {len(input.parts)}" if input.parts else ""
 
 
 def distractors(sources):

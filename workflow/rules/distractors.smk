@@ -1,21 +1,22 @@
-rule inpaint_shard:
+# A shard whose painting takes longer than `painting_minutes` is painted in parts: jobs of their own, which keep finished
+# images beside each other in the shard's undeclared progress folder. A mark says that a part is done.
+rule inpaint_part:
     input:
         # An engine may take its donors from other shards: one job makes them all, and the roster with them.
         str(LAYOUT.positives("{shard}")),
         fetched("inpaint_shard"),
     output:
-        shard=costly(LAYOUT.distractors("{source}", "{shard}")),
-        report=str(LAYOUT.distractor_report("{source}", "{shard}")),
+        temp(touch(str(LAYOUT.painted("{source}", "{shard}", "{part}", "{parts}")))),
     log:
-        log_of("distractors", "inpaint_shard", "{source}/{shard}"),
+        log_of("distractors", "inpaint_part", "{source}/{shard}.{part}of{parts}"),
     benchmark:
-        benchmark_of("distractors", "inpaint_shard", "{source}/{shard}")
+        benchmark_of("distractors", "inpaint_part", "{source}/{shard}.{part}of{parts}")
     conda:
         "../../envs/diffusion.yaml"
     threads: 1
     resources:
         mem_mb=painting_memory,
-        runtime=painting_minutes,
+        runtime=painting_runtime,
         gpu=gpus("inpaint_shard"),
     params:
         results=results_folder,
@@ -23,7 +24,40 @@ rule inpaint_shard:
         code=code("inpaint_shard"),
     shell:
         "python -m nearid --log {log} distractors inpaint --results {params.results} --source {wildcards.source}"
-        " --shard {wildcards.shard} --settings {params.settings:q}"
+        " --shard {wildcards.shard} --part {wildcards.part}/{wildcards.parts} --settings {params.settings:q}"
+
+
+# Paints a shard, or puts together what parts have painted.
+rule inpaint_shard:
+    input:
+        str(LAYOUT.positives("{shard}")),
+        roster(),
+        fetched("inpaint_shard"),
+        parts=painted_parts,
+    output:
+        shard=costly(LAYOUT.distractors("{source}", "{shard}")),
+        report=str(LAYOUT.distractor_report("{source}", "{shard}")),
+    log:
+        log_of("distractors", "inpaint_shard", "{source}/{shard}"),
+    benchmark:
+        benchmark_of("distractors", "inpaint_shard", "{source}/{shard}")
+    # First of all that may run: the images of a shard that is put together are no longer there twice.
+    priority: 1
+    conda:
+        "../../envs/diffusion.yaml"
+    threads: 1
+    resources:
+        mem_mb=unless_cut(painting_memory, 8000),
+        runtime=unless_cut(painting_runtime, 60),
+        gpu=unless_cut(gpus("inpaint_shard"), 0),
+    params:
+        results=results_folder,
+        settings=settings("inpaint_shard"),
+        code=code("inpaint_shard"),
+        join=joined_parts,
+    shell:
+        "python -m nearid --log {log} distractors inpaint --results {params.results} --source {wildcards.source}"
+        " --shard {wildcards.shard} {params.join} --settings {params.settings:q}"
 
 
 rule make_quality_sheet:

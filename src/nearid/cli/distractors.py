@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
 
 from nearid.cli.options import step
+from nearid.errors import UserError
 from nearid.layout import Layout
 
 
@@ -18,12 +20,22 @@ def distractors() -> None:
 @distractors.command()
 @click.option("--source", required=True, help="Id of the source.")
 @click.option("--shard", required=True, help="Id of the positives' shard.")
+@click.option("--part", metavar="K/N", help="Paint the Kth of N parts only, and keep its images for `--join N`.")
+@click.option("--join", type=click.IntRange(min=2), help="Paint nothing: so many parts have, put them together.")
 @step("inpaint_shard")
-def inpaint(layout: Layout, settings: dict[str, Any], source: str, shard: str) -> None:
+def inpaint(
+    layout: Layout, settings: dict[str, Any], source: str, shard: str, part: str | None, join: int | None
+) -> None:
     """One distractor per view of a shard."""
-    from nearid.distractors.runner import paint_shard
+    from nearid.distractors.runner import paint_part, paint_shard
 
-    paint_shard(settings, layout, shard)
+    if part is None:
+        paint_shard(settings, layout, shard, join or 1)
+        return
+    found = re.fullmatch(r"(\d+)/(\d+)", part)
+    if not found or join or not 1 <= int(found[1]) <= int(found[2]):
+        raise UserError("--part", repr(part), "K/N with K from 1 to N, such as 2/5, and no --join", "mend it")
+    paint_part(settings, layout, shard, int(found[1]), int(found[2]))
 
 
 @distractors.command()

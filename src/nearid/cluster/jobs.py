@@ -9,8 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nearid.config.counts import count_identities, count_images, count_views, options_of
 from nearid.config.downloads import required_downloads
 from nearid.config.packs import packs
+from nearid.config.painting import images_per_shard, parts_of_shard
 from nearid.config.steps import (
     backbone_of,
     benchmarks_of,
@@ -25,8 +27,8 @@ from nearid.layout import Layout, shard_ids
 Config = Mapping[str, Any]
 # Bytes of a PNG per pixel, as photographs and rendered scenes both come out.
 PNG_BYTES = 1.15
-# What the released sets hold (spec data.md): identities, views per identity, part edits.
-_RELEASED = {"identities": 19_386, "views": 45_215 / 19_386, "train": 5_000, "test": 100, "size_px": 512}
+# What the released sets hold (spec data.md): part edits, side of a view.
+_RELEASED = {"train": 5_000, "test": 100, "size_px": 512}
 # (tokens, width) of an image where no local config.json says it.
 _SHAPES = {"siglip": (729, 1152), "clip": (257, 1024), "dinov2": (257, 1024)}
 # Gigabytes of downloads, estimated; others count 5.
@@ -103,18 +105,25 @@ class Jobs:
             yield Job("data", "make_mtg", split, rate, count, (self.layout.mtg(split),), count * self._image_bytes)
 
     def distractors(self) -> Iterator[Job]:
-        """A job per source and shard."""
+        """A job per source and shard, and one for each of the parts that a long one is painted in."""
         for source in self.sources:
             entry = self.config["sources"][source]
-            count = self._rows(source) / len(self.shards)
-            gpu = "model" in entry["options"]
+            count = images_per_shard(self.config, source)
+            gpu, size = "model" in entry["options"], count * self._image_bytes
             rate, each = f"{entry['engine']}/{entry['working_px']}", entry["seconds_per_image"]
             for shard in self.shards:
-                target = self.layout.distractors(source, shard)
-                name = f"{source}/{shard}"
-                yield Job(
-                    "distractors", "inpaint_shard", name, rate, count, (target,), count * self._image_bytes, gpu, each
-                )
+                target, name = self.layout.distractors(source, shard), f"{source}/{shard}"
+                parts = parts_of_shard(self.config, self.layout, source, shard)
+                if parts == 1:
+                    yield Job("distractors", "inpaint_shard", name, rate, count, (target,), size, gpu, each)
+                    continue
+                for part in range(1, parts + 1):
+                    mark = self.layout.painted(source, shard, part, parts)
+                    # Marks go when the shard is there.
+                    done = target if target.exists() else mark
+                    own = f"{name}.{part}of{parts}"
+                    yield Job("distractors", "inpaint_part", own, rate, count / parts, (done,), 0, gpu, each)
+                yield Job("distractors", "inpaint_shard", name, "join", count, (target,), size)
 
     def tokens(self) -> Iterator[Job]:
         """A job per backbone, collection and shard; units are bytes written."""
@@ -149,8 +158,8 @@ class Jobs:
     def scores(self) -> Iterator[Job]:
         """A job per scorer and benchmark, and its summary."""
         splits = self.config["dataset"]["splits"]
-        tested = splits["test"] if isinstance(splits["test"], int) else self._identities
-        images = tested * self._views
+        tested = splits["test"] if isinstance(splits["test"], int) else count_identities(self.config)
+        images = tested * count_views(self.config)
         for scorer in self.scorers:
             entry = self.config["scorers"][scorer]
             backbone = backbone_of(self.config, scorer)
@@ -216,43 +225,20 @@ class Jobs:
         return [*(["train"] if trained else []), *(["test"] if "mtg" in self.select["benchmarks"] else [])]
 
     @property
-    def _own(self) -> Mapping[str, Any]:
-        dataset: Mapping[str, Any] = self.config["dataset"]
-        own: Mapping[str, Any] = dataset.get(dataset["kind"], {})
-        return own
-
-    @cached_property
-    def _identities(self) -> int:
-        if self.config["dataset"]["kind"] == "image_folder":
-            folder = Path(self._own["path"] or ".")
-            return sum(path.is_dir() for path in folder.iterdir()) if self._own["path"] and folder.is_dir() else 0
-        return int(self._own.get("identities") or _RELEASED["identities"])
-
-    @property
-    def _views(self) -> float:
-        if self.config["dataset"]["kind"] == "image_folder":
-            return 3
-        return 2 + self._own["three_view_fraction"] if "three_view_fraction" in self._own else _RELEASED["views"]
-
-    @property
     def _images(self) -> float:
-        return self._identities * self._views
+        return count_identities(self.config) * count_views(self.config)
 
     @property
     def _image_bytes(self) -> float:
-        size: float = self._own.get("size_px") or _RELEASED["size_px"]
+        size: float = options_of(self.config).get("size_px") or _RELEASED["size_px"]
         return size * size * PNG_BYTES
 
     def _part_edits(self, split: str) -> float:
-        return float(self._own.get(f"mtg_{split}", _RELEASED[split]))
+        return float(options_of(self.config).get(f"mtg_{split}", _RELEASED[split]))
 
     def _drawn(self, ablation: str) -> list[str]:
         mix = mix_of(self.config, ablation)
         return list(mix["sources"]) if mix["nearid_repeats"] else []
-
-    def _rows(self, source: str) -> float:
-        """Images of a source that are painted."""
-        return self._count(step_settings("inpaint_shard", self.config, source=source)["splits"])
 
     def token_counts(self, backbone: str, collection: str) -> dict[str, float]:
         """Images of a collection whose tokens are extracted, by variant."""
@@ -275,23 +261,15 @@ class Jobs:
         there: Iterable[str] = wanted
         if collection != "positives":
             there = step_settings("inpaint_shard", self.config, source=collection)["splits"]
-        return [(self._count([split]), variants) for split, variants in wanted.items() if split in there]
-
-    def _count(self, splits: Iterable[str]) -> float:
-        """Images of these splits; `train` is what the others leave."""
-        sizes = self.config["dataset"]["splits"]
-        given = {split: self._identities if size == "all" else int(size) for split, size in sizes.items()}
-        held = {split: min(self._identities, given.get(split, 0)) for split in ("val", "test")}
-        held["train"] = max(0, self._identities - sum(held.values()))
-        return sum(held[split] for split in splits) * self._views
+        return [(count_images(self.config, [split]), variants) for split, variants in wanted.items() if split in there]
 
     def tokens_read(self, ablation: str) -> float:
         """Bytes of tokens that a training reads: two views and two distractors or more per sample."""
         training, mix = training_of(self.config, ablation), mix_of(self.config, ablation)
         splits = self.config["dataset"]["splits"]
         held = sum(count for count in splits.values() if isinstance(count, int))
-        samples = (self._identities - held) * mix["nearid_repeats"] * 2 * self._views if mix["sources"] else 0
-        samples += self._part_edits("train") * mix["mtg_repeats"] * 4
+        trained = (count_identities(self.config) - held) * count_views(self.config) if mix["sources"] else 0
+        samples = trained * mix["nearid_repeats"] * 2 + self._part_edits("train") * mix["mtg_repeats"] * 4
         return float(training["epochs"] * samples * self.token_bytes(training["backbone"]))
 
     def token_bytes(self, backbone: str | None) -> float:

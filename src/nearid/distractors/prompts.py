@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -17,41 +18,54 @@ _SUFFIX = ".safetensors"
 
 
 class PromptBook:
-    """The embeddings of `texts`, made by `encode` where an earlier try has not made them already.
+    """The embeddings of `wanted` texts, made by `encode` where nobody has made them yet.
 
-    Several gigabytes for a shard with a large text encoder, so they stay on disk until they are asked for.
+    Several gigabytes for a shard with a large text encoder, so they stay on disk until they are asked for. Blocks of
+    texts are fixed by their place in the shard: jobs that paint parts of it share them, in whatever order they come.
 
     Args:
-        texts: prompts, in the order of the shard; repetitions are encoded once.
+        texts: prompts of the whole shard, in its order; repetitions are encoded once.
+        wanted: those that will be asked for.
         encode: gives the embeddings of texts in their order (`nearid.distractors.protocol.BatchEngine.encode`); not
             called when nothing is missing.
         parts: progress of the shard.
     """
 
-    def __init__(self, texts: Sequence[str], encode: Callable[[Iterable[str]], Iterator[Prompt]], parts: Parts) -> None:
+    def __init__(
+        self,
+        texts: Sequence[str],
+        wanted: Iterable[str],
+        encode: Callable[[Iterable[str]], Iterator[Prompt]],
+        parts: Parts,
+    ) -> None:
         self._texts = list(dict.fromkeys(texts))
         self._place = {text: place for place, text in enumerate(self._texts)}
         self._parts = parts
+        starts = sorted({self._find_block(text) for text in wanted})
         finished = set(parts.finished(_SUFFIX))
-        starts = range(0, len(self._texts), _PER_FILE)
         missing = [start for start in starts if start not in finished]
         if not missing:
             return
-        wanted = [text for start in missing for text in self._texts[start : start + _PER_FILE]]
-        prompts = track(encode(wanted), "prompts", total=len(self._texts), done=len(self._texts) - len(wanted))
+        total, asked = (sum(map(len, map(self._block, blocks))) for blocks in (starts, missing))
+        prompts = encode(text for start in missing for text in self._block(start))
+        prompts = track(prompts, "prompts", total=total, done=total - asked)
         for start in missing:
-            count = len(self._texts[start : start + _PER_FILE])
-            block = [prompt for prompt, _ in zip(prompts, range(count), strict=False)]
-            self._write(start, block)
+            # Not zip: it takes a prompt too many from the iterator before it ends.
+            self._write(start, list(islice(prompts, len(self._block(start)))))
         # Run to its end: that is where the engine frees its encoders.
         assert next(iter(prompts), None) is None
 
     def __getitem__(self, text: str) -> Prompt:
-        place = self._place[text]
-        path = self._parts.path(place - place % _PER_FILE, _SUFFIX)
-        with safe_open(path, framework="pt") as file:
-            prefix = f"{place}."
+        with safe_open(self._parts.path(self._find_block(text), _SUFFIX), framework="pt") as file:
+            prefix = f"{self._place[text]}."
             return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+
+    def _find_block(self, text: str) -> int:
+        place = self._place[text]
+        return place - place % _PER_FILE
+
+    def _block(self, start: int) -> list[str]:
+        return self._texts[start : start + _PER_FILE]
 
     def _write(self, start: int, block: Sequence[Prompt]) -> None:
         tensors = {
@@ -59,5 +73,5 @@ class PromptBook:
             for at, prompt in enumerate(block)
             for name, tensor in prompt.items()
         }
-        with replacing(self._parts.path(start, _SUFFIX)) as private:
+        with replacing(self._parts.path(start, _SUFFIX), shared=True) as private:
             save_file(tensors, private)

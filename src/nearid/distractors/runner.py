@@ -69,7 +69,7 @@ class Outcome:
     retries: tuple[str, ...]
 
 
-def paint_shard(settings: dict[str, Any], layout: Layout, shard: str) -> None:
+def paint_shard(settings: dict[str, Any], layout: Layout, shard: str, parts: int = 1) -> None:
     """Write the distractors of one source for one shard of the positives, and the report beside them.
 
     A killed run goes on from `distractors/<source>/.progress/<shard>/`; the bytes are those of an undisturbed run.
@@ -79,64 +79,127 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str) -> None:
             splits stay empty, without a flag.
         layout: paths of the results folder.
         shard: id of the shard.
+        parts: how many calls of `paint_part` have painted it; then nothing is painted here. 1: none has.
 
     Raises:
-        UserError: the engine does not serve this kind of data set, or an input is missing or cut off.
+        UserError: the engine does not serve this kind of data set, an input is missing or cut off, or an image is not
+            painted that a part should have.
     """
-    source_id, positives = settings["source_id"], layout.positives(shard)
-    rows = read_rows(positives)
-    engine = open_engine(settings["source"], settings["dataset"], settings["seed"], Pool(layout))
-    code = step_code("inpaint_shard", settings)
-    inputs = [hash_file(positives)] + ([hash_file(layout.identities)] if engine.needs_pool else [])
-    target_file = layout.distractors(source_id, shard)
-    parts = Parts(target_file.parent / ".progress" / shard, hash_json([settings, code, inputs]))
+    work = _Work(settings, layout, shard)
+    if parts == 1:
+        work.paint(work.batches)
+    outcomes = _read_parts(work.progress)
+    missing = [place for place in range(len(work.places)) if place not in outcomes]
+    source_id = settings["source_id"]
+    if missing:
+        raise UserError(
+            f"distractors of {source_id}, shard {shard}",
+            f"{len(missing)} of {len(work.places)} images are not painted, though {parts} parts are said to be",
+            f"all of them in {work.progress.folder}, painted by this code under these settings",
+            f"delete {layout.painted(source_id, shard, '*', '*')} and start again: only what is missing is painted",
+        )
+    found = {work.places[place]: outcome for place, outcome in outcomes.items()}
+    filled = [_fill_row(row, [found.get((at, slot)) for slot in range(MAX_VIEWS)]) for at, row in enumerate(work.rows)]
+    target = layout.distractors(source_id, shard)
+    write_table(target, columns_of(filled, DISTRACTORS), DISTRACTORS)
+    write_json(layout.distractor_report(source_id, shard), {"parts": parts, **_report(work.rows, found)})
+    work.progress.clear()
+    for mark in target.parent.glob(layout.painted(source_id, shard, "*", "*").name):
+        if not mark.name.endswith(f"of{parts}"):
+            mark.unlink(missing_ok=True)  # of parts that were planned otherwise before
 
-    asked = [at for at, row in enumerate(rows) if row["split"] in settings["splits"]]
-    places = [(at, slot) for at in asked for slot in range(rows[at]["n_images"])]
-    outcomes = _read_parts(parts)
-    size = engine.batch_size if isinstance(engine, BatchEngine) else 1
-    # Fixed by position: rounding depends on a batch's size and order, so a resumed run must form the same batches.
-    batches = [range(start, min(start + size, len(places))) for start in range(0, len(places), size)]
-    missing = [batch for batch in batches if batch.start not in outcomes]
-    brush = open_brush(engine, [rows[at]["category_description"] for at in asked] if missing else [], parts)
 
-    def results() -> Iterator[tuple[int, Outcome]]:
+def paint_part(settings: dict[str, Any], layout: Layout, shard: str, part: int, parts: int) -> None:
+    """Paint the `part`th (1, 2, …) of so many parts of a shard and keep the images for `paint_shard`.
+
+    Parts may be painted at the same time, and an image that is there already is not painted again, in however many
+    parts it was. They are cut between batches: the images are those of a shard painted as a whole.
+
+    Raises:
+        UserError: as `paint_shard`.
+    """
+    work = _Work(settings, layout, shard)
+    count = len(work.batches)
+    work.paint(work.batches[count * (part - 1) // parts : count * part // parts], f" {part}/{parts}")
+
+
+class _Work:
+    """What is to be painted for a shard.
+
+    Attributes:
+        rows: of the positives, without pictures.
+        places: (row, slot) of each image, in order.
+        batches: positions in `places` of each batch. Fixed: rounding depends on a batch's size and order, so a resumed
+            run, or one of several parts, must form the same.
+        progress: where painted images are kept.
+    """
+
+    def __init__(self, settings: dict[str, Any], layout: Layout, shard: str) -> None:
+        self._settings, self._source, self._shard = settings, settings["source"], shard
+        self._positives = layout.positives(shard)
+        self._engine = open_engine(self._source, settings["dataset"], settings["seed"], Pool(layout))
+        inputs = [hash_file(self._positives)] + ([hash_file(layout.identities)] if self._engine.needs_pool else [])
+        key = hash_json([settings, step_code("inpaint_shard", settings), inputs])
+        self.progress = Parts(layout.distractors(settings["source_id"], shard).parent / ".progress" / shard, key)
+        self.rows = read_rows(
+            self._positives, [*_INHERITED, "split", *(f"prompts{slot + 1}" for slot in range(MAX_VIEWS))]
+        )
+        self._asked = [at for at, row in enumerate(self.rows) if row["split"] in settings["splits"]]
+        self.places = [(at, slot) for at in self._asked for slot in range(self.rows[at]["n_images"])]
+        self._size = self._engine.batch_size if isinstance(self._engine, BatchEngine) else 1
+        count = len(self.places)
+        self.batches = [range(start, min(start + self._size, count)) for start in range(0, count, self._size)]
+
+    def paint(self, batches: Sequence[range], named: str = "") -> None:
+        """Paint what is missing of these batches into the progress; `named` says in the log which they are."""
+        done = set(_painted_places(self.progress))
+        missing = [batch for batch in batches if batch.start not in done]
+        if not missing:
+            return
+        pictures = read_rows(self._positives)
+        texts = [self.rows[at]["category_description"] for at in self._asked]
+        wanted = {self.rows[self.places[place][0]]["category_description"] for batch in missing for place in batch}
+        brush = open_brush(self._engine, texts, wanted, self.progress)
         views = (
-            [_read_target(rows[at], slot, positives) for at, slot in map(places.__getitem__, batch)]
+            [_read_target(pictures[at], slot, self._positives) for at, slot in map(self.places.__getitem__, batch)]
             for batch in missing
         )
+        source_id, total = self._settings["source_id"], sum(map(len, batches))
+        painted = self._paint_views(brush, views)
+        places = (place for batch in missing for place in batch)
+        labelled = track(
+            zip(places, painted, strict=True),
+            f"{source_id} {self._shard}{named}",
+            total=total,
+            done=total - sum(map(len, missing)),
+        )
+        fresh: dict[int, Outcome] = {}
+        flushed = time.monotonic()
+        for place, outcome in labelled:
+            fresh[place] = outcome
+            whole = (place + 1) % self._size == 0
+            if whole and time.monotonic() - flushed > _PART_SECONDS:
+                _write_part(self.progress, fresh)
+                fresh, flushed = {}, time.monotonic()
+        if fresh:
+            _write_part(self.progress, fresh)
+
+    def _paint_views(self, brush: Brush, views: Iterable[list[Target | Outcome]]) -> Iterator[Outcome]:
         seen, shown = itertools.tee(views)
         targets = ([view for view in batch if isinstance(view, Target)] for batch in shown)
-        painted = paint_batches(brush, targets, settings["source"], source_id, settings["seed"])
-        for batch, of_batch, outcomes_of_batch in zip(missing, seen, painted, strict=True):
-            finished = iter(outcomes_of_batch)
-            for place, view in zip(batch, of_batch, strict=True):
-                yield place, view if isinstance(view, Outcome) else next(finished)
-
-    fresh: dict[int, Outcome] = {}
-    flushed = time.monotonic()
-    for place, outcome in track(results(), f"{source_id} {shard}", total=len(places), done=len(outcomes)):
-        fresh[place] = outcome
-        whole = (place + 1) % size == 0
-        if whole and time.monotonic() - flushed > _PART_SECONDS:
-            _write_part(parts, fresh)
-            outcomes |= fresh
-            fresh, flushed = {}, time.monotonic()
-    outcomes |= fresh
-
-    found = {places[place]: outcome for place, outcome in outcomes.items()}
-    filled = [_fill_row(row, [found.get((at, slot)) for slot in range(MAX_VIEWS)]) for at, row in enumerate(rows)]
-    write_table(target_file, columns_of(filled, DISTRACTORS), DISTRACTORS)
-    write_json(layout.distractor_report(source_id, shard), _report(rows, found))
-    parts.clear()
+        seed, source_id = self._settings["seed"], self._settings["source_id"]
+        for batch, outcomes in zip(seen, paint_batches(brush, targets, self._source, source_id, seed), strict=True):
+            finished = iter(outcomes)
+            for view in batch:
+                yield view if isinstance(view, Outcome) else next(finished)
 
 
-def open_brush(engine: Engine | BatchEngine, texts: Sequence[str], parts: Parts) -> Brush:
-    """What paints with `engine`; its text encoders have read `texts`, kept among `parts`, when this returns."""
+def open_brush(engine: Engine | BatchEngine, texts: Sequence[str], wanted: Iterable[str], parts: Parts) -> Brush:
+    """What paints with `engine`; its text encoders have read the `wanted` of a shard's `texts` when this returns."""
     if isinstance(engine, BatchEngine):
         from nearid.distractors.prompts import PromptBook
 
-        book = PromptBook(texts, engine.encode, parts)
+        book = PromptBook(texts, wanted, engine.encode, parts)
         return lambda targets, seeds: list(engine.paint_batch(targets, seeds, [book[each.text] for each in targets]))
 
     def brush(targets: Sequence[Target], seeds: Sequence[int]) -> Frames:
@@ -283,6 +346,11 @@ def _write_part(parts: Parts, outcomes: Mapping[int, Outcome]) -> None:
         "retries": [list(outcome.retries) for outcome in outcomes.values()],
     }
     write_table(parts.path(min(outcomes), ".parquet"), columns, _PART)
+
+
+def _painted_places(parts: Parts) -> Iterator[int]:
+    for number in parts.finished(".parquet"):
+        yield from (row["place"] for row in read_rows(parts.path(number, ".parquet"), ["place"]))
 
 
 def _read_parts(parts: Parts) -> dict[int, Outcome]:

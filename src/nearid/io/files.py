@@ -12,18 +12,22 @@ from typing import Any
 
 
 @contextmanager
-def replacing(target: Path | str) -> Iterator[Path]:
+def replacing(target: Path | str, shared: bool = False) -> Iterator[Path]:
     """Yield a private path beside `target`; on success flush it and rename it to `target`.
 
     A writer that fails removes its private file; one that is killed leaves a hidden `.partial`, which the next
     writer of the same target sweeps. Under the final name there is a whole file or none.
+
+    Args:
+        target: final name.
+        shared: other processes may be writing the same target, with the same content: their files are left alone.
 
     Raises:
         OSError: the folder is read-only, the disk is full, ...; `nearid.cli` turns it into a readable message.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for stray in target.parent.glob(f".{target.name}.*.partial"):
+    for stray in () if shared else target.parent.glob(f".{target.name}.*.partial"):
         stray.unlink(missing_ok=True)
     private = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(3)}.partial"
     try:

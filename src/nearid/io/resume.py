@@ -11,7 +11,7 @@ class Parts:
     """Part files of one step under `<folder>/<key>/`.
 
     The folder is undeclared, since Snakemake deletes the declared outputs of a failed job. `key` is a hash of all
-    that the parts depend on; parts of another key are stale and swept.
+    that the parts depend on; parts of another key are stale and swept. Several processes may write parts of one key.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -20,8 +20,13 @@ class Parts:
         if folder.is_dir():
             for stale in folder.iterdir():
                 if stale != self._current:
-                    shutil.rmtree(stale)
+                    _remove(stale)
         _make_folder(self._current)
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self._current
 
     def path(self, number: int, suffix: str) -> Path:
         """The file of part `number`."""
@@ -33,11 +38,18 @@ class Parts:
 
     def clear(self) -> None:
         """Remove everything; call it once the declared results stand."""
-        shutil.rmtree(self._folder)
+        _remove(self._folder)
         if self._folder.parent.name == ".progress":
             # Shared by the shards of a source: the last one removes it, whoever that is.
             with suppress(OSError):
                 self._folder.parent.rmdir()
+
+
+def _remove(folder: Path) -> None:
+    # Another process may be removing it too.
+    while folder.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def _make_folder(folder: Path) -> None:

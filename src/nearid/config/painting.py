@@ -1,0 +1,41 @@
+"""How the painting of a shard is cut into jobs of about `painting_minutes`: that changes no image."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nearid.config.counts import count_images
+from nearid.config.steps import step_settings
+from nearid.layout import Layout
+
+Config = Mapping[str, Any]
+
+
+def images_per_shard(config: Config, source: str) -> float:
+    """Images of a source that are painted for a shard, on the mean."""
+    splits = step_settings("inpaint_shard", config, source=source)["splits"]
+    return count_images(config, splits) / int(config["dataset"]["shards"])
+
+
+def planned_parts(config: Config, source: str) -> int:
+    """Jobs that paint a shard of `source`, by `seconds_per_image`; 1: the shard's own job paints it."""
+    seconds = config["sources"][source]["seconds_per_image"]
+    if not seconds or source in config["released"]:
+        return 1
+    return max(1, math.ceil(seconds * images_per_shard(config, source) / (60 * config["painting_minutes"])))
+
+
+def parts_of_shard(config: Config, layout: Layout, source: str, shard: str) -> int:
+    """Jobs that paint this shard, or did where it is there already.
+
+    Another rate must not paint it again, and Snakemake does where the files that a result was made from are others.
+    """
+    if layout.distractors(source, shard).exists():
+        try:
+            return int(json.loads(layout.distractor_report(source, shard).read_text()).get("parts", 1))
+        except (OSError, ValueError):
+            pass  # without a readable report the shard is made anew
+    return planned_parts(config, source)
