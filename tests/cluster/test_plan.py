@@ -61,14 +61,49 @@ def test_the_paper_fits_a_page_and_adds_up(tmp_path):
     assert alone.total[-1].wall_s > 5 * whole.wall_s
 
 
-def test_shards_can_be_sized_to_an_hour(tmp_path):
-    config = load()
-    told = re.search(
-        r"flux_1024/000, ([\d.]+) h; `dataset.shards: (\d+)`", make_plan(config, Layout(tmp_path)).sharding
-    )
-    assert float(told[1]) == pytest.approx(45_215 / 16 * 24.8 / 3600, rel=0.05)
-    config["dataset"]["shards"] = int(told[2])
-    assert "makes it" not in make_plan(config, Layout(tmp_path)).sharding
+def test_painting_is_cut_into_jobs_of_an_hour(tmp_path):
+    config, layout = load(), Layout(tmp_path)
+    (told,) = make_plan(config, layout).painting
+    assert float(re.search(r"Longest painting job: .*of\d+, ([\d.]+) min", told)[1]) == pytest.approx(61, abs=4)
+    painting = [job for job in Jobs(config, layout).distractors() if job.gpu]
+    assert sum(job.units for job in painting if "flux_1024/" in job.name) == pytest.approx(45_215)
+    hours = sum(job.units * job.seconds_per_unit for job in painting if job.rule == "inpaint_part") / 3600
+    assert hours < sum(job.rule == "inpaint_part" for job in painting) < 1.1 * hours
+    assert {job.name.partition("/")[0] for job in painting if job.rule == "inpaint_shard"} == {
+        *("qwen", "powerpaint", "sdxl", "sdxl_1024", "fluxc", "fluxc_1024")
+    }, "what takes less than an hour is one job"
+    config["painting_minutes"] = 30
+    assert sum(job.rule == "inpaint_part" for job in Jobs(config, layout).distractors()) > 1.9 * hours
+
+
+def test_a_slower_rate_than_the_config_says_is_written_out(tmp_path):
+    config, layout = load(), Layout(tmp_path)
+    job = next(job for job in Jobs(config, layout).distractors() if job.name.startswith("qwen_1328/000."))
+    benchmark = layout.benchmark(job.stage, job.rule, job.name)
+    benchmark.parent.mkdir(parents=True)
+    benchmark.write_text(f"s\tmax_rss\n{200 + 30 * job.units}\t4321\n")
+    _, told = make_plan(config, layout).painting
+    assert "sources: {qwen_1328: {seconds_per_image: 30}}" in told
+    config["sources"]["qwen_1328"]["seconds_per_image"] = 30
+    (told,) = make_plan(config, layout).painting
+    assert float(re.search(r", ([\d.]+) min", told)[1]) < 70
+
+
+def test_how_a_shard_was_painted_stays_its_plan(tmp_path):
+    config, layout = load(), Layout(tmp_path)
+
+    def jobs_of(shard):
+        return [job for job in Jobs(config, layout).distractors() if job.name.startswith(f"flux/{shard}")]
+
+    assert len(jobs_of("000")) == 8
+    layout.painted("flux", "001", 2, 7).parent.mkdir(parents=True)
+    layout.painted("flux", "001", 2, 7).touch()
+    assert [job.name for job in jobs_of("001") if all(path.exists() for path in job.outputs)] == ["flux/001.2of7"]
+    layout.distractors("flux", "000").touch()
+    layout.distractor_report("flux", "000").write_text('{"parts": 7}')
+    config["painting_minutes"] = 600
+    assert len(jobs_of("000")) == 8 and len(jobs_of("001")) == 1
+    assert all(path.exists() for job in jobs_of("000") for path in job.outputs)
 
 
 def test_every_kind_of_job_has_a_rate(tmp_path):

@@ -19,6 +19,7 @@ class Shelf:
 
     def __init__(self, root: Path) -> None:
         self.root, self.delivered, self.spoiled = root, [], False
+        self.head, self.asked = "c0ffee", []
 
     def resolve(self, repository: str, kind: str, revision: str) -> tuple[str, list[RemoteFile]]:
         if repository != "owner/set":
@@ -31,10 +32,11 @@ class Shelf:
                 sha256 = hashlib.sha256(content).hexdigest() if large else None
                 git = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
                 files.append(RemoteFile(str(path.relative_to(self.root)), len(content), sha256, git))
-        return "c0ffee", files
+        self.asked.append(revision)
+        return revision or self.head, files
 
     def download(self, repository: str, kind: str, commit: str, file: str, folder: Path) -> None:
-        assert commit == "c0ffee"
+        assert commit in ("c0ffee", "decade")
         target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.root / file, target)
@@ -107,6 +109,23 @@ def test_what_is_not_pinned_is_said_with_its_commit(
         assert not caplog.text
         fetch("set", SETTINGS | {"revision": ""}, tmp_path / "set", hub)
     assert "downloads.set is not pinned" in caplog.text and "revision: c0ffee" in caplog.text
+
+
+def test_a_later_fetch_keeps_to_the_first_one_s_commit(hub: Shelf, tmp_path: Path) -> None:
+    folder, unpinned = tmp_path / "set", SETTINGS | {"revision": ""}
+    hub.spoiled = True
+    with pytest.raises(UserError, match="checksum"):
+        fetch("set", unpinned, folder, hub)
+    hub.spoiled, hub.head = False, "decade"
+    fetch("set", unpinned, folder, hub)
+    (folder / "fetched.json").unlink()  # as Snakemake does before it fetches again
+    fetch("set", unpinned, folder, hub)
+    assert read_mark(folder)["revision"] == "c0ffee" and hub.asked == ["", "c0ffee", "c0ffee"]
+    (folder / "commit.json").unlink()
+    fetch("set", unpinned, folder, hub)
+    assert read_mark(folder)["revision"] == "decade"
+    fetch("set", SETTINGS, folder, hub)
+    assert read_mark(folder)["revision"] == "c0ffee"
 
 
 def test_an_unreachable_hub_is_four_lines(hub: Shelf, tmp_path: Path) -> None:

@@ -27,21 +27,27 @@ ALL = ["flux", "flux_1024", "fluxc", "fluxc_1024", "qwen", "qwen_1328", "sdxl", 
 class Run:
     """The paper's config with tiny models and a small SynCD, in a folder of its own."""
 
-    def __init__(self, root: Path, models: dict[str, Any], sources: list[str]) -> None:
+    def __init__(self, root: Path, models: dict[str, Any], sources: list[str], parts: int = 1) -> None:
         self.root, self.sources = root, sources
         self.layout = Layout(root / "results/tiny")
         shutil.copy(ROOT / "config.yaml", root)
         release, edits = save_syncd(root / "syncd"), save_mtg(root / "mtg")
-        overlay = {
+        # About two images in a shard.
+        rate = {"seconds_per_image": 60} if parts > 1 else {"seconds_per_image": 0}
+        self.overlay = {
             "name": "tiny",
+            "painting_minutes": 2.5 / parts,
             "dataset": {
                 "shards": 2,
                 "splits": {"val": 0, "test": 2},
                 "syncd": {"path": str(release), "mtg": str(edits)},
             },
-            "sources": {name: self._shrink(models[name]) for name in sources},
+            "sources": {name: self._shrink(models[name]) | rate for name in sources},
         }
-        (root / "tiny.yaml").write_text(yaml.safe_dump(overlay))
+        self.configure()
+
+    def configure(self, **changes: Any) -> None:
+        (self.root / "tiny.yaml").write_text(yaml.safe_dump(self.overlay | changes))
 
     @staticmethod
     def _shrink(source: dict[str, Any]) -> dict[str, Any]:
@@ -84,12 +90,16 @@ def can_unshare() -> bool:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
-    "sources", [pytest.param(["sdxl"], id="sdxl"), pytest.param(ALL, id="all nine", marks=pytest.mark.slow)]
+    ("sources", "parts"),
+    [
+        pytest.param(["sdxl"], 3, id="sdxl in parts"),
+        pytest.param(ALL, 1, id="all nine", marks=pytest.mark.slow),
+    ],
 )
 def test_rules_make_the_shards_after_a_kill(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str], parts: int
 ) -> None:
-    run = Run(tmp_path, save_all(tmp_path / "models"), sources)
+    run = Run(tmp_path, save_all(tmp_path / "models"), sources, parts)
     process = run.start()
     progress = run.layout.distractors(sources[0], "000").parent.parent
     end = time.monotonic() + 400
@@ -106,6 +116,8 @@ def test_rules_make_the_shards_after_a_kill(
     process = run.start("--quiet", "rules")
     output = process.communicate(timeout=1800)[0]
     assert process.returncode == 0, output
+    reports = [json.loads(path.read_text()) for path in run.layout.root.glob("distractors/*/*.report.json")]
+    assert [report["parts"] for report in reports] == [parts] * len(reports)
     overlay = tmp_path / "tiny.yaml"
     monkeypatch.chdir(tmp_path)
     config = load(overlay)
@@ -127,3 +139,8 @@ def test_rules_make_the_shards_after_a_kill(
                 assert (painted["nimg1"] is not None) == (trained_on or row in test_rows)
                 row += 1
     assert len(read_rows(run.layout.mtg("test"))) == 2
+    assert not list(run.layout.root.glob("distractors/*/*of*")) and not list(run.layout.root.glob("distractors/*/.*"))
+    for minutes in (0.5, 1000):
+        run.configure(painting_minutes=minutes)
+        output = run.start("--dry-run").communicate(timeout=300)[0]
+        assert "Nothing to be done" in output, output

@@ -27,9 +27,11 @@ def files():
         yield from (layout.identities, layout.splits, layout.dropped, layout.funnel)
     elif (stage, command) == ("data", "mtg"):
         yield layout.mtg(ids["split"])
-    elif command == "inpaint":
+    elif command == "inpaint" and "part" not in ids:
         yield layout.distractors(ids["source"], ids["shard"])
         yield layout.distractor_report(ids["source"], ids["shard"])
+    elif command == "inpaint":
+        pass
     elif command == "extract":
         yield layout.tokens(ids["backbone"], ids["collection"], ids["shard"])
     elif command == "train":
@@ -59,7 +61,8 @@ def files():
 
 for path in files():
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(os.urandom(16))
+    report = json.dumps({"parts": int(ids.get("join", 1))}).encode()
+    path.write_bytes(report if path.name.endswith(".report.json") else os.urandom(16))
 """
 OVERLAY = """
 results_dir: results

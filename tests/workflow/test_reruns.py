@@ -14,6 +14,25 @@ def test_nothing_runs_twice(project):
     assert project.plan() == {}
 
 
+def test_how_a_shard_is_painted_repaints_none(project):
+    """A new rate cuts what is still to paint; of what is there it must not even seem to change an input."""
+    slow = "sources: {sibling: {seconds_per_image: 30}}\npainting_minutes: "
+    closing = {"write_manifest": set(), "write_crate": set()}  # the whole config stands in the manifest
+    assert project.plan(project.overlay(slow + "10")) == closing
+    for name in ("000.parquet", "000.report.json"):
+        (project.root / "results/test/distractors/sibling" / name).unlink()
+    plan = project.plan(project.overlay(slow + "10"))
+    assert plan["inpaint_part"] == {f"source=sibling, shard=000, part={part}, parts=4" for part in (1, 2, 3, 4)}
+    assert plan["inpaint_shard"] == {"source=sibling, shard=000"}
+    project.run(project.overlay(slow + "10"))
+    assert not list((project.root / "results/test/distractors/sibling").glob("*of*"))
+    for minutes in ("10", "3", "1000"):
+        plan = project.plan(project.overlay(slow + minutes))
+        assert plan == ({} if minutes == "10" else closing), minutes
+    plan = project.plan(project.overlay("sources: {sibling: {seconds_per_image: 30, blur_sigma: 2.0}}"))
+    assert {"inpaint_shard", "inpaint_part"} <= set(plan)
+
+
 def test_plotting_reads_a_figure_s_data_and_nothing_else(project):
     done = project.snakemake("--forceall", "--dry-run", "--configfile", *project.configs(()))
     blocks = re.findall(r"rule (plot_\w+):\s+input: (.*)", done.stdout)

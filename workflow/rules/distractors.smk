@@ -31,7 +31,6 @@ rule inpaint_part:
 rule inpaint_shard:
     input:
         str(LAYOUT.positives("{shard}")),
-        roster(),
         fetched("inpaint_shard"),
         parts=painted_parts,
     output:

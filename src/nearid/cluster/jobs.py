@@ -27,6 +27,8 @@ from nearid.layout import Layout, shard_ids
 Config = Mapping[str, Any]
 # Bytes of a PNG per pixel, as photographs and rendered scenes both come out.
 PNG_BYTES = 1.15
+JOIN = "join"
+"""Rate of putting a shard together that parts have painted."""
 # What the released sets hold (spec data.md): part edits, side of a view.
 _RELEASED = {"train": 5_000, "test": 100, "size_px": 512}
 # (tokens, width) of an image where no local config.json says it.
@@ -123,7 +125,7 @@ class Jobs:
                     done = target if target.exists() else mark
                     own = f"{name}.{part}of{parts}"
                     yield Job("distractors", "inpaint_part", own, rate, count / parts, (done,), 0, gpu, each)
-                yield Job("distractors", "inpaint_shard", name, "join", count, (target,), size)
+                yield Job("distractors", "inpaint_shard", name, JOIN, count, (target,), size)
 
     def tokens(self) -> Iterator[Job]:
         """A job per backbone, collection and shard; units are bytes written."""

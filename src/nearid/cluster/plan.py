@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nearid.cluster.jobs import Job, Jobs
-from nearid.cluster.rates import default_rate, measured_rates
+from nearid.cluster.jobs import JOIN, Job, Jobs
+from nearid.cluster.rates import Rate, default_rate, measured_rates
 from nearid.layout import Layout
 
-MOST_SHARDS = 999
 STAGES = ("fetch", "data", "distractors", "tokens", "heads", "scores", "paper")
 
 
@@ -51,7 +49,8 @@ class Row:
 class Plan:
     """`total` and `remaining`: a row per stage, the last one `all`; `basis`: rate keys and where each rate is from.
 
-    `sharding` says how long the longest painting job takes, and how many shards would make it about an hour.
+    `painting` says how long the longest painting job takes, and which rates to write where some take much longer than
+    `painting_minutes`.
     """
 
     name: str
@@ -60,7 +59,7 @@ class Plan:
     total: list[Row]
     remaining: list[Row]
     basis: dict[str, str]
-    sharding: str
+    painting: list[str]
     warnings: list[str]
 
 
@@ -87,8 +86,8 @@ def make_plan(
     remaining = _sum_up(left, seconds, memory, gpus, cores)
     warnings = _warn(remaining[-1], layout.root, gpus, quota_gb)
     basis = {key: rate.source for key, rate in rates.items()}
-    sharding = _size_shards(config["dataset"]["shards"], jobs, seconds)
-    return Plan(config["name"], gpus, cores, total, remaining, basis, sharding, warnings)
+    painting = _describe_painting(config, jobs, seconds, rates)
+    return Plan(config["name"], gpus, cores, total, remaining, basis, painting, warnings)
 
 
 def format_plan(plan: Plan) -> str:
@@ -102,7 +101,7 @@ def format_plan(plan: Plan) -> str:
         sources.setdefault("measured in this run" if source.startswith("measured") else source, []).append(key)
     lines += ["", "Rates (the more is done, the more of them are measured):"]
     lines += [f"  {source}: {_shorten(keys)}" for source, keys in sources.items()]
-    lines += [plan.sharding] if plan.sharding else []
+    lines += plan.painting
     lines += [f"WARNING: {warning}" for warning in plan.warnings]
     return "\n".join(lines) + "\n"
 
@@ -128,17 +127,24 @@ def _sum_up(
     return [*rows, whole]
 
 
-def _size_shards(shards: int, jobs: Sequence[Job], seconds: Mapping[Job, float]) -> str:
-    painting = [job for job in jobs if job.stage == "distractors"]
-    if not painting:
-        return ""
-    longest = max(painting, key=lambda job: seconds[job])
-    hours = seconds[longest] / 3600
-    said = f"Longest painting job: {longest.name}, {_time(seconds[longest])}"
-    # The number is the user's to choose: it decides which files there are.
-    return said + (
-        f"; `dataset.shards: {min(MOST_SHARDS, math.ceil(shards * hours))}` makes it about an hour" * (hours > 1.5)
-    )
+def _describe_painting(
+    config: Mapping[str, Any], jobs: Sequence[Job], seconds: Mapping[Job, float], rates: Mapping[str, Rate]
+) -> list[str]:
+    longest: dict[str, Job] = {}
+    for job in jobs:
+        if job.stage == "distractors" and job.rate != JOIN:
+            source = job.name.partition("/")[0]
+            longest[source] = max(longest.get(source, job), job, key=lambda each: seconds[each])
+    if not longest:
+        return []
+    whole = max(longest.values(), key=lambda job: seconds[job])
+    lines = [f"Longest painting job: {whole.name}, {_time(seconds[whole])}"]
+    limit_s = 1.5 * 60 * config["painting_minutes"]
+    slow = {source: rates[job.rate].per_unit for source, job in longest.items() if seconds[job] > limit_s}
+    if slow:
+        written = ", ".join(f"{source}: {{seconds_per_image: {rate:.3g}}}" for source, rate in slow.items())
+        lines.append(f"  sources: {{{written}}}  would cut them into jobs of {config['painting_minutes']:g} minutes")
+    return lines
 
 
 def _warn(left: Row, root: Path, gpus: int, quota_gb: float | None) -> list[str]:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from nearid.errors import UserError
-from nearid.io.files import write_json
+from nearid.io.files import read_json, write_json
 from nearid.io.hashing import hash_file
 from nearid.io.progress import track
 
 MARK = "fetched.json"
 """Written last: the folder beside it is whole."""
+COMMIT = "commit.json"
+"""What the first fetch of an unpinned repository found; later ones keep to it."""
 MAX_RATIO = 100
 """An archive that unpacks to more than this many times its size (and as many megabytes) is a bomb."""
 
@@ -69,7 +71,8 @@ def fetch(name: str, settings: Mapping[str, Any], folder: Path, hub: Hub) -> Non
     """Fill `folder` with what an entry of `downloads` names, and mark it as whole with `fetched.json`.
 
     Files that are there already with the right content are not fetched again, so that a killed run goes on. The mark
-    says repository, commit, licence and the checksum of each file.
+    says repository, commit, licence and the checksum of each file. Without a revision the first call decides which
+    commit is meant (`commit.json`, to be deleted by whoever wants the newest one).
 
     Args:
         name: id of the entry.
@@ -83,8 +86,9 @@ def fetch(name: str, settings: Mapping[str, Any], folder: Path, hub: Hub) -> Non
             the patterns, or an archive cannot be unpacked.
     """
     where = f"downloads.{name}"
+    revision = settings["revision"] or _read_commit(folder, settings)
     try:
-        commit, files = hub.resolve(settings["hub"], settings["kind"], settings["revision"])
+        commit, files = hub.resolve(settings["hub"], settings["kind"], revision)
     except Exception as error:  # the client has a dozen kinds of its own, and those of its transport
         raise UserError(
             where,
@@ -93,9 +97,12 @@ def fetch(name: str, settings: Mapping[str, Any], folder: Path, hub: Hub) -> Non
             f"try again, or fill {folder} by hand and write {MARK} there",
         ) from error
     if settings["revision"] != commit:
+        kept = f"; {folder / COMMIT} keeps to it here" if not settings["revision"] else ""
         logging.getLogger(__name__).warning(
-            "%s is not pinned: to repeat this run exactly, write  revision: %s  there", where, commit
+            "%s is not pinned: to repeat this run exactly, write  revision: %s  there%s", where, commit, kept
         )
+    if not settings["revision"]:
+        write_json(folder / COMMIT, {"hub": settings["hub"], "commit": commit})
     patterns = settings["files"] or ["*"]
     wanted = [file for file in files if any(fnmatch.fnmatch(file.path, pattern) for pattern in patterns)]
     if not wanted:
@@ -128,6 +135,14 @@ def is_whole(path: Path, file: RemoteFile) -> bool:
     digest = hashlib.sha1(f"blob {file.size}\0".encode())
     digest.update(path.read_bytes())
     return file.git_hash is None or digest.hexdigest() == file.git_hash
+
+
+def _read_commit(folder: Path, settings: Mapping[str, Any]) -> str:
+    try:
+        found = read_json(folder / COMMIT)
+    except (OSError, ValueError):
+        return ""
+    return str(found["commit"]) if found.get("hub") == settings["hub"] else ""
 
 
 def _unpack(archive: Path) -> None:
