@@ -23,6 +23,7 @@ ROUTES = [
     (r"nearid (score|export) .*", "tests/release/test_use_page.py: docs/use.md"),
     (r"nearid score|nearid export( results/<name>)?", "a name, not a call"),
     (r"nearid paper verify.*", "tests/paper/test_verification.py: verify"),
+    (r"nearid distractors inpaint .*--part .*", "tests/distractors/test_parts.py: --part"),
     (r"nearid tokens (verify|info) .*", "tests/tokens/test_extraction.py: verify"),
     (r"nearid tokens (plan|repair-plan).*", "tests/tokens/test_planning.py: repair-plan"),
     (r"nearid tokens precision.*", "tests/tokens/test_precision.py: precision"),
