@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,10 +165,22 @@ def command(layout, settings):
     return ["tokens", "extract", *ids, "--results", str(layout.root), "--settings", given]
 
 
-def run(layout, settings):
-    environment = os.environ | {"PYTHONPATH": str(SOURCES)}
-    line = [sys.executable, "-m", "nearid", *command(layout, settings)]
+def run(layout, settings, before=(), script=(), **environment):
+    """The command in a process of its own: behind the words `before`, or called by a `script`."""
+    environment = os.environ | {"PYTHONPATH": str(SOURCES), "HOME": str(layout.root)} | environment
+    words = ["-c", *script] if script else ["-m", "nearid"]
+    line = [*before, sys.executable, *words, *command(layout, settings)]
     return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+
+
+def goes_on(layout, settings, elsewhere):
+    """Whether another start takes up what was done and gives the bytes that an undisturbed one gives."""
+    again = run(layout, settings)
+    assert again.returncode == 0, again.stderr
+    assert "done by an earlier try" in again.stderr
+    assert not list(layout.root.rglob("*.partial")) and not list(layout.root.rglob("*.npy"))
+    whole = extract_positives(settings, write_world(elsewhere).root)
+    return layout.tokens("tiny", "positives").read_bytes() == whole.read_bytes()
 
 
 @pytest.fixture
@@ -192,11 +205,7 @@ def test_a_full_disk_is_named_and_more_room_is_enough_to_go_on(settings, tmp_pat
     target = layout.tokens("tiny", "positives")
     assert not target.exists() and not list(disk.rglob("*.partial"))
     subprocess.run(["mount", "-o", "remount,size=1m", disk], check=True)
-    again = run(layout, settings)
-    assert again.returncode == 0, again.stderr
-    assert "done by an earlier try" in again.stderr
-    elsewhere = extract_positives(settings, write_world(tmp_path / "elsewhere").root)
-    assert target.read_bytes() == elsewhere.read_bytes()
+    assert goes_on(layout, settings, tmp_path / "elsewhere")
 
 
 def test_a_folder_that_may_not_be_written_is_named(settings, tmp_path, disk):
@@ -205,6 +214,117 @@ def test_a_folder_that_may_not_be_written_is_named(settings, tmp_path, disk):
     failed = run(layout, settings)
     assert failed.returncode == 2
     assert "read-only" in failed.stderr and str(disk) in failed.stderr and "Traceback" not in failed.stderr
+
+
+# The kernel's own quotas need a file system made for them; this refuses as they do, whoever writes (Python, HDF5).
+QUOTA = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static int refused(int file, size_t size) {
+    static size_t used;
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    if (!strstr(path, "/tokens/tiny/")) return 0;
+    used = used + size;
+    if (used <= strtoul(getenv("QUOTA_BYTES"), 0, 10)) return 0;
+    errno = EDQUOT;
+    return 1;
+}
+#define REAL(name) ((ssize_t (*)()) dlsym(RTLD_NEXT, name))
+ssize_t write(int file, const void *data, size_t size) {
+    return refused(file, size) ? -1 : REAL("write")(file, data, size);
+}
+ssize_t pwrite(int file, const void *data, size_t size, off_t place) {
+    return refused(file, size) ? -1 : REAL("pwrite")(file, data, size, place);
+}
+ssize_t pwrite64(int file, const void *data, size_t size, off_t place) {
+    return refused(file, size) ? -1 : REAL("pwrite64")(file, data, size, place);
+}
+"""
+
+
+@pytest.mark.parametrize("room", [14_000, 30_000], ids=["of blocks", "of the shard"])
+def test_a_used_up_quota_is_named_and_more_is_enough_to_go_on(settings, tmp_path, room):
+    library = tmp_path / "quota.so"
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    built = [compiler, "-shared", "-fPIC", "-xc", "-", "-o", str(library), "-ldl"]
+    subprocess.run(built, input=QUOTA.encode(), check=True)
+    layout = write_world(tmp_path / "results")
+    failed = run(layout, settings, LD_PRELOAD=str(library), QUOTA_BYTES=str(room))
+    assert failed.returncode == 2, failed.stderr
+    assert "quota is used up" in failed.stderr and "tokens/tiny/positives" in failed.stderr
+    assert "free some space" in failed.stderr and "Traceback" not in failed.stderr
+    target = layout.tokens("tiny", "positives")
+    assert not target.exists() and not list(target.parent.rglob("*.partial"))
+    assert goes_on(layout, settings, tmp_path / "elsewhere")
+
+
+def test_a_file_that_may_not_grow_is_named(settings, tmp_path):
+    """`ulimit -f`: blocks of 4 KiB fit, the shard does not."""
+    layout = write_world(tmp_path / "results")
+    limit = ["prlimit", "--fsize=12288"]
+    if shutil.which(limit[0]) is None:
+        pytest.skip("needs prlimit")
+    failed = run(layout, settings, limit)
+    assert failed.returncode == 2, failed.stderr
+    assert "may not grow" in failed.stderr and "ulimit -f" in failed.stderr and "Traceback" not in failed.stderr
+    assert "tokens/tiny/positives" in failed.stderr and not layout.tokens("tiny", "positives").exists()
+    assert goes_on(layout, settings, tmp_path / "elsewhere")
+
+
+def test_permission_lost_on_the_way_is_named_and_given_back_is_enough_to_go_on(settings, tmp_path, monkeypatch):
+    """By somebody who is not root, and whose folder is closed after three blocks."""
+    monkeypatch.chdir(tmp_path)  # the folders above stay root's alone
+    tmp_path.chmod(0o755)
+    layout = write_world("results")
+    folder = layout.tokens("tiny", "positives").parent
+    folder.mkdir(parents=True)
+    before = []
+    if os.getuid() == 0:
+        nobody = 65534
+        # It may read all, as root's own Python must be read, and write nothing but its own.
+        capabilities = [f"--{kind}-caps=-all,+dac_read_search" for kind in ("inh", "ambient")]
+        before = ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", *capabilities]
+        if shutil.which("setpriv") is None or subprocess.run([*before, "true"], capture_output=True).returncode:
+            pytest.skip("runs as root, and cannot become somebody else")
+        os.chown(folder, nobody, nobody)
+    script = f"""
+import pathlib, sys
+from nearid import cli
+from nearid.tokens import extraction
+keep, left = extraction._keep, [3]
+def keep_and_close(path, tokens):
+    keep(path, tokens)
+    left[0] -= 1
+    if not left[0]:
+        for folder in (path.parent, pathlib.Path({str(folder)!r})):
+            folder.chmod(0o500)
+extraction._keep = keep_and_close
+cli.main()
+"""
+    closed = run(layout, settings, before, [script])
+    assert closed.returncode == 2, closed.stderr
+    assert "no permission" in closed.stderr and str(folder) in closed.stderr and "Traceback" not in closed.stderr
+    still = run(layout, settings, before)  # what was kept is seen, nothing can be added
+    assert still.returncode == 2 and "no permission" in still.stderr and "Traceback" not in still.stderr
+    (kept,) = folder.glob(".progress/000/*")
+    assert len(list(kept.glob("*.npy"))) == 3
+    for path in (folder, kept):
+        path.chmod(0o700)
+    again = run(layout, settings, before)
+    assert again.returncode == 0 and "3/5 done by an earlier try" in again.stderr, again.stderr
+    whole = extract_positives(settings, write_world(tmp_path / "elsewhere").root)
+    assert layout.tokens("tiny", "positives").read_bytes() == whole.read_bytes()
 
 
 def test_worker_count_changes_no_byte_and_batch_size_only_rounding(settings, tmp_path):

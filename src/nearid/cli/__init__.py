@@ -25,6 +25,7 @@ _REFUSALS = {
     errno.EACCES: ("no permission", "a folder that you may write", "mend the permissions, or choose another folder"),
     errno.EPERM: ("no permission", "a folder that you may write", "mend the permissions, or choose another folder"),
     errno.ENOSPC: ("no space left on the disk", "room for the results", "free some space and run it again"),
+    errno.EFBIG: ("a file that may not grow any more", "larger files allowed", "raise `ulimit -f` and run it again"),
     errno.EDQUOT: ("the disk quota is used up", "room for the results", "free some space and run it again"),
 }
 
