@@ -57,6 +57,32 @@ def test_hashes_tell_weights_precision_and_preprocessing_apart(settings, model_f
     assert changed.preprocess_hash != first.preprocess_hash
 
 
+@pytest.mark.parametrize("number", ["bfloat16", "float16"])
+def test_autocast_leaves_the_weights_as_they_are(settings, model_folder, images, number):
+    backbone = load_backbone(settings | {"precision": f"autocast_{number}"})
+    model = SiglipModel.from_pretrained(model_folder).eval()
+    with torch.no_grad(), torch.autocast("cpu", getattr(torch, number)):
+        expected = model.vision_model(backbone.preprocess(images)).last_hidden_state
+    tokens, plain = backbone.tokens(images), load_backbone(settings)
+    assert torch.equal(tokens, expected) and not torch.equal(tokens.float(), plain.tokens(images))
+    assert {weight.dtype for weight in backbone.model.state_dict().values()} == {torch.float32}
+    hashes = {load_backbone(settings | {"precision": other}).weights_hash for other in (number, "float32")}
+    assert backbone.weights_hash not in hashes
+    assert {name: weight.dtype for name, weight in backbone.head_state().items()} == {
+        name: torch.float32 for name in plain.head_state()
+    }
+
+
+@pytest.mark.slow
+def test_compiled_gives_the_same_whatever_the_size_of_a_batch(settings, images):
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        pytest.skip("needs a C++ compiler")
+    backbone = load_backbone(settings | {"compile": True})
+    tokens = backbone.tokens(images)
+    torch.testing.assert_close(tokens, load_backbone(settings).tokens(images), rtol=1e-4, atol=1e-4)
+    assert torch.equal(backbone.tokens(images[:1]), tokens[:1])
+
+
 def edit_config(folder, **values):
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))

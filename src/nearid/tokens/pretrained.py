@@ -24,12 +24,13 @@ from nearid.io.hashing import hash_json
 class PretrainedVision:
     """A frozen vision model with its own image processor (the PIL one, as the authors used; spec data.md 4.2).
 
-    A kind of backbone names the model types it takes and the class that loads them, and says what its tokens and its
-    own embedding are (`nearid.tokens.backbones.Backbone`).
+    A kind of backbone names the model types it takes and the class that loads them, and says what its tokens
+    (`forward`) and its own embedding are (`nearid.tokens.backbones.Backbone`).
 
     Args:
         settings: `path` (a folder, or a hub id in the local cache), `revision` (of a hub id, else ""), `precision`
-            (float32, float16, bfloat16), `batch_size`.
+            (float32, float16, bfloat16; autocast_float16, autocast_bfloat16 of float32 weights), `batch_size`;
+            `compile`, false when missing.
         loader: class of transformers whose `from_pretrained` gives the model.
         model_types: those that `loader` takes; empty for any.
         kind: what `model_types` are, for people.
@@ -55,7 +56,10 @@ class PretrainedVision:
         self._path = settings["path"]
         self.batch_size = int(settings["batch_size"])
         source: dict[str, Any] = {"revision": settings["revision"] or None, "local_files_only": True}
-        dtype = getattr(torch, settings["precision"])
+        self._autocast = settings["precision"].startswith("autocast_")
+        self._computed = getattr(torch, settings["precision"].removeprefix("autocast_"))
+        dtype = torch.float32 if self._autocast else self._computed
+        self._compiled = torch.compile(self.forward, dynamic=False) if settings.get("compile") else None
         try:
             found = AutoConfig.from_pretrained(self._path, **source).model_type
             if model_types and found not in model_types:
@@ -81,6 +85,9 @@ class PretrainedVision:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.weights_hash = _hash_state(model.state_dict())
+        if self._autocast:
+            # The weights are those of float32, what is computed with them is not.
+            self.weights_hash = hash_json([self.weights_hash, settings["precision"]])
         self.preprocess_hash = hash_json(self.processor.to_dict())
 
     @cached_property
@@ -99,9 +106,21 @@ class PretrainedVision:
         """Preprocessed `pixels` where the model is, in its number format."""
         return pixels.to(self.device, non_blocking=True).to(self.model.dtype)
 
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Tokens [images, tokens, dim] of pixels on the device."""
+        raise NotImplementedError
+
+    @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """Tokens [images, tokens, dim] of preprocessed pixels."""
-        raise NotImplementedError
+        count, pixels = len(pixels), self.on_device(pixels)
+        with torch.autocast(self.device.type, self._computed, enabled=self._autocast):
+            if self._compiled is None:
+                return self.forward(pixels)
+            # One shape, one program: another would be compiled for the last batch, and round differently.
+            more = pixels[-1:].expand(max(0, self.batch_size - count), *pixels.shape[1:])
+            tokens: Tensor = self._compiled(torch.cat([pixels, more]))[:count]
+            return tokens
 
     def tokens(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Tokens [images, tokens, dim] of images [h, w, 3]."""

@@ -42,10 +42,8 @@ class Backbone(PretrainedVision):
         # Position embeddings are resized by some models; then no patch count is known but all tokens are.
         return 1 + (count - self._patches if self._patches and 0 <= count - self._patches < 16 else 0)
 
-    @torch.no_grad()
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Own embedding and tokens [images, 1 + tokens, dim] of preprocessed pixels."""
-        pixels = self.on_device(pixels)
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Own embedding and tokens [images, 1 + tokens, dim] of pixels on the device."""
         try:
             output = self._vision(pixel_values=pixels)
             tokens = output.last_hidden_state

@@ -27,10 +27,9 @@ class Backbone(PretrainedVision):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings, CLIPVisionModelWithProjection, ("clip", "clip_vision_model"), "a CLIP (`clip`)")
 
-    @torch.no_grad()
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Class and patch tokens [images, 1 + patches, dim] of preprocessed pixels."""
-        return self.model.vision_model(self.on_device(pixels)).last_hidden_state
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Class and patch tokens [images, 1 + patches, dim] of pixels on the device."""
+        return self.model.vision_model(pixels).last_hidden_state
 
     @torch.no_grad()
     def pooled(self, tokens: Tensor) -> Tensor:

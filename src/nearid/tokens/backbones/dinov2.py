@@ -26,10 +26,9 @@ class Backbone(PretrainedVision):
         super().__init__(settings, AutoModel, ("dinov2", "dinov2_with_registers"), "a DINOv2 (`dinov2`)")
         self.prefix_tokens = 1 + getattr(self.config, "num_register_tokens", 0)
 
-    @torch.no_grad()
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Class, register and patch tokens [images, tokens, dim] of preprocessed pixels."""
-        return self.model(self.on_device(pixels)).last_hidden_state
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Class, register and patch tokens [images, tokens, dim] of pixels on the device."""
+        return self.model(pixels).last_hidden_state
 
     @torch.no_grad()
     def pooled(self, tokens: Tensor) -> Tensor:

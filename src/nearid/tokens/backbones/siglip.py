@@ -45,11 +45,10 @@ class Backbone(PretrainedVision):
             raise self._refuse(f"a processor that gives {tuple(pixels.shape)}", f"pixels {expected} for the model")
         return pixels
 
-    @torch.no_grad()
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Patch tokens [images, tokens, dim] after the last layer norm, of preprocessed pixels."""
-        # The trunk alone: `forward` would also run the pooling head.
-        hidden = self.model.embeddings(self.on_device(pixels))
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Patch tokens [images, tokens, dim] after the last layer norm, of pixels on the device."""
+        # The trunk alone: the model's `forward` would also run the pooling head.
+        hidden = self.model.embeddings(pixels)
         hidden = self.model.encoder(inputs_embeds=hidden).last_hidden_state
         return self.model.post_layernorm(hidden)
 
