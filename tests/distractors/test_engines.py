@@ -15,7 +15,7 @@ from tiny_pipelines import save_all
 
 from nearid.data.positives import curate, read_rows
 from nearid.distractors import runner
-from nearid.distractors.diffusion import DiffusionEngine
+from nearid.distractors.diffusion import DiffusionEngine, put_channels_last
 from nearid.distractors.engines import open_engine
 from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import PaintError, Target
@@ -223,6 +223,25 @@ def test_an_attention_back_end_by_name(models: dict[str, dict[str, Any]]) -> Non
     assert np.abs(plain - native).max() <= 1
     with pytest.raises(UserError, match=r"(?s)attention.*'warp'.*must be one of"):
         frames_of(engine_of(models["flux"], attention="warp"))
+
+
+@pytest.mark.parametrize("source_id", ENGINES)
+def test_it_paints_in_the_precision_of_the_paper_s_config(models: dict[str, dict[str, Any]], source_id: str) -> None:
+    options = {key: value for key, value in models[source_id]["options"].items() if key != "precision"}
+    engine = engine_of({**models[source_id], "options": options})
+    frame = frames_of(engine)
+    assert engine.dtype == torch.bfloat16 and np.isfinite(frame).all() and frame.std() > 5
+
+
+@pytest.mark.parametrize("source_id", ENGINES)
+def test_laid_out_for_a_gpu_it_paints_the_same(models: dict[str, dict[str, Any]], source_id: str) -> None:
+    plain, laid_out = engine_of(models[source_id]), engine_of(models[source_id])
+    laid_out._painter = laid_out.load(without=laid_out.encoders)
+    put_channels_last(laid_out._painter)
+    assert np.abs(frames_of(plain) - frames_of(laid_out)).max() <= 1
+    core = getattr(laid_out._painter, "unet", None) or laid_out._painter.vae
+    strides = [weight.stride(1) for weight in core.parameters() if weight.dim() == 4 and weight.shape[2] > 1]
+    assert (set(strides) == {1}) == (source_id != "qwen")
 
 
 @pytest.mark.slow

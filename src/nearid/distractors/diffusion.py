@@ -173,9 +173,7 @@ class DiffusionEngine(ABC):
         """Make `pipe` fast where it runs."""
         core = getattr(pipe, "transformer", None) or pipe.unet
         if self.device.type == "cuda":
-            # Convolutions of a UNet and of the VAE run on tensor cores without reordering.
-            core.to(memory_format=torch.channels_last)
-            pipe.vae.to(memory_format=torch.channels_last)
+            put_channels_last(pipe)
         if "attention" in self.options:
             try:
                 core.set_attention_backend(self.options["attention"])
@@ -198,6 +196,15 @@ class DiffusionEngine(ABC):
     def _draw_hole(self, target: Target, size: tuple[int, int]) -> Image.Image:
         hole = Image.fromarray(dilate(target.mask, self._dilate_px).astype(np.uint8) * 255)
         return _resize(hole, size, Image.Resampling.NEAREST)
+
+
+def put_channels_last(pipe: Any) -> None:
+    """Lay out the weights of a pipeline's convolutions so that tensor cores take them without reordering."""
+    for name in ("unet", "brushnet", "vae"):
+        part = getattr(pipe, name, None)
+        # Qwen's VAE convolves in three dimensions, which this format does not have.
+        if part is not None and all(weight.dim() <= 4 for weight in part.parameters()):
+            part.to(memory_format=torch.channels_last)
 
 
 def load(loader: Any, model: str, dtype: torch.dtype | None, **arguments: Any) -> Any:
