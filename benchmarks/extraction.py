@@ -40,13 +40,16 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2048, help="each is extracted whole and as foreground")
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1))
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--precision", help="of the backbone, as in the config (a GPU's default: float16)")
+    parser.add_argument("--compile", action="store_true", help="compile the whole path's model, not the plain loop's")
     parser.add_argument("--output", type=Path, help="JSON file for the result")
     arguments = parser.parse_args()
     if not (torch.cuda.is_available() or arguments.tiny):
         print("no GPU: nothing to measure (--tiny shows that it runs)", file=sys.stderr)
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), arguments.tiny, arguments.images, arguments.workers, arguments.batch_size)
+        asked = {name: getattr(arguments, name) for name in ("batch_size", "precision", "compile")}
+        found = measure(Path(folder), arguments.tiny, arguments.images, arguments.workers, **asked)
     text = json.dumps(found, indent=2)
     print(text)
     if arguments.output:
@@ -54,15 +57,17 @@ def main() -> None:
         arguments.output.write_text(text + "\n")
 
 
-def measure(folder: Path, tiny: bool, images: int, workers: int, batch_size: int) -> dict[str, Any]:
+def measure(
+    folder: Path, tiny: bool, images: int, workers: int, batch_size: int, precision: str | None, compile: bool
+) -> dict[str, Any]:
     """Images per second of both, the first's memory, and its share of the peak."""
     config = SiglipVisionConfig(**(TINY if tiny else SO400M), patch_size=14)
     SiglipVisionModel(config).half().save_pretrained(folder / "model")
     size = {"height": config.image_size, "width": config.image_size}
     SiglipImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(folder / "model")
-    precision = "float16" if torch.cuda.is_available() else "float32"
+    precision = precision or ("float16" if torch.cuda.is_available() else "float32")
     settings = {"kind": "siglip", "path": str(folder / "model"), "revision": "", "precision": precision}
-    backbone = load_backbone(settings | {"batch_size": batch_size})
+    backbone: Any = load_backbone(settings | {"batch_size": batch_size, "compile": compile})
     pictures = draw_pictures(images)
 
     # The first pass warms up: kernels are chosen, pinned memory is taken.
@@ -87,6 +92,8 @@ def measure(folder: Path, tiny: bool, images: int, workers: int, batch_size: int
         "model": "tiny" if tiny else "so400m/14/384, random",
         "device": device,
         "attention": backbone.config._attn_implementation,
+        "precision": precision,
+        "compiled": compile,
         "workers": workers,
         "batch_size": batch_size,
         "images_per_s": round(path, 1),

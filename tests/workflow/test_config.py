@@ -10,6 +10,7 @@ import yaml
 from nearid.config import check_members, complete, load, missing_members, required_downloads, step_settings
 from nearid.config.documentation import document
 from nearid.config.loading import schema
+from nearid.config.packs import packs
 from nearid.config.steps import token_shards, token_variants
 from nearid.errors import UserError
 
@@ -265,6 +266,11 @@ ablations:
     )
     assert online["variants"] == {"val": ["full"], "test": ["full", "fg"]} and "augmentations" not in online
     alone = load(DEMO, "config/augmented.yaml")
+    assert [len(pack) for pack in packs(alone)] == [len(alone["select"]["ablations"])]
+    fewer = load(
+        DEMO, "config/augmented.yaml", overlay(tmp_path, "ablations: {nearid: {training: {augmented_draws: 2}}}")
+    )
+    assert ["nearid"] in packs(fewer), "who reads other draws reads other batches"
     variants = step_settings("extract_tokens", alone, backbone="demo_siglip", collection="positives", shard="000")[
         "variants"
     ]["train"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -114,7 +114,7 @@ class PretrainedVision:
     def encode(self, pixels: Tensor) -> Tensor:
         """Tokens [images, tokens, dim] of preprocessed pixels."""
         count, pixels = len(pixels), self.on_device(pixels)
-        with torch.autocast(self.device.type, self._computed, enabled=self._autocast):
+        with torch.autocast(self.device.type, self._computed) if self._autocast else nullcontext():
             if self._compiled is None:
                 return self.forward(pixels)
             # One shape, one program: another would be compiled for the last batch, and round differently.
