@@ -32,16 +32,18 @@ AUGMENTED = {
 }
 
 
-def extract_positives(settings, root, **asked):
-    layout = Layout(root)
+def extract_positives(settings, root, begun=None, **asked):
+    layout, backbone = Layout(root), load_backbone(settings)
     pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
-    extract(load_backbone(settings), "tiny", pictures, inputs, layout.tokens("tiny", "positives"), workers=3, **asked)
+    if begun is not None:
+        begun.set()
+    extract(backbone, "tiny", pictures, inputs, layout.tokens("tiny", "positives"), workers=3, **asked)
     return layout.tokens("tiny", "positives")
 
 
-def extract_in_a_group_of_its_own(settings, root):
+def extract_in_a_group_of_its_own(settings, root, begun):
     os.setsid()
-    extract_positives(settings, root)
+    extract_positives(settings, root, begun)
 
 
 @pytest.mark.slow
@@ -50,18 +52,21 @@ def test_kills_at_random_moments_leave_nothing_wrong(settings, tmp_path):
     settings |= {"batch_size": 1}  # many moments between two blocks
     whole = extract_positives(settings, write_world(tmp_path / "undisturbed").root)
     target = write_world(tmp_path / "killed").tokens("tiny", "positives")
-    # Its children are forked from a process that has transformers loaded: else most kills would hit the loading.
+    # Its children are forked from a process that has transformers loaded, and say when they have their model: the
+    # moments are counted from there.
     context = get_context("forkserver")
     context.set_forkserver_preload(["nearid.tokens.extraction", "nearid.tokens.backbones.siglip"])
 
     def start():
-        process = context.Process(target=extract_in_a_group_of_its_own, args=(settings, target.parents[3]))
+        ready = context.Event()
+        process = context.Process(target=extract_in_a_group_of_its_own, args=(settings, target.parents[3], ready))
         process.start()
+        assert ready.wait(120)
         return process
 
     def undisturbed():
-        begun = time.monotonic()
         process = start()
+        begun = time.monotonic()
         process.join()
         assert process.exitcode == 0
         assert target.read_bytes() == whole.read_bytes()
@@ -69,13 +74,12 @@ def test_kills_at_random_moments_leave_nothing_wrong(settings, tmp_path):
         target.unlink()
         return time.monotonic() - begun
 
-    undisturbed()  # the server starts
-    takes = undisturbed()
+    takes = max(undisturbed() for _ in range(3))
     moments, midway = random.Random(0), 0
     for _ in range(30):
         process = start()
-        time.sleep(moments.uniform(0.3, 1.0) * takes)
-        with suppress(ProcessLookupError):  # finished already, or no group of its own yet
+        time.sleep(moments.uniform(0, 1) * takes)
+        with suppress(ProcessLookupError):  # finished already
             os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.join()
