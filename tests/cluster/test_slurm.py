@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 HOW = (
     *("--profile", "slurm", "--slurm-status-command", "squeue", "--slurm-no-account"),
     *("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"),
-    *("--max-status-checks-per-second", "1", "--max-jobs-per-timespan", "600/1m", "--jobs", "6"),
+    *("--max-status-checks-per-second", "1", "--max-jobs-per-timespan", "60/5s", "--jobs", "6"),
 )
 HEAD = "results/test/heads/{}/head.safetensors"
 # Two tables that a single head is enough for.
@@ -393,6 +393,22 @@ def test_a_mistake_is_told_before_the_first_job(cluster, tmp_path, on_slurm, mis
     said = (project / "said.txt").read_text()
     assert process.returncode != 0
     assert says in said and "next:" in said and "Traceback" not in said
+    assert submissions(project) == 0
+
+
+def test_an_account_that_is_missing_is_told_by_the_first_job(cluster, tmp_path, on_slurm):
+    project = copy_project(tmp_path / "project")
+    # The cluster of the tests has no accounting; these are the words of one that has.
+    words = "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"
+    cluster.plant("sbatch", f'#!/bin/sh\necho "{words}" >&2\nexit 1\n')
+    try:
+        process = on_slurm(project)
+        process.wait(120)
+    finally:
+        (cluster.programs / "sbatch").unlink()
+    said = (project / "said.txt").read_text()
+    assert process.returncode != 0
+    assert "Invalid account" in said and "next: name yours as slurm_account" in said
     assert submissions(project) == 0
 
 

@@ -40,7 +40,7 @@ def slurm(project, tmp_path, monkeypatch):
     def submit(*arguments, overlays=()):
         how = ("--profile", "slurm", "--slurm-status-command", "squeue", "--slurm-no-account", "--latency-wait", "5")
         quick = ("--slurm-init-seconds-before-status-checks", "1", "--max-status-checks-per-second", "10")
-        quick += ("--max-jobs-per-timespan", "1000/1m", "--jobs", "50", "--cores", "64", "--quiet", "all")
+        quick += ("--max-jobs-per-timespan", "100/5s", "--jobs", "50", "--cores", "64", "--quiet", "all")
         done = project.snakemake(*how, *quick, *arguments, "--configfile", *project.configs(overlays), "--", *TARGETS)
         assert done.returncode == 0, done.stdout + done.stderr
         found = {}
