@@ -1,6 +1,8 @@
 """How long planning takes and how many jobs there are: the paper's run, and one with ten times the shards.
 
-`python benchmarks/planning.py`: rounds interleaved, processor time of a whole `snakemake -n`, medians.
+`python benchmarks/planning.py`: processor time of whole commands, rounds interleaved. `plan` is all that comes before
+the first job: imports, parsing, the graph of all jobs (`snakemake --rulegraph`). `dry_run` is `snakemake -n`, which also
+describes every job.
 """
 
 import json
@@ -16,34 +18,44 @@ ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 3
 
 
-def plan(shards: int, folder: Path) -> tuple[float, dict[str, int]]:
-    """Processor seconds of a dry run of config.yaml with so many shards, and its jobs by rule."""
+def measure(shards: int, folder: Path, *how: str) -> tuple[float, str]:
+    """Processor seconds of Snakemake with config.yaml and so many shards, and what it says."""
     overlay = folder / f"{shards}.yaml"
     overlay.write_text(f"dataset: {{shards: {shards}}}\n")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--nolock", "--configfile", str(overlay)],
+        [sys.executable, "-m", "snakemake", "--nolock", *how, "--configfile", str(overlay)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)}
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, jobs
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout + done.stderr
 
 
 def main() -> None:
     """Measure and print JSON."""
     sizes = (16, 160)
+    ways = {"plan": ("--rulegraph",), "dry_run": ("-n", "--quiet", "rules")}
     with tempfile.TemporaryDirectory() as folder:
-        rounds = [{size: plan(size, Path(folder)) for size in sizes} for _ in range(ROUNDS)]
+        rounds = [
+            {(size, way): measure(size, Path(folder), *how) for size in sizes for way, how in ways.items()}
+            for _ in range(ROUNDS)
+        ]
     found = {}
     for size in sizes:
-        seconds = statistics.median(one[size][0] for one in rounds)
-        jobs = rounds[0][size][1]
-        found[f"{size} shards"] = {"cpu_s": round(seconds, 2), "ms_per_job": round(1000 * seconds / jobs["total"], 2)}
-        found[f"{size} shards"] |= {"jobs": jobs}
+        said = rounds[0][size, "dry_run"][1]
+        jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
+        seconds = {way: sorted(one[size, way][0] for one in rounds) for way in ways}
+        found[f"{size} shards"] = {
+            **{
+                f"{way}_cpu_s": {"median": round(statistics.median(own), 2), "all": [round(each, 2) for each in own]}
+                for way, own in seconds.items()
+            },
+            "plan_ms_per_job": round(1000 * statistics.median(seconds["plan"]) / jobs["total"], 2),
+            "jobs": jobs,
+        }
     print(json.dumps(found, indent=1))
 
 
