@@ -1,8 +1,8 @@
 """How long planning takes and how many jobs there are: the paper's run, and one with ten times the shards.
 
 `python benchmarks/planning.py`: processor time of whole commands, rounds interleaved. `plan` is all that comes before
-the first job: imports, parsing, the graph of all jobs (`snakemake --rulegraph`). `dry_run` is `snakemake -n`, which also
-describes every job.
+the first job: imports, parsing, the graph of all jobs (`snakemake --rulegraph`). `dry_run` is `snakemake -n`, which
+also describes every job.
 """
 
 import json
