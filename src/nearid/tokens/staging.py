@@ -20,7 +20,8 @@ from nearid.io.files import replacing
 VARIABLE = "NEARID_STAGING"
 RAM_VARIABLE = "NEARID_TOKENS_RAM_GB"
 PREFETCH_VARIABLE = "NEARID_PREFETCH_GB"
-PREFETCH_GB = "4"
+# Two batches of 128 samples of so400m fit, and a training job (8 GB) keeps room for the rest.
+PREFETCH_GB = "3"
 # Left free: others write there too.
 SPARE = 0.02
 
