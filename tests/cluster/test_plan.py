@@ -72,6 +72,8 @@ def test_painting_is_cut_into_jobs_of_an_hour(tmp_path):
     assert {job.name.partition("/")[0] for job in painting if job.rule == "inpaint_shard"} == {
         *("qwen", "powerpaint", "sdxl", "sdxl_1024", "fluxc", "fluxc_1024")
     }, "what takes less than an hour is one job"
+    read = config | {"released": {"flux": "resources/nearid_flux"}}
+    assert not any("of" in job.name for job in Jobs(read, layout).distractors() if job.name.startswith("flux/"))
     config["painting_minutes"] = 30
     assert sum(job.rule == "inpaint_part" for job in Jobs(config, layout).distractors()) > 1.9 * hours
 
