@@ -80,7 +80,10 @@ class DenseReadouts(nn.Module):
             "pattern": functional.cross_entropy(words[1], pattern[row]),
             "motif": functional.cross_entropy(words[2], motif[row]),
             "traits": (words[3] - traits[row]).square().mean(),
-            "scene": functional.cross_entropy(self.scene(tokens[behind, place]), scene[behind]),
+            # All kept patches of a small batch may show objects: a mean of nothing is not a number.
+            "scene": functional.cross_entropy(self.scene(tokens[behind, place]), scene[behind])
+            if len(behind)
+            else tokens.new_zeros(()),
             "share": functional.binary_cross_entropy_with_logits(self.share(tokens)[..., 0], share),
             "context": context_share(first[compared], second[compared]),
             "masked": error[hidden].mean(),
