@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Any
 
@@ -15,13 +16,15 @@ from nearid.cluster.ranks import Ranks
 TIME_ENDS = signal.SIGURG
 # Preemption, scancel: SLURM ends the job itself, and brings it back where that is its way.
 JOB_ENDS = signal.SIGTERM
+# Longer than partitions give from this warning to the end (`GraceTime`, `KillWait`).
+GRACE_S = 600
 
 
 class Warnings:
     """Listens to a cluster's warnings while a long step runs; a context manager.
 
     Outside of a cluster's job nothing is listened to: there SIGTERM means an end. Inside it a job that ended by itself
-    would count as failed, so the step goes on until it is stopped.
+    would count as failed, so the step waits for its end; what it finished meanwhile would be taken for a failed job's.
     """
 
     def __init__(self, ranks: Ranks) -> None:
@@ -54,11 +57,15 @@ class Warnings:
         return bool(self._heard)
 
     def answer(self) -> None:
-        """Once the state is saved: ask for a further round where the time ends, and go on until stopped."""
+        """Once the state is saved: ask for a further round where the time ends, and wait where the job does."""
         heard, self._heard = self._heard, set()
+        handler = self._before[TIME_ENDS]
+        if JOB_ENDS in heard and not callable(handler):
+            if self._ranks.rank == 0:
+                print("the job is being ended, the state is saved", file=sys.stderr, flush=True)
+            time.sleep(GRACE_S)
         if TIME_ENDS not in heard or self._ranks.rank > 0:
             return
-        handler = self._before[TIME_ENDS]
         if callable(handler):
             handler(TIME_ENDS, None)  # submitit's: it puts the job back into the queue and ends
             return
