@@ -1,6 +1,8 @@
 # The words that people and CI use. Everything happens in .venv, made from the pinned lock.
 PYTHON ?= python3.11
 VENV ?= .venv
+# Some of the tests on a SLURM, as pytest -k; empty: all of them.
+SLURM_TESTS ?=
 # nproc heeds OMP_NUM_THREADS, which is about something else.
 CORES ?= $(shell OMP_NUM_THREADS= nproc)
 BIN := $(VENV)/bin
@@ -44,7 +46,7 @@ test-slow: setup ## those that take over a minute each: kills, whole runs, the p
 
 test-slurm: setup ## the workflow on a real SLURM on this machine (root; installs SLURM's packages; half an hour)
 	tests/cluster/install.sh
-	pytest -m "slurm and not slow" tests/cluster
+	pytest -m "slurm and not slow" -k "$(SLURM_TESTS)" tests/cluster
 
 lint: setup ## ruff, types, snakefmt, snakemake --lint
 	ruff check

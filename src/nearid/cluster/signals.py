@@ -60,19 +60,18 @@ class Warnings:
         """Once the state is saved: ask for a further round where the time ends, and wait where the job does."""
         heard, self._heard = self._heard, set()
         handler = self._before[TIME_ENDS]
+        if TIME_ENDS in heard and self._ranks.rank == 0:
+            if callable(handler):
+                handler(TIME_ENDS, None)  # submitit's: it puts the job back into the queue and ends
+                return
+            job = os.environ["SLURM_JOB_ID"]
+            asked = ask("scontrol", "requeue", job)
+            said = "no answer of scontrol" if asked is None else brief(asked[1]) or "it goes on with a further limit"
+            print(f"job {job}: the time limit is near, the state is saved; {said}", file=sys.stderr, flush=True)
         if JOB_ENDS in heard and not callable(handler):
             if self._ranks.rank == 0:
                 print("the job is being ended, the state is saved", file=sys.stderr, flush=True)
             time.sleep(GRACE_S)
-        if TIME_ENDS not in heard or self._ranks.rank > 0:
-            return
-        if callable(handler):
-            handler(TIME_ENDS, None)  # submitit's: it puts the job back into the queue and ends
-            return
-        job = os.environ["SLURM_JOB_ID"]
-        asked = ask("scontrol", "requeue", job)
-        said = "no answer of scontrol" if asked is None else brief(asked[1]) or "it goes on with a further time limit"
-        print(f"job {job}: the time limit is near, the state is saved; {said}", file=sys.stderr, flush=True)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self._heard.add(number)
