@@ -17,7 +17,7 @@ SNAKEMAKE := mkdir -p .snakemake && { flock --nonblock --conflict-exit-code 75 .
   snakemake --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1
 ENDED := || { test $$? -ne 75 || echo "another run works here, or jobs of a killed one still do: wait, or end them" >&2; exit 1; }; }
 
-.PHONY: help setup demo test test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan
+.PHONY: help setup demo test test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan rehearsal
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -97,3 +97,6 @@ doctor: setup ## checks before hours are spent: make doctor CONFIG=config/demo.y
 
 plan: setup ## jobs, hours and disk, in all and still to do: make plan CONFIG=config/demo.yaml
 	python -m nearid plan $(CONFIG)
+
+rehearsal: setup ## every job of a config on small stand-ins of its downloads: make rehearsal CONFIG=config/released.yaml
+	python -m nearid rehearse $(CONFIG)

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "src/nearid"
 GROUND = ("errors", "io", "layout", "config", "cluster")
 STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
 RANK = {name: 0 for name in GROUND} | {
-    name: 1 + place for place, name in enumerate((*STAGES, "release", "sweeps", "cli"))
+    name: 1 + place for place, name in enumerate((*STAGES, "release", "sweeps", "rehearsal", "cli"))
 }
 
 

@@ -133,6 +133,11 @@ def fetched(step):
     ]
 
 
+def mirror(wildcards, threads):
+    """Where from, if not from the hub; no trigger, since it depends on threads: the content is the same."""
+    return f"--mirror {config['mirror']}" if config["mirror"] else ""
+
+
 def log_of(stage, step, name="all"):
     return str(LAYOUT.log(stage, step, name))
 

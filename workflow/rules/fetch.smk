@@ -11,6 +11,7 @@ rule fetch_download:
         settings=lambda wildcards: json.dumps(
             config["downloads"][wildcards.download], sort_keys=True
         ),
+        mirror=mirror,
     shell:
         "HF_HUB_OFFLINE=0 python -m nearid --log {log} fetch download --download {wildcards.download}"
-        " --settings {params.settings:q}"
+        " {params.mirror} --settings {params.settings:q}"

@@ -256,7 +256,7 @@ def _run(
         "groups": _groups(config),
         "headline_group": config["headline_group"],
         "benchmarks": config["select"]["benchmarks"],
-    }
+    } | ({"stand_ins": True} if config["stand_ins"] else {})
 
 
 def _scorer(config: Config, name: str, trained: bool) -> Settings:

@@ -37,6 +37,10 @@ WHAT_IT_IS = {
     "syncd": "These are numbers of the paper's curation with distractors that we painted again.",
     "nearid": "These are numbers on the data that the paper's authors released.",
 }
+STAND_INS = (
+    "A dress rehearsal: every download is a small stand-in (a model of random weights, or drawn pictures), and all "
+    "sizes are tiny. It shows that each job runs and where each number comes from; no number means anything."
+)
 MAX_DROPPED = 50
 
 
@@ -73,7 +77,9 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
     pairs = compare_tables(settings["compared"], layout)
     return environment.get_template("index.html.j2").render(
         run=run,
-        what_it_is=WHAT_IT_IS.get(run.dataset_kind, f"These are numbers on data of kind {run.dataset_kind}."),
+        what_it_is=STAND_INS
+        if run.stand_ins
+        else WHAT_IT_IS.get(run.dataset_kind, f"These are numbers on data of kind {run.dataset_kind}."),
         headlines=[
             (
                 scorer,

@@ -45,7 +45,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Run:
-    """The members of a run, in the config's order."""
+    """The members of a run, in the config's order; `stand_ins`: its downloads are (a rehearsal)."""
 
     name: str
     seed: int
@@ -55,6 +55,7 @@ class Run:
     groups: Mapping[str, tuple[str, ...]]
     headline_group: str
     benchmarks: tuple[str, ...]
+    stand_ins: bool = False
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Run:
@@ -82,6 +83,7 @@ class Run:
             },
             headline_group=settings["headline_group"],
             benchmarks=tuple(settings["benchmarks"]),
+            stand_ins=settings.get("stand_ins", False),
         )
 
     def needed_metrics(self) -> list[str]:

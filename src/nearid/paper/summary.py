@@ -25,7 +25,8 @@ def summarise(run: Run, metrics: Mapping[str, Metrics]) -> str:
     others = [group for group in run.groups if group != run.headline_group]
     heads = ["SSR", "PA", *(f"SSR {group}" for group in others), "MTG SSR", "M-O"]
     width = max(len(scorer.display) for scorer in run.scorers)
-    lines = [
+    lines = ["A dress rehearsal on stand-ins: no number means anything."] if run.stand_ins else []
+    lines += [
         f"{run.name}: NearID-bench on test identities, percent, pooled over group {run.headline_group}",
         " " * width + "".join(f"{head:>{_width(head)}}" for head in heads),
     ]

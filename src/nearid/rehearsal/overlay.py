@@ -1,0 +1,116 @@
+"""The overlay that makes a rehearsal of any config: sizes alone, each derived from the config's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nearid.config.counts import count_images
+from nearid.config.painting import planned_parts
+from nearid.config.steps import step_settings
+
+Config = Mapping[str, Any]
+Overlay = dict[str, Any]
+
+# Enough for every figure, for a batch with distractors, and for both of two shards.
+TRAIN, VAL, TEST = 15, 3, 6
+MTG = {"train": 12, "test": 10}
+SHARDS = 2
+MIRROR = "mirror"
+"""Folder that plays the hub, in a rehearsal's own folder."""
+STEPS, EPOCHS, BATCH = 2, 2, 4
+EVERY = 8
+"""Steps between validations, checkpoints and kept heads: some in a training of about thirty steps."""
+SHRINK_PX, GRID_PX, LEAST_PX = 8, 16, 64
+"""Working sizes are divided by `SHRINK_PX`, to multiples of `GRID_PX` that every pipeline takes."""
+
+
+def split_sizes(config: Config) -> dict[str, int]:
+    """Identities of each split in a rehearsal of `config`; a split that it leaves out stays out."""
+    splits = config["dataset"]["splits"]
+    everything = splits["test"] == "all"
+    test = TEST if everything else min(TEST, splits["test"])
+    return {"train": 0 if everything else TRAIN, "val": min(VAL, splits["val"]), "test": test}
+
+
+def shrink(config: Config, name: str) -> Overlay:
+    """The overlay on `config` (checked and complete) whose run is called `name`.
+
+    Precisions, objectives, mixtures, scorers, tables and figures stay as they are: they are what is rehearsed.
+    """
+    dataset = _shrink_dataset(config)
+    return {
+        "name": name,
+        "results_dir": "results",
+        "protect": False,
+        "stand_ins": True,
+        "mirror": MIRROR,
+        "dataset": dataset,
+        "sources": _shrink_sources(config, dataset),
+        "backbones": {name: {"batch_size": min(8, entry["batch_size"])} for name, entry in config["backbones"].items()},
+        "training": _shrink_training(config["training"]),
+        "ablations": {
+            name: {"training": _shrink_training(entry["training"])} for name, entry in config["ablations"].items()
+        },
+        "paper": {"figures": _shrink_figures(config)},
+    }
+
+
+def _shrink_dataset(config: Config) -> Overlay:
+    kind, sizes = config["dataset"]["kind"], split_sizes(config)
+    small: Overlay = {"shards": min(SHARDS, config["dataset"]["shards"])}
+    # A split of all stays so.
+    small["splits"] = {
+        name: sizes[name] for name in ("val", "test") if config["dataset"]["splits"].get(name, 0) != "all"
+    }
+    options = config["dataset"].get(kind, {})
+    if kind == "rendered":
+        small[kind] = {
+            "identities": min(sum(sizes.values()), options["identities"]),
+            "size_px": min(LEAST_PX, options["size_px"]),
+            "mtg_train": min(MTG["train"], options["mtg_train"]),
+            "mtg_test": min(MTG["test"], options["mtg_test"]),
+        }
+    elif kind == "image_folder":
+        small[kind] = {"size_px": min(2 * LEAST_PX, options["size_px"])}
+    else:
+        # Positions and counts of the whole release say nothing about a part of it.
+        small[kind] = {
+            key: value for key, value in (("official_splits", ""), ("check_counts", False)) if key in options
+        }
+    return small
+
+
+def _shrink_sources(config: Config, dataset: Overlay) -> Overlay:
+    sources = {
+        name: {
+            "working_px": max(LEAST_PX, round(entry["working_px"] / SHRINK_PX / GRID_PX) * GRID_PX),
+            "seconds_per_image": 0,
+            "options": {key: min(STEPS, value) for key, value in entry["options"].items() if key.endswith("steps")},
+        }
+        for name, entry in config["sources"].items()
+    }
+    # Painting in parts is rehearsed by one source of those that the whole run paints so.
+    cut = [name for name in config["select"]["sources"] if planned_parts(config, name) > 1]
+    for name in cut[:1]:
+        splits = step_settings("inpaint_shard", config, source=name)["splits"]
+        held = {"dataset": {**config["dataset"], "splits": {**config["dataset"]["splits"], **dataset["splits"]}}}
+        images = count_images(held, splits) / dataset["shards"]
+        sources[name]["seconds_per_image"] = 60 * config["painting_minutes"] * 2 / math.ceil(images)
+    return sources
+
+
+def _shrink_training(training: Config) -> Overlay:
+    """The same for the shared section and for an ablation's own, which has some of its keys."""
+    most = {"epochs": EPOCHS, "batch_size": BATCH, "warmup_steps": BATCH}
+    most |= dict.fromkeys(("validate_every_steps", "checkpoint_every_steps", "keep_every_steps"), EVERY)
+    return {key: min(largest, training[key]) for key, largest in most.items() if key in training}
+
+
+def _shrink_figures(config: Config) -> Overlay:
+    sizes = split_sizes(config)
+    return {
+        name: {"identities": min(figure["identities"], sizes[figure["split"]] or sizes["test"])}
+        for name, figure in config["paper"]["figures"].items()
+    }

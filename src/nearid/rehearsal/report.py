@@ -1,0 +1,100 @@
+"""What a rehearsal tells at its end: jobs, time and memory per rule, rules that did not run, cells that stay empty."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from nearid.config import step_settings
+from nearid.layout import Layout
+from nearid.paper.manifest import read_costs
+from nearid.paper.tables import build_table, in_order
+
+
+@dataclass(frozen=True)
+class EmptyCells:
+    """Cells of one column of one table that are empty for one reason."""
+
+    table: str
+    column: str
+    reason: str
+    rows: list[str]
+
+
+@dataclass
+class Report:
+    """The end of a rehearsal.
+
+    Attributes:
+        name: of the run.
+        seconds: wall time of this start; nothing is done twice, so a second one takes little.
+        rules: `{stage, rule, jobs, seconds, cpu_seconds, peak_mb}` of what has run in this folder.
+        idle: rules that the config selects and that did not end.
+        empty: cells of the tables without a value.
+        faults: whatever else is not as it should be, in words.
+    """
+
+    name: str
+    seconds: float
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
+    empty: list[EmptyCells] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every rule ran, no cell is empty without a reason, and nothing else is wrong."""
+        return not self.idle and not self.faults and all(cells.reason for cells in self.empty)
+
+    def describe(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        return asdict(self) | {"passed": self.passed}
+
+    def __str__(self) -> str:
+        lines = [f"{'rule':<28}{'jobs':>6}{'wall s':>9}{'CPU s':>9}{'peak MB':>9}"]
+        for rule in self.rules:
+            lines.append(
+                f"{rule['rule']:<28}{rule['jobs']:>6}{rule['seconds']:>9.1f}{rule['cpu_seconds']:>9.1f}"
+                f"{rule['peak_mb']:>9}"
+            )
+        sums = {key: sum(rule[key] for rule in self.rules) for key in ("jobs", "seconds", "cpu_seconds")}
+        lines.append(f"{'all':<28}{sums['jobs']:>6}{sums['seconds']:>9.1f}{sums['cpu_seconds']:>9.1f}")
+        lines += ["", f"This start took {self.seconds:.0f} s.", ""]
+        lines.append(f"Empty cells: {sum(len(cells.rows) for cells in self.empty)}")
+        lines += [
+            f"  {cells.table}, {cells.column}: {cells.reason or 'NO REASON'} ({', '.join(cells.rows)})"
+            for cells in self.empty
+        ]
+        lines += [f"did not run: {rule}" for rule in self.idle]
+        lines += [f"fault: {fault}" for fault in self.faults]
+        lines.append("The rehearsal passed." if self.passed else "The rehearsal did not pass.")
+        return "\n".join(lines)
+
+
+def find_empty_cells(config: Mapping[str, Any], layout: Layout) -> list[EmptyCells]:
+    """Cells without a value in the selected tables, gathered by column and reason."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for name in in_order(config["select"]["tables"]):
+        table = build_table(step_settings("make_table", config, table=name), layout)
+        for column in table.columns:
+            heading = f"{column.spanner} {column.display}".strip()
+            for row in table.rows:
+                cell = row.cells[column.id]
+                if cell.value is None:
+                    found.setdefault((name, heading, cell.reason), []).append(row.display)
+    return [EmptyCells(*place, rows) for place, rows in found.items()]
+
+
+def find_idle_rules(summary: str) -> list[str]:
+    """Rules in Snakemake's `--summary` whose files are missing or out of date, with how many."""
+    header, *rows = (line.split("\t") for line in summary.splitlines() if "\t" in line)
+    at = {name: header.index(name) for name in ("rule", "status", "plan")}
+    waiting = Counter(row[at["rule"]] for row in rows if row[at["plan"]] != "no update")
+    return [f"{rule} ({count} files)" for rule, count in sorted(waiting.items())]
+
+
+def read_rules(layout: Layout) -> list[dict[str, Any]]:
+    """Jobs, wall time, CPU time and peak memory per rule, from Snakemake's benchmark files."""
+    return [{key: value for key, value in rule.items() if key != "energy_wh"} for rule in read_costs(layout)]

@@ -1,0 +1,90 @@
+"""A rehearsal from its stand-ins to its report."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from nearid.config import load
+from nearid.errors import UserError
+from nearid.io.files import write_json, write_text
+from nearid.layout import Layout
+from nearid.paper.verification import verify
+from nearid.rehearsal.overlay import shrink
+from nearid.rehearsal.report import Report, find_empty_cells, find_idle_rules, read_rules
+from nearid.rehearsal.workspace import fill_mirror, link_checkout
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+OVERLAY = "rehearsal.yaml"
+
+
+def rehearse(
+    overlays: Sequence[Path], root: Path, arguments: Sequence[str] = (), stand_ins: Mapping[str, Path] | None = None
+) -> Report:
+    """Run every job of config.yaml with `overlays` on top, on stand-ins, in `root/<name>`.
+
+    Whatever was done there before is not done again. Neither `resources/` nor `results/` of the checkout is touched.
+
+    Args:
+        overlays: of the config.
+        root: folder of all rehearsals.
+        arguments: for Snakemake; without `--cores` or a profile all cores are used.
+        stand_ins: folders of the user's own, by the download that they stand in for.
+
+    Raises:
+        UserError: the config is wrong, or a download has no stand-in.
+    """
+    start = time.monotonic()
+    config = load(*overlays)
+    folder, name = root.resolve() / config["name"], f"rehearsal_{config['name']}"
+    link_checkout(CHECKOUT, folder)
+    write_text(folder / OVERLAY, yaml.safe_dump(shrink(config, name), sort_keys=False))
+    fill_mirror(config, folder, stand_ins or {})
+    small = load(*overlays, folder / OVERLAY)
+    configs = ["--configfile", *(str(path.resolve()) for path in overlays), OVERLAY]
+    code = _snakemake(folder, [*configs, *_defaults(arguments), *arguments]).returncode
+    layout = Layout(folder / "results" / name)
+    report = Report(name, 0, read_rules(layout))
+    if code:
+        report.faults.append(f"Snakemake ended with exit code {code}: its first message says why")
+    summary = _snakemake(folder, [*configs, "--cores", "1", "--summary"], quiet=True)
+    if summary.returncode:
+        report.faults.append(f"no summary of what ran: {summary.stderr.strip()[-300:]}")
+    else:
+        report.idle = find_idle_rules(summary.stdout)
+    if not report.idle and not report.faults:
+        report.empty = find_empty_cells(small, layout)
+        try:
+            verify(layout)
+        except UserError as error:
+            report.faults.append(f"`nearid paper verify` does not pass: {error.found}")
+    report.seconds = round(time.monotonic() - start, 1)
+    write_json(folder / "report.json", report.describe())
+    return report
+
+
+def _defaults(arguments: Sequence[str]) -> list[str]:
+    """What a run on this machine needs, where the arguments do not say how to run."""
+    words = {argument.partition("=")[0] for argument in arguments}
+    if words & {"--cores", "-c", "--profile", "--workflow-profile", "--jobs", "-j"}:
+        return []
+    cores = len(os.sched_getaffinity(0))
+    return ["--cores", str(cores), "--resources", "packed_heads=1", "--rerun-incomplete", "--keep-going"]
+
+
+def _snakemake(folder: Path, arguments: Sequence[str], quiet: bool = False) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder,
+        env=environment,
+        check=False,
+        capture_output=quiet,
+        text=True,
+    )

@@ -1,0 +1,78 @@
+"""A rehearsal's own folder: links to the checkout, and the stand-ins in the folder that plays the hub."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from nearid.config import code_fingerprint
+from nearid.io.files import read_json, write_json
+from nearid.io.hashing import hash_json
+from nearid.io.progress import track
+from nearid.rehearsal.needs import find_uses, save_stand_in
+from nearid.rehearsal.overlay import MIRROR
+
+# What a rehearsal has of its own; everything else in a checkout is the same for both.
+OWN = ("resources", "results", "rehearsal", MIRROR)
+
+
+def link_checkout(checkout: Path, folder: Path) -> None:
+    """Make everything in `checkout` appear in `folder` but its results, its resources and what is hidden."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(checkout.iterdir()):
+        link = folder / path.name
+        if path.name.startswith(".") or path.name in OWN:
+            continue
+        if not link.exists() and not link.is_symlink():
+            link.symlink_to(path.resolve(), target_is_directory=path.is_dir())
+
+
+def fill_mirror(config: Mapping[str, Any], folder: Path, given: Mapping[str, Path]) -> list[str]:
+    """Write the stand-in of each download that `config` uses to `folder/mirror/<id>`; ids.
+
+    One that was made before from the same uses and the same code stays, and with it what was fetched from it. Where it
+    changes, that is fetched anew.
+
+    Args:
+        config: the one to rehearse, whole.
+        folder: of the rehearsal.
+        given: folders of the user's own that stand in for downloads.
+
+    Raises:
+        UserError: nothing here knows what a download looks like.
+    """
+    code = code_fingerprint("nearid.rehearsal.needs")
+    uses = sorted(find_uses(config), key=lambda use: use.download)
+    wanted = {name: list(group) for name, group in groupby(uses, key=lambda use: use.download)}
+    _quieten()
+    for name, group in track(list(wanted.items()), "stand-ins", total=len(wanted)):
+        target, mark = folder / MIRROR / name, folder / MIRROR / f"{name}.json"
+        entry = config["downloads"][name]
+        origin = {"made": hash_json([code, entry, config["dataset"]["splits"], [vars(use) for use in group]])}
+        if name in given:
+            origin = {"given": str(given[name].resolve())}
+        if target.is_dir() and mark.is_file() and read_json(mark) == origin:
+            continue
+        mark.unlink(missing_ok=True)
+        for old in (target, folder / "resources" / name):
+            shutil.rmtree(old, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if name in given:
+            shutil.copytree(given[name], target)
+        else:
+            save_stand_in(group, config, target)
+        write_json(mark, origin)
+    return list(wanted)
+
+
+def _quieten() -> None:
+    """The libraries' bars, and their warnings of weights that were never trained."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
