@@ -75,7 +75,9 @@ def _defaults(arguments: Sequence[str]) -> list[str]:
     if words & {"--cores", "-c", "--profile", "--workflow-profile", "--jobs", "-j"}:
         return []
     cores = len(os.sched_getaffinity(0))
-    return ["--cores", str(cores), "--resources", "packed_heads=1", "--rerun-incomplete", "--keep-going"]
+    # Threads that decode images ahead of a GPU would keep a core from other jobs.
+    threads = ["--set-threads", "extract_tokens=1"]
+    return ["--cores", str(cores), "--resources", "packed_heads=1", "--rerun-incomplete", "--keep-going", *threads]
 
 
 def _snakemake(folder: Path, arguments: Sequence[str], quiet: bool = False) -> subprocess.CompletedProcess[str]:
