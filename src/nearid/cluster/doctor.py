@@ -17,6 +17,7 @@ from nearid.cluster.findings import Finding, ask, brief
 from nearid.cluster.jobs import Jobs
 from nearid.cluster.plan import make_plan
 from nearid.cluster.slurm_checks import check_slurm
+from nearid.config.facts import download_facts
 from nearid.layout import Layout
 
 # Slower than this, a file operation is felt in every step.
@@ -24,7 +25,6 @@ SLOW_S = 0.5
 # Clocks that differ by more confuse Snakemake, which goes by the times of files.
 SKEW_S = 5.0
 _RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_GATED = ("black-forest-labs/",)
 
 
 def examine(config: Mapping[str, Any], layout: Layout, cluster: bool = False, root: Path = Path()) -> list[Finding]:
@@ -217,7 +217,7 @@ def check_downloads(config: Mapping[str, Any], layout: Layout, environment: Mapp
     above = next(path for path in (home, *home.absolute().parents) if path.exists())
     if not os.access(above, os.W_OK):
         yield Finding("hub cache", "fault", f"{home} cannot be written", "set HF_HOME to a folder of yours")
-    gated = [name for name in names if str(config["downloads"][name].get("hub", "")).startswith(_GATED)]
+    gated = [name for name in names if download_facts().get(name, {}).get("gated")]
     token = "HF_TOKEN" in environment or (home / "token").is_file()
     if gated and not token:
         action = "accept their licences on the hub, then `hf auth login` or set HF_TOKEN"

@@ -11,6 +11,7 @@ from typing import Any
 
 from nearid.config.counts import count_identities, count_images, count_views, options_of
 from nearid.config.downloads import required_downloads
+from nearid.config.facts import download_facts
 from nearid.config.packs import packs
 from nearid.config.painting import images_per_shard, parts_of_shard
 from nearid.config.steps import (
@@ -33,8 +34,8 @@ JOIN = "join"
 _RELEASED = {"train": 5_000, "test": 100, "size_px": 512}
 # (tokens, width) of an image where no local config.json says it.
 _SHAPES = {"siglip": (729, 1152), "clip": (257, 1024), "dinov2": (257, 1024)}
-# Gigabytes of downloads, estimated; others count 5.
-_DOWNLOADS = {"flux_fill": 34, "flux_canny": 34, "qwen_image": 58, "qwen3vl_30b": 62, "qwen3vl_8b": 18, "syncd": 60}
+# Gigabytes of a download of which nothing is known.
+_DOWNLOAD_GB = 5
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Jobs:
         members += [self.config["scorers"][scorer] for scorer in self.scorers]
         members += [self.config["backbones"][backbone] for backbone in self.backbones]
         for name in required_downloads(members, dict(self.config)):
-            size = _DOWNLOADS.get(name, 5) * 1e9
+            size = download_facts().get(name, {}).get("gigabytes", _DOWNLOAD_GB) * 1e9
             yield Job("fetch", "fetch_download", name, "fetch", size, (Path("resources", name, "fetched.json"),), size)
 
     def data(self) -> Iterator[Job]:

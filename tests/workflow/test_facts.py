@@ -1,0 +1,40 @@
+"""What is known of the downloads (facts.yaml) against what the configs say."""
+
+from pathlib import Path
+
+import pytest
+
+from nearid.config import load
+from nearid.config.facts import download_facts, odd_files
+
+ROOT = Path(__file__).resolve().parents[2]
+OVERLAYS = [[], ["config/released.yaml"]]
+
+
+@pytest.fixture(autouse=True)
+def in_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("overlays", OVERLAYS, ids=["paper", "released"])
+def test_every_download_is_known_with_commit_and_licence(overlays):
+    for name, entry in load(*overlays)["downloads"].items():
+        fact = download_facts()[name]
+        assert entry["hub"] in fact["where"], name
+        assert entry["revision"] == fact["commit"], name
+        assert entry["licence"] == fact["licence"], name
+
+
+def test_odd_files_are_named_with_the_pattern_that_nothing_matches():
+    assert odd_files("vsm", ["mtg_weights.safetensors", "experiment_cfg.yaml", "README.md"]) == []
+    assert odd_files("vsm", ["mtg_weights.safetensors", "run.sh"]) == [
+        "no file matches experiment_cfg.yaml",
+        "run.sh is not known",
+    ]
+    assert odd_files("something_of_mine", ["a"]) == []
+
+
+def test_files_asked_for_are_files_that_are_known():
+    for name, entry in load()["downloads"].items():
+        known = download_facts()[name]["files"]
+        assert set(entry["files"]) <= {*known["needed"], *known["other"]}, name
