@@ -57,10 +57,15 @@ downloads:
   my_flux: {kind: model, hub: me/flux, licence: mine}
   my_judge: {kind: model, hub: me/judge-7B, licence: mine}
 sources:
-  mine: {display: Mine, engine: flux_fill, working_px: 2048, options: {model: resources/my_flux, steps: 80, guidance: 3}}
+  mine:
+    display: Mine
+    engine: flux_fill
+    working_px: 2048
+    options: {model: resources/my_flux, steps: 80, guidance: 3}
 scorers:
   mine: {display: Mine, kind: vlm_judge, model: resources/my_judge}
-select: {sources: [mine], ablations: [], scorers: [mine], benchmarks: [nearid_bench], groups: [mine], tables: [], figures: []}
+select:
+  {sources: [mine], ablations: [], scorers: [mine], benchmarks: [nearid_bench], groups: [mine], tables: [], figures: []}
 groups: {mine: [mine]}
 headline_group: mine
 """

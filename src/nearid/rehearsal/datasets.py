@@ -17,12 +17,11 @@ from nearid.io.tables import write_table
 from nearid.rehearsal.pictures import draw_view, to_jpeg
 
 SIDE = 96
-CATEGORIES = ("rigid", "deformable")
 Sizes = Mapping[str, int]
 
 
 def save_syncd(folder: Path, sizes: Sizes, with_texts: bool) -> None:
-    """Two archives per category, metadata with and without scores beside them, and the script that unpacks.
+    """Two archives of views and masks, the metadata beside them, and the script that unpacks.
 
     Among the records are some that the protocol drops, for each of its reasons.
 
@@ -40,51 +39,44 @@ def save_syncd(folder: Path, sizes: Sizes, with_texts: bool) -> None:
         _Record(count + 3, "asset-y", ""),
     ]
     folder.mkdir(parents=True)
-    for category in CATEGORIES:
-        own = [record for record in records if record.category == category]
-        described = [record.describe(with_texts) for record in own]
-        plain = [{key: value for key, value in each.items() if not key.endswith("_scores")} for each in described]
-        (folder / category).mkdir()
-        (folder / category / "train_metadata_with_scores.json").write_text(json.dumps(described))
-        (folder / category / "train_metadata.json").write_text(json.dumps(plain))
-        files = {path: content for record in own for path, content in record.files().items()}
-        for part in range(2):
-            with zipfile.ZipFile(folder / f"{category}_{part}.zip", "w") as archive:
-                for path in sorted(files)[part::2]:
-                    archive.writestr(zipfile.ZipInfo(path), files[path])
-    (folder / "unpack.sh").write_text("for archive in *.zip; do unzip -q $archive; done\n")
+    (folder / "metadata.json").write_text(json.dumps([record.describe(with_texts) for record in records]))
+    files = {path: content for record in records for path, content in record.files().items()}
+    for part in range(2):
+        with zipfile.ZipFile(folder / f"archive_{part + 1}.zip", "w") as archive:
+            for path in sorted(files)[part::2]:
+                archive.writestr(zipfile.ZipInfo(path), files[path])
+    (folder / "unzip.sh").write_text("for archive in *.zip; do unzip -q $archive; done\n")
 
 
 class _Record:
     """One object of SynCD: two views, of each third object three."""
 
-    def __init__(self, number: int, asset: str, text: str, category: str = CATEGORIES[0]) -> None:
-        self.category, self._number, self._asset, self._text = category, number, asset, text
-        self._names = [f"object{number}_{view}.jpg" for view in range(3 if number % 3 == 0 else 2)]
+    def __init__(self, number: int, asset: str, text: str, category: str = "rigid") -> None:
+        self._number, self._asset, self._text, self._category = number, asset, text, category
+        self._views = range(3 if number % 3 == 0 else 2)
 
     def describe(self, with_text: bool) -> dict[str, Any]:
         """Its metadata."""
-        views = len(self._names)
         told = {
-            "filenames": self._names,
-            "prompts": [f"{self._text} in place {view}" for view in range(views)],
-            "original_filenames": [f"render{self._number}_{view}.png" for view in range(views)],
+            "filenames": [f"object{self._number}/view{view}.png" for view in self._views],
+            "prompts": [f"{self._text} in place {view}" for view in self._views],
+            "original_filenames": [f"render{self._number}_{view}.png" for view in self._views],
             "objaverse_id": self._asset,
-            "category": self.category,
-            "dino_scores": np.triu(np.full((views, views), 0.8), 1).tolist(),
-            "aesthetics_scores": {name.removesuffix(".jpg"): 6.0 + view for view, name in enumerate(self._names)},
+            "category": self._category,
+            "dino_scores": np.triu(np.full((len(self._views),) * 2, 0.8), 1).tolist(),
+            "aesthetics_scores": {f"view{view}": 6.0 + view for view in self._views},
         }
         return told | ({"category_description": self._text} if with_text else {})
 
     def files(self) -> dict[str, bytes]:
         """Paths in the archives and contents: views, and renders on black that stand for masks."""
         found = {}
-        for view, name in enumerate(self._names):
+        for view in self._views:
             image, mask = draw_view(str(self._number), view, SIDE)
-            found[f"{self.category}/{name}"] = to_jpeg(image)
+            found[f"object{self._number}/view{view}.png"] = encode_png(image)
             # JPEG noise lies around the object, as in the release.
             render = np.where(mask, 40 + image.max(axis=-1) // 2, 0).astype(np.uint8)
-            found[f"{self.category}/masks/{name}"] = to_jpeg(render, quality=30)
+            found[f"object{self._number}/masks/view{view}.jpg"] = to_jpeg(render, quality=30)
         return found
 
 

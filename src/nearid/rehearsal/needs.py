@@ -148,7 +148,7 @@ def _dreambench(folder: Path, uses: list[Use], config: Config) -> None:
     from nearid.rehearsal.ratings import save_human_ratings, save_samples
 
     save_human_ratings(folder)
-    save_samples(folder / "samples")
+    save_samples(folder)
 
 
 def _ratings(folder: Path, uses: list[Use], config: Config) -> None:

@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from nearid.distractors.brushnet import BrushNet
+from nearid.io.files import write_json
 
 WIDTH = 32
 TASK_WORDS = ("P_ctxt", "P_shape", "P_obj")
@@ -178,6 +179,7 @@ def save_powerpaint(folder: Path) -> None:
     released = {name: weights[key].contiguous() for name, key in net.released_keys().items()}
     save_file(released, brushnet / "diffusion_pytorch_model.safetensors")
     torch.save(task_weights(text), brushnet / "pytorch_model.bin")
+    write_json(brushnet / "config.json", {**unet.config, "_class_name": "BrushNetModel", "conditioning_channels": 5})
 
 
 def task_weights(text: CLIPTextModel) -> dict[str, torch.Tensor]:

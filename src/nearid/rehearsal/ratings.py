@@ -6,18 +6,18 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from nearid.io.images import encode_png
 from nearid.io.randomness import keyed_rng
-from nearid.rehearsal.pictures import draw_view
+from nearid.rehearsal.pictures import draw_view, to_jpeg
 from nearid.scores.ratings import HUMANS, METHODS
 
 SUBJECTS = {"object": 6, "live_subject_animal": 4, "live_subject_human": 4, "style": 4}
 PROMPTS = 3
 SIDE = 48
-# Two of the sample folders carry how they were generated, as released.
-FOLDERS = {method: method for method in METHODS} | {
-    "ip_adapter_plus_vit_h_sdxl": "ip_adapter-plus_vit-huge_sdxl_scale_0_6",
-    "emu2": "emu2_guidance_3",
+SETTINGS = "gs7_5_step100_seed42_torch_float16"
+# The folders of samples spell two of the methods in full.
+SPELLED = {
+    "ip_adapter_plus_vit_h_sdxl": "ip_adapter-plus_vit-huge_sdxl",
+    "ip_adapter_vit_g_sdxl": "ip_adapter_vit-giant_sdxl",
 }
 NOISE = {"group1": 0.5, "group2": 0.5, "gpt4o": 0.4, "dino": 1.0, "clip_i": 1.5}
 
@@ -31,16 +31,21 @@ def keys() -> Iterator[tuple[str, int]]:
 
 
 def save_samples(folder: Path) -> None:
-    """Reference and generated picture of every pair, per method."""
-    for method, name in FOLDERS.items():
+    """Reference, generated picture and prompt of every pair, in a folder for each method and how it generated."""
+    for method in METHODS:
+        run = folder / "samples" / f"{SPELLED.get(method, method)}_{SETTINGS}"
         for subject, prompt in keys():
             kept = _quality(method, subject, prompt) > 2
             reference = draw_view(subject, 0, SIDE)[0]
             generated = draw_view(subject, 1 + prompt, SIDE, instance=0 if kept else 1)[0]
-            for side, picture in (("src_image", reference), ("tgt_image", generated)):
-                path = folder / name / side / subject / f"{prompt}_0.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(encode_png(picture))
+            files = {
+                f"src_image/{subject}/{prompt}_0.jpg": to_jpeg(reference),
+                f"tgt_image/{subject}/{prompt}_0.jpg": to_jpeg(generated),
+                f"text/{subject}/{prompt}_0.txt": f"a thing in place {prompt}".encode(),
+            }
+            for name, content in files.items():
+                (run / name).parent.mkdir(parents=True, exist_ok=True)
+                (run / name).write_bytes(content)
 
 
 def save_human_ratings(folder: Path) -> None:
