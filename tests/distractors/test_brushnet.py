@@ -7,12 +7,12 @@ import diffusers
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_pipelines import SD15_UNET, save_powerpaint, task_weights
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from nearid.distractors.brushnet import BrushNet, brushed, load_brushnet
 from nearid.distractors.task_tokens import TaskEncoder
 from nearid.errors import UserError
+from nearid.rehearsal.pipelines import SD15_UNET, save_powerpaint, task_weights
 
 WEIGHTS = "PowerPaint_Brushnet/diffusion_pytorch_model.safetensors"
 BASE = "realisticVisionV60B1_v51VAE"

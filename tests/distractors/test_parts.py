@@ -14,7 +14,6 @@ import torch
 from click.testing import CliRunner
 from killing import SOURCES, run_until
 from pictures import curation, read_bytes, save_folder
-from tiny_pipelines import save_sdxl
 
 from nearid.cli import nearid as command
 from nearid.data.positives import curate
@@ -26,6 +25,7 @@ from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.resume import Parts
 from nearid.layout import Layout
+from nearid.rehearsal.pipelines import save_sdxl
 
 HURRY = "from nearid.distractors import runner; runner._PART_SECONDS = 0"
 START = ["-c", f"{HURRY}; from nearid.cli import main; main()"]

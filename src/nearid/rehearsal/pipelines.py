@@ -40,7 +40,7 @@ _VAE: dict[str, Any] = dict(
     down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4,
     block_out_channels=[4] * 4, layers_per_block=1, norm_num_groups=1,
 )  # fmt: skip
-_UNET: dict[str, Any] = dict(
+SD15_UNET: dict[str, Any] = dict(
     sample_size=8, in_channels=4, out_channels=4, layers_per_block=2, block_out_channels=(8, 16, 24, 24),
     cross_attention_dim=WIDTH, attention_head_dim=4, norm_num_groups=4,
 )  # fmt: skip
@@ -158,7 +158,7 @@ def save_qwen_lora(folder: Path, files: list[str]) -> None:
 def save_powerpaint(folder: Path) -> None:
     """PowerPaint v2: the base pipeline, BrushNet under its released names, the task encoder as a pickle."""
     torch.manual_seed(6)
-    unet: Any = diffusers.UNet2DConditionModel(**_UNET)
+    unet: Any = diffusers.UNet2DConditionModel(**SD15_UNET)
     text = CLIPTextModel(CLIPTextConfig(**_CLIP))
     base: Any = diffusers.StableDiffusionPipeline(
         vae=diffusers.AutoencoderKL(**_VAE, latent_channels=4, scaling_factor=0.18215),
@@ -179,7 +179,8 @@ def save_powerpaint(folder: Path) -> None:
     released = {name: weights[key].contiguous() for name, key in net.released_keys().items()}
     save_file(released, brushnet / "diffusion_pytorch_model.safetensors")
     torch.save(task_weights(text), brushnet / "pytorch_model.bin")
-    write_json(brushnet / "config.json", {**unet.config, "_class_name": "BrushNetModel", "conditioning_channels": 5})
+    shapes = {key: value for key, value in unet.config.items() if not key.startswith("_")}
+    write_json(brushnet / "config.json", {"_class_name": "BrushNetModel", "conditioning_channels": 5, **shapes})
 
 
 def task_weights(text: CLIPTextModel) -> dict[str, torch.Tensor]:
