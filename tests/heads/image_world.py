@@ -30,7 +30,8 @@ class PatchBackbone:
         self.head_state = backbone().head_state
 
     def preprocess(self, images):
-        self.seen += list(images)
+        images = list(images)
+        self.seen += images
         return torch.from_numpy(np.stack(images)).float() / 255
 
     def encode(self, pixels):

@@ -229,12 +229,7 @@ class ImagePool(Pool):
         size = self._backbone.batch_size
 
         def prepare(shown: NDArray[np.float64]) -> Tensor:
-            images = []
-            for position, *parameters in shown:
-                collection, place = self.locate(int(position))
-                pixels = self.stores[collection].pixels(place)
-                images.append(augment(pixels, np.asarray(parameters, np.float32)) if parameters else pixels)
-            return self._backbone.preprocess(images)
+            return self._backbone.preprocess(self._read(position, parameters) for position, *parameters in shown)
 
         def load(tuples: Tuples) -> Batch:
             shown = np.concatenate([tuples.images[..., None], tuples.augmentation], axis=-1, dtype=np.float64)
@@ -246,6 +241,11 @@ class ImagePool(Pool):
             return Batch(tuples, torch.cat([self._backbone.encode(pixels).half() for pixels in parts]), slots)
 
         return load
+
+    def _read(self, position: float, parameters: Sequence[float]) -> NDArray[np.uint8]:
+        collection, place = self.locate(int(position))
+        pixels = self.stores[collection].pixels(place)
+        return augment(pixels, np.asarray(parameters, np.float32)) if parameters else pixels
 
 
 def load_batches(pool: Pool, batches: Iterable[Tuples], capacity: int, ahead: int = 0) -> Iterator[Batch]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from nearid.io.images import decode_mask
 from nearid.io.tables import read_table
 
 # Of a distractor whose edited area is unknown (authors' code).
@@ -22,16 +21,16 @@ def read_severity(edits: Path) -> NDArray[np.float32]:
     shows no object.
     """
     columns = [f"image_{number}_{kind}_mask" for number in (1, 2) for kind in ("part", "object")]
-    areas = np.array([[_area(row[column]) for column in columns] for row in read_table(edits, columns).to_pylist()])
+    rows = read_table(edits, columns).to_pylist()
+    areas = np.array(
+        [[_area(row[name], f"{edits}: row {at}, {name}") for name in columns] for at, row in enumerate(rows)]
+    )
     areas = areas.reshape(len(areas), 2, 2)
     part, whole = areas[..., 0], areas[..., 1]
     known = (part >= 0) & (whole > 0)
     return np.where(known, np.clip(part / np.maximum(whole, 1), 0, 1), SEVERITY).astype(np.float32)
 
 
-def _area(mask: dict[str, bytes] | None) -> int:
+def _area(mask: dict[str, bytes] | None, where: str) -> int:
     """Foreground pixels; -1 without mask."""
-    if mask is None:
-        return -1
-    with Image.open(io.BytesIO(mask["bytes"])) as image:
-        return int(np.count_nonzero(np.asarray(image.convert("L"))))
+    return -1 if mask is None else int(decode_mask(mask["bytes"], where).sum())

@@ -1,18 +1,55 @@
-"""Images and masks as arrays and as PNG bytes."""
+"""Images and masks as arrays and as PNG bytes: the one place that opens pictures.
+
+Pictures come from anywhere, so only a closed list of formats is opened (Pillow would start Ghostscript for an EPS,
+whatever its name), a declared size is bounded before memory is taken for it, and whatever is wrong with a picture
+becomes one error, `ImageError`, that names it.
+"""
 
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from nearid.errors import UserError
+from nearid.io.metadata import strip_metadata
 
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+"""Names in Pillow of what is opened. Each is decoded in this process, by a library that Pillow brings along."""
 # A file of a few kilobytes can claim any size. The largest cameras make 60 megapixels.
 MAX_PIXELS = 80_000_000
+# The most that so many pixels take up uncompressed, at 16 bits per channel.
+MAX_BYTES = 6 * MAX_PIXELS
+# Rows are converted some at a time: whole copies of a large picture would take several times its size.
+STRIP_PIXELS = 4_000_000
+# Of larger ones a processor of transformers takes a gigabyte for its copies.
+LARGE_PIXELS = 20_000_000
+
+_TIFF_TILE = (322, 323)  # width and height of its tiles, for each of which memory is taken
+_TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: np.swapaxes(pixels, 0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(np.swapaxes(pixels, 0, 1), 2),
+    8: lambda pixels: np.rot90(pixels, 1),
+}
+"""What brings a picture upright, by its orientation in EXIF."""
+
+
+_LARGE = threading.Lock()
+
+
+class ImageError(UserError):
+    """A picture that cannot be read. Callers that have others go on with those, and list this one."""
 
 
 def encode_png(image: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
@@ -25,12 +62,34 @@ def encode_png(image: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
 
 
 def decode_rgb(source: bytes | Path | str, where: object = "") -> NDArray[np.uint8]:
-    """Pixels [h, w, 3] of an encoded image, of any mode; of an animated one the first frame.
+    """Pixels [h, w, 3] of an encoded image, of any mode, upright; of an animated one the first frame.
+
+    Odd text, profiles and EXIF do not matter as long as the pixels are whole.
 
     Raises:
-        UserError: the bytes are no image, are cut off, or hold more than `MAX_PIXELS`; `where` names the record.
+        ImageError: of no format in `FORMATS`, cut off, or of more than `MAX_PIXELS`; `where` names the record.
     """
-    return np.asarray(to_rgb(_open(source, where)))
+    return _decode(source, where, to_rgb)
+
+
+@contextmanager
+def one_large_picture(source: object) -> Iterator[None]:
+    """Decode and prepare `source` in here: large pictures wait for each other, however many threads prepare a batch.
+
+    Args:
+        source: an encoded image or its path; anything else is in memory already, and waits for nothing.
+    """
+    with _LARGE if isinstance(source, bytes | Path | str) and _is_large(source) else nullcontext():
+        yield
+
+
+def _is_large(source: bytes | Path | str) -> bool:
+    # What is wrong with it is told when it is decoded.
+    with suppress(Exception):
+        content: Any = io.BytesIO(source) if isinstance(source, bytes) else _check_file(Path(source))
+        with Image.open(content, formats=FORMATS) as image:
+            return image.width * image.height > LARGE_PIXELS
+    return False
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -49,32 +108,96 @@ def decode_mask(source: bytes | Path | str, where: object = "", threshold: int =
     """Boolean mask [h, w] of an encoded grey image: `> threshold` is object (spec data.md 1.3).
 
     Raises:
-        UserError: the bytes are no image or are cut off.
+        ImageError: as `decode_rgb`.
     """
-    return np.asarray(_open(source, where).convert("L")) > threshold
+    return decode_grey(source, where) > threshold
 
 
 def decode_grey(source: bytes | Path | str, where: object = "") -> NDArray[np.uint8]:
-    """Grey values [h, w] of an encoded image.
+    """Grey values [h, w] of an encoded image, upright.
 
     Raises:
-        UserError: the bytes are no image or are cut off.
+        ImageError: as `decode_rgb`.
     """
-    return np.asarray(_open(source, where).convert("L"))
+    return _decode(source, where, lambda image: image.convert("L"))
 
 
-def _open(source: bytes | Path | str, where: object) -> Image.Image:
+def _decode(
+    source: bytes | Path | str, where: object, convert: Callable[[Image.Image], Image.Image]
+) -> NDArray[np.uint8]:
+    place = where or (source if not isinstance(source, bytes) else "an image")
+    # Pillow raises errors of a dozen kinds for what is damaged, struct.error and KeyError among them.
     try:
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError(f"{image.width} x {image.height} px; {MAX_PIXELS:,} px are allowed")
-        image.load()
-        # Cameras store the turn of a picture beside its pixels.
-        return ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        place = where or (source if not isinstance(source, bytes) else "an image")
-        # Pillow's own words for it hold an address in memory.
-        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise UserError(
-            place, f"no readable image ({reason})", "a whole PNG or JPEG", "replace the file, or remove the view"
+        content = source if isinstance(source, bytes) else _check_file(Path(source)).read_bytes()
+        try:
+            return _to_array(content, convert)
+        except Exception:
+            for keep_exif in (True, False):
+                stripped = strip_metadata(content, keep_exif)
+                if stripped != content:
+                    with suppress(Exception):
+                        return _to_array(stripped, convert)
+            raise
+    except Exception as error:
+        raise ImageError(
+            place,
+            f"no readable image ({_reason(error)})",
+            f"a whole picture: {', '.join(FORMATS)}",
+            "replace the file, or remove the view",
         ) from error
+
+
+def _check_file(path: Path) -> Path:
+    # Anything else may wait for ever when it is opened, as a named pipe does.
+    if path.exists() and not path.is_file():
+        raise OSError("not a file")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise OSError(f"{size:,} bytes; {MAX_BYTES:,} are allowed")
+    return path
+
+
+def _to_array(content: bytes, convert: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        _check_size(image)
+        image.load()
+        width, height = image.size
+        rows = max(1, STRIP_PIXELS // width)
+        if rows >= height:
+            pixels = np.asarray(convert(image))
+        else:
+            starts = range(0, height, rows)
+            strips = (image.crop((0, top, width, min(top + rows, height))) for top in starts)
+            first = np.asarray(convert(next(strips)))
+            pixels = np.empty((height, *first.shape[1:]), np.uint8)
+            pixels[: len(first)] = first
+            for top, strip in zip(starts[1:], strips, strict=True):
+                pixels[top : top + rows] = np.asarray(convert(strip))
+        turn = _TURNS.get(_read_orientation(image))
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
+
+
+def _check_size(image: Image.Image) -> None:
+    sizes = [image.size]
+    if image.format == "TIFF":
+        tags: Any = getattr(image, "tag_v2", {})
+        sizes.append((int(tags.get(_TIFF_TILE[0], 0)), int(tags.get(_TIFF_TILE[1], 0))))
+    for width, height in sizes:
+        if width * height > MAX_PIXELS:
+            raise Image.DecompressionBombError(f"{width} x {height} px; {MAX_PIXELS:,} px are allowed")
+
+
+def _read_orientation(image: Image.Image) -> int:
+    """Cameras store the turn of a picture beside its pixels; 1, upright, where that cannot be read."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(orientation) if orientation in _TURNS else 1
+    except Exception:
+        return 1
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "unknown format"  # Pillow's own words for it hold an address in memory
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -19,6 +19,7 @@ from transformers.utils import cached_file
 from nearid.errors import UserError
 from nearid.heads.released import read_vision_state, vision_config_of
 from nearid.io.files import read_json
+from nearid.io.images import one_large_picture
 from nearid.release.pictures import open_picture
 from nearid.scores.scorers.head import load_head
 from nearid.tokens.backbones import load_backbone
@@ -47,17 +48,33 @@ class IdentityModel:
     def embed(self, images: Any) -> NDArray[np.float32]:
         """Unit vectors `[images, dim]` of one image or of any number (see `nearid.release.pictures.open_picture`).
 
-        Images are opened batch by batch, so that a generator of them never lies in memory as a whole.
+        Images are opened one after the other, so that many of them, or large ones, never lie in memory together.
 
         Raises:
             UserError: an image cannot be read.
         """
         waiting = iter([images] if _is_one(images) else images)
         batches = []
-        while batch := [open_picture(image) for image in islice(waiting, self.batch_size)]:
-            pixels = self.processor(batch, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
-            batches.append(functional.normalize(self.network(pixels.to(self.device)).float(), dim=-1).cpu())
-        return torch.cat(batches).numpy() if batches else np.empty((0, 0), np.float32)
+        while batch := [self.prepare(image) for image in islice(waiting, self.batch_size)]:
+            batches.append(self.embed_prepared(batch))
+        return np.concatenate(batches) if batches else np.empty((0, 0), np.float32)
+
+    def prepare(self, image: Any) -> Tensor:
+        """The network's input `[1, 3, h, w]` for one image; may run in any thread.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        with one_large_picture(image):
+            prepared = self.processor(open_picture(image), return_tensors="pt", input_data_format="channels_last")
+        pixels: Tensor = prepared["pixel_values"]
+        return pixels
+
+    @torch.inference_mode()
+    def embed_prepared(self, pixels: Sequence[Tensor]) -> NDArray[np.float32]:
+        """Unit vectors `[images, dim]` of prepared images, as one batch."""
+        embedded = self.network(torch.cat(list(pixels)).to(self.device)).float()
+        return functional.normalize(embedded, dim=-1).cpu().numpy()
 
     def similarity(self, first: Any, second: Any) -> float | NDArray[np.float32]:
         """Cosine of two images, or the cosines `[len(first), len(second)]` of two lists of them."""

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from nearid.errors import UserError
 from nearid.io.progress import track
-from nearid.release.pictures import SUFFIXES, open_picture
+from nearid.release.pictures import SUFFIXES
 
 Pair = tuple[str, str]
 
@@ -27,8 +28,11 @@ class Embedder(Protocol):
 
     batch_size: int
 
-    def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Unit vectors `[images, dim]`."""
+    def prepare(self, image: str) -> Any:
+        """The network's input for an image file; called from several threads."""
+
+    def embed_prepared(self, pixels: Sequence[Any]) -> NDArray[np.float32]:
+        """Unit vectors `[images, dim]` of what `prepare` gave."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +120,14 @@ def score_pairs(pairs: Sequence[Pair], model: Embedder) -> list[Scored]:
     batches = [names[start : start + size] for start in range(0, len(names), size)]
     with ThreadPoolExecutor(2) as pool:
         for batch in track(batches, "embed", len(batches)):
-            opened = list(zip(batch, pool.map(_try_open, batch), strict=True))
+            # What is kept of a batch is small: the pixels of a large picture are gone when it is prepared.
+            opened = list(zip(batch, pool.map(partial(_try_prepare, model), batch), strict=True))
             problems |= {name: found for name, found in opened if isinstance(found, str)}
             good = [(name, found) for name, found in opened if not isinstance(found, str)]
             if good:
-                vectors |= zip((name for name, _ in good), model.embed([image for _, image in good]), strict=True)
+                vectors |= zip(
+                    (name for name, _ in good), model.embed_prepared([image for _, image in good]), strict=True
+                )
     return [_compare(pair, vectors, problems) for pair in pairs]
 
 
@@ -140,10 +147,10 @@ def format_json(rows: Sequence[Scored]) -> str:
     return json.dumps([asdict(row) for row in rows], indent=2) + "\n"
 
 
-def _try_open(name: str) -> Any:
-    """Pixels, or what is wrong."""
+def _try_prepare(model: Embedder, name: str) -> Any:
+    """The model's input, or what is wrong."""
     try:
-        return open_picture(name)
+        return model.prepare(name)
     except UserError as error:
         return error.found
 

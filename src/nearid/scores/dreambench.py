@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from nearid.errors import UserError
 from nearid.io.hashing import hash_file, hash_json
@@ -213,7 +214,7 @@ def _embed_samples(
 ) -> dict[str, dict[str, float]]:
     def embed(paths: Sequence[Path]) -> Any:
         chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-        return np.concatenate([scorer.embed_pixels([decode_rgb(path) for path in chunk]) for chunk in chunks])
+        return np.concatenate([scorer.embed_pixels(_Decoded(chunk)) for chunk in chunks])
 
     # Runs carry copies of the references: each is embedded once.
     references = {files[source]: source for pairs in samples.values() for source, _ in pairs.values()}
@@ -227,6 +228,19 @@ def _embed_samples(
             for (key, (source, _)), vector in zip(pairs.items(), generated, strict=True)
         }
     return scores
+
+
+class _Decoded(Sequence[NDArray[np.uint8]]):
+    """Image files as pixels [h, w, 3], decoded when they are asked for: large ones never lie in memory together."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        return decode_rgb(self._paths[index])
 
 
 def _ask(answers: Answers, method: str, pairs: ImagePairs) -> dict[str, float]:

@@ -124,8 +124,7 @@ class TokenEmbedder:
         size, count = self.backbone.batch_size, len(names)
         vectors = []
         for _ in track(range(0, count, size), label, -(-count // size)):
-            batch = list(islice(pixels, size))
-            vectors.append(self._to_unit(self.backbone.tokens(batch).half()))
+            vectors.append(self._to_unit(self.backbone.tokens(islice(pixels, size)).half()))
         return self._check(vectors, label, names)
 
     @torch.inference_mode()

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ from nearid.config.variants import FOREGROUND, MASKING, WHOLE, parse
 from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.hashing import hash_json
+from nearid.io.images import one_large_picture
 from nearid.io.progress import track
 from nearid.io.resume import Parts
 from nearid.tokens.augmentation import PARAMETERS, UNCHANGED, augment, parameters_of
@@ -124,7 +126,9 @@ def _blocks(
         yield np.load(parts.path(number, ".npy"))
 
     def prepare(number: int) -> Tensor:
-        return backbone.preprocess(_pixels(batches[number]))
+        # Closed at once when it is left early: it may hold what other threads wait for.
+        with closing(_pixels(batches[number])) as pixels:
+            return backbone.preprocess(pixels)
 
     def launch(number: int, pixels: Tensor) -> tuple[int, Tensor, Tensor, Any]:
         return number, *_to_host(backbone.encode(pixels))
@@ -175,14 +179,17 @@ def _find_gaps(
     return damaged
 
 
-def _pixels(items: Sequence[_Item]) -> list[NDArray[np.uint8]]:
-    # Decoded once for all draws of a picture that stand in the same batch.
-    decoded: dict[tuple[int, str], NDArray[np.uint8]] = {}
-    for item in items:
-        key = id(item.picture), parse(item.variant)[0]
-        if key not in decoded:
-            decoded[key] = item.picture.pixels(key[1])
-    return [augment(decoded[id(item.picture), parse(item.variant)[0]], item.parameters) for item in items]
+def _pixels(items: Sequence[_Item]) -> Generator[NDArray[np.uint8]]:
+    # Decoded once for all draws of a picture that stand in the same batch. They stand side by side: of large pictures
+    # only one is in memory.
+    for _, draws in groupby(items, key=lambda item: id(item.picture)):
+        decoded: dict[str, NDArray[np.uint8]] = {}
+        for item in draws:
+            masking = parse(item.variant)[0]
+            with one_large_picture(item.picture.image):
+                if masking not in decoded:
+                    decoded[masking] = item.picture.pixels(masking)
+                yield augment(decoded[masking], item.parameters)
 
 
 def _keep(path: Path, tokens: NDArray[np.float16]) -> None:

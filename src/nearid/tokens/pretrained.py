@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
@@ -96,11 +96,18 @@ class PretrainedVision:
         count, dim = self.tokens([np.zeros((32, 32, 3), np.uint8)]).shape[1:]
         return count, dim
 
-    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Pixels [images, 3, height, width], float32, of images [h, w, 3]; may run in any thread."""
-        pixels = self.processor([Image.fromarray(image) for image in images], return_tensors="pt")["pixel_values"]
+    def preprocess(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
+        """Pixels [images, 3, height, width], float32, of images [h, w, 3]; may run in any thread.
+
+        Images are taken one after the other, so that a batch of large ones never lies in memory as a whole.
+        """
+        pixels = torch.cat([self._preprocess_one(image) for image in images])
         # Pinned memory goes to the device while it computes.
         return pixels.pin_memory() if self.device.type == "cuda" else pixels
+
+    def _preprocess_one(self, image: NDArray[np.uint8]) -> Tensor:
+        pixels: Tensor = self.processor(Image.fromarray(image), return_tensors="pt")["pixel_values"]
+        return pixels
 
     def on_device(self, pixels: Tensor) -> Tensor:
         """Preprocessed `pixels` where the model is, in its number format."""
@@ -122,7 +129,7 @@ class PretrainedVision:
             tokens: Tensor = self._compiled(torch.cat([pixels, more]))[:count]
             return tokens
 
-    def tokens(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def tokens(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
         """Tokens [images, tokens, dim] of images [h, w, 3]."""
         return self.encode(self.preprocess(images))
 

@@ -53,8 +53,13 @@ class Judge:
     def answer(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, str]]:
         """Positions and answers of `pairs`, generated as one batch."""
         model, processor, tokenizer = self._parts
-        images = [Image.fromarray(shown.picture.pixels(shown.condition)) for pair in pairs for shown in pair]
-        pixels = processor(images, return_tensors="pt")
+        # One image after the other: the processor bounds their pixels, and large ones need not lie in memory together.
+        images = [
+            processor(Image.fromarray(shown.picture.pixels(shown.condition)), return_tensors="pt")
+            for pair in pairs
+            for shown in pair
+        ]
+        pixels = {name: torch.cat([image[name] for image in images]) for name in ("pixel_values", "image_grid_thw")}
         counts = [int(grid.prod()) // processor.merge_size**2 for grid in pixels["image_grid_thw"]]
         content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": PROMPT}]
         text = tokenizer.apply_chat_template(

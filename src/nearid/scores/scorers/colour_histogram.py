@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nearid.layout import Layout
 
 BINS = 6
+ROWS = 512
 
 
 class Scorer:
@@ -56,8 +57,11 @@ def embed_colours(image: NDArray[np.uint8], mask: NDArray[np.bool_] | None, bins
     """Square root of the colour histogram `[bins^3]` of an image `[h, w, 3]` inside its mask: a unit vector."""
     if mask is None or not mask.any():
         return np.full(bins**3, np.nan, np.float32)
-    levels = image[mask].astype(np.int64) * bins // 256
-    counts = np.bincount(levels @ (bins * bins, bins, 1), minlength=bins**3)
+    counts = np.zeros(bins**3, np.int64)
+    # Some rows at a time: a large picture takes eight times its size as integers.
+    for rows in range(0, len(image), ROWS):
+        levels = image[rows : rows + ROWS][mask[rows : rows + ROWS]].astype(np.int64) * bins // 256
+        counts += np.bincount(levels @ (bins * bins, bins, 1), minlength=bins**3)
     return np.sqrt(counts / counts.sum()).astype(np.float32)
 
 

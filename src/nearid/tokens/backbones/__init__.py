@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,13 +27,13 @@ class Backbone(Protocol):
     prefix_tokens: int
     map_head: bool
 
-    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def preprocess(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
         """The model's input for images [h, w, 3]; may run in any thread."""
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Tokens [images, tokens, dim] of preprocessed pixels."""
 
-    def tokens(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def tokens(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
         """Tokens [images, tokens, dim] of images [h, w, 3]: both steps in one."""
 
     def pooled(self, tokens: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,10 +37,10 @@ class Backbone(PretrainedVision):
         """(tokens, dim) of one image."""
         return self.model.embeddings.num_patches, self.config.hidden_size
 
-    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def preprocess(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
         """Pixels [images, 3, size, size], float32, of images [h, w, 3]; may run in any thread."""
         pixels = super().preprocess(images)
-        expected = (len(images), 3, self.config.image_size, self.config.image_size)
+        expected = (len(pixels), 3, self.config.image_size, self.config.image_size)
         if pixels.shape != expected:
             raise self._refuse(f"a processor that gives {tuple(pixels.shape)}", f"pixels {expected} for the model")
         return pixels

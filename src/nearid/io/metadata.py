@@ -1,0 +1,49 @@
+"""Encoded PNG and JPEG files without the text, EXIF and profiles beside their pixels, which are often odd."""
+
+from __future__ import annotations
+
+import zlib
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8"
+_EXIF = b"Exif\0\0"
+
+
+def strip_metadata(content: bytes, keep_exif: bool) -> bytes:
+    """`content` with nothing that its pixels do not need; what is neither PNG nor JPEG comes back unchanged.
+
+    Args:
+        content: an encoded picture.
+        keep_exif: whether its EXIF stays, which may say how it is turned.
+    """
+    if content.startswith(_PNG):
+        return _strip_png(content, keep_exif)
+    return _strip_jpeg(content, keep_exif) if content.startswith(_JPEG) else content
+
+
+def _strip_png(content: bytes, keep_exif: bool) -> bytes:
+    kept, place = [_PNG], len(_PNG)
+    while place + 12 <= len(content):
+        length = int.from_bytes(content[place : place + 4], "big")
+        kind, end = content[place + 4 : place + 8], place + 12 + length
+        # A lower-case name says that the chunk may be left out. Transparency belongs to the pixels all the same.
+        optional = kind[:1].islower() and kind != b"tRNS"
+        whole = int.from_bytes(content[end - 4 : end], "big") == zlib.crc32(content[place + 4 : end - 4])
+        if not optional or (keep_exif and kind == b"eXIf" and whole):
+            kept.append(content[place:end])
+        place = end
+    return b"".join(kept)
+
+
+def _strip_jpeg(content: bytes, keep_exif: bool) -> bytes:
+    kept, place = [_JPEG], len(_JPEG)
+    while content[place : place + 1] == b"\xff" and place + 4 <= len(content):
+        marker, end = content[place + 1], place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        if marker == 0xDA:  # the pixels begin
+            break
+        # APP14 says what the colours mean; the other APP segments and comments do not.
+        optional = marker == 0xFE or (0xE0 <= marker <= 0xEF and marker != 0xEE)
+        if not optional or (keep_exif and marker == 0xE1 and content[place + 4 : place + 10] == _EXIF):
+            kept.append(content[place:end])
+        place = end
+    return b"".join([*kept, content[place:]])
