@@ -2,7 +2,9 @@
 
 Goals: a step of a pack of 8 takes at most .85 of 8 single steps; a pack of 19 is at least 30 times as fast as 19 runs
 of transformers' head. A step is the training's own: tokens read from a shard (warm), forward, NearID loss, backward,
-clipping, AdamW. One thread, process time, interleaved; tokens float16, weights random and float32.
+clipping, AdamW. Beside it the ways to pool for eight heads, forward and backward: products of one head each (what training does: the
+same bytes whoever shares the pass), of two, and one wide product. One thread, process time, interleaved; tokens float16,
+weights random and float32.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +28,7 @@ from nearid.cluster.ranks import join
 from nearid.heads import objectives, packs
 from nearid.heads.engine import Engine
 from nearid.heads.feeds import Batch
-from nearid.heads.map_head import MAPHead
+from nearid.heads.map_head import MAPHead, pool_each
 from nearid.heads.tuples import PADDING, Tuples
 from nearid.tokens import TokenStore
 from nearid.tokens.store import KEY, write_shard
@@ -85,11 +88,13 @@ def measure(folder: Path, tuples: int, rounds: int) -> dict[str, Any]:
 
     eight = {"eight_alone": lambda: [step([one]) for one in heads[:8]], "pack_of_8": lambda: step(heads[:8])}
     suite = {"one_transformers_head": transformers_step, "pack_of_19": lambda: step(heads)}
+    pooling = compare(pooling_ways([one.head for one in heads[:8]], feed.read().tokens), rounds, time.process_time)
     packed = compare(eight, rounds, time.process_time)
     whole = compare(suite, rounds, time.process_time)
     gain = whole["pack_of_19"]["times_faster_than_one_transformers_head"]
     return {
         "images": 4 * tuples,
+        "pooling": pooling,
         "eight": packed,
         "nineteen": whole,
         "pack_of_8_as_share_of_eight_alone": {
@@ -98,6 +103,20 @@ def measure(folder: Path, tuples: int, rounds: int) -> dict[str, Any]:
         "pack_of_19_against_19_transformers_runs": {name: round(19 * value, 1) for name, value in gain.items()},
         "machine": describe_machine("torch", "transformers", "deepspeed"),
     }
+
+
+def pooling_ways(heads: list[MAPHead], tokens: torch.Tensor) -> dict[str, Callable[[], None]]:
+    """Pooling of `tokens` for all heads, forward and backward, in products of so many heads at a time."""
+
+    def way(width: int) -> Callable[[], None]:
+        def run() -> None:
+            queries = [head.queries() for head in heads]
+            joined = [torch.cat(queries[start : start + width]) for start in range(0, len(queries), width)]
+            torch.stack([pooled.square().sum() for pooled in pool_each(tokens, joined)]).sum().backward()
+
+        return run
+
+    return {"one_wide_product": way(len(heads)), "two_heads_each": way(2), "one_head_each": way(1)}
 
 
 class Feed:

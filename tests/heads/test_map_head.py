@@ -6,7 +6,7 @@ from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
 from nearid.heads import map_head
-from nearid.heads.map_head import MAPHead, pool
+from nearid.heads.map_head import MAPHead, pool, pool_each
 
 CONFIG = SiglipVisionConfig(hidden_size=48, intermediate_size=64, num_attention_heads=4)
 
@@ -70,17 +70,46 @@ def test_pool_passes_gradcheck():
     assert torch.autograd.gradcheck(lambda queries: pool(tokens.detach(), queries), queries)
 
 
-def test_heads_in_one_pass_equal_heads_alone():
+@pytest.mark.parametrize("places", [[0, 1, 2], [2, 0], [1]], ids=["all", "two in another order", "one"])
+def test_a_head_has_the_same_bytes_whoever_shares_its_pass(places):
     heads = [make_pair(torch.float32)[1] for _ in range(3)]
     tokens, target = torch.randn(5, 10, 48).half(), torch.randn(5, 48)
     alone = [run(head, tokens, target) for head in heads]
+    chosen = [heads[place] for place in places]
+    for head in chosen:
+        head.zero_grad()
+    outputs = [
+        head.read_out(pooled)
+        for head, pooled in zip(chosen, pool_each(tokens, [head.queries() for head in chosen]), strict=True)
+    ]
+    sum(((output - target) ** 3).mean() for output in outputs).backward()
+    for place, head, output in zip(places, chosen, outputs, strict=True):
+        assert torch.equal(output, alone[place][0])
+        for name, parameter in head.named_parameters():
+            assert torch.equal(parameter.grad, alone[place][1][name]), name
+
+
+def test_a_head_left_out_of_the_loss_changes_none_and_has_no_gradient():
+    heads = [make_pair(torch.float32)[1] for _ in range(2)]
+    tokens, target = torch.randn(5, 10, 48).half(), torch.randn(5, 48)
+    _, alone = run(heads[0], tokens, target)
     for head in heads:
         head.zero_grad()
-    parts = pool(tokens, torch.cat([head.queries() for head in heads])).split(4, dim=1)
-    sum(((head.read_out(part) - target) ** 3).mean() for head, part in zip(heads, parts, strict=True)).backward()
-    for head, (_, gradients) in zip(heads, alone, strict=True):
-        for name, parameter in head.named_parameters():
-            torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-5, atol=1e-7, msg=name)
+    first, _ = pool_each(tokens, [head.queries() for head in heads])
+    ((heads[0].read_out(first) - target) ** 3).mean().backward()
+    assert all(torch.equal(parameter.grad, alone[name]) for name, parameter in heads[0].named_parameters())
+    assert all(parameter.grad is None for parameter in heads[1].parameters())
+
+
+def test_where_tokens_lie_in_memory_changes_no_byte():
+    _, head = make_pair(torch.float32)
+    tokens = torch.randn(5, 10, 48)
+    moved = torch.empty(tokens.numel() + 1)[1:].view_as(tokens).copy_(tokens)
+    assert moved.data_ptr() % 64 != 0
+    target = torch.randn(5, 48)
+    (output, gradients), (expected, wanted) = run(head, moved, target), run(head, tokens, target)
+    assert torch.equal(output, expected)
+    assert all(torch.equal(gradients[name], wanted[name]) for name in wanted)
 
 
 def test_attention_is_what_transformers_attends_to():

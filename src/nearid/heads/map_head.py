@@ -8,7 +8,7 @@ about 40 times fewer operations; parameters keep transformers' layout, so that s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionP
 
 # One block of tokens in the dtype of the maths stays about this large, so that a CPU reads it twice from its cache.
 BLOCK_BYTES = 1 << 22
+# Bytes to which torch aligns what it allocates.
+ALIGNMENT = 64
 
 
 class MAPHead(SiglipMultiheadAttentionPoolingHead):
@@ -28,9 +30,8 @@ class MAPHead(SiglipMultiheadAttentionPoolingHead):
     Takes and gives the state dict of transformers' `SiglipMultiheadAttentionPoolingHead` unchanged. The key bias has a
     gradient of exactly zero, as in theory (softmax ignores a constant); transformers' own is rounding noise.
 
-    Several heads over the same tokens may share one pass:
-    `pooled = pool(tokens, torch.cat([head.queries() for head in heads]))`, then `head.read_out(part)` for each head's
-    part of `pooled`.
+    Several heads over the same tokens may share one pass: `pool_each(tokens, [head.queries() for head in heads])`, then
+    `head.read_out(pooled)` for each.
     """
 
     def __init__(self, config: SiglipVisionConfig) -> None:
@@ -69,9 +70,23 @@ def pool(tokens: Tensor, queries: Tensor) -> Tensor:
 
     Args:
         tokens: float16 or wider; converted block by block, never as a whole.
-        queries: folded queries of one head or of many; their dtype is that of the maths and of the result.
+        queries: folded queries of one pooling head; their dtype is that of the maths and of the result.
     """
-    return _Pool.apply(tokens, queries)
+    (pooled,) = pool_each(tokens, [queries])
+    return pooled
+
+
+def pool_each(tokens: Tensor, queries: Sequence[Tensor]) -> list[Tensor]:
+    """`pool` by the queries of several pooling heads in one pass over the tokens; one result per head.
+
+    On a CPU each head has matrix products of its own, over a block of tokens that stays in the cache: a result has the
+    same bytes whichever heads share the pass. One wide product for all would be faster by a quarter, but BLAS libraries
+    sum in an order that depends on the width. Elsewhere it is one wide product, equal to rounding.
+    """
+    if tokens.device.type == "cpu":
+        return list(_Pool.apply(tokens, *queries))
+    (wide,) = _Pool.apply(tokens, torch.cat(list(queries)))
+    return list(wide.split([len(own) for own in queries], dim=1))
 
 
 class _Pool(torch.autograd.Function):
@@ -80,31 +95,54 @@ class _Pool(torch.autograd.Function):
     # Tokens come first throughout and the queries as a contiguous [dim, heads]: a third faster than heads first.
 
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, queries: Tensor) -> Tensor:
-        across = queries.T.contiguous()
-        attention = queries.new_empty(*tokens.shape[:2], queries.shape[0])
-        pooled = queries.new_empty(tokens.shape[0], *queries.shape)
-        for rows, block in _blocks(tokens, queries.dtype):
-            attention[rows] = _attend(block, across)
-            torch.matmul(attention[rows].mT, block, out=pooled[rows])
-        ctx.save_for_backward(tokens, queries, attention, pooled)
-        return pooled
+    def forward(ctx: Any, tokens: Tensor, *queries: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        across = [own.T.contiguous() for own in queries]
+        attention = [own.new_empty(*tokens.shape[:2], len(own)) for own in queries]
+        pooled = [own.new_empty(len(tokens), *own.shape) for own in queries]
+        for rows, block in _blocks(tokens, queries[0].dtype):
+            for number, own in enumerate(across):
+                attention[number][rows] = _attend(block, own)
+                torch.matmul(attention[number][rows].mT, block, out=pooled[number][rows])
+        ctx.save_for_backward(tokens, *queries, *attention, *pooled)
+        return tuple(pooled)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
-        tokens, queries, attention, pooled = ctx.saved_tensors
-        to_tokens = torch.empty_like(tokens) if ctx.needs_input_grad[0] else None
-        to_queries = torch.zeros_like(queries)
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        tokens, *saved = ctx.saved_tensors
+        count = len(gradients)
+        to_tokens = torch.zeros_like(tokens) if ctx.needs_input_grad[0] else None
+        heads = [
+            (_HeadGradient(gradient, *saved[number::count]), number)
+            for number, gradient in enumerate(gradients)
+            if gradient is not None
+        ]
+        to_queries: list[Tensor | None] = [None] * count
+        for head, number in heads:
+            to_queries[number] = head.to_queries
+        for rows, block in _blocks(tokens, saved[0].dtype) if heads else ():
+            for head, _ in heads:
+                head.add(rows, block, None if to_tokens is None else to_tokens[rows])
+        return to_tokens, *to_queries
+
+
+class _HeadGradient:
+    # One head's part of the backward pass, block by block.
+
+    def __init__(self, gradient: Tensor, queries: Tensor, attention: Tensor, pooled: Tensor) -> None:
+        self.to_queries = torch.zeros_like(queries)
+        self._gradient, self._queries, self._attention = gradient, queries, attention
         # sum_t A_t (dP . x_t) = dP . P: the softmax's own term comes free.
-        free = (gradient * pooled).sum(-1)[:, None]
-        across = gradient.mT.contiguous()
-        for rows, block in _blocks(tokens, queries.dtype):
-            logits = (block @ across[rows]).sub_(free[rows]).mul_(attention[rows])
-            to_queries.addmm_(logits.flatten(0, 1).T, block.flatten(0, 1))
-            if to_tokens is not None:
-                to_tokens[rows] = attention[rows] @ gradient[rows] + logits @ queries
-        return to_tokens, to_queries
+        self._free = (gradient * pooled).sum(-1)[:, None]
+        self._across = gradient.mT.contiguous()
+
+    def add(self, rows: slice, block: Tensor, to_tokens: Tensor | None) -> None:
+        attention = self._attention[rows]
+        logits = (block @ self._across[rows]).sub_(self._free[rows]).mul_(attention)
+        self.to_queries.addmm_(logits.flatten(0, 1).T, block.flatten(0, 1))
+        if to_tokens is not None:
+            to_tokens += attention @ self._gradient[rows] + logits @ self._queries
 
 
 def _attend(block: Tensor, across: Tensor) -> Tensor:
@@ -117,7 +155,9 @@ def _blocks(tokens: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]
     # fresh pages cost more than the conversion itself.
     count, length, dim = tokens.shape
     step = max(1, BLOCK_BYTES // (length * dim * dtype.itemsize)) if tokens.device.type == "cpu" else max(1, count)
-    buffer = None if tokens.dtype == dtype else tokens.new_empty((min(step, count), length, dim), dtype=dtype)
+    # MKL sums by where its arrays lie, so blocks begin where torch's own do.
+    ready = tokens.dtype == dtype and tokens.data_ptr() % ALIGNMENT == 0
+    buffer = None if ready else tokens.new_empty((min(step, count), length, dim), dtype=dtype)
     for start in range(0, count, step):
         block = tokens[start : start + step]
         yield slice(start, start + step), block if buffer is None else buffer[: len(block)].copy_(block)

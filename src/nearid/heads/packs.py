@@ -1,7 +1,7 @@
 """Heads that learn from one token batch: one pass over the tokens, then each its own loss, clipping and optimizer.
 
-A head's gradients in a pack equal those that it would have alone, to the bit on one thread where the matrix products
-of the BLAS do not depend on their width (spec performance.md, section 2).
+On a CPU a head has the same bytes in a pack as alone, whoever is in the pack: each has products of its own, whose shapes
+depend on nobody else (docs/reproducibility.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nearid.errors import UserError
 from nearid.heads.checkpoints import Checkpoints
 from nearid.heads.engine import Engine, norm_of
 from nearid.heads.feeds import Batch
-from nearid.heads.map_head import MAPHead, pool
+from nearid.heads.map_head import MAPHead, pool_each
 from nearid.heads.objectives import Parts, Terms
 
 
@@ -61,8 +61,7 @@ def encode(members: Sequence[Member], batch: Batch) -> list[Tensor]:
     """Each member's embeddings [n, 6, dim] of the batch's slots; the tokens are read once for all of them."""
     device = members[0].engine.device
     slots = torch.from_numpy(batch.slots).to(device)
-    queries = [member.head.queries() for member in members]
-    pooled = pool(batch.tokens.to(device), torch.cat(queries)).split([len(own) for own in queries], dim=1)
+    pooled = pool_each(batch.tokens.to(device), [member.head.queries() for member in members])
     # An image that fills several slots is encoded once; index_select's gradient is summed in a fixed order.
     return [
         member.head.read_out(own).index_select(0, slots.flatten()).unflatten(0, slots.shape)
