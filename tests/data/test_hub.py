@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from nearid.errors import UserError
-from nearid.io.hub import RemoteFile, fetch
+from nearid.io.downloads import fetch
+from nearid.io.hub import HuggingFace, RemoteFile, refuse_transport
 
 SETTINGS = {"hub": "owner/set", "kind": "dataset", "revision": "c0ffee", "licence": "MIT", "files": [], "unpack": False}
 
@@ -23,7 +24,7 @@ class Shelf:
 
     def resolve(self, repository: str, kind: str, revision: str) -> tuple[str, list[RemoteFile]]:
         if repository != "owner/set":
-            raise ConnectionError("nobody answers\nat all")
+            raise refuse_transport(repository, ConnectionError("nobody answers\nat all"))
         files = []
         for path in sorted(self.root.rglob("*")):
             if path.is_file():
@@ -90,14 +91,14 @@ def test_patterns_choose_and_archives_are_unpacked_in_their_place(hub: Shelf, tm
     folder = tmp_path / "set"
     fetch("set", SETTINGS | {"files": ["*.zip"], "unpack": True}, folder, hub)
     assert hub.delivered == ["deep/part.zip"]
-    assert (folder / "deep/views/a.jpg").read_text() == "picture"
+    assert (folder / "unpacked/deep/views/a.jpg").read_text() == "picture"
     with pytest.raises(UserError, match="no file matches"):
         fetch("set", SETTINGS | {"files": ["*.gguf"]}, folder, hub)
 
 
 def test_an_archive_that_is_none_says_what_to_do(hub: Shelf, tmp_path: Path) -> None:
     (hub.root / "deep/part.zip").write_bytes(b"PK?")
-    with pytest.raises(UserError, match="unpack: false"):
+    with pytest.raises(UserError, match="cannot be unpacked"):
         fetch("set", SETTINGS | {"unpack": True}, tmp_path / "set", hub)
 
 
@@ -132,3 +133,19 @@ def test_an_unreachable_hub_is_four_lines(hub: Shelf, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nobody answers\\)") as error:
         fetch("set", SETTINGS | {"hub": "owner/other"}, tmp_path / "set", hub)
     assert len(str(error.value).splitlines()) == 4
+
+
+@pytest.mark.parametrize("call", ["repo_info", "hf_hub_download"])
+def test_what_the_hub_s_client_raises_is_four_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    import huggingface_hub
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("Access to this model is restricted\nand more")
+
+    monkeypatch.setattr(huggingface_hub.HfApi if call == "repo_info" else huggingface_hub, call, refuse)
+    with pytest.raises(UserError, match=r"restricted\)") as error:
+        if call == "repo_info":
+            HuggingFace().resolve("owner/set", "model", "")
+        else:
+            HuggingFace().download("owner/set", "model", "c0ffee", "weights.bin", tmp_path)
+    assert "accepted licence" in str(error.value) and len(str(error.value).splitlines()) == 4

@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
+from nearid.config.downloads import FOLDER, named_downloads
 from nearid.errors import UserError
+from nearid.io.downloads import check_fetched
 from nearid.layout import Layout
 
 Command = Callable[..., Any]
@@ -34,6 +36,9 @@ def step(name: str) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def run(results: Path | None, settings: str | None, config: tuple[Path, ...], **ids: Any) -> Any:
             layout, values = resolve(name, results, settings, config, ids)
+            # Files may have changed since they were fetched and hashed.
+            for download in named_downloads(values):
+                check_fetched(Path(FOLDER) / download)
             return command(layout=layout, settings=values, **ids)
 
         options = (

@@ -16,13 +16,18 @@ def required_downloads(settings: Any, config: dict[str, Any]) -> list[str]:
     Raises:
         UserError: such a path names no entry of `downloads`.
     """
-    ids = sorted({text.removeprefix(FOLDER).split("/")[0] for text in _texts(settings) if text.startswith(FOLDER)})
+    ids = named_downloads(settings)
     for name in ids:
         if name not in config["downloads"]:
             raise UserError(
                 "config, a path", f"{FOLDER}{name}", "an id in `downloads`, or a path elsewhere", "mend either"
             )
     return ids
+
+
+def named_downloads(settings: Any) -> list[str]:
+    """Ids in all paths `resources/<id>/…` that `settings` hold."""
+    return sorted({text.removeprefix(FOLDER).split("/")[0] for text in _texts(settings) if text.startswith(FOLDER)})
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from nearid.config.steps import training_of
 from nearid.config.variants import WHOLE, versions
 from nearid.errors import UserError
 
+NEEDED: dict[str, tuple[str, ...]] = {"hub": ("kind",), "git": ("revision",), "url": ("sha256",), "hand": ()}
+"""Where a download may be, and what each place needs beside it."""
 SCORER_KEYS = {
     "encoder": ("backbone", "readout"),
     "head": ("ablation",),
@@ -36,6 +39,8 @@ def check_references(config: Mapping[str, Any]) -> None:
     ):
         _known(select[chosen], catalogue, f"select.{chosen}")
     _known(config["released"], config["sources"], "released")
+    for name, entry in config["downloads"].items():
+        _check_download(name, entry)
     for name, sources in config["groups"].items():
         _known(sources, config["sources"], f"groups.{name}")
     for name, mix in config["mixes"].items():
@@ -57,6 +62,18 @@ def check_references(config: Mapping[str, Any]) -> None:
     for name, table in paper["tables"].items():
         _known(table["scorers"], config["scorers"], f"paper.tables.{name}.scorers")
     _check_selection(config)
+
+
+def _check_download(name: str, entry: Mapping[str, Any]) -> None:
+    where, places = f"config, key downloads.{name}", [key for key in NEEDED if key in entry]
+    if len(places) != 1:
+        found = " and ".join(places) or "no place"
+        raise UserError(where, found, f"one of {', '.join(NEEDED)}", "say once where it is")
+    for key in NEEDED[places[0]]:
+        if not entry.get(key):
+            raise UserError(f"{where}.{key}", "nothing", f"with `{places[0]}`, {key} too", "add it")
+    if "git" in entry and not re.fullmatch("[0-9a-f]{40}", entry["revision"]):
+        raise UserError(f"{where}.revision", repr(entry["revision"]), "the 40 digits of a commit", "write them")
 
 
 def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any]) -> None:

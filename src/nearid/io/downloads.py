@@ -1,0 +1,251 @@
+"""Bringing a download to its folder, checked file by file, and holding the folder against that later.
+
+There are four kinds: a repository of the hub, a folder of a Git repository at a commit, a file at a URL with its
+checksum, and what people bring by hand because no program may.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nearid.errors import UserError
+from nearid.io.archives import odd_members, unpack
+from nearid.io.files import read_json, write_json
+from nearid.io.git import GitRepository
+from nearid.io.hashing import hash_file
+from nearid.io.hub import Hub, HuggingFace, RemoteFile, is_whole
+from nearid.io.progress import track
+from nearid.io.web import WebFile
+
+MARK = "fetched.json"
+"""Written last: the folder beside it is whole."""
+COMMIT = "commit.json"
+"""What the first fetch of an unpinned repository found; later ones keep to it."""
+UNPACKED = "unpacked"
+"""Where archives are unpacked, apart from the files that were checked."""
+_SCRATCH = ".git-"
+PLACES = ("hub", "git", "url", "hand")
+
+Settings = Mapping[str, Any]
+
+
+def fetch(name: str, settings: Settings, folder: Path, hub: Hub | None = None) -> None:
+    """Fill `folder` with what an entry of `downloads` names, and mark it as whole with `fetched.json`.
+
+    Files that are there already with the right content are not fetched again, so that a killed run goes on. The mark
+    says where from, commit, licence and the checksum of each file. A repository of the hub without a revision is taken
+    at the commit of the first call (`commit.json`, to be deleted by whoever wants the newest one).
+
+    Args:
+        name: id of the entry.
+        settings: `hub` and `kind`, or `git` and `folder`, or `url` and `sha256`, or `hand`; `revision`, `licence`;
+            `files`, patterns (none: all), each of which must match; `unpack`: unpack ZIP archives into `unpacked/`.
+        folder: `resources/<id>`.
+        hub: where from, instead of what `settings` say.
+
+    Raises:
+        UserError: the place cannot be reached or refuses, a file's content is not what it announces, nothing matches
+            a pattern, an archive cannot be unpacked, or what is to be brought by hand is not there or other.
+    """
+    where, repository = f"downloads.{name}", _place(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    revision = settings["revision"] or _read_commit(folder, repository)
+    with _opened(settings, folder, hub) as origin:
+        commit, files = origin.resolve(repository, settings.get("kind", ""), revision)
+        if "hub" in settings:
+            _keep_commit(where, settings, folder, commit)
+        wanted = _wanted(where, settings, files, folder)
+        for file in track(wanted, name, total=len(wanted)):
+            target = folder / file.path
+            if not (target.is_file() and is_whole(target, file)):
+                origin.download(repository, settings.get("kind", ""), commit, file.path, folder)
+                if not is_whole(target, file):
+                    target.unlink(missing_ok=True)
+                    raise UserError(
+                        target, "another content than its checksum says", "the file as released", "run it again"
+                    )
+    if settings["unpack"]:
+        unpack(_archives(folder, [file.path for file in wanted]))
+    if "hand" in settings:
+        try:
+            check_by_hand(name, settings, folder, unpacked=True)
+        except UserError:
+            shutil.rmtree(folder / UNPACKED, ignore_errors=True)  # of an archive that was not meant
+            raise
+    listed = {
+        file.path: {
+            "size": (folder / file.path).stat().st_size,
+            "sha256": file.sha256 or hash_file(folder / file.path),
+        }
+        for file in wanted
+    }
+    mark = {"from": "by hand" if "hand" in settings else repository, "revision": commit, "licence": settings["licence"]}
+    write_json(folder / MARK, {**mark, "unpacked": settings["unpack"], "files": listed})
+
+
+def check_by_hand(name: str, settings: Settings, folder: Path, unpacked: bool = False) -> None:
+    """Whether what a person must bring is in `folder`; an archive is not looked into before it is `unpacked`.
+
+    Raises:
+        UserError: names the first file that is missing or other, and says what to do.
+    """
+    instructions = f"{settings['hand']} -- into {folder}"
+    checksum = settings.get("sha256", "")
+    present = _files_in(folder)
+    archives = [path for path in present if path.endswith(".zip")]
+    for path in archives if checksum else ():
+        if hash_file(folder / path) != checksum:
+            raise UserError(
+                folder / path, "another file than the one meant: its checksum differs", checksum, instructions
+            )
+    if settings["unpack"] and archives and not unpacked:
+        return
+    inside = [path.removeprefix(f"{UNPACKED}/") for path in present]
+    for pattern in settings["files"] or ["*"]:
+        if not fnmatch.filter(inside, pattern):
+            found = f"nothing like {pattern}" if present else "nothing"
+            raise UserError(f"downloads.{name}", f"{found} in {folder}", pattern, instructions)
+
+
+def check_fetched(folder: Path) -> None:
+    """Hold `folder` against its mark, if it has one, by names and sizes: cheap enough for every use.
+
+    Raises:
+        UserError: names the first file that is missing or has another size.
+    """
+    for path, found in odd_files(folder, content=False):
+        raise _refuse_changed(folder, path, found)
+
+
+def verify(folder: Path) -> int:
+    """Hash every file of a fetched folder again, and every unpacked one; how many there are.
+
+    Raises:
+        UserError: no mark, or files that are missing or other; the first is named.
+    """
+    if not (folder / MARK).is_file():
+        raise UserError(folder, f"no {MARK}", "a folder that was fetched", "fetch it first")
+    odd = list(odd_files(folder, content=True))
+    if odd:
+        path, found = odd[0]
+        more = f" (and {len(odd) - 1} more files)" if len(odd) > 1 else ""
+        raise _refuse_changed(folder, path, found + more)
+    return len(read_json(folder / MARK)["files"])
+
+
+def odd_files(folder: Path, content: bool) -> Iterator[tuple[Path, str]]:
+    """Files that are not as the mark of `folder` has them, and what is wrong; `content`: compare checksums too."""
+    if not (folder / MARK).is_file():
+        return
+    mark = read_json(folder / MARK)
+    for name, entry in mark["files"].items():
+        path = folder / name
+        size = path.stat().st_size if path.is_file() else None
+        if size is None:
+            yield path, "missing"
+        elif size != entry["size"]:
+            yield path, f"{size} bytes, {entry['size']} were fetched"
+        elif content and hash_file(path) != entry["sha256"]:
+            yield path, "other content than was fetched"
+    if mark.get("unpacked"):
+        for archive, target in _archives(folder, mark["files"]).items():
+            if archive.is_file():
+                yield from odd_members(archive, target, content)
+
+
+class _ByHand:
+    """What a person brought; there is nothing to download."""
+
+    def __init__(self, name: str, settings: Settings, folder: Path) -> None:
+        self._name, self._settings, self._folder = name, settings, folder
+
+    def resolve(self, repository: str, kind: str, revision: str) -> tuple[str, list[RemoteFile]]:
+        check_by_hand(self._name, self._settings, self._folder)
+        paths = _files_in(self._folder)
+        if self._settings["unpack"] and any(path.endswith(".zip") for path in paths):
+            paths = [path for path in paths if not path.startswith(f"{UNPACKED}/")]
+        return revision, [RemoteFile(path, (self._folder / path).stat().st_size, None, None) for path in paths]
+
+    def download(self, repository: str, kind: str, commit: str, file: str, folder: Path) -> None:
+        raise UserError(folder / file, "missing", "what was there a moment ago", "put it there again")
+
+
+@contextmanager
+def _opened(settings: Settings, folder: Path, hub: Hub | None) -> Iterator[Hub]:
+    """The place that `settings` name."""
+    if hub is not None:
+        yield hub
+    elif "git" in settings:
+        for stray in folder.glob(f"{_SCRATCH}*"):
+            shutil.rmtree(stray, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder, ignore_cleanup_errors=True) as scratch:
+            yield GitRepository(Path(scratch), settings.get("folder", ""))
+    elif "url" in settings:
+        yield WebFile(settings["sha256"])
+    elif "hand" in settings:
+        yield _ByHand(folder.name, settings, folder)
+    else:
+        yield HuggingFace()
+
+
+def _place(settings: Settings) -> str:
+    return str(next(settings[place] for place in PLACES if place in settings))
+
+
+def _wanted(where: str, settings: Settings, files: list[RemoteFile], folder: Path) -> list[RemoteFile]:
+    """The files that the patterns choose; those of a download by hand say what must be there, unpacked or not."""
+    patterns = ["*"] if "hand" in settings else settings["files"] or ["*"]
+    names = [file.path for file in files]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            some = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+            raise UserError(where, f"no file matches {pattern}", f"some of {len(names)} files: {some}", "mend `files`")
+    chosen = [file for file in files if any(fnmatch.fnmatch(file.path, pattern) for pattern in patterns)]
+    for file in chosen:
+        inside = (folder / file.path).resolve().is_relative_to(folder.resolve())
+        if not inside or ("hand" not in settings and Path(file.path).parts[0] in (MARK, COMMIT, UNPACKED)):
+            raise UserError(where, f"the file {file.path!r}", f"files below {folder}", "do not use this repository")
+    return chosen
+
+
+def _keep_commit(where: str, settings: Settings, folder: Path, commit: str) -> None:
+    if settings["revision"] == commit:
+        return
+    kept = f"; {folder / COMMIT} keeps to it here" if not settings["revision"] else ""
+    logging.getLogger(__name__).warning(
+        "%s is not pinned: to repeat this run exactly, write  revision: %s  there%s", where, commit, kept
+    )
+    if not settings["revision"]:
+        write_json(folder / COMMIT, {"hub": settings["hub"], "commit": commit})
+
+
+def _read_commit(folder: Path, repository: str) -> str:
+    try:
+        found = read_json(folder / COMMIT)
+    except (OSError, ValueError):
+        return ""
+    return str(found["commit"]) if found.get("hub") == repository else ""
+
+
+def _archives(folder: Path, names: Any) -> dict[Path, Path]:
+    """Archives of a download, and where each is unpacked."""
+    return {folder / name: (folder / UNPACKED / name).parent for name in names if name.endswith(".zip")}
+
+
+def _files_in(folder: Path) -> list[str]:
+    """Names of what a person put there: no marks, nothing hidden."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else ()
+    visible = (path for path in found if not any(part.startswith(".") for part in path.parts))
+    return sorted(path.as_posix() for path in visible if path.name not in (MARK, COMMIT))
+
+
+def _refuse_changed(folder: Path, path: Path, found: str) -> UserError:
+    action = f"remove {folder / MARK} and start again: only what differs is fetched"
+    return UserError(path, found, f"the files that {folder / MARK} lists", action)
