@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pictures import draw, read_bytes
+from PIL import Image
 from releases import SIDE, save_syncd
 
 from nearid.data.positives import curate, read_rows
@@ -176,3 +177,34 @@ def test_a_folder_that_is_no_release_is_refused(tmp_path: Path, content: str | N
         (tmp_path / "metadata.json").write_text(content)
     with pytest.raises(UserError, match=message):
         curated(tmp_path, tmp_path)
+
+
+def test_pictures_may_lie_where_the_archives_were_unpacked(release: Path, tmp_path: Path) -> None:
+    """One table at the top, PNG views in numbered folders, masks beside them, as public readers have it."""
+    root = tmp_path / "syncd"
+    records = []
+    for number in range(3):
+        image, mask = draw(number, side=SIDE)
+        files = [f"{number}/view_{view}.png" for view in range(2)]
+        for file in files:
+            picture = root / "unpacked" / file
+            (picture.parent / "masks").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(picture)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(picture.parent / "masks" / f"{picture.stem}.jpg")
+        record = {"filenames": files, "prompts": ["here", "there"], "objaverse_id": f"asset-{number}"}
+        records.append(record | {"category": "rigid", "category_description": f"thing {number}"})
+    (root / "metadata.json").write_text(json.dumps(records))
+    _, rows = curated(root, tmp_path)
+    assert [row["objaverse_id"] for row in rows] == ["asset-0", "asset-1", "asset-2"]
+    assert rows[0]["filenames1"] == "0/view_0.png"
+
+
+def test_records_without_texts_say_what_to_fetch_before_a_picture_is_read(release: Path, tmp_path: Path) -> None:
+    records = [{"filenames": ["none.jpg"], "objaverse_id": "asset-a", "category": "rigid", "prompts": ["x"]}]
+    (tmp_path / "metadata.json").write_text(json.dumps(records))
+    with pytest.raises(UserError, match=r"none of 1 rigid records has a text") as error:
+        curated(tmp_path, tmp_path)
+    assert "downloads.cap3d" in error.value.action
+    (tmp_path / "captions.csv").write_text('asset-z,"another"\n')
+    with pytest.raises(UserError, match=r"nor has .*captions.csv one of their ids"):
+        curated(tmp_path, tmp_path, captions=str(tmp_path / "captions.csv"))

@@ -145,7 +145,14 @@ def test_photos_dir_is_the_image_folder():
 def test_downloads_follow_paths():
     config = load()
     settings = step_settings("inpaint_shard", config, source="qwen")
-    assert required_downloads(settings, config) == ["mtg", "qwen_controlnet", "qwen_image", "qwen_lightning", "syncd"]
+    assert required_downloads(settings, config) == [
+        "cap3d",
+        "mtg",
+        "qwen_controlnet",
+        "qwen_image",
+        "qwen_lightning",
+        "syncd",
+    ]
     config["backbones"]["clip_vit_l"]["path"] = "resources/nowhere"
     with pytest.raises(UserError, match="nowhere"):
         required_downloads(config["backbones"]["clip_vit_l"], config)

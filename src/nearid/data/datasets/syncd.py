@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 
 from nearid.data.records import ASSET, RIGID, SCORES, TEXT, Dropped, Identity, Scores, View
 from nearid.errors import UserError
+from nearid.io.downloads import UNPACKED
 from nearid.io.files import read_json
 from nearid.io.hashing import hash_file, hash_json
 from nearid.io.images import decode_grey, decode_rgb
@@ -20,6 +22,7 @@ from nearid.io.images import decode_grey, decode_rgb
 _SCORED = "metadata_with_scores.json"
 _PLAIN = "metadata.json"
 _TEXT_KEYS = ("category_description", "description", "caption")
+RIGID_CATEGORY = "rigid"
 Record = dict[str, Any]
 
 
@@ -63,7 +66,7 @@ class Dataset:
         name = self.names()[index]
         asset = record.get("objaverse_id") or ""
         text = self._find_text(record, asset)
-        if record.get("category") != "rigid":
+        if record.get("category") != RIGID_CATEGORY:
             reason = f"category {record.get('category')!r}: only rigid objects have an asset and a text"
             return None, [Dropped(name, "", reason, RIGID)]
         if not asset:
@@ -77,7 +80,7 @@ class Dataset:
         views: list[View] = []
         for position in positions:
             try:
-                views.append(_read_view(folder, record, position))
+                views.append(_read_view(self._find(folder, record["filenames"][position]), record, position))
             except UserError as error:
                 dropped.append(Dropped(name, record["filenames"][position], error.found))
         released = {"objaverse_id": asset}
@@ -107,7 +110,26 @@ class Dataset:
             if not isinstance(content, list):
                 raise UserError(path, type(content).__name__, "a list of records", "fetch the release again")
             records += [(path.parent, record) for record in content]
+        self._check_texts(record for _, record in records)
         return records
+
+    def _check_texts(self, records: Iterable[Record]) -> None:
+        """That any rigid object has a text: without one nothing can be curated, let alone painted."""
+        rigid = [record for record in records if record.get("category") == RIGID_CATEGORY]
+        if rigid and not any(self._find_text(record, record.get("objaverse_id") or "") for record in rigid):
+            captions = self._options["captions"]
+            of_them = f"nor has {captions} one of their ids" if captions else "and dataset.syncd.captions is empty"
+            raise UserError(
+                f"SynCD's metadata in {self._root}",
+                f"none of {len(rigid)} rigid records has a text ({', '.join(_TEXT_KEYS)}), {of_them}",
+                "a description of each object, which distractors are painted from",
+                "set dataset.syncd.captions: resources/cap3d/misc/Cap3D_automated_Objaverse_old.csv (downloads.cap3d)",
+            )
+
+    def _find(self, folder: Path, file: str) -> Path:
+        """A record's picture: beside its metadata, or where the archives that lay there were unpacked."""
+        unpacked = self._root / UNPACKED / folder.relative_to(self._root) / file
+        return unpacked if unpacked.is_file() else folder / file
 
     @cached_property
     def _ids(self) -> list[int]:
@@ -122,7 +144,7 @@ class Dataset:
         try:
             with Path(self._options["captions"]).open(newline="", encoding="utf-8") as stream:
                 return {row[0].strip(): row[1].strip() for row in csv.reader(stream) if len(row) > 1}
-        except OSError as error:
+        except (OSError, ValueError, csv.Error) as error:
             raise UserError(
                 "dataset.syncd.captions", str(error), "a CSV file of asset id and text", "mend the path"
             ) from error
@@ -159,16 +181,15 @@ def _read_scores(record: Record) -> Scores | None:
     return Scores(aesthetics, record["dino_scores"])
 
 
-def _read_view(folder: Path, record: Record, position: int) -> View:
-    file = record["filenames"][position]
-    picture = folder / file
+def _read_view(picture: Path, record: Record, position: int) -> View:
     mask_file = picture.parent / "masks" / f"{picture.stem}.jpg"
     for path in (picture, mask_file):
         if not path.is_file():
             kind = "view" if path == picture else "mask"
             raise UserError(path, f"no such {kind} file", "a file of the release", "unpack the release again")
     image = decode_rgb(picture)
-    return View(image, _fit(decode_grey(mask_file), image), record["prompts"][position], file, position)
+    prompt, file = record["prompts"][position], record["filenames"][position]
+    return View(image, _fit(decode_grey(mask_file), image), prompt, file, position)
 
 
 def _fit(mask: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
