@@ -2,9 +2,9 @@
 
 Goals: a step of a pack of 8 takes at most .85 of 8 single steps; a pack of 19 is at least 30 times as fast as 19 runs
 of transformers' head. A step is the training's own: tokens read from a shard (warm), forward, NearID loss, backward,
-clipping, AdamW. Beside it the ways to pool for eight heads, forward and backward: products of one head each (what training does: the
-same bytes whoever shares the pass), of two, and one wide product. One thread, process time, interleaved; tokens float16,
-weights random and float32.
+clipping, AdamW. Beside it the ways to pool for eight heads, forward and backward: products of one head each (what
+training does: the same bytes whoever shares the pass), of two, and one wide product. One thread, process time,
+interleaved; tokens float16, weights random and float32.
 """
 
 from __future__ import annotations
