@@ -25,6 +25,13 @@ NODES = (*CPU_NODES, GPU_NODE)
 # The nodes claim more than this machine has, so that the profile's own requests fit; jobs still share two cores.
 NODE = "CPUs=32 RealMemory=128000 State=UNKNOWN"
 
+# The profile as it is, and what a cluster without accounting, whose disk is this machine's, says besides.
+HOW = (
+    *("--profile", "slurm", "--slurm-status-command", "squeue", "--slurm-no-account"),
+    *("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"),
+    *("--max-status-checks-per-second", "1", "--max-jobs-per-timespan", "60/5s", "--jobs", "6"),
+)
+
 CONFIGURATION = """\
 ClusterName=nearid_test
 SlurmctldHost={host}(127.0.0.1)

@@ -10,37 +10,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
-from slurm_cluster import CPU_NODES, Cluster, missing_programs
+from slurm_cluster import CPU_NODES, HOW
 from whole_way import CONFIG, ROOT, await_file, copy_project, differences, end, kill, read_results, start
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 
-# The profile as it is, and what a cluster without accounting, whose disk is this machine's, says besides.
-HOW = (
-    *("--profile", "slurm", "--slurm-status-command", "squeue", "--slurm-no-account"),
-    *("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"),
-    *("--max-status-checks-per-second", "1", "--max-jobs-per-timespan", "60/5s", "--jobs", "6"),
-)
 HEAD = "results/test/heads/{}/head.safetensors"
 # Two tables that a single head is enough for.
 TWO_TABLES = ("--", "results/test/paper/tables/table2.csv", "results/test/paper/tables/table8.csv")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory) -> Iterator[Cluster]:
-    if os.geteuid() != 0:
-        pytest.skip("node daemons start jobs as other users: needs root")
-    if missing_programs():
-        pytest.skip(f"not installed: {', '.join(missing_programs())} (apt install slurmctld slurmd slurm-client munge)")
-    with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
-        # Ranks find each other by name, which the nodes of this cluster do not have.
-        cluster.variables["MASTER_ADDR"] = "127.0.0.1"
-        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -98,31 +79,6 @@ def steps_of(job) -> list[int]:
         if inside and b"nearid" in words:
             found.append(int(folder.name))
     return found
-
-
-def test_a_run_on_the_cluster_equals_a_local_one(ran, local):
-    assert differences(read_results(ran), local) == []
-    said = (ran / "said.txt").read_text()
-    for rule in ("curate_positives", "inpaint_shard", "extract_tokens", "train_head", "score_nearid_bench"):
-        logs = list((ran / ".snakemake/slurm_logs").glob(f"rule_{rule}/**/*.log"))
-        assert logs, f"{rule} did not go through sbatch"
-    assert submissions(ran) > 35
-    assert "Traceback" not in said and "Trying to restart" not in said
-
-
-@pytest.mark.slow
-def test_the_demo_on_the_cluster_equals_make_demo(cluster, tmp_path):
-    """By hand: pytest -m "slurm and slow" tests/cluster, after `make demo` of the same code."""
-    here = ROOT / "results/demo"
-    if not (here / "paper/manifest.json").is_file():
-        pytest.skip("nothing to compare with: `make demo` has not been run in this checkout")
-    project = copy_project(tmp_path / "project")
-    process = start(project, how=HOW, variables=cluster.variables, config=CONFIG[:2])
-    process.wait(2100)
-    assert process.returncode == 0, (project / "said.txt").read_text()[-20000:]
-    for folder in ("paper/tables", "paper/data", "scores"):
-        for path in sorted(path for path in (here / folder).rglob("*") if path.is_file()):
-            assert (project / "results/demo" / path.relative_to(here)).read_bytes() == path.read_bytes(), path
 
 
 def test_one_table_one_source_or_one_scorer_runs_again_alone(again, on_slurm, local):

@@ -10,10 +10,6 @@ def append(project, path, text="\n# edited\n"):
         stream.write(text)
 
 
-def test_nothing_runs_twice(project):
-    assert project.plan() == {}
-
-
 def test_how_a_shard_is_painted_repaints_none(project):
     """A new rate cuts what is still to paint; of what is there it must not even seem to change an input."""
     slow = "sources: {sibling: {seconds_per_image: 30}}\npainting_minutes: "

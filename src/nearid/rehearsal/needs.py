@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -145,17 +146,20 @@ def _judge(folder: Path, uses: list[Use], config: Config) -> None:
 
 
 def _dreambench(folder: Path, uses: list[Use], config: Config) -> None:
-    from nearid.rehearsal.ratings import save_human_ratings, save_samples
+    from nearid.rehearsal.ratings import save_all_ratings, save_samples
 
-    save_human_ratings(folder)
+    save_all_ratings(folder)
     save_samples(folder)
+    shutil.unpack_archive(folder / "samples.zip", folder)
 
 
 def _ratings(folder: Path, uses: list[Use], config: Config) -> None:
     from nearid.rehearsal.ratings import save_ratings
 
     for use in uses:
-        save_ratings(folder / use.below, use.below)
+        # Those of the release are there with the people's.
+        if not (folder / use.below).is_dir():
+            save_ratings(folder / use.below, use.below)
 
 
 _RECIPES: dict[str, Callable[[Path, list[Use], Config], None]] = {
@@ -166,6 +170,8 @@ _RECIPES: dict[str, Callable[[Path, list[Use], Config], None]] = {
     "dataset nearid mtg": _mtg,
     "released path": _released,
     "dreambench path": _dreambench,
+    "dreambench ratings": _by("ratings", "save_all_ratings"),
+    "dreambench samples": _by("ratings", "save_samples"),
     "sources flux_fill model": _by("pipelines", "save_flux"),
     "sources flux_canny model": _by("pipelines", "save_flux", canny=True),
     "sources sdxl_inpaint model": _by("pipelines", "save_sdxl"),

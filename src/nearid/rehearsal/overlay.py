@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nearid.config.counts import count_images
+from nearid.config.downloads import FOLDER
 from nearid.config.painting import planned_parts
 from nearid.config.steps import step_settings
 
@@ -19,6 +20,8 @@ MTG = {"train": 12, "test": 10}
 SHARDS = 2
 MIRROR = "mirror"
 """Folder that plays the hub, in a rehearsal's own folder."""
+CHECKOUT = f"{MIRROR}/mind_the_glitch"
+"""Where VSM's code is, where a config has it outside the downloads."""
 STEPS, EPOCHS, BATCH = 2, 2, 4
 EVERY = 8
 """Steps between validations, checkpoints and kept heads: some in a training of about thirty steps."""
@@ -53,8 +56,15 @@ def shrink(config: Config, name: str) -> Overlay:
         "ablations": {
             name: {"training": _shrink_training(entry["training"])} for name, entry in config["ablations"].items()
         },
+        "scorers": {name: {"package": CHECKOUT} for name in foreign_checkouts(config)},
         "paper": {"figures": _shrink_figures(config)},
     }
+
+
+def foreign_checkouts(config: Config) -> list[str]:
+    """Scorers whose code is neither ours nor a download: with the stand-in's weights the real one could not run."""
+    packages = {name: entry.get("package", "") for name, entry in config["scorers"].items()}
+    return [name for name, package in packages.items() if package and not package.startswith(FOLDER)]
 
 
 def _shrink_dataset(config: Config) -> Overlay:

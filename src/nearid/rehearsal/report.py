@@ -15,11 +15,11 @@ from nearid.paper.tables import build_table, in_order
 
 @dataclass(frozen=True)
 class EmptyCells:
-    """Cells of one column of one table that are empty for one reason."""
+    """Cells of one table, in all `columns` of all `rows`, that are empty for one reason."""
 
     table: str
-    column: str
     reason: str
+    columns: list[str]
     rows: list[str]
 
 
@@ -31,7 +31,7 @@ class Report:
         name: of the run.
         seconds: wall time of this start; nothing is done twice, so a second one takes little.
         rules: `{stage, rule, jobs, seconds, cpu_seconds, peak_mb}` of what has run in this folder.
-        idle: rules that the config selects and that did not end.
+        idle: rules that the config selects and that have not ended, or would run again, with how many of their files.
         empty: cells of the tables without a value.
         faults: whatever else is not as it should be, in words.
     """
@@ -62,33 +62,35 @@ class Report:
         sums = {key: sum(rule[key] for rule in self.rules) for key in ("jobs", "seconds", "cpu_seconds")}
         lines.append(f"{'all':<28}{sums['jobs']:>6}{sums['seconds']:>9.1f}{sums['cpu_seconds']:>9.1f}")
         lines += ["", f"This start took {self.seconds:.0f} s.", ""]
-        lines.append(f"Empty cells: {sum(len(cells.rows) for cells in self.empty)}")
-        lines += [
-            f"  {cells.table}, {cells.column}: {cells.reason or 'NO REASON'} ({', '.join(cells.rows)})"
-            for cells in self.empty
-        ]
-        lines += [f"did not run: {rule}" for rule in self.idle]
+        lines.append(f"Empty cells: {sum(len(cells.rows) * len(cells.columns) for cells in self.empty)}")
+        for cells in self.empty:
+            lines.append(f"  {cells.table}: {cells.reason or 'NO REASON'}")
+            lines.append(f"    {', '.join(cells.columns)} of {', '.join(cells.rows)}")
+        lines += [f"not run, or not up to date: {rule}" for rule in self.idle]
         lines += [f"fault: {fault}" for fault in self.faults]
         lines.append("The rehearsal passed." if self.passed else "The rehearsal did not pass.")
         return "\n".join(lines)
 
 
 def find_empty_cells(config: Mapping[str, Any], layout: Layout) -> list[EmptyCells]:
-    """Cells without a value in the selected tables, gathered by column and reason."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+    """Cells without a value in the selected tables, gathered by reason and rows."""
+    found: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for name in in_order(config["select"]["tables"]):
         table = build_table(step_settings("make_table", config, table=name), layout)
         for column in table.columns:
-            heading = f"{column.spanner} {column.display}".strip()
+            rows: dict[str, list[str]] = {}
             for row in table.rows:
                 cell = row.cells[column.id]
                 if cell.value is None:
-                    found.setdefault((name, heading, cell.reason), []).append(row.display)
-    return [EmptyCells(*place, rows) for place, rows in found.items()]
+                    rows.setdefault(cell.reason, []).append(row.display)
+            for reason, names in rows.items():
+                heading = f"{column.spanner} {column.display}".strip()
+                found.setdefault((name, reason, tuple(names)), []).append(heading)
+    return [EmptyCells(table, reason, columns, list(rows)) for (table, reason, rows), columns in found.items()]
 
 
 def find_idle_rules(summary: str) -> list[str]:
-    """Rules in Snakemake's `--summary` whose files are missing or out of date, with how many."""
+    """Rules in Snakemake's `--summary` whose files are missing or out of date, with how many of them."""
     header, *rows = (line.split("\t") for line in summary.splitlines() if "\t" in line)
     at = {name: header.index(name) for name in ("rule", "status", "plan")}
     waiting = Counter(row[at["rule"]] for row in rows if row[at["plan"]] != "no update")

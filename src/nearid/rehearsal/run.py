@@ -12,10 +12,8 @@ from pathlib import Path
 import yaml
 
 from nearid.config import load
-from nearid.errors import UserError
 from nearid.io.files import write_json, write_text
 from nearid.layout import Layout
-from nearid.paper.verification import verify
 from nearid.rehearsal.overlay import shrink
 from nearid.rehearsal.report import Report, find_empty_cells, find_idle_rules, read_rules
 from nearid.rehearsal.workspace import fill_mirror, link_checkout
@@ -48,22 +46,23 @@ def rehearse(
     fill_mirror(config, folder, stand_ins or {})
     small = load(*overlays, folder / OVERLAY)
     configs = ["--configfile", *(str(path.resolve()) for path in overlays), OVERLAY]
-    code = _snakemake(folder, [*configs, *_defaults(arguments), *arguments]).returncode
+    # What failed and how far it is; the files of each job would hide them.
+    terse = ["--quiet", "rules", "reason", "host"]
+    code = _run(folder, ["snakemake", *configs, *terse, *_defaults(arguments), *arguments]).returncode
     layout = Layout(folder / "results" / name)
     report = Report(name, 0, read_rules(layout))
     if code:
         report.faults.append(f"Snakemake ended with exit code {code}: its first message says why")
-    summary = _snakemake(folder, [*configs, "--cores", "1", "--summary"], quiet=True)
+    summary = _run(folder, ["snakemake", *configs, "--cores", "1", "--summary"], quiet=True)
     if summary.returncode:
         report.faults.append(f"no summary of what ran: {summary.stderr.strip()[-300:]}")
     else:
         report.idle = find_idle_rules(summary.stdout)
     if not report.idle and not report.faults:
         report.empty = find_empty_cells(small, layout)
-        try:
-            verify(layout)
-        except UserError as error:
-            report.faults.append(f"`nearid paper verify` does not pass: {error.found}")
+        verified = _run(folder, ["nearid", "paper", "verify", "--results", str(layout.root)], quiet=True)
+        if verified.returncode:
+            report.faults.append(f"`nearid paper verify` does not pass:\n{verified.stderr.strip()}")
     report.seconds = round(time.monotonic() - start, 1)
     write_json(folder / "report.json", report.describe())
     return report
@@ -80,13 +79,17 @@ def _defaults(arguments: Sequence[str]) -> list[str]:
     return ["--cores", str(cores), "--resources", "packed_heads=1", "--rerun-incomplete", "--keep-going", *threads]
 
 
-def _snakemake(folder: Path, arguments: Sequence[str], quiet: bool = False) -> subprocess.CompletedProcess[str]:
+def _run(folder: Path, arguments: Sequence[str], quiet: bool = False) -> subprocess.CompletedProcess[str]:
+    """A module of this Python with its arguments, in the rehearsal's folder: paths of a config are relative to it."""
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1"}
+    # What is said goes to stderr, like the progress of all commands; a report alone is printed.
+    output = subprocess.PIPE if quiet else sys.stderr
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
+        [sys.executable, "-m", *arguments],
         cwd=folder,
         env=environment,
         check=False,
-        capture_output=quiet,
         text=True,
+        stdout=output,
+        stderr=subprocess.PIPE if quiet else None,
     )

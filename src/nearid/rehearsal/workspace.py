@@ -13,7 +13,7 @@ from nearid.io.files import read_json, write_json
 from nearid.io.hashing import hash_json
 from nearid.io.progress import track
 from nearid.rehearsal.needs import find_uses, save_stand_in
-from nearid.rehearsal.overlay import MIRROR
+from nearid.rehearsal.overlay import CHECKOUT, MIRROR, foreign_checkouts
 
 # What a rehearsal has of its own; everything else in a checkout is the same for both.
 OWN = ("resources", "results", "rehearsal", MIRROR)
@@ -22,6 +22,9 @@ OWN = ("resources", "results", "rehearsal", MIRROR)
 def link_checkout(checkout: Path, folder: Path) -> None:
     """Make everything in `checkout` appear in `folder` but its results, its resources and what is hidden."""
     folder.mkdir(parents=True, exist_ok=True)
+    for link in folder.iterdir():
+        if link.is_symlink() and not link.exists():
+            link.unlink()
     for path in sorted(checkout.iterdir()):
         link = folder / path.name
         if path.name.startswith(".") or path.name in OWN:
@@ -44,6 +47,11 @@ def fill_mirror(config: Mapping[str, Any], folder: Path, given: Mapping[str, Pat
     Raises:
         UserError: nothing here knows what a download looks like.
     """
+    if foreign_checkouts(config):
+        from nearid.rehearsal.matcher import save_checkout
+
+        shutil.rmtree(folder / CHECKOUT, ignore_errors=True)
+        save_checkout(folder / CHECKOUT)
     code = code_fingerprint("nearid.rehearsal.needs")
     uses = sorted(find_uses(config), key=lambda use: use.download)
     wanted = {name: list(group) for name, group in groupby(uses, key=lambda use: use.download)}

@@ -1,0 +1,53 @@
+"""A rehearsal through SLURM gives what one on this machine gives (make test-slurm)."""
+
+import pytest
+from slurm_cluster import HOW
+from whole_way import ROOT
+
+from nearid.rehearsal.run import rehearse
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(3600)]
+
+PARTITIONS = """
+partitions:
+  cpu: {max_runtime: 2880, max_mem_mb: 128000, max_threads: 32}
+  gpu: {max_runtime: 2880, max_mem_mb: 128000, max_threads: 32, max_gpu: 4, available_gpu_models: [a100]}
+"""
+# Times stand in them.
+OWN_STORY = {"log.jsonl", "provenance.json", "manifest.json", "provenance.js", "ro-crate-metadata.json"}
+
+
+def results(report, folder):
+    """Content of every file that must not depend on where a job ran."""
+    root = folder / report.name.removeprefix("rehearsal_") / "results" / report.name
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name not in OWN_STORY]
+    kept = {str(path.relative_to(root)): path for path in files}
+    return {
+        name: path.read_bytes()
+        for name, path in kept.items()
+        if name.split("/")[0] not in ("logs", "benchmarks") and "/." not in f"/{name}"
+    }
+
+
+@pytest.mark.parametrize("config", [pytest.param("tests/rehearsal/few.yaml", id="few"), pytest.param("", id="whole")])
+def test_a_rehearsal_on_the_cluster_equals_a_local_one(cluster, config, tmp_path, monkeypatch):
+    """CI has the few; the whole takes half an hour."""
+    monkeypatch.chdir(ROOT)
+    overlays = [ROOT / config] if config else []
+    # What CI, or `make rehearsal`, has made already is not made again.
+    local = rehearse(overlays, ROOT / "rehearsal")
+    assert local.passed, str(local)
+    for name, value in cluster.variables.items():
+        monkeypatch.setenv(name, value)
+    partitions = tmp_path / "partitions.yaml"
+    partitions.write_text(PARTITIONS)
+    distant = rehearse(overlays, tmp_path / "far", [*HOW, "--slurm-partition-config", str(partitions)])
+    assert distant.passed, str(distant)
+    assert {rule["rule"] for rule in distant.rules} == {rule["rule"] for rule in local.rules}
+    here, there = results(local, ROOT / "rehearsal"), results(distant, tmp_path / "far")
+    assert sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name)) == []
+    assert "paper/tables/table1.csv" in here
+    submitted = list(tmp_path.glob("far/*/.snakemake/slurm_logs/rule_*"))
+    assert {"rule_inpaint_part", "rule_train_head_with_timelapse", "rule_score_mtg"} <= {
+        path.name for path in submitted
+    }
