@@ -2,31 +2,24 @@
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
-from safetensors.torch import save_file
 
 from nearid.cli import nearid
 from nearid.errors import UserError
 from nearid.io.tables import read_table
+from nearid.rehearsal.matcher import CHECKOUT, save_matcher
 from nearid.scores.correspondences import match_share
 from nearid.scores.mtg import score_mtg
 from nearid.scores.nearid_bench import score_nearid_bench
 
-STANDIN = Path(__file__).parent / "vsm_standin"
-
 
 @pytest.fixture
 def weights(tmp_path):
-    folder = tmp_path / "vsm_weights"
-    folder.mkdir()
-    save_file({"scale": torch.tensor(1.5)}, folder / "mtg_weights.safetensors")
-    (folder / "experiment_cfg.yaml").write_text("dtype: float32\nmodel: {name: StandInModel}\n")
-    return folder
+    save_matcher(tmp_path / "vsm_weights")
+    return tmp_path / "vsm_weights"
 
 
 def test_the_share_counts_each_target_once():
@@ -44,7 +37,7 @@ def test_the_share_counts_each_target_once():
 
 
 def settings_for(world, weights, **entry):
-    return world.settings("vsm", kind="vsm", package=str(STANDIN), model=str(weights), **entry)
+    return world.settings("vsm", kind="vsm", package=str(CHECKOUT), model=str(weights), **entry)
 
 
 def test_the_authors_run_and_one_with_true_masks(world, weights, tmp_path):

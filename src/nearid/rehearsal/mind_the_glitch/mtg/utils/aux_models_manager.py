@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from .loaders import cleandift_loader
+
 
 class ModelManager:
-    """Gives what the stand-in takes for a feature extractor."""
+    """Loads the models that others build on."""
 
     def __init__(self, device: Any, dataset: Any, load_cleandift: bool, load_groundingsam: bool) -> None:
         assert load_cleandift and not load_groundingsam
-        self.cleandift_model = "features"
+        self.cleandift_model = cleandift_loader()

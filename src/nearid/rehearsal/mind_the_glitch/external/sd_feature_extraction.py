@@ -1,0 +1,1 @@
+"""Stand-in: the real one wraps the diffusion model."""

@@ -1,0 +1,5 @@
+"""Stand-in."""
+
+from .model import StandInModel
+
+__all__ = ["StandInModel"]

@@ -1,0 +1,6 @@
+"""Stand-in."""
+
+
+def cleandift_loader() -> str:
+    """What the stand-in takes for a feature extractor."""
+    return "features"
