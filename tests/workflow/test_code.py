@@ -34,7 +34,8 @@ def imports_of(path):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            own = path.relative_to(PACKAGE.parent).parts[: -node.level] if node.level else ()
+            yield ".".join([*own, node.module])
 
 
 @pytest.mark.parametrize("path", [path for path, _ in modules()], ids=[name for _, name in modules()])
