@@ -39,7 +39,7 @@ class Run:
             "dataset": {
                 "shards": 2,
                 "splits": {"val": 0, "test": 2},
-                "syncd": {"path": str(release), "mtg": str(edits)},
+                "syncd": {"path": str(release), "mtg": str(edits), "captions": ""},
             },
             "sources": {name: self._shrink(models[name]) | rate for name in sources},
         }

@@ -22,7 +22,7 @@ def backbone():
     weights = torch.randn(63, 64, generator=torch.Generator().manual_seed(0))
     return SimpleNamespace(
         **{"weights_hash": "w", "preprocess_hash": "p", "batch_size": 4, "token_shape": (4, 16)},
-        preprocess=lambda images: torch.from_numpy(np.stack(images)).float().mean(-1).flatten(1) / 255,
+        preprocess=lambda images: torch.from_numpy(np.stack(list(images))).float().mean(-1).flatten(1) / 255,
         encode=lambda pixels: (pixels @ weights).unflatten(1, (4, 16)),
     )
 

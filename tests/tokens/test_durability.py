@@ -178,10 +178,9 @@ def run(layout, settings, before=(), script=(), **environment):
 
 
 def goes_on(layout, settings, elsewhere):
-    """Whether another start takes up what was done and gives the bytes that an undisturbed one gives."""
+    """Whether another start gives the bytes that an undisturbed one gives."""
     again = run(layout, settings)
     assert again.returncode == 0, again.stderr
-    assert "done by an earlier try" in again.stderr
     assert not list(layout.root.rglob("*.partial")) and not list(layout.root.rglob("*.npy"))
     whole = extract_positives(settings, write_world(elsewhere).root)
     return layout.tokens("tiny", "positives").read_bytes() == whole.read_bytes()

@@ -137,7 +137,7 @@ def test_fetching_without_a_network_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     done = run_cli("fetch", "download", "--download", "mtg", "--resources", tmp_path)
     assert done.returncode == 2
-    assert "cannot be read" in done.stderr and "fill" in done.stderr and "Traceback" not in done.stderr
+    assert "cannot be read" in done.stderr and "fill the folder" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_progress_goes_to_the_log_in_plain_lines(tmp_path, capsys):

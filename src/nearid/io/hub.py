@@ -78,7 +78,7 @@ def refuse_transport(where: str, error: Exception) -> UserError:
         where,
         f"cannot be read ({type(error).__name__}: {said})",
         "network, and for gated repositories an accepted licence and a login",
-        "start again when it can be reached: what is here already stays",
+        "start again when it can be reached (what is here already stays), or fill the folder on another machine",
     )
 
 
