@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from nearid.cli import nearid
 from nearid.errors import UserError
 from nearid.io.tables import read_table
-from nearid.rehearsal.matcher import CHECKOUT, save_matcher
+from nearid.rehearsal.matcher import CHECKOUT, save_features, save_matcher
+from nearid.rehearsal.pipelines import save_stable_diffusion
 from nearid.scores.correspondences import match_share
 from nearid.scores.mtg import score_mtg
 from nearid.scores.nearid_bench import score_nearid_bench
@@ -20,6 +21,18 @@ from nearid.scores.nearid_bench import score_nearid_bench
 def weights(tmp_path):
     save_matcher(tmp_path / "vsm_weights")
     return tmp_path / "vsm_weights"
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """What the package loads from the hub, as it was fetched."""
+    root = tmp_path_factory.mktemp("hub")
+    save_features(root / "cleandift")
+    save_stable_diffusion(root / "diffusion")
+    return {
+        "CompVis/cleandift": str(root / "cleandift"),
+        "stabilityai/stable-diffusion-2-1": str(root / "diffusion"),
+    }
 
 
 def test_the_share_counts_each_target_once():
@@ -36,12 +49,12 @@ def test_the_share_counts_each_target_once():
         assert match_share(targets, semantic, visual) == pytest.approx(expected, nan_ok=True)
 
 
-def settings_for(world, weights, **entry):
-    return world.settings("vsm", kind="vsm", package=str(CHECKOUT), model=str(weights), **entry)
+def settings_for(world, weights, hub, **entry):
+    return world.settings("vsm", kind="vsm", package=str(CHECKOUT), model=str(weights), hub=dict(hub), **entry)
 
 
-def test_the_authors_run_and_one_with_true_masks(world, weights, tmp_path):
-    settings = settings_for(world, weights)
+def test_the_authors_run_and_one_with_true_masks(world, weights, hub, tmp_path):
+    settings = settings_for(world, weights, hub)
     done = CliRunner().invoke(
         nearid,
         [
@@ -58,7 +71,7 @@ def test_the_authors_run_and_one_with_true_masks(world, weights, tmp_path):
     assert done.exit_code == 0, done.output
     white = read_table(world.layout.scores("vsm", "nearid_bench")).to_pandas()
     own = tmp_path / "own.parquet"
-    score_nearid_bench(settings_for(world, weights, distractor_masks="own"), world.layout, own)
+    score_nearid_bench(settings_for(world, weights, hub, distractor_masks="own"), world.layout, own)
     own = read_table(own).to_pandas()
     assert white["sim_01"].equals(own["sim_01"]) and not white["cross_00"].equals(own["cross_00"])
     for table in (white, own):
@@ -71,24 +84,33 @@ def test_the_authors_run_and_one_with_true_masks(world, weights, tmp_path):
     assert len(lines) == 11 + 13 + 12 and all("points" in line for line in lines)
 
 
-def test_mtg_compares_inside_both_masks_and_needs_them(world, weights, tmp_path):
-    score_mtg(settings_for(world, weights), world.layout, tmp_path / "mtg.parquet")
+def test_mtg_compares_inside_both_masks_and_needs_them(world, weights, hub, tmp_path):
+    score_mtg(settings_for(world, weights, hub), world.layout, tmp_path / "mtg.parquet")
     assert np.isfinite(read_table(tmp_path / "mtg.parquet")["s_12"].to_numpy()).all()
 
 
-@pytest.mark.parametrize("lost", ["package", "weights", "config"])
-def test_what_is_not_there_is_named(world, weights, tmp_path, lost):
-    settings = settings_for(world, weights)
+@pytest.mark.parametrize("lost", ["package", "weights", "config", "hub"])
+def test_what_is_not_there_is_named(world, weights, hub, tmp_path, lost):
+    settings = settings_for(world, weights, hub)
     if lost == "package":
         settings["scorer"]["package"] = str(tmp_path)
+    elif lost == "hub":
+        settings["scorer"]["hub"]["CompVis/cleandift"] = str(tmp_path / "none")
     else:
         (weights / {"weights": "mtg_weights.safetensors", "config": "experiment_cfg.yaml"}[lost]).unlink()
-    with pytest.raises(UserError, match=r"mtg|experiment_cfg") as raised:
+    with pytest.raises(UserError, match=r"mtg|experiment_cfg|cleandift") as raised:
         score_nearid_bench(settings, world.layout, tmp_path / "out.parquet")
     assert "scorers.vsm" in raised.value.where and "package" in raised.value.action
 
 
-def test_a_package_that_cannot_be_used_is_named(world, weights, tmp_path):
+def test_a_package_that_cannot_be_used_is_named(world, weights, hub, tmp_path):
     (weights / "experiment_cfg.yaml").write_text("dtype: float32\nmodel: {name: NoSuchModel}\n")
     with pytest.raises(UserError, match="NoSuchModel"):
-        score_nearid_bench(settings_for(world, weights), world.layout, tmp_path / "out.parquet")
+        score_nearid_bench(settings_for(world, weights, hub), world.layout, tmp_path / "out.parquet")
+
+
+def test_what_the_package_asks_of_the_hub_must_be_among_the_folders(world, weights, hub, tmp_path):
+    settings = settings_for(world, weights, hub)
+    del settings["scorer"]["hub"]["stabilityai/stable-diffusion-2-1"]
+    with pytest.raises(UserError, match="stabilityai/stable-diffusion-2-1"):
+        score_nearid_bench(settings, world.layout, tmp_path / "out.parquet")

@@ -20,7 +20,8 @@ def in_root(monkeypatch):
 def test_every_download_is_known_with_commit_and_licence(overlays):
     for name, entry in load(*overlays)["downloads"].items():
         fact = download_facts()[name]
-        assert entry["hub"] in fact["where"], name
+        (place,) = (entry[key].removeprefix("https://") for key in ("hub", "git", "url") if key in entry)
+        assert place in fact["where"] and entry.get("folder", "") in fact["where"], name
         assert entry["revision"] == fact["commit"], name
         assert entry["licence"] == fact["licence"], name
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+WIDTH = 32
+"""As wide as the stand-in of Stable Diffusion's text is (`nearid.rehearsal.pipelines`, slow to import)."""
 CHECKOUT = Path(__file__).with_name("mind_the_glitch")
 
 
@@ -16,6 +18,12 @@ def save_matcher(folder: Path) -> None:
     folder.mkdir(parents=True)
     save_file({"scale": torch.tensor(1.5)}, folder / "mtg_weights.safetensors")
     (folder / "experiment_cfg.yaml").write_text("dtype: float32\nmodel: {name: StandInModel}\n")
+
+
+def save_features(folder: Path) -> None:
+    """CleanDIFT's weights on top of Stable Diffusion."""
+    folder.mkdir(parents=True)
+    save_file({"features": torch.zeros(WIDTH)}, folder / "cleandift_sd21_full.safetensors")
 
 
 def save_checkout(folder: Path) -> None:

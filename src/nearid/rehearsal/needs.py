@@ -85,7 +85,9 @@ def _entries(config: Config) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
 
 def _uses(key: str, purpose: str, entry: Mapping[str, Any]) -> Iterator[Use]:
     for name, value in entry.items():
-        if isinstance(value, str) and value.startswith(FOLDER):
+        if isinstance(value, Mapping):
+            yield from _uses(f"{key}.{name}", f"{purpose} {name}", value)
+        elif isinstance(value, str) and value.startswith(FOLDER):
             download, _, below = value.removeprefix(FOLDER).partition("/")
             yield Use(download, f"{key}.{name}", f"{purpose} {name}", below, entry)
 
@@ -185,6 +187,8 @@ _RECIPES: dict[str, Callable[[Path, list[Use], Config], None]] = {
     "backbones auto path": _by("encoders", "save_vit"),
     "scorers vsm model": _by("matcher", "save_matcher"),
     "scorers vsm package": _by("matcher", "save_checkout"),
+    "scorers vsm hub CompVis/cleandift": _by("matcher", "save_features"),
+    "scorers vsm hub stabilityai/stable-diffusion-2-1": _by("pipelines", "save_stable_diffusion"),
     "scorers vlm_judge model": _judge,
     "scorers ratings ratings": _ratings,
 }

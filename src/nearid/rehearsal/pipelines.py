@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
+    CLIPImageProcessorPil,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -181,6 +182,22 @@ def save_powerpaint(folder: Path) -> None:
     torch.save(task_weights(text), brushnet / "pytorch_model.bin")
     shapes = {key: value for key, value in unet.config.items() if not key.startswith("_")}
     write_json(brushnet / "config.json", {"_class_name": "BrushNetModel", "conditioning_channels": 5, **shapes})
+
+
+def save_stable_diffusion(folder: Path) -> None:
+    """Stable Diffusion 2.1, whose layers VSM's features come from."""
+    torch.manual_seed(7)
+    made: Any = diffusers.StableDiffusionPipeline(
+        vae=diffusers.AutoencoderKL(**_VAE, latent_channels=4, scaling_factor=0.18215),
+        text_encoder=CLIPTextModel(CLIPTextConfig(**_CLIP)),
+        tokenizer=_clip_tokenizer(),
+        unet=diffusers.UNet2DConditionModel(**SD15_UNET),
+        scheduler=diffusers.DDIMScheduler(**_BETAS, clip_sample=False, prediction_type="v_prediction"),
+        safety_checker=None,
+        feature_extractor=CLIPImageProcessorPil(),
+        requires_safety_checker=False,
+    )
+    made.save_pretrained(folder)
 
 
 def task_weights(text: CLIPTextModel) -> dict[str, torch.Tensor]:

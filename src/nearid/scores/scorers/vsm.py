@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 
 from nearid.errors import UserError
 from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.offline import served_offline
 from nearid.scores.answers import hash_pair
 from nearid.scores.correspondences import match_share
 from nearid.scores.scorers import Pair, Reading, Shown
@@ -40,7 +42,8 @@ class Scorer:
     blacked out: the masks say what is compared, so `full` and `fg` are the same pairs. MTG has masks on both sides.
 
     The package is the authors' checkout in the folder `package`, with all that it needs installed; its weights,
-    `mtg_weights.safetensors` and `experiment_cfg.yaml`, lie in the folder `model`.
+    `mtg_weights.safetensors` and `experiment_cfg.yaml`, lie in the folder `model`. `hub` has the folders of what the
+    checkout itself loads from the hub, by repository: it finds them without a network.
 
     Raises:
         UserError: package or weights are not there, or cannot be used.
@@ -59,6 +62,10 @@ class Scorer:
         for name in (CONFIG, WEIGHTS):
             if not (self._weights / name).is_file():
                 raise self._refuse(f"no {name} in {self._weights}", "the folder of its weights")
+        self._hub = {name: Path(folder) for name, folder in scorer.get("hub", {}).items()}
+        for name, folder in self._hub.items():
+            if not folder.is_dir():
+                raise self._refuse(f"no folder {folder}", f"{name}, as it was fetched")
         self._identity = [(self._weights / WEIGHTS).stat().st_size, (self._weights / CONFIG).read_text()]
 
     def key(self, pair: Pair) -> str:
@@ -121,13 +128,16 @@ class Scorer:
         try:
             config = import_module("omegaconf").OmegaConf.load(self._weights / CONFIG)
             dataset = import_module("configs.config").load_dataset_generation_config("automated")
-            manager = import_module("mtg.utils.aux_models_manager").ModelManager(
-                device, dataset, load_cleandift=True, load_groundingsam=False
-            )
+            # Without `hub` the checkout finds what it wants in the user's own cache, or not at all.
+            with served_offline(self._hub) if self._hub else nullcontext():
+                manager = import_module("mtg.utils.aux_models_manager").ModelManager(
+                    device, dataset, load_cleandift=True, load_groundingsam=False
+                )
             build = getattr(import_module("mtg.models"), config.model.name)
             model = build(manager.cleandift_model, config, device, getattr(torch, config.dtype, torch.float32))
             model.load_state_dict(load_file(self._weights / WEIGHTS))
-        except (ImportError, AttributeError, OSError, RuntimeError, KeyError) as error:
+        # An assertion: PyTorch without CUDA, which the authors' loader asks for.
+        except (ImportError, AttributeError, AssertionError, OSError, RuntimeError, KeyError) as error:
             raise self._refuse(
                 f"a package that cannot be used ({type(error).__name__}: {error})",
                 "the authors' checkout with its requirements installed",

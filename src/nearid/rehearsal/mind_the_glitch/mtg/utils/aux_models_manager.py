@@ -10,4 +10,4 @@ class ModelManager:
 
     def __init__(self, device: Any, dataset: Any, load_cleandift: bool, load_groundingsam: bool) -> None:
         assert load_cleandift and not load_groundingsam
-        self.cleandift_model = cleandift_loader()
+        self.cleandift_model = cleandift_loader(device)
