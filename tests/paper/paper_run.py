@@ -42,6 +42,7 @@ def rates(ssr: float, n: int = 20) -> dict:
         "ssr": ssr,
         "ssr_mean": ssr,
         "pa": (100 + ssr) / 2,
+        "pa_table": (150 + 2.5 * ssr) / 4,
         "n": n,
         "trials": 3 * n,
         "ssr_ci": [ssr - 4, ssr + 4],

@@ -40,7 +40,7 @@ def test_tables_come_out_as_printed(printed, name):
         for column in table.columns:
             theirs = published_value(name, row.paper_row, column.paper_column)
             if theirs is None:
-                assert row.cells[column.id].value is None, (row.id, column.id)
+                assert column.paper_column is None or row.cells[column.id].value is None, (row.id, column.id)
             elif (name, row.id, column.id) not in CONTRADICTED:
                 assert float(table.shown(row, column)) == theirs, (row.id, column.id)
                 seen += 1
@@ -65,7 +65,7 @@ def test_comparison_says_reproduced_everywhere(printed):
     [
         ("infonce_oracle", ("mtg", "full", "m_o"), 0.02, {("table3", "m_o"), ("table10", "m_o")}),
         ("nearid_a2", ("nearid_bench", "full", "groups", "main7", "ssr"), -0.2, {("table8", "nearid_ssr")}),
-        ("vsm", ("nearid_bench", "full", "sources", "sdxl", "pa"), 0.2, {("table5", "vsm_pa")}),
+        ("vsm", ("nearid_bench", "full", "sources", "sdxl", "pa_table"), 0.2, {("table5", "vsm_pa_table")}),
         ("vsm", ("dreambench", "categories", "style", "m_h"), 0.01, {("figure4", "style")}),
     ],
 )

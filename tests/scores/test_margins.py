@@ -45,6 +45,7 @@ def test_rates_equal_the_slow_double_loop(missing, step):
     assert rates.ssr == pytest.approx(100 * successes / n)
     assert rates.ssr_mean == pytest.approx(100 * mean_successes / n)
     assert rates.pa == pytest.approx(100 * wins / trials)
+    assert rates.pa_table == pytest.approx(100 * (wins + mean_successes) / (trials + n))
 
 
 def test_a_missing_slot_takes_its_trials_only():
@@ -66,9 +67,14 @@ def test_a_tie_loses():
     assert (rates.ssr, rates.pa, rates.ssr_mean) == (50, 75, 100)
 
 
+def test_printed_pa_counts_each_identity_s_mean_margin_as_one_more_trial():
+    rates = rate(np.array([[0.6, -0.1]]))
+    assert (rates.pa, rates.pa_table) == pytest.approx((50, 200 / 3))
+
+
 def test_nothing_valid_is_nan_with_its_counts():
     rates = rate(np.full((3, 6), np.nan))
-    assert np.isnan([rates.ssr, rates.pa, rates.ssr_mean]).all()
+    assert np.isnan([rates.ssr, rates.pa, rates.pa_table, rates.ssr_mean]).all()
     assert (rates.n, rates.trials, rates.identities) == (0, 0, 3)
 
 
@@ -94,7 +100,8 @@ def test_pool_weights_by_support():
     pooled = pool({name: rate(directed_margins(t)) for name, t in (("a", big), ("b", small))}, ["a", "b"], "all")
     expected = rate(directed_margins(both))
     assert (pooled.n, pooled.trials, pooled.identities) == (expected.n, expected.trials, expected.identities)
-    assert (pooled.ssr, pooled.ssr_mean, pooled.pa) == pytest.approx((expected.ssr, expected.ssr_mean, expected.pa))
+    for name in ("ssr", "ssr_mean", "pa", "pa_table"):
+        assert getattr(pooled, name) == pytest.approx(getattr(expected, name)), name
 
 
 def test_a_missing_source_is_refused_by_name():

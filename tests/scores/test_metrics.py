@@ -64,9 +64,9 @@ def test_metrics_of_sources_groups_and_mtg(tmp_path):
     for name, sources in {**{s: [s] for s in SOURCES}, **SETTINGS["groups"]}.items():
         found = full["sources" if name in SOURCES else "groups"][name]
         expected = rate(directed_margins(columns_of(rows, sources)))
-        for value in ("ssr", "ssr_mean", "pa", "n", "trials", "identities"):
+        for value in ("ssr", "ssr_mean", "pa", "pa_table", "n", "trials", "identities"):
             assert found[value] == pytest.approx(getattr(expected, value)), (name, value)
-        for value in ("ssr", "ssr_mean", "pa"):
+        for value in ("ssr", "ssr_mean", "pa", "pa_table"):
             low, high = found[f"{value}_ci"]
             assert low <= found[value] <= high
     one, all_ = columns_of(rows, ["b"]), columns_of(rows, list(SOURCES))

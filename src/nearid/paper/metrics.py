@@ -30,8 +30,12 @@ class Metrics:
     content: Mapping[str, Any]
 
     def rate(self, metric: str, name: str, kind: str = "groups", condition: str = "full") -> Cell:
-        """`ssr`, `ssr_mean` or `pa` of a group or source (`kind` = groups | sources) of NearID-bench, in percent."""
-        return self._cell(("nearid_bench", condition, kind, name), metric, "trials" if metric == "pa" else "n")
+        """A rate of a group or source (`kind` = groups | sources) of NearID-bench, in percent.
+
+        `metric` is `ssr`, `ssr_mean`, `pa` or `pa_table` (`nearid.scores.margins.Rates`).
+        """
+        counts = {"pa": ("trials",), "pa_table": ("trials", "n")}.get(metric, ("n",))
+        return self._cell(("nearid_bench", condition, kind, name), metric, *counts)
 
     def mtg(self, metric: str, condition: str = "full") -> Cell:
         """`m_o`, `m_o_pair`, `mtg_ssr` or `mtg_pa` (spec data.md 2)."""
@@ -61,14 +65,15 @@ class Metrics:
         """Mean cosine of `positive`, `distractor` or `random` pairs."""
         return self._cell(("nearid_bench", condition, "cosine"), pair, "n")
 
-    def _cell(self, path: tuple[str, ...], metric: str, count: str) -> Cell:
+    def _cell(self, path: tuple[str, ...], metric: str, *counts: str) -> Cell:
         node: Any = self.content
         for part in path:
             node = (node or {}).get(part)
         if not node or node.get(metric) is None:
             return Cell(reason=self._reason((*path, metric)))
         low, high = node.get(f"{metric}_ci") or (None, None)
-        return Cell(value=node[metric], low=low, high=high, count=node.get(count))
+        known = [node[count] for count in counts if node.get(count) is not None]
+        return Cell(value=node[metric], low=low, high=high, count=sum(known) if known else None)
 
     def _reason(self, path: tuple[str, ...]) -> str:
         reasons = self.content.get("reasons", {})

@@ -37,6 +37,11 @@ class Rates:
     trials: int
     identities: int
 
+    @property
+    def pa_table(self) -> float:
+        """PA as the paper's tables have it: one trial more per identity, whether its mean margin is positive."""
+        return (self.pa * self.trials + self.ssr_mean * self.n) / (self.trials + self.n) if self.n else float("nan")
+
 
 def directed_margins(columns: Columns) -> NDArray[np.float64]:
     """Margins `[identities, 6]` of the view pairs (0,1), (0,2), (1,2), each in both directions.

@@ -22,7 +22,7 @@ from nearid.scores.correlations import edit_correlations, oracle_agreement
 from nearid.scores.human_alignment import HEADLINE
 from nearid.scores.margins import SIMILARITIES, Columns, Rates, count_wins, directed_margins, edit_margins, pool, rate
 
-RATES = ("ssr", "ssr_mean", "pa")
+RATES = ("ssr", "ssr_mean", "pa", "pa_table")
 TITLES = (
     ("nearid_bench", "nearid_bench", "NearID-bench"),
     ("mtg", "mtg", "MTG"),
@@ -128,7 +128,8 @@ def summarise_mtg(columns: Columns, seed: int) -> Json:
         "m_o_ci": _bounds(bounds[0]),
         "m_o_pair": m_o_pair,
         "m_o_pair_ci": _bounds(bounds[1]),
-        **{f"mtg_{name}": value for name, value in _rates(rates, counts, seed).items()},
+        # The printed PA of MTG counts pairs alone.
+        **{f"mtg_{name}": value for name, value in _rates(rates, counts, seed).items() if "pa_table" not in name},
         "n": rates.n,
         "trials": rates.trials,
         "identities": rates.identities,
@@ -154,8 +155,9 @@ def _rates(rates: Rates, counts: NDArray[np.int64], seed: int) -> Json:
     # Identities are drawn, not trials: the margins of one identity, and its sources, hang together.
     def redraw(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
         success, mean_success, n, wins, trials = counts[drawn].sum(0)
-        parts, wholes = np.array([success, mean_success, wins]), np.array([n, n, trials])
-        return np.divide(100 * parts, wholes, out=np.full(3, np.nan), where=wholes > 0)
+        parts = np.array([success, mean_success, wins, wins + mean_success])
+        wholes = np.array([n, n, trials, trials + n])
+        return np.divide(100 * parts, wholes, out=np.full(len(RATES), np.nan), where=wholes > 0)
 
     bounds = interval(redraw, len(counts), seed)
     values: Json = {}

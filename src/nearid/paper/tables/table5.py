@@ -1,10 +1,10 @@
-"""Table 5: SSR and PA per distractor source, a pair of columns per scorer."""
+"""Table 5: SSR and PA per distractor source, three columns per scorer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from nearid.paper.methods import NOT_RUN
+from nearid.paper.methods import ABOUT_PA, NOT_RUN, PRINTED_PA
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.reference import METHODS
 from nearid.paper.run import Run
@@ -38,6 +38,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
         notes=(
             "Percent. Pools weight SSR by identities and PA by margins.",
             "n: identities with at least one valid margin, summed over the sources of a pool.",
+            ABOUT_PA,
         ),
     )
 
@@ -46,9 +47,10 @@ def _columns(run: Run) -> Iterator[Column]:
     shown = [(scorer.id, scorer.display, scorer.paper_row) for scorer in run.scorers]
     absent = [name for name in _PAPER_SCORERS if run.in_paper_row(name) is None]
     for id, display, paper_row in [*shown, *((name, METHODS[name], name) for name in absent)]:
-        for metric in ("ssr", "pa"):
-            paper_column = f"{paper_row}_{metric}" if paper_row in _PAPER_SCORERS else None
-            yield Column(f"{id}_{metric}", metric.upper(), display, metric, 1, paper_column)
+        for metric, printed in (("ssr", "ssr"), ("pa", None), ("pa_table", "pa")):
+            paper_column = f"{paper_row}_{printed}" if printed and paper_row in _PAPER_SCORERS else None
+            heading = PRINTED_PA if metric == "pa_table" else metric.upper()
+            yield Column(f"{id}_{metric}", heading, display, metric, 1, paper_column)
 
 
 def _cell(column: Column, metrics: Mapping[str, Metrics], name: str, kind: str) -> Cell:

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nearid.paper.methods import Cells, build_methods
+from nearid.paper.methods import PRINTED_PA, Cells, build_methods
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.run import Run, Scorer
 from nearid.paper.table import Column, Table
 
 _SPANNERS = {"full": "Full image", "fg": "Foreground", "d": "Foreground - full"}
 COLUMNS = tuple(
-    Column(id, display, _SPANNERS[part], metric, digits, paper_column=id, signed=part == "d", competes=part != "d")
-    for id, display, part, metric, digits in (
-        ("full_ssr", "SSR", "full", "ssr", 1),
-        ("full_pa", "PA", "full", "pa", 1),
-        ("full_m_o", "M-O", "full", "m_o", 3),
-        ("fg_ssr", "SSR", "fg", "ssr", 1),
-        ("fg_pa", "PA", "fg", "pa", 1),
-        ("fg_m_o", "M-O", "fg", "m_o", 3),
-        ("d_ssr", "SSR", "d", "ssr", 1),
-        ("d_m_o", "M-O", "d", "m_o", 2),
+    Column(
+        f"{part}_{metric}",
+        display,
+        _SPANNERS[part],
+        metric,
+        digits,
+        # The paper's PA is the one that its table code makes.
+        paper_column=None if metric == "pa" else f"{part}_{metric.removesuffix('_table')}",
+        signed=part == "d",
+        competes=part != "d",
+    )
+    for part, metric, display, digits in (
+        ("full", "ssr", "SSR", 1),
+        ("full", "pa", "PA", 1),
+        ("full", "pa_table", PRINTED_PA, 1),
+        ("full", "m_o", "M-O", 3),
+        ("fg", "ssr", "SSR", 1),
+        ("fg", "pa", "PA", 1),
+        ("fg", "pa_table", PRINTED_PA, 1),
+        ("fg", "m_o", "M-O", 3),
+        ("d", "ssr", "SSR", 1),
+        ("d", "m_o", "M-O", 2),
     )
 )
 
@@ -32,7 +44,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
         cells: Cells = {}
         for condition in ("full", "fg"):
             measured = metrics[scorer.id]
-            for metric in ("ssr", "pa"):
+            for metric in ("ssr", "pa", "pa_table"):
                 cells[f"{condition}_{metric}"] = measured.rate(metric, run.headline_group, condition=condition)
             cells[f"{condition}_m_o"] = measured.mtg("m_o", condition)
         return cells | {f"d_{metric}": _gain(cells, metric) for metric in ("ssr", "m_o")}
