@@ -63,6 +63,17 @@ def test_the_frozen_backbone_agrees_as_the_files_say(humans):
     assert align(scores_of("data_backbone_rating"), humans).m_h == pytest.approx(0.5155, abs=0.0001)
 
 
+def test_gpt4os_ratings_lie_one_folder_deeper(tmp_path):
+    ratings = {f"object_{n:02d}_hat-0": float(n) for n in range(4)}
+    folders = ("data_human_rating/merged_data/group1", "data_human_rating/merged_data/group2")
+    for folder in (*folders, "data_gpt_rating/concept_preservation_full"):
+        (tmp_path / folder).mkdir(parents=True)
+        for method in METHODS:
+            (tmp_path / folder / f"{method}.json").write_text(json.dumps(ratings))
+    assert json.loads(report(tmp_path, "--json").stdout)["scorers"]["gpt"]["m_h"] == pytest.approx(1.0, abs=1e-3)
+    assert read_methods(tmp_path / "data_gpt_rating")["emu2"] == ratings
+
+
 @pytest.mark.parametrize(
     ("key", "canonical"),
     [

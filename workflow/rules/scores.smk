@@ -81,6 +81,7 @@ rule score_dreambench:
 rule summarise_scores:
     input:
         lambda wildcards: score_files(wildcards.scorer),
+        fetched("summarise_scores"),
     output:
         str(LAYOUT.metrics("{scorer}")),
     log:

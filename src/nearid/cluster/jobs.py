@@ -93,6 +93,10 @@ class Jobs:
         members += [self.config["sources"][source] for source in self.sources]
         members += [self.config["scorers"][scorer] for scorer in self.scorers]
         members += [self.config["backbones"][backbone] for backbone in self.backbones]
+        for scorer in self.scorers:
+            if "dreambench" in benchmarks_of(self.config, scorer):
+                steps = ("score_dreambench", "summarise_scores")
+                members += [step_settings(step, self.config, scorer=scorer) for step in steps]
         for name in required_downloads(members, dict(self.config)):
             size = download_facts().get(name, {}).get("gigabytes", _DOWNLOAD_GB) * 1e9
             yield Job("fetch", "fetch_download", name, "fetch", size, (Path("resources", name, "fetched.json"),), size)

@@ -215,7 +215,10 @@ def _token_shards(config: Config, backbone: str | None, collections: list[str]) 
 
 
 def _score_dreambench(config: Config, ids: Config) -> Settings:
-    return {**_score(config, ids), "path": config["dreambench"]["path"]}
+    settings = _score(config, ids)
+    # Released ratings need no pictures.
+    rated = settings["scorer"]["kind"] == "ratings"
+    return settings | ({} if rated else {"path": config["dreambench"]["samples"]})
 
 
 def _summarise(config: Config, ids: Config) -> Settings:
@@ -227,7 +230,7 @@ def _summarise(config: Config, ids: Config) -> Settings:
         "benchmarks": benchmarks,
         "seed": config["seed"],
     }
-    return settings | ({"dreambench": config["dreambench"]["path"]} if "dreambench" in benchmarks else {})
+    return settings | ({"dreambench": config["dreambench"]["ratings"]} if "dreambench" in benchmarks else {})
 
 
 def _groups(config: Config) -> Settings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nearid.config.downloads import FOLDER
-from nearid.config.steps import backbone_of, training_of
+from nearid.config.steps import backbone_of, benchmarks_of, step_settings, training_of
 from nearid.errors import UserError
 from nearid.rehearsal.overlay import MTG, split_sizes
 
@@ -66,7 +65,10 @@ def _entries(config: Config) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     select, kind = config["select"], config["dataset"]["kind"]
     yield f"dataset.{kind}", f"dataset {kind}", config["dataset"].get(kind, {})
     if "dreambench" in select["benchmarks"]:
-        yield "dreambench", "dreambench", config["dreambench"]
+        yield "dreambench", "dreambench", {"ratings": config["dreambench"]["ratings"]}
+        rated = [name for name in select["scorers"] if "dreambench" in benchmarks_of(config, name)]
+        if any("path" in step_settings("score_dreambench", config, scorer=name) for name in rated):
+            yield "dreambench", "dreambench", {"samples": config["dreambench"]["samples"]}
     for name in select["sources"]:
         if name in config["released"]:
             yield "released", "released", {"path": config["released"][name]}
@@ -147,14 +149,6 @@ def _judge(folder: Path, uses: list[Use], config: Config) -> None:
     save_judge(folder, mixture=bool(re.search(r"-A\d+B", repository)), seed=int(billions[1]) if billions else 0)
 
 
-def _dreambench(folder: Path, uses: list[Use], config: Config) -> None:
-    from nearid.rehearsal.ratings import save_all_ratings, save_samples
-
-    save_all_ratings(folder)
-    save_samples(folder)
-    shutil.unpack_archive(folder / "samples.zip", folder)
-
-
 def _ratings(folder: Path, uses: list[Use], config: Config) -> None:
     from nearid.rehearsal.ratings import save_ratings
 
@@ -171,7 +165,6 @@ _RECIPES: dict[str, Callable[[Path, list[Use], Config], None]] = {
     "dataset nearid path": _nearid,
     "dataset nearid mtg": _mtg,
     "released path": _released,
-    "dreambench path": _dreambench,
     "dreambench ratings": _by("ratings", "save_all_ratings"),
     "dreambench samples": _by("ratings", "save_samples"),
     "sources flux_fill model": _by("pipelines", "save_flux"),

@@ -21,6 +21,8 @@ METHODS = (
     "ip_adapter_vit_g_sdxl",
 )
 HUMANS = "data_human_rating/merged_data"
+CONCEPT = "concept_preservation_full"
+"""GPT-4o was asked several questions: its ratings of the concept lie in a folder of their own."""
 SCORED = re.compile(r"data_(\w+)_rating")
 REMEDY = "take the file from the release again, or score the method's images again"
 
@@ -72,12 +74,13 @@ def read_ratings(path: Path) -> dict[str, float]:
 
 
 def read_methods(folder: Path) -> dict[str, dict[str, float]]:
-    """Ratings of all seven methods from `<method>.json` or `<method>-cp.json` in `folder`.
+    """Ratings of all seven methods from `<method>.json` or `<method>-cp.json` in `folder`, or one level below.
 
     Raises:
         UserError: a method's file is missing, there twice, or damaged.
     """
     found = {}
+    folder = folder / CONCEPT if (folder / CONCEPT).is_dir() else folder
     for method in METHODS:
         paths = [path for path in (folder / f"{method}.json", folder / f"{method}-cp.json") if path.is_file()]
         if len(paths) > 1:
