@@ -83,6 +83,7 @@ class Cluster:
         self.variables = {
             "SLURM_CONF": str(self.root / "slurm.conf"),
             "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}",
+            "NEARID_DEVICE": "cpu",  # GPUs are counted here, and are not there
         }
 
     def __enter__(self) -> Cluster:

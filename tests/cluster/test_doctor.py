@@ -68,10 +68,16 @@ def test_2_no_gpu_or_a_broken_driver(program):
     assert next(iter(check_gpu(False))).level == "fine"
 
 
-def test_3_torch_without_cuda_beside_a_gpu(program, monkeypatch):
-    program("nvidia-smi", "echo 'H100, 80000 MiB, 555.1'")
-    monkeypatch.setattr(doctor.metadata, "version", lambda name: "2.13.0+cpu")
-    assert "torch 2.13.0+cpu" in the_fault(check_gpu(True), "gpu").found
+@pytest.mark.parametrize("version, cuda, said", [("2.13.0+cpu", None, "without CUDA"), ("2.13.0", "13.0", "too old")])
+def test_3_torch_that_cannot_use_the_gpu(program, monkeypatch, tmp_path, version, cuda, said):
+    program("nvidia-smi", "echo 'H100, 80000 MiB, 535.1'")
+    (tmp_path / "torch.py").write_text(
+        f"from types import SimpleNamespace as Name\n__version__ = {version!r}\nversion = Name(cuda={cuda!r})\n"
+        "cuda = Name(is_available=lambda: False)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    fault = the_fault(check_gpu(True), "gpu")
+    assert version in fault.found and said in fault.found and "535.1" in fault.found
 
 
 def test_4_half_of_a_launchers_environment():

@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 from nearid import __version__
+from nearid.cluster.devices import explain_full_gpu
 from nearid.errors import UserError
 from nearid.io import energy, progress
 from nearid.layout import ENERGY
@@ -52,8 +53,11 @@ class _Commands(click.Group):
             problem = UserError(place, f"no module {error.name}", "the packages of envs/all.lock", action)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception:
-            return _crash()
+        except Exception as error:
+            full = explain_full_gpu(error)
+            if full is None:
+                return _crash()
+            problem = full
         print(problem, file=sys.stderr, flush=True)
         sys.exit(2)
 

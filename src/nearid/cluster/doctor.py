@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
@@ -20,6 +21,22 @@ from nearid.cluster.slurm_checks import check_slurm
 from nearid.config.facts import download_facts
 from nearid.layout import Layout
 
+# What a step does at first: a product on the GPU. Its own process, since a driver may end it.
+_TRY_GPU = """
+import sys, torch
+built = f"PyTorch {torch.__version__}"
+if not torch.cuda.is_available():
+    sys.exit(f"{built} " + (f"for CUDA {torch.version.cuda} finds no GPU: its driver is too old, or none is visible"
+                            if torch.version.cuda else "is a build without CUDA"))
+try:
+    product = torch.ones(64, 64, device="cuda") @ torch.ones(64, 64, device="cuda")
+    assert product.cpu()[0, 0] == 64, product
+except (RuntimeError, AssertionError) as error:
+    sys.exit(str(error).splitlines()[0])
+free, whole = torch.cuda.mem_get_info()
+half = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16: set precision float16"
+print(f"{built} computes on it, {free / 1e9:.0f} of {whole / 1e9:.0f} GB free, {half}")
+"""
 # Slower than this, a file operation is felt in every step.
 SLOW_S = 0.5
 # Clocks that differ by more confuse Snakemake, which goes by the times of files.
@@ -98,14 +115,14 @@ def check_gpu(needed: bool) -> Iterator[Finding]:
         else:
             yield Finding("gpu", "fine", "none, and none is needed")
         return
-    try:
-        build = metadata.version("torch")
-    except metadata.PackageNotFoundError:
-        build = "(none)"
-    if build.endswith("+cpu"):
-        yield Finding("gpu", "fault", f"a GPU, but torch {build}", "install torch's CUDA build into .venv")
+    cards = answer[1].strip().replace("\n", "; ")
+    tried = ask(sys.executable, "-c", _TRY_GPU, timeout_s=120)
+    if tried is None or tried[0]:
+        said = brief(tried[1]) if tried else "no answer"
+        action = "install a PyTorch for this driver into .venv (README, GPUs)"
+        yield Finding("gpu", "fault", f"{cards}, but PyTorch cannot use it: {said}", action)
     else:
-        yield Finding("gpu", "fine", answer[1].strip().replace("\n", "; "))
+        yield Finding("gpu", "fine", f"{cards}; {brief(tried[1])}")
 
 
 def check_display(needed: bool) -> Iterator[Finding]:

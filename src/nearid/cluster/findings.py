@@ -7,8 +7,6 @@ import subprocess
 from dataclasses import dataclass
 from typing import Literal
 
-_TIMEOUT_S = 20
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -27,12 +25,12 @@ class Finding:
     action: str = ""
 
 
-def ask(*command: str) -> tuple[int, str] | None:
-    """Exit code and words of a program; None where it is missing or hangs."""
+def ask(*command: str, timeout_s: float = 20) -> tuple[int, str] | None:
+    """Exit code and words of a program; None where it is missing or takes longer than `timeout_s` seconds."""
     if shutil.which(command[0]) is None:
         return None
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
     except subprocess.TimeoutExpired:
         return None
     return done.returncode, (done.stdout or done.stderr).strip()

@@ -8,6 +8,7 @@ import socket
 import sys
 from dataclasses import dataclass
 
+from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -56,7 +57,7 @@ def join() -> Ranks:
     A process joins once and leaves when it ends, since DeepSpeed keeps groups of its own for good.
 
     Raises:
-        UserError: see `read_ranks`.
+        UserError: see `read_ranks` and `choose_device`.
     """
     import torch
     import torch.distributed as dist
@@ -64,9 +65,10 @@ def join() -> Ranks:
     ranks = read_ranks()
     if dist.is_initialized():
         return ranks
-    if torch.cuda.is_available():
-        torch.cuda.set_device(ranks.local_rank)
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    device = choose_device(ranks.local_rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
     # One process needs no port, so none can clash.
     store = dist.HashStore() if ranks.size == 1 else None
     print(f"rank {ranks.rank} of {ranks.size} on {socket.gethostname()}, {backend}", file=sys.stderr, flush=True)

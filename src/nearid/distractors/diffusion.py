@@ -17,6 +17,7 @@ from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 from PIL import Image
 
+from nearid.cluster.devices import choose_device
 from nearid.distractors.engines import check_options
 from nearid.distractors.finishing import dilate
 from nearid.distractors.pool import Pool
@@ -104,7 +105,7 @@ class DiffusionEngine(ABC):
             )
         self._dilate_px: int = source["dilate_px"]
         self.batch_size: int = self.options.get("batch_size", 1)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = choose_device()
         self.dtype: torch.dtype = getattr(torch, self.options.get("precision", "bfloat16"))
         self._painter: Any = None
 

@@ -46,7 +46,7 @@ class Checkpoints:
     def restore(self) -> State | None:
         """The newest state, None at the start; opens the log behind it."""
         steps = self._parts.finished(".pt")
-        state = torch.load(self._parts.path(steps[-1], ".pt"), weights_only=True) if steps else None
+        state = torch.load(self._parts.path(steps[-1], ".pt"), map_location="cpu", weights_only=True) if steps else None
         if self._writer:
             self._log_path.touch()
             os.truncate(self._log_path, state["log_bytes"] if state else 0)

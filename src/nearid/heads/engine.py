@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_schedule_with_warmup
 
+from nearid.cluster.devices import choose_device
 from nearid.cluster.ranks import Ranks
 from nearid.errors import UserError
 
@@ -71,7 +72,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         deepspeed = _import_deepspeed()
-        self.device = torch.device("cuda", self.ranks.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+        self.device = choose_device(self.ranks.local_rank)
         self.head.to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.head.parameters(),
@@ -171,7 +172,7 @@ class _Hand(torch.autograd.Function):
 
 def _import_deepspeed() -> Any:
     os.environ.setdefault("DS_BUILD_OPS", "0")
-    if not torch.cuda.is_available():
+    if choose_device().type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import deepspeed
 

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nearid.cluster.devices import choose_device
 from nearid.config.variants import MASKING
 from nearid.errors import UserError
 from nearid.heads.tuples import PADDING, SLOTS, Indices, Tuples
@@ -147,7 +148,7 @@ class TokenPool(Pool):
         """What reads batches of at most `capacity` samples into `held` buffers in turn."""
         shape = (capacity * 2 * SLOTS, *self.token_shape)
         # Used again: large fresh blocks would cost page faults at every step. A GPU takes pinned memory twice as fast.
-        pinned = torch.cuda.is_available()
+        pinned = choose_device().type == "cuda"
         empty = [torch.empty(shape, dtype=torch.float16, pin_memory=pinned) for _ in range(held)]
         buffers = itertools.cycle([buffer.numpy() for buffer in empty])
 

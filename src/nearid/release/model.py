@@ -16,6 +16,7 @@ from torch.nn import functional
 from transformers import AutoImageProcessor, SiglipVisionConfig, SiglipVisionModel
 from transformers.utils import cached_file
 
+from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.heads.released import read_vision_state, vision_config_of
 from nearid.io.files import read_json
@@ -42,7 +43,7 @@ class IdentityModel:
 
     def __init__(self, network: Any, processor: Any, batch_size: int = 32, device: str | None = None) -> None:
         self.network, self.processor, self.batch_size = network, processor, batch_size
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device) if device else choose_device()
 
     @torch.inference_mode()
     def embed(self, images: Any) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.hashing import hash_file, hash_json
 from nearid.io.progress import track
@@ -43,7 +44,7 @@ class TokenEmbedder:
 
     def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
         self.settings, self.layout = settings, layout
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = choose_device()
         self._book = PictureBook(layout, [settings["split"]] if "split" in settings else [])
 
     def read_out(self, tokens: Tensor) -> Tensor:

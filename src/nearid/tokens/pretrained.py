@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor
 from transformers.utils import logging
 
+from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 
@@ -82,7 +83,7 @@ class PretrainedVision:
         if needed:
             raise self._refuse(f"no weights for {needed[:3]}", "all of the vision model")
         self.config: Any = model.config
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = choose_device()
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.weights_hash = _hash_state(model.state_dict())
         if self._autocast:

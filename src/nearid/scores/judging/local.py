@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
+from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 from nearid.scores.judging.prompt import PROMPT
@@ -91,7 +92,8 @@ class Judge:
     @cached_property
     def _parts(self) -> tuple[Any, Any, Any]:
         # Loaded when the first pair is asked: a run whose answers are all kept needs no model.
-        cuda = torch.cuda.is_available()
+        device = choose_device()
+        cuda = device.type == "cuda"
         flash = cuda and importlib.util.find_spec("flash_attn") is not None
         try:
             model = AutoModelForImageTextToText.from_pretrained(
@@ -100,12 +102,14 @@ class Judge:
                 attn_implementation="flash_attention_2" if flash else "sdpa",
                 local_files_only=True,
                 use_safetensors=True,  # never a pickle: it could run what its maker wants
+                # Straight to the GPU: laying out the experts would take 62 GB of this machine's memory.
+                device_map={"": device} if cuda else None,
             )
             processor = AutoImageProcessor.from_pretrained(self._path, backend="pil", local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(self._path, local_files_only=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise self._refuse(f"no model to load ({str(error).strip().splitlines()[0]})") from error
-        model = model.eval().requires_grad_(False).to("cuda" if cuda else "cpu")
+        model = model.eval().requires_grad_(False)
         return model, processor, tokenizer
 
     def _refuse(self, found: str) -> UserError:

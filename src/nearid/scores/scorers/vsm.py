@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.images import decode_mask, decode_rgb
 from nearid.io.offline import served_offline
@@ -123,7 +124,7 @@ class Scorer:
 
     @cached_property
     def _model(self) -> Any:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = choose_device()
         sys.path.insert(0, str(self._package))
         try:
             config = import_module("omegaconf").OmegaConf.load(self._weights / CONFIG)

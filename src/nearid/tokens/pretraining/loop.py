@@ -143,7 +143,7 @@ class _Trainer:
         if not (folder / "log.json").exists():
             return 0
         kept = read_json(folder / "log.json")
-        state = torch.load(folder / f"chunk_{kept['chunk']}.pt", weights_only=True)
+        state = torch.load(folder / f"chunk_{kept['chunk']}.pt", map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"])
         self.readouts.load_state_dict(state["readouts"])
         for optimizer, kept_state in zip(self.optimizers, state["optimizers"], strict=True):
