@@ -5,6 +5,10 @@ VENV ?= .venv
 SLURM_TESTS ?=
 # nproc heeds OMP_NUM_THREADS, which is about something else.
 CORES ?= $(shell OMP_NUM_THREADS= nproc)
+# CPUs that these variables make of one with AVX-512: old, with AVX2, and MKL's way that is the same on all.
+OLD := ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=NEHALEM
+AVX2 := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=HASWELL
+COMPATIBLE := MKL_CBWR=COMPATIBLE
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 # A kernel of the CPU is not worth a compiler run; DeepSpeed must not look for a GPU's.
@@ -17,7 +21,7 @@ SNAKEMAKE := mkdir -p .snakemake && { flock --nonblock --conflict-exit-code 75 .
   snakemake --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1
 ENDED := || { test $$? -ne 75 || echo "another run works here, or jobs of a killed one still do: wait, or end them" >&2; exit 1; }; }
 
-.PHONY: help setup demo test test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan rehearsal
+.PHONY: help setup demo test test-cpus test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan rehearsal
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -40,6 +44,9 @@ demo: setup ## the whole way once on the embedded data, to a results page (no GP
 
 test: setup ## the tests that need no GPU, cluster or network (ten minutes)
 	pytest
+
+test-cpus: setup ## those of numerics again, as other CPUs compute (four minutes)
+	for cpu in "$(OLD)" "$(AVX2)" "$(COMPATIBLE)"; do echo "$$cpu"; env $$cpu pytest -q -m "numerics and not slow and not gpu and not network" || exit 1; done
 
 test-slow: setup ## those that take over a minute each: kills, whole runs, the paper's plan
 	pytest -m "slow and not gpu and not slurm and not network"

@@ -20,6 +20,8 @@ from nearid.tokens import TokenStore
 from nearid.tokens.augmentation import UNCHANGED, augment, describe
 from nearid.tokens.collections import open_collection
 
+pytestmark = pytest.mark.numerics
+
 FLIP = {"flip": 0.5, "jitter": 0.0, "affine": 0.0}
 ALL = {"flip": 0.5, "jitter": 0.3, "affine": 0.3}
 COLLECTIONS = ("positives", "one", "two", "mtg_train")

@@ -15,6 +15,8 @@ from nearid.heads.inputs import open_mix
 from nearid.heads.map_head import MAPHead
 from nearid.heads.objectives import create
 
+pytestmark = pytest.mark.numerics
+
 
 def plain_loop(layout, settings):
     """The weights and losses of torch's own optimizer and clipping, in one process and without DeepSpeed."""

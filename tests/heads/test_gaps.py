@@ -14,6 +14,8 @@ from nearid.heads.inputs import open_mix
 from nearid.heads.tuples import PADDING
 from nearid.io.tables import read_table, write_table
 
+pytestmark = pytest.mark.numerics
+
 # ids 50, 51, ... have 2, 3, 2, 3, 2, 2, 3, 2 views; 58 and 59 are for validation.
 DAMAGED = [
     ("positives", "images2", 1),  # id 51 keeps two of three views

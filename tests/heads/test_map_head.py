@@ -8,6 +8,8 @@ from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionP
 from nearid.heads import map_head
 from nearid.heads.map_head import MAPHead, pool, pool_each
 
+pytestmark = pytest.mark.numerics
+
 CONFIG = SiglipVisionConfig(hidden_size=48, intermediate_size=64, num_attention_heads=4)
 
 
@@ -42,11 +44,11 @@ def relative(value, reference):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("stored", [torch.float16, None])
-def test_outputs_and_gradients_equal_transformers(dtype, tolerance, stored):
+def test_outputs_and_gradients_are_those_of_transformers_in_float64(dtype, tolerance, stored):
     theirs, ours = make_pair(dtype)
     tokens = torch.randn(5, 10, 48).to(stored or dtype)
     target = torch.randn(5, 48, dtype=dtype)
-    expected, expected_gradients = run(theirs, tokens.to(dtype), target)
+    expected, expected_gradients = run(theirs.double(), tokens.double(), target.double())
     output, gradients = run(ours, tokens, target)
     assert output.dtype == dtype
     assert relative(output, expected) <= tolerance
@@ -87,6 +89,14 @@ def test_a_head_has_the_same_bytes_whoever_shares_its_pass(places):
         assert torch.equal(output, alone[place][0])
         for name, parameter in head.named_parameters():
             assert torch.equal(parameter.grad, alone[place][1][name]), name
+
+
+def test_one_wide_product_for_all_heads_gives_each_its_own_to_rounding():
+    """As on a GPU, for which `pool_each` joins the queries."""
+    heads = [make_pair(torch.float32)[1] for _ in range(3)]
+    tokens, queries = torch.randn(5, 10, 48).half(), [head.queries() for head in heads]
+    for own, part in zip(queries, pool(tokens, torch.cat(queries)).split(4, dim=1), strict=True):
+        assert relative(part, pool(tokens.double(), own.double())) <= 1e-5
 
 
 def test_a_head_left_out_of_the_loss_changes_none_and_has_no_gradient():

@@ -11,6 +11,8 @@ import torch
 from nearid.errors import UserError
 from nearid.heads.objectives import create
 
+pytestmark = pytest.mark.numerics
+
 GOLDEN = Path(__file__).parent / "golden"
 CASES = ("full", "mixed")
 KEEP = {"padding": "keep", "cohesion": "views"}

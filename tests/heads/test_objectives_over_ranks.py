@@ -10,6 +10,8 @@ import torch.distributed as dist
 
 from nearid.heads.objectives import create
 
+pytestmark = pytest.mark.numerics
+
 GOLDEN = Path(__file__).parent / "golden"
 OBJECTIVES = {
     "nearid_a1_coh_b0.3": ("nearid", {"alpha": 1.0, "beta": 0.3}),

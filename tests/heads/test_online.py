@@ -20,6 +20,8 @@ from nearid.tokens.augmentation import UNCHANGED, augment
 from nearid.tokens.backbones import load_backbone
 from nearid.tokens.collections import open_collection
 
+pytestmark = pytest.mark.numerics
+
 AUGMENTATION = {"flip": 0.5, "jitter": 0.3, "affine": 0.3}
 
 

@@ -11,6 +11,8 @@ import torch
 from nearid.config import load, missing_members
 from nearid.heads import objectives
 
+pytestmark = pytest.mark.numerics
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,6 +12,8 @@ from nearid.errors import UserError
 from nearid.heads.feeds import AHEAD, TokenPool, load_batches
 from nearid.heads.inputs import open_mix
 
+pytestmark = pytest.mark.numerics
+
 SAMPLES = 4
 BATCH_BYTES = SAMPLES * 6 * world.TOKENS * world.DIM * 2
 

@@ -17,6 +17,8 @@ from nearid.heads.inputs import open_mix
 from nearid.heads.objectives import create
 from nearid.layout import Layout
 
+pytestmark = pytest.mark.numerics
+
 settings = world.settings
 
 

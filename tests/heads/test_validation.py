@@ -13,6 +13,8 @@ from nearid.heads.inputs import open_mix
 from nearid.heads.validation import margins, summarise
 from nearid.scores.margins import directed_margins, rate
 
+pytestmark = pytest.mark.numerics
+
 
 def columns_of(vectors, valid):
     """The columns of the scores' table for embeddings [n, 6, dim]."""

@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from nearid.cluster import signals
 from nearid.heads import packs
 
+pytestmark = pytest.mark.numerics
+
 
 def train_with_signals(root, settings, folder, calls):
     """Train inside a job of a cluster; `calls` says which signals come during which calls of a step."""

@@ -18,6 +18,8 @@ from nearid.io.files import read_json
 from nearid.release.export import export_data, export_model
 from nearid.scores.nearid_bench import score_nearid_bench
 
+pytestmark = pytest.mark.numerics
+
 # The run keeps tokens in float16; its cosines differ from those of a whole float32 model by less than this.
 TOLERANCE = 1e-3
 # A fresh process without this package: stock classes, and a class of one's own as the release has it.

@@ -21,6 +21,8 @@ from nearid.errors import UserError
 from nearid.io.images import decode_rgb
 from nearid.release.pairs import pair_all, pair_by_name, read_pairs, score_pairs
 
+pytestmark = pytest.mark.numerics
+
 PHOTOS = Path(__file__).resolve().parents[2].parent / "shared/data/dreambooth"
 
 

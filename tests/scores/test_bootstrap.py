@@ -4,6 +4,8 @@ from scipy import stats
 
 from nearid.scores.bootstrap import interval
 
+pytestmark = pytest.mark.numerics
+
 
 def test_interval_of_a_mean_agrees_with_theory():
     sample = np.random.default_rng(0).normal(size=300)

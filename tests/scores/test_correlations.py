@@ -6,6 +6,8 @@ from scipy import stats
 
 from nearid.scores.correlations import edit_correlations, fisher_mean, oracle_agreement, pearson
 
+pytestmark = pytest.mark.numerics
+
 
 def edit_table(n=40, seed=0):
     rng = np.random.default_rng(seed)

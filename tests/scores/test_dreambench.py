@@ -17,6 +17,8 @@ from nearid.scores.human_alignment import align
 from nearid.scores.ratings import METHODS, read_human_ratings
 from nearid.scores.scorers.colour_histogram import embed_colours
 
+pytestmark = pytest.mark.numerics
+
 FOLDERS = {method: method for method in METHODS}
 FOLDERS |= {"ip_adapter_plus_vit_h_sdxl": "ip_adapter-plus_vit-huge_sdxl_scale_0_6", "emu2": "emu2_guidance_3"}
 KEYS = [f"{category}_{n:02d}_thing-{p}" for category in ("object", "style") for n in range(3) for p in range(2)]

@@ -16,6 +16,8 @@ from nearid.scores.summary import summarise
 from nearid.tokens.collections import open_collection
 from nearid.tokens.extraction import extract
 
+pytestmark = pytest.mark.numerics
+
 
 @pytest.fixture
 def backbone():

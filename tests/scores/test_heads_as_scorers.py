@@ -10,6 +10,8 @@ from nearid.errors import UserError
 from nearid.io.files import write_json
 from nearid.scores.nearid_bench import score_nearid_bench
 
+pytestmark = pytest.mark.numerics
+
 
 @pytest.fixture
 def trained(world):

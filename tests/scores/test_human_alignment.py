@@ -12,6 +12,8 @@ from nearid.errors import UserError
 from nearid.scores.human_alignment import align, align_humans, bound_alignment
 from nearid.scores.ratings import METHODS, canonical_key, method_of, read_human_ratings, read_methods, read_ratings
 
+pytestmark = pytest.mark.numerics
+
 RELEASE = Path(__file__).parents[3] / "shared" / "data" / "dreambench_plus"
 released = pytest.mark.skipif(not RELEASE.is_dir(), reason="the DreamBench++ rating files are not on this machine")
 

@@ -23,6 +23,8 @@ from nearid.tokens import load_backbone
 from nearid.tokens.collections import open_collection
 from nearid.tokens.extraction import extract
 
+pytestmark = pytest.mark.numerics
+
 TOLERANCE = 1e-3  # float16 tokens, backbone batches of other sizes
 
 

@@ -13,6 +13,8 @@ from nearid.scores.mtg import SCHEMA as MTG
 from nearid.scores.nearid_bench import SCHEMA, score_nearid_bench
 from nearid.scores.summary import summarise
 
+pytestmark = pytest.mark.numerics
+
 IDENTITIES = 60
 SOURCES = {"a": 0.0, "b": 0.4, "c": -0.2}  # the higher, the easier
 SETTINGS = {

@@ -4,6 +4,8 @@ import pytest
 
 from nearid.scores.mtg import grade_edits, score_mtg
 
+pytestmark = pytest.mark.numerics
+
 
 def cosine(a, b):
     return float(np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b))

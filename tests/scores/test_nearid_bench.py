@@ -7,6 +7,8 @@ from nearid.errors import UserError
 from nearid.io.tables import read_table, write_table
 from nearid.scores.nearid_bench import SCHEMA, score_nearid_bench
 
+pytestmark = pytest.mark.numerics
+
 
 def cosine(a, b):
     return float(np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b))

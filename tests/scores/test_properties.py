@@ -12,6 +12,8 @@ from nearid.scores.correlations import edit_correlations, oracle_agreement
 from nearid.scores.margins import CROSSES, SIMILARITIES, directed_margins, edit_margins, pool, rate
 from nearid.scores.mtg import ORACLES, PAIRS
 
+pytestmark = pytest.mark.numerics
+
 LEVELS = [math.nan, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0]  # few, so that ties are common; exact in binary
 NAMES = (*SIMILARITIES, *CROSSES)
 

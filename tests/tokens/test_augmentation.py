@@ -7,6 +7,8 @@ import pytest
 
 from nearid.tokens.augmentation import DRAWS, PARAMETERS, UNCHANGED, augment, draw
 
+pytestmark = pytest.mark.numerics
+
 
 @pytest.fixture
 def image():

@@ -24,6 +24,8 @@ from nearid.tokens.augmentation import UNCHANGED, augment
 from nearid.tokens.collections import foreground, open_collection
 from nearid.tokens.extraction import extract
 
+pytestmark = pytest.mark.numerics
+
 WHOLE_ALONE = {"train": ["full"], "test": ["full"]}
 
 

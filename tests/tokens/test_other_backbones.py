@@ -23,6 +23,8 @@ from transformers import (
 from nearid.errors import UserError
 from nearid.tokens import load_backbone
 
+pytestmark = pytest.mark.numerics
+
 WIDTH = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4}
 VISION = {**WIDTH, "image_size": 28, "patch_size": 14}
 CROP = {"size": {"shortest_edge": 32}, "crop_size": {"height": 28, "width": 28}}

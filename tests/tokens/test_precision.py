@@ -11,6 +11,8 @@ from nearid.tokens import TokenStore, load_backbone
 from nearid.tokens.precision import measure_formats, round_to_bytes
 from nearid.tokens.store import KEY, write_shard
 
+pytestmark = pytest.mark.numerics
+
 
 @pytest.fixture
 def shard(settings, tmp_path):

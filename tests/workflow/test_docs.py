@@ -155,3 +155,9 @@ def test_links_lead_somewhere(page):
 
 def test_there_is_something_to_check():
     assert len(ALL) > 40 and "nearid export results/demo --output model" in LINES
+
+
+def test_the_readme_names_the_packages_that_ci_installs():
+    (listed,) = re.findall(r"^packages=\((.*?)\)", (ROOT / ".ci/run").read_text(), re.MULTILINE | re.DOTALL)
+    (line,) = re.findall(r"^apt-get install --yes (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert line.split() == listed.replace("\\\n", " ").split()
