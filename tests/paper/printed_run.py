@@ -20,7 +20,7 @@ from nearid.scores.correlations import fisher_mean
 from nearid.scores.human_alignment import LIMIT, _average
 from nearid.scores.margins import Rates, pool
 
-CONFIG = load()
+CONFIG = load("config/released.yaml")
 GROUPS = {name: CONFIG["groups"][name] for name in CONFIG["select"]["groups"]}
 SOURCES = CONFIG["select"]["sources"]
 TRIALS = 1744

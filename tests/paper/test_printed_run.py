@@ -3,12 +3,16 @@
 from pathlib import Path
 
 import pytest
-from printed_run import CONTRADICTED, compared_tables, tables_of_the_paper, write_printed_run
+from printed_run import CONFIG, CONTRADICTED, compared_tables, tables_of_the_paper, write_printed_run
 
+from nearid.config import step_settings
 from nearid.io.files import read_json, write_json
 from nearid.layout import Layout
 from nearid.paper.comparison import compare_tables
+from nearid.paper.effects import find_effects
+from nearid.paper.metrics import read_metrics
 from nearid.paper.reference import published, published_value
+from nearid.paper.run import Run
 from nearid.paper.tables import build_table
 
 TABLES = tables_of_the_paper()
@@ -60,17 +64,45 @@ def test_comparison_says_reproduced_everywhere(printed):
     assert met == NUMBERS
 
 
+def test_every_effect_of_the_paper_holds(printed):
+    run = Run.from_settings(step_settings("make_page", CONFIG)["run"])
+    effects = find_effects(run, read_metrics(printed, run.needed_metrics()))
+    claimed = [effect for effect in effects if effect.place != "ours"]
+    assert {effect.verdict for effect in claimed} == {"holds"} and len(claimed) == 16
+    # The paper prints no cosines: that is told, and is neither yes nor no.
+    assert [effect.verdict for effect in effects if effect.place == "ours"] == ["not tested"]
+    assert not any("-0.0" in effect.numbers for effect in effects)
+
+
 @pytest.mark.parametrize(
     ("scorer", "path", "change", "found"),
     [
         ("infonce_oracle", ("mtg", "full", "m_o"), 0.02, {("table3", "m_o"), ("table10", "m_o")}),
-        ("nearid_a2", ("nearid_bench", "full", "groups", "main7", "ssr"), -0.2, {("table8", "nearid_ssr")}),
+        ("nearid_a2", ("nearid_bench", "full", "groups", "main7", "ssr"), -2.0, {("table8", "nearid_ssr")}),
         ("vsm", ("nearid_bench", "full", "sources", "sdxl", "pa_table"), 0.2, {("table5", "vsm_pa_table")}),
         ("vsm", ("dreambench", "categories", "style", "m_h"), 0.01, {("figure4", "style")}),
     ],
 )
 def test_one_changed_number_is_found(tmp_path: Path, scorer, path, change, found):
-    layout = Layout(tmp_path / "paper")
+    pairs = compare_tables(compared_tables(), change_one(tmp_path, scorer, path, change))
+    assert {
+        (pair.table, pair.column) for pair in pairs if pair.paper is not None and pair.verdict != "reproduced"
+    } == found
+    # Another seed might move a correlation over 100 part edits as far; nothing else can have moved the others.
+    verdict = "inconclusive" if path[-1] == "m_o" else "deviates"
+    assert {pair.verdict for pair in pairs if (pair.table, pair.column) in found} >= {verdict}
+
+
+def test_one_changed_number_turns_its_effect(tmp_path: Path):
+    layout = change_one(tmp_path, "nearid_a1_b02", ("mtg", "full", "m_o"), 0.1)
+    run = Run.from_settings(step_settings("make_page", CONFIG)["run"])
+    effects = find_effects(run, read_metrics(layout, run.needed_metrics()))
+    assert [effect.place for effect in effects if effect.holds is False] == ["table 9"]
+
+
+def change_one(folder: Path, scorer, path, change) -> Layout:
+    """The printed run with one number changed."""
+    layout = Layout(folder / "paper")
     write_printed_run(layout)
     content = read_json(layout.metrics(scorer))
     node = content
@@ -78,10 +110,7 @@ def test_one_changed_number_is_found(tmp_path: Path, scorer, path, change, found
         node = node[part]
     node[path[-1]] += change
     write_json(layout.metrics(scorer), content)
-    deviating = {
-        (pair.table, pair.column) for pair in compare_tables(compared_tables(), layout) if pair.verdict == "deviates"
-    }
-    assert deviating == found
+    return layout
 
 
 def test_defaults_of_the_sweeps_are_the_objective_s():

@@ -184,9 +184,10 @@ STEPS = [
 @pytest.mark.parametrize(
     ("text", "touched"),
     [
-        # Table 4 shows weights, and so do comparison and page, which show table 4.
+        # Table 4 shows weights, and so do comparison and page, which show table 4; effects ask for sweeps over them.
         ("ablations: {nearid: {params: {alpha: 0.7}}}",
-         {("train_head", "nearid"), ("compare_with_paper", ""), ("make_page", "")}),
+         {("train_head", "nearid"), ("compare_with_paper", ""), ("make_page", ""),
+          ("write_summary", "")}),
         ("paper: {figures: {figure5: {style: {dpi: 99}}}}", {("plot_figure", "figure5")}),
         ("sources: {cut_paste: {dilate_px: 5}}", {("inpaint_shard", "cut_paste")}),
         ("training: {learning_rate: 1.0e-2}", {("train_head", "infonce"), ("train_head", "nearid")}),

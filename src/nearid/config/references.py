@@ -43,6 +43,7 @@ def check_references(config: Mapping[str, Any]) -> None:
         _check_download(name, entry)
     for name, sources in config["groups"].items():
         _known(sources, config["sources"], f"groups.{name}")
+    _known(config["group_roles"], config["groups"], "group_roles")
     for name, mix in config["mixes"].items():
         _known(mix["sources"], config["sources"], f"mixes.{name}.sources")
         _known(mix["severities"], mix["sources"], f"mixes.{name}.severities")

@@ -238,7 +238,7 @@ def _groups(config: Config) -> Settings:
 
 
 # Tables and figures about how heads were trained; others must not be remade for it.
-_ABOUT_TRAINING = ("table4", "table6", "table8", "table9", "weights")
+_ABOUT_TRAINING = ("table4", "table6", "table8", "table9", "weights", "effects")
 
 
 def _run(
@@ -257,8 +257,10 @@ def _run(
             for name in sources or config["select"]["sources"]
         ],
         "groups": _groups(config),
+        "group_roles": {name: role for name, role in config["group_roles"].items() if name in _groups(config)},
         "headline_group": config["headline_group"],
         "benchmarks": config["select"]["benchmarks"],
+        "released": sorted(set(config["released"]) & set(config["select"]["sources"])),
     } | ({"stand_ins": True} if config["stand_ins"] else {})
 
 
@@ -266,6 +268,7 @@ def _scorer(config: Config, name: str, trained: bool) -> Settings:
     """What a table says of a scorer, and how it was `trained`."""
     entry = config["scorers"][name]
     settings = {"id": name, **{key: entry[key] for key in ("display", "paper_row", "kind")}}
+    settings["retrained"] = "ablation" in entry
     if trained and "ablation" in entry:
         ablation, mix = config["ablations"][entry["ablation"]], mix_of(config, entry["ablation"])
         settings["training"] = {
@@ -337,7 +340,8 @@ def _plot_figure(config: Config, ids: Config) -> Settings:
 
 def _page(config: Config, ids: Config) -> Settings:
     figures = config["select"]["figures"]
-    return {"run": _run(config), "tables": _tables(config), "compared": _compared(config), "figures": figures}
+    run = _run(config, shown_in="effects")
+    return {"run": run, "tables": _tables(config), "compared": _compared(config), "figures": figures}
 
 
 _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
@@ -357,7 +361,7 @@ _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
     "compare_with_paper": lambda config, ids: {"tables": _compared(config)},
     "show_identities": lambda config, ids: {"run": _run(config)},
     "make_page": _page,
-    "write_summary": lambda config, ids: {"run": _run(config)},
+    "write_summary": lambda config, ids: {"run": _run(config, shown_in="effects")},
     "write_manifest": lambda config, ids: {"config": config},
     "write_crate": lambda config, ids: {},
     "export_model": lambda config, ids: {},

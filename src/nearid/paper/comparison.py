@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from nearid.io.files import write_text
 from nearid.layout import Layout
 from nearid.paper.methods import NOT_RUN
-from nearid.paper.reference import TOLERANCES, comparability, published_rows, published_value
+from nearid.paper.reference import (
+    CORRELATIONS,
+    TOLERANCES,
+    comparability,
+    published_rows,
+    published_value,
+    same_images,
+)
+from nearid.paper.run import Run
 from nearid.paper.table import Column, Row, Table
 from nearid.paper.tables import build_table, in_order
-
-REPRODUCED, DEVIATES, INCOMPARABLE = "reproduced", "deviates", "not comparable"
+from nearid.paper.verdicts import INCOMPARABLE, Setting, judge
 
 
 @dataclass(frozen=True)
@@ -23,8 +30,7 @@ class Pair:
     """One cell; `paper` and `difference` are rounded as the paper prints, `ours` and its 95 % interval are not.
 
     `tolerance` is half a unit of the paper's last digit, and what half precision alone moved the authors' own value
-    (spec data.md 4.2) where that is known. `verdict`: within it, or within our interval, is reproduced; where the two
-    may not be compared `why` says so.
+    where that is known. `why` is the reason of the `verdict` (nearid.paper.verdicts).
     """
 
     table: str
@@ -42,11 +48,16 @@ class Pair:
 
 def write_comparison(settings: Mapping[str, Any], layout: Layout) -> None:
     """Write paper/comparison.csv for the tables (and numbers of figure 4) of the step's settings."""
+    write_text(layout.paper("comparison.csv"), to_csv(compare_tables(settings["tables"], layout)))
+
+
+def to_csv(pairs: Iterable[Pair]) -> str:
+    """Pairs as CSV, a line each."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [field.name for field in fields(Pair)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(pair) for pair in compare_tables(settings["tables"], layout))
-    write_text(layout.paper("comparison.csv"), buffer.getvalue())
+    writer.writerows(asdict(pair) for pair in pairs)
+    return buffer.getvalue()
 
 
 def compare_tables(tables: Mapping[str, Mapping[str, Any]], layout: Layout) -> list[Pair]:
@@ -54,18 +65,17 @@ def compare_tables(tables: Mapping[str, Mapping[str, Any]], layout: Layout) -> l
     return [
         pair
         for settings in (tables[name] for name in in_order(tables))
-        for pair in compare_table(build_table(settings, layout), settings["run"]["dataset_kind"])
+        for pair in compare_table(build_table(settings, layout), Run.from_settings(settings["run"]))
     ]
 
 
-def compare_table(table: Table, dataset_kind: str) -> Iterator[Pair]:
+def compare_table(table: Table, run: Run) -> Iterator[Pair]:
     """Our cells in their order, then the paper's cells that we have none for."""
-    comparable, why = comparability(dataset_kind)
     met = set()
     for row in table.rows:
         for column in table.columns:
             met.add((row.paper_row, column.paper_column))
-            yield _compare(table.name, row, column, comparable, why)
+            yield _compare(table, row, column, run)
     for paper_row, printed in published_rows(table.name).items():
         for name, theirs in printed.items():
             if (paper_row, name) not in met and isinstance(theirs, float) and name not in _CHOSEN:
@@ -76,11 +86,12 @@ def compare_table(table: Table, dataset_kind: str) -> Iterator[Pair]:
 _CHOSEN = ("alpha", "beta")
 
 
-def _compare(table: str, row: Row, column: Column, comparable: bool, why: str) -> Pair:
+def _compare(table: Table, row: Row, column: Column, run: Run) -> Pair:
     cell = row.cells[column.id]
-    theirs = published_value(table, row.paper_row, column.paper_column)
+    theirs = published_value(table.name, row.paper_row, column.paper_column)
     tolerance = TOLERANCES.get(column.metric, 0.0) + 0.5 * 10.0**-column.digits
     difference, verdict = None, INCOMPARABLE
+    comparable, why = comparability(run.dataset_kind)
     if cell.value is None:
         why = cell.reason
     elif theirs is None:
@@ -88,9 +99,26 @@ def _compare(table: str, row: Row, column: Column, comparable: bool, why: str) -
     else:
         difference = round(cell.value - theirs, column.digits)
         if comparable:
-            # The slack is for numbers that lie on the edge in decimal and not in binary.
-            near = abs(cell.value - theirs) <= tolerance + 1e-9
-            inside = cell.low is not None and cell.high is not None and cell.low <= theirs <= cell.high
-            verdict = REPRODUCED if near or inside else DEVIATES
+            percent = column.metric not in CORRELATIONS
+            verdict, why = judge(cell, theirs, tolerance, percent, _setting(table, row, column, run))
     ours = (cell.value, cell.low, cell.high)
-    return Pair(table, row.id, column.id, *ours, theirs, difference, round(tolerance, 6), verdict, why)
+    return Pair(table.name, row.id, column.id, *ours, theirs, difference, round(tolerance, 6), verdict, why)
+
+
+def _setting(table: Table, row: Row, column: Column, run: Run) -> Setting:
+    """What this cell shares with the paper's."""
+    retrained = {scorer.id for scorer in run.scorers if scorer.retrained}
+    sources = row.sources or run.groups[run.headline_group]
+    same = same_images(run, column.metric, sources)
+    if (column.scorer or row.id) not in retrained:
+        return Setting(same, retrained=False)
+    # Heads that stand for one and the same of the paper's differ by their seeds.
+    alike = [
+        (each, other)
+        for each in table.rows
+        for other in table.columns
+        if (each.paper_row, other.paper_column) == (row.paper_row, column.paper_column)
+        and (other.scorer or each.id) in retrained
+    ]
+    values = [each.cells[other.id].value for each, other in alike]
+    return Setting(same, retrained=True, seeds=[value for value in values if value is not None])

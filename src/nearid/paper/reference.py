@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from functools import cache
 from importlib import resources
 from typing import Any
+
+from nearid.paper.run import Run
 
 METHODS = {
     "qwen3vl_30b": "Qwen3-VL 30B",
@@ -53,6 +56,11 @@ INCOMPARABLE_KINDS = {
 }
 
 
+CORRELATIONS = ("m_o", "m_o_pair", "m_h", "m_h_error")
+# Measured on part edits or on DreamBench++, which are public; all others on NearID-bench.
+_ON_PUBLIC_IMAGES = ("mtg_ssr", "mtg_pa", *CORRELATIONS)
+
+
 @cache
 def published() -> dict[str, Any]:
     """All of paper_results.json."""
@@ -68,6 +76,17 @@ def published_rows(table: str) -> dict[str, dict[str, Any]]:
 def published_value(table: str, row: str | None, column: str | None) -> float | None:
     """A printed value, None where the paper has no such cell or left it empty."""
     return published_rows(table).get(row or "", {}).get(column or "")
+
+
+def same_images(run: Run, metric: str, sources: Collection[str]) -> bool:
+    """Whether a metric was measured on the images that the paper's was.
+
+    The part edits and DreamBench++ are public. The test identities of NearID-bench are with the released data alone,
+    and so are its distractors, `sources`.
+    """
+    if metric in _ON_PUBLIC_IMAGES:
+        return run.dataset_kind in COMPARABLE_KINDS
+    return run.dataset_kind == "nearid" and set(sources) <= set(run.released)
 
 
 def comparability(dataset_kind: str) -> tuple[bool, str]:

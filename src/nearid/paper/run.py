@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -25,6 +25,7 @@ class Scorer:
         paper_row: id of its row in the paper's tables, if it has one.
         training: how its head was trained, if it is one of this run's.
         m_h_from: the scorer whose M-H stands in its row, where the paper takes another read-out there.
+        retrained: whether its head is trained by this run, which another seed would have made another.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Scorer:
     paper_row: str | None = None
     training: Training | None = None
     m_h_from: str | None = None
+    retrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Run:
-    """The members of a run, in the config's order; `stand_ins`: its downloads are (a rehearsal)."""
+    """The members of a run, in the config's order.
+
+    Attributes:
+        stand_ins: whether its downloads are (a rehearsal).
+        group_roles: which groups are of sources trained on (`train`) or not (`unseen`).
+        released: the sources whose distractors are the authors' own.
+    """
 
     name: str
     seed: int
@@ -56,6 +64,8 @@ class Run:
     headline_group: str
     benchmarks: tuple[str, ...]
     stand_ins: bool = False
+    group_roles: Mapping[str, str] = field(default_factory=dict)
+    released: tuple[str, ...] = ()
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Run:
@@ -72,6 +82,7 @@ class Run:
                     entry.get("paper_row") or None,
                     Training(**entry["training"]) if entry.get("training") else None,
                     entry.get("m_h_from"),
+                    entry.get("retrained", False),
                 )
                 for entry in settings["scorers"]
             ),
@@ -82,6 +93,8 @@ class Run:
                 for group in sorted(settings["groups"], key=lambda name: (name == settings["headline_group"], name))
             },
             headline_group=settings["headline_group"],
+            group_roles=settings.get("group_roles", {}),
+            released=tuple(settings.get("released", ())),
             benchmarks=tuple(settings["benchmarks"]),
             stand_ins=settings.get("stand_ins", False),
         )
@@ -93,6 +106,10 @@ class Run:
     def in_paper_row(self, paper_row: str) -> Scorer | None:
         """The first scorer that stands for `paper_row` of the paper's tables."""
         return next((scorer for scorer in self.scorers if scorer.paper_row == paper_row), None)
+
+    def in_role(self, role: str) -> list[str]:
+        """The groups of this role (`train` | `unseen`), in the order of `groups`."""
+        return [group for group in self.groups if self.group_roles.get(group) == role]
 
     def group_of(self, source: str) -> str:
         """The first group that holds `source`, preferring those that are not the headline."""

@@ -43,7 +43,7 @@ def summarise(run: Run, metrics: Mapping[str, Metrics]) -> str:
         lines.append(f"{scorer.display:<{width}}{cells}")
     lines += ["", "The paper's effects on this run:"]
     for effect in find_effects(run, metrics):
-        lines.append(f"  [{effect.verdict}] {effect.claim} ({effect.numbers})")
+        lines.append(f"  [{effect.verdict}] {effect.claim} ({effect.place}; {effect.numbers})")
     return "\n".join(lines) + "\n"
 
 

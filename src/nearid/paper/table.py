@@ -13,7 +13,8 @@ from nearid.paper.metrics import Cell
 class Column:
     """One column of numbers; `spanner` is the heading that it shares with its neighbours.
 
-    A `signed` column holds differences; one that does not compete has no best value.
+    A `signed` column holds differences; one that does not compete has no best value. `scorer` is the id of the one
+    whose numbers it holds, where rows are no scorers.
     """
 
     id: str
@@ -24,11 +25,15 @@ class Column:
     paper_column: str | None
     signed: bool = False
     competes: bool = True
+    scorer: str | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row; `labels` are its texts beside the name, `opens_block` asks for a rule above it."""
+    """One row; `labels` are its texts beside the name, `opens_block` asks for a rule above it.
+
+    `sources` are those of its numbers, where they are not the headline group's.
+    """
 
     id: str
     display: str
@@ -36,6 +41,7 @@ class Row:
     paper_row: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     opens_block: bool = False
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
 
 
 def _columns(shown: Mapping[str, tuple[str, str | None]]) -> Iterator[Column]:
-    for name, (display, _) in shown.items():
+    for name, (display, scorer) in shown.items():
         printed = name in _NAMES
-        yield Column(f"{name}_h", "r", display, "m_h", 3, f"{name}_h" if printed else None)
-        yield Column(f"{name}_h_pm", "±", display, "m_h_error", 3, f"{name}_h_pm" if printed else None)
+        yield Column(f"{name}_h", "r", display, "m_h", 3, f"{name}_h" if printed else None, scorer=scorer)
+        printed_pm = f"{name}_h_pm" if printed else None
+        yield Column(f"{name}_h_pm", "±", display, "m_h_error", 3, printed_pm, scorer=scorer)

@@ -21,12 +21,13 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     for source in run.sources:
         cells = {column.id: _cell(column, metrics, source.id, "sources") for column in columns}
         labels = {"Group": run.group_of(source.id), "n": _counts(cells)}
-        rows.append(Row(source.id, source.display, cells, source.id, labels))
+        rows.append(Row(source.id, source.display, cells, source.id, labels, sources=(source.id,)))
     for index, group in enumerate(run.groups):
         cells = {column.id: _cell(column, metrics, group, "groups") for column in columns}
         labels = {"Group": group, "n": _counts(cells)}
         paper_row = f"avg_{_PAPER_GROUPS.get(group, group)}"
-        rows.append(Row(f"avg_{group}", f"Pooled: {group}", cells, paper_row, labels, opens_block=index == 0))
+        display, sources = f"Pooled: {group}", run.groups[group]
+        rows.append(Row(f"avg_{group}", display, cells, paper_row, labels, opens_block=index == 0, sources=sources))
     return Table(
         "table5",
         "Discrimination per distractor source, full image",
@@ -50,7 +51,7 @@ def _columns(run: Run) -> Iterator[Column]:
         for metric, printed in (("ssr", "ssr"), ("pa", None), ("pa_table", "pa")):
             paper_column = f"{paper_row}_{printed}" if printed and paper_row in _PAPER_SCORERS else None
             heading = PRINTED_PA if metric == "pa_table" else metric.upper()
-            yield Column(f"{id}_{metric}", heading, display, metric, 1, paper_column)
+            yield Column(f"{id}_{metric}", heading, display, metric, 1, paper_column, scorer=id)
 
 
 def _cell(column: Column, metrics: Mapping[str, Metrics], name: str, kind: str) -> Cell:

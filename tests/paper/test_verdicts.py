@@ -1,0 +1,81 @@
+"""Verdicts: what the same images, another seed and another sample allow, and when nothing can be said."""
+
+import copy
+import csv
+import io
+
+import pytest
+from paper_run import RUN, TABLES, metrics
+
+from nearid.io.files import write_json
+from nearid.paper.comparison import compare_tables, to_csv
+from nearid.paper.metrics import Cell
+from nearid.paper.verdicts import Setting, judge
+
+SAME, TRAINED, OTHER = Setting(True, False), Setting(True, True), Setting(False, False)
+
+
+@pytest.mark.parametrize(
+    ("ours", "paper", "setting", "verdict", "reason"),
+    [
+        (Cell(30.744, 27.0, 35.0, 500), 30.74, SAME, "reproduced", "within the tolerance"),
+        # Our own interval over identities is no excuse on the very same images.
+        (Cell(33.0, 29.0, 37.0, 500), 30.74, SAME, "deviates", "no training"),
+        (Cell(30.74, 26.7, 34.7, 500), 30.74, OTHER, "reproduced", "two samples"),
+        (Cell(37.5, 33.5, 41.5, 500), 30.74, OTHER, "deviates", "two samples"),
+        # MTG: 100 part edits, 26 to 44.
+        (Cell(26.0, 18.0, 35.0, 100), 35.0, TRAINED, "inconclusive", "nearly anything"),
+        (Cell(35.5, 26.5, 44.5, 100), 35.0, TRAINED, "reproduced", "within the tolerance"),
+        (Cell(10.0, 4.0, 16.0, 100), 35.0, TRAINED, "deviates", "one seed"),
+        (Cell(97.0, 96.2, 97.8, 3500), 99.17, TRAINED, "deviates", "one seed"),
+        # Nobody failed in our sample: its interval has no width, the paper's has.
+        (Cell(100.0, 100.0, 100.0, 500), 99.5, OTHER, "reproduced", "two samples"),
+        (Cell(30.7), 30.74, OTHER, "inconclusive", "no interval"),
+    ],
+)
+def test_a_verdict_is_about_the_difference_and_its_uncertainty(ours, paper, setting, verdict, reason):
+    found, why = judge(ours, paper, 0.5, True, setting)
+    assert found == verdict
+    assert reason in why or verdict == "inconclusive"
+
+
+def test_several_seeds_replace_the_bound_by_what_they_differ():
+    def verdict(*seeds):
+        return judge(Cell(31.0, 22.0, 40.0, 100), 35.0, 1.0, True, Setting(True, True, seeds))
+
+    assert verdict(31.0)[0] == "inconclusive"
+    assert verdict(31.0, 31.5, 30.5) == ("reproduced", "the paper's test images: the spread of 3 seeds allows ±4.04")
+    assert verdict(31.0, 31.1, 30.9)[0] == "deviates"
+    assert verdict(31.0, 36.0, 26.0)[0] == "inconclusive"
+
+
+def verdict_of(layout, table, row, column, **changes):
+    tables = copy.deepcopy(TABLES)
+    for settings in tables.values():
+        settings["run"] = RUN | changes
+    pairs = compare_tables(tables, layout)
+    return next(
+        (pair.verdict, pair.why) for pair in pairs if (pair.table, pair.row, pair.column) == (table, row, column)
+    )
+
+
+def test_what_is_the_same_comes_from_the_run(layout):
+    content = metrics("siglip2", 31.0)
+    content["mtg"]["full"]["m_o"] = 0.3
+    write_json(layout.metrics("siglip2"), content)
+    cell = ("table3", "siglip2", "nearid_ssr")
+    released = RUN["groups"]["all"]
+    assert verdict_of(layout, *cell)[0] == "not comparable"
+    assert verdict_of(layout, *cell, dataset_kind="syncd")[0] == "reproduced"
+    assert verdict_of(layout, *cell, dataset_kind="nearid", released=released)[0] == "deviates"
+    # One source painted again: no longer the paper's images.
+    assert "other test images" in verdict_of(layout, *cell, dataset_kind="nearid", released=released[1:])[1]
+    # Part edits are public: the same images whatever the identities are.
+    assert verdict_of(layout, "table3", "siglip2", "m_o", dataset_kind="syncd")[0] == "deviates"
+
+
+def test_every_line_of_the_comparison_names_its_reason(layout):
+    tables = {name: {**settings, "run": RUN | {"dataset_kind": "syncd"}} for name, settings in TABLES.items()}
+    rows = list(csv.DictReader(io.StringIO(to_csv(compare_tables(tables, layout)))))
+    assert rows and all(row["why"] for row in rows)
+    assert {row["verdict"] for row in rows} <= {"reproduced", "deviates", "inconclusive", "not comparable"}
