@@ -147,7 +147,7 @@ class Jobs:
                     yield Job("tokens", "extract_tokens", name, rate, size, files, size, gpu)
 
     def heads(self) -> Iterator[Job]:
-        """A job per head; the first of a pack trains all of it and the others only write theirs. Units: bytes read."""
+        """A job per head; the first of a pack trains all, the others only write theirs. Units: bytes of tokens."""
         together = {pack[0]: len(pack) for pack in packs(self.config)}
         behind = {ablation for pack in packs(self.config) for ablation in pack[1:]}
         for ablation in self.ablations:
@@ -155,12 +155,13 @@ class Jobs:
             gpu = self.config["backbones"][training["backbone"]]["precision"] != "float32"
             # Tokens are read once for all; each head's own arithmetic comes on top.
             units = 0.0 if ablation in behind else self.tokens_read(ablation) * (1 + 0.05 * together.get(ablation, 1))
+            rate = "train_online" if training["tokens"] == "online" else "train"
             kept = bool(training["keep_every_steps"])
             rule = "train_head_with_timelapse" if kept else "train_head"
             files = tuple(self.layout.head_file(ablation, name) for name in ("head.safetensors", "config.json"))
             # Four square matrices for attention, two wide ones for the MLP, in float32.
             size = 48 * self._shape(training["backbone"])[1] ** 2 * (35 if kept else 1)
-            yield Job("heads", rule, ablation, "train/gpu" if gpu else "train/cpu", units, files, size, gpu)
+            yield Job("heads", rule, ablation, f"{rate}/{'gpu' if gpu else 'cpu'}", units, files, size, gpu)
 
     def scores(self) -> Iterator[Job]:
         """A job per scorer and benchmark, and its summary."""
@@ -271,7 +272,7 @@ class Jobs:
         return [(count_images(self.config, [split]), variants) for split, variants in wanted.items() if split in there]
 
     def tokens_read(self, ablation: str) -> float:
-        """Bytes of tokens that a training reads: two views and two distractors or more per sample."""
+        """Bytes of tokens that a training takes: two views and two distractors or more per sample."""
         training, mix = training_of(self.config, ablation), mix_of(self.config, ablation)
         splits = self.config["dataset"]["splits"]
         held = sum(count for count in splits.values() if isinstance(count, int))

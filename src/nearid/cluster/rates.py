@@ -42,6 +42,9 @@ RATES = {
     "extract/gpu": Rate(30, 2.5e-9, 6000, "estimate, A100 and 8 cores"),
     "train/cpu": Rate(7, 3.4e-9, 600),
     "train/gpu": Rate(40, 3e-10, 8000, "estimate, NVMe"),
+    # As extraction: an image passes the backbone, and nothing is read or written.
+    "train_online/cpu": Rate(7, 4e-7, 900),
+    "train_online/gpu": Rate(40, 2.5e-9, 10_000, "estimate, A100 and 8 cores"),
     "score/tokens": Rate(6, 1e-8, 550),
     "score/colour_histogram": Rate(1.5, 5e-4, 250),
     "score/judge_stand_in": Rate(1.2, 8e-4, 250),

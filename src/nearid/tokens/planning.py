@@ -52,7 +52,7 @@ class CollectionPlan:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """What heads that train together read in an epoch: bytes, and seconds at the plan's reading rate."""
+    """What heads that train together read of the cache in an epoch: bytes, and seconds at the plan's reading rate."""
 
     ablations: tuple[str, ...]
     epochs: int
@@ -99,7 +99,10 @@ def plan_tokens(config: Mapping[str, Any], layout: Layout, read_gb_per_s: float 
         sources[backbone] = rate.source
     epochs = []
     for pack in packs(config):
-        count = training_of(config, pack[0])["epochs"]
+        training = training_of(config, pack[0])
+        if training["tokens"] == "online":
+            continue
+        count = training["epochs"]
         read = jobs.tokens_read(pack[0]) / count
         epochs.append(EpochPlan(tuple(pack), count, read, read / (read_gb_per_s * 1e9)))
     return TokenPlan(config["name"], rows, epochs, read_gb_per_s, sources)
@@ -116,7 +119,9 @@ def format_token_plan(plan: TokenPlan) -> str:
         lines.append(_line(f"{row.backbone} {row.collection}", f"{shown[row]:<{width}}", [row]))
     lines.append(_line("all", " " * width, plan.collections))
     rates = sorted(set(plan.rates.values()))
-    lines += ["", f"Rates: {'; '.join(rates)}", "", f"Reading in training, at {plan.read_gb_per_s:g} GB/s:"]
+    lines += ["", f"Rates: {'; '.join(rates)}"]
+    if plan.epochs:
+        lines += ["", f"Reading in training, at {plan.read_gb_per_s:g} GB/s:"]
     for epoch in plan.epochs:
         names = (
             f"{epoch.ablations[0]} and {len(epoch.ablations) - 1} more" if epoch.ablations[1:] else epoch.ablations[0]
