@@ -11,6 +11,10 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA
 COMPATIBLE := MKL_CBWR=COMPATIBLE
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
+# No module is taken from the working directory.
+export PYTHONSAFEPATH := 1
+# The shell meets what people write as values of its own, never as its text.
+export PHOTOS CONFIG SLURM_TESTS
 # A kernel of the CPU is not worth a compiler run; DeepSpeed must not look for a GPU's.
 export DS_BUILD_OPS := 0
 
@@ -53,7 +57,7 @@ test-slow: setup ## those that take over a minute each: kills, whole runs, the p
 
 test-slurm: setup ## the workflow on a real SLURM on this machine (root; installs SLURM's packages; half an hour)
 	tests/cluster/install.sh
-	pytest -m "slurm and not slow" -k "$(SLURM_TESTS)" tests/cluster
+	pytest -m "slurm and not slow" -k "$$SLURM_TESTS" tests/cluster
 
 lint: setup ## ruff, types, snakefmt, snakemake --lint
 	ruff check
@@ -78,7 +82,7 @@ report: setup ## Snakemake's own report of the demo
 	snakemake --nolock --report results/demo/report.html --configfile config/demo.yaml
 
 docs: setup ## config/README.md from the schema
-	python -m nearid config readme > config/README.md.new && mv config/README.md.new config/README.md
+	nearid config readme > config/README.md.new && mv config/README.md.new config/README.md
 
 lock: setup ## pin anew what .venv holds
 	python envs/lock.py
@@ -91,19 +95,19 @@ demo-seeds: setup ## the demo with three seeds (data and heads), and their sprea
 	$(SNAKEMAKE) --configfile config/demo.yaml $(ENDED)
 	$(SNAKEMAKE) --configfile config/demo.yaml --config name=demo_s1 seed=1 $(ENDED)
 	$(SNAKEMAKE) --configfile config/demo.yaml --config name=demo_s2 seed=2 $(ENDED)
-	python -m nearid paper seeds --results results/demo --results results/demo_s1 --results results/demo_s2 \
+	nearid paper seeds --results results/demo --results results/demo_s1 --results results/demo_s2 \
 	  --output results/seeds
 
 photos: setup ## your own photographs: make photos PHOTOS=folder
-	@test -n "$(PHOTOS)" || { echo "say which folder: make photos PHOTOS=path/to/folder"; exit 2; }
-	$(SNAKEMAKE) --configfile config/demo.yaml config/photos.yaml --config photos_dir=$(PHOTOS) $(ENDED)
+	@test -n "$$PHOTOS" || { echo "say which folder: make photos PHOTOS=path/to/folder"; exit 2; }
+	$(SNAKEMAKE) --configfile config/demo.yaml config/photos.yaml --config "photos_dir=$$PHOTOS" $(ENDED)
 	@echo "The page: $(abspath results/photos/paper/index.html)"
 
 doctor: setup ## checks before hours are spent: make doctor CONFIG=config/demo.yaml (without CONFIG: the paper's run)
-	python -m nearid doctor $(CONFIG)
+	nearid doctor $$CONFIG
 
 plan: setup ## jobs, hours and disk, in all and still to do: make plan CONFIG=config/demo.yaml
-	python -m nearid plan $(CONFIG)
+	nearid plan $$CONFIG
 
 rehearsal: setup ## every job of a config on small stand-ins of its downloads: make rehearsal CONFIG=config/released.yaml
-	python -m nearid rehearse $(CONFIG)
+	nearid rehearse $$CONFIG

@@ -56,9 +56,9 @@ def test_a_judge_s_key_is_in_no_file(written, layout, monkeypatch):
     secret = "sk-not-to-be-seen-5678"
     monkeypatch.setenv("OPENAI_API_KEY", secret)
     monkeypatch.setenv("JUDGE_KEY", secret)
-    judge = {"benchmarks": [], "kind": "vlm_judge", "endpoint": "http://node:8000/v1", "api_key_env": "JUDGE_KEY"}
+    judge = {"benchmarks": [], "kind": "vlm_judge", "endpoint": "http://node:8000/v1", "api_key_env": "JUDGE_API_KEY"}
     monkeypatch.setitem(CONFIG["scorers"], "colour_histogram", judge)
-    assert written()["result"]["config"]["scorers"]["colour_histogram"]["api_key_env"] == "JUDGE_KEY"
+    assert written()["result"]["config"]["scorers"]["colour_histogram"]["api_key_env"] == "JUDGE_API_KEY"
     write_page(PAGE, layout)
     write_crate(layout, Path("workflow"))
     files = [path for path in layout.root.rglob("*") if path.is_file()]

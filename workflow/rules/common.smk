@@ -2,6 +2,8 @@
 # job of a cluster parses the workflow again.
 import functools
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -30,15 +32,18 @@ from nearid.layout import Layout, shard_ids
 OWN_PYTHON = (
     ""
     if workflow.deployment_settings.deployment_method
-    else f"PATH={Path(sys.executable).parent}:$PATH"
+    else f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
 )
 OFFLINE = "HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1"
 # A rule's threads decode images. Sums stay on one, which a profile's threads must not change: others give other bits.
 SUMS = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1"
-# `exec`: a signal that a cluster sends must end no shell before the step that saves its state.
-shell.prefix(
-    f"export PYTHONPATH={ROOT / 'src'} PYTHONNOUSERSITE=1 {OFFLINE} {SUMS} {OWN_PYTHON}; "
-)
+# Modules are looked for in no working directory: a `yaml.py` there is a file like any other. Snakemake starts itself
+# again in each job of a cluster, so that its environment says so too.
+os.environ["PYTHONSAFEPATH"] = "1"
+OWN_PATHS = f"PYTHONPATH={shlex.quote(str(ROOT / 'src'))} PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1"
+PREFIX = f"export {OWN_PATHS} {OFFLINE} {SUMS} {OWN_PYTHON}; "
+# Snakemake fills in braces.
+shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
 try:
     config = nearid.config.complete(config)
@@ -135,7 +140,7 @@ def fetched(step):
 
 def mirror(wildcards, threads):
     """Where from, if not from the hub; no trigger, since it depends on threads: the content is the same."""
-    return f"--mirror {config['mirror']}" if config["mirror"] else ""
+    return ["--mirror", config["mirror"]] if config["mirror"] else []
 
 
 def log_of(stage, step, name="all"):
@@ -239,7 +244,7 @@ def painted_parts(wildcards):
 
 def joined_parts(wildcards, input):
     """No trigger, since it comes from the input: how a shard is painted changes nothing in it."""
-    return f"--join {len(input.parts)}" if input.parts else ""
+    return ["--join", str(len(input.parts))] if input.parts else []
 
 
 def distractors(sources):
@@ -332,8 +337,13 @@ def pack_memory(wildcards, attempt):
 def launcher(wildcards, resources, threads):
     """Where a cluster's profile gives training several ranks (`mpi`, `tasks`, `nodes`), a step of srun starts them."""
     if not resources.get("mpi"):
-        return ""
-    return f"{resources.mpi} --nodes={resources.get('nodes', 1)} --ntasks={resources.tasks} --cpus-per-task={threads}"
+        return []
+    return [
+        *shlex.split(resources.mpi),
+        f"--nodes={resources.get('nodes', 1)}",
+        f"--ntasks={resources.tasks}",
+        f"--cpus-per-task={threads}",
+    ]
 
 
 def packed_heads(wildcards):

@@ -22,7 +22,7 @@ rule curate_positives:
         settings=settings("curate_positives"),
         code=code("curate_positives"),
     shell:
-        "python -m nearid --log {log} data curate --results {params.results} --workers {threads}"
+        "python -m nearid --log {log:q} data curate --results {params.results:q} --workers {threads}"
         " --settings {params.settings:q}"
 
 
@@ -46,5 +46,5 @@ rule make_mtg:
         settings=settings("make_mtg"),
         code=code("make_mtg"),
     shell:
-        "python -m nearid --log {log} data mtg --results {params.results} --split {wildcards.split}"
+        "python -m nearid --log {log:q} data mtg --results {params.results:q} --split {wildcards.split:q}"
         " --workers {threads} --settings {params.settings:q}"

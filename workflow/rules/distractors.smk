@@ -23,8 +23,8 @@ rule inpaint_part:
         settings=settings("inpaint_shard"),
         code=code("inpaint_shard"),
     shell:
-        "python -m nearid --log {log} distractors inpaint --results {params.results} --source {wildcards.source}"
-        " --shard {wildcards.shard} --part {wildcards.part}/{wildcards.parts} --settings {params.settings:q}"
+        "python -m nearid --log {log:q} distractors inpaint --results {params.results:q} --source {wildcards.source:q}"
+        " --shard {wildcards.shard:q} --part {wildcards.part:q}/{wildcards.parts:q} --settings {params.settings:q}"
 
 
 # Paints a shard, or puts together what parts have painted.
@@ -55,8 +55,8 @@ rule inpaint_shard:
         code=code("inpaint_shard"),
         join=joined_parts,
     shell:
-        "python -m nearid --log {log} distractors inpaint --results {params.results} --source {wildcards.source}"
-        " --shard {wildcards.shard} {params.join} --settings {params.settings:q}"
+        "python -m nearid --log {log:q} distractors inpaint --results {params.results:q} --source {wildcards.source:q}"
+        " --shard {wildcards.shard:q} {params.join:q} --settings {params.settings:q}"
 
 
 rule make_quality_sheet:
@@ -84,7 +84,7 @@ rule make_quality_sheet:
         settings=settings("make_quality_sheet"),
         code=code("make_quality_sheet"),
     shell:
-        "python -m nearid --log {log} distractors quality --results {params.results} --source {wildcards.source}"
+        "python -m nearid --log {log:q} distractors quality --results {params.results:q} --source {wildcards.source:q}"
         " --settings {params.settings:q}"
 
 

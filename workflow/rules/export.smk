@@ -28,8 +28,8 @@ rule export_model:
         results=results_folder,
         code=code("export_model"),
     shell:
-        "python -m nearid --log {log} export {params.results} --ablation {wildcards.ablation}"
-        " --layout {wildcards.form} --output {output}"
+        "python -m nearid --log {log:q} export {params.results:q} --ablation {wildcards.ablation:q}"
+        " --layout {wildcards.form:q} --output {output:q}"
 
 
 rule export_datasets:
@@ -52,4 +52,4 @@ rule export_datasets:
         results=results_folder,
         code=code("export_datasets"),
     shell:
-        "python -m nearid --log {log} export {params.results} --data --output {output}"
+        "python -m nearid --log {log:q} export {params.results:q} --data --output {output:q}"

@@ -13,5 +13,5 @@ rule fetch_download:
         ),
         mirror=mirror,
     shell:
-        "HF_HUB_OFFLINE=0 python -m nearid --log {log} fetch download --download {wildcards.download}"
-        " {params.mirror} --settings {params.settings:q}"
+        "HF_HUB_OFFLINE=0 python -m nearid --log {log:q} fetch download --download {wildcards.download:q}"
+        " {params.mirror:q} --settings {params.settings:q}"

@@ -35,7 +35,7 @@ rule train_head:
         launcher=launcher,
     # exec: a cluster's warning ends no shell before the training has saved its state.
     shell:
-        "exec {params.launcher} python -m nearid --log {log} heads train --results {params.results} --ablation {wildcards.ablation}"
+        "exec {params.launcher:q} python -m nearid --log {log:q} heads train --results {params.results:q} --ablation {wildcards.ablation:q}"
         " --settings {params.settings:q} --companions {params.companions:q}"
 
 

@@ -26,7 +26,7 @@ rule make_table:
         settings=settings("make_table"),
         code=code("make_table"),
     shell:
-        "python -m nearid --log {log} paper table --results {params.results} --table {wildcards.table}"
+        "python -m nearid --log {log:q} paper table --results {params.results:q} --table {wildcards.table:q}"
         " --settings {params.settings:q}"
 
 
@@ -50,7 +50,7 @@ rule compute_figure:
         settings=settings("compute_figure"),
         code=code("compute_figure"),
     shell:
-        "python -m nearid --log {log} paper figure-data --results {params.results} --figure {wildcards.figure}"
+        "python -m nearid --log {log:q} paper figure-data --results {params.results:q} --figure {wildcards.figure:q}"
         " --settings {params.settings:q}"
 
 
@@ -83,7 +83,7 @@ rule plot_figure:
         settings=settings("plot_figure"),
         code=code("plot_figure"),
     shell:
-        "python -m nearid --log {log} paper figure --results {params.results} --figure {wildcards.figure}"
+        "python -m nearid --log {log:q} paper figure --results {params.results:q} --figure {wildcards.figure:q}"
         " --settings {params.settings:q}"
 
 
@@ -136,7 +136,7 @@ rule compare_with_paper:
         settings=settings("compare_with_paper"),
         code=code("compare_with_paper"),
     shell:
-        "python -m nearid --log {log} paper compare --results {params.results} --settings {params.settings:q}"
+        "python -m nearid --log {log:q} paper compare --results {params.results:q} --settings {params.settings:q}"
 
 
 rule show_identities:
@@ -162,7 +162,7 @@ rule show_identities:
         settings=settings("show_identities"),
         code=code("show_identities"),
     shell:
-        "python -m nearid --log {log} paper identities --results {params.results} --settings {params.settings:q}"
+        "python -m nearid --log {log:q} paper identities --results {params.results:q} --settings {params.settings:q}"
 
 
 rule make_page:
@@ -190,7 +190,7 @@ rule make_page:
         settings=settings("make_page"),
         code=code("make_page"),
     shell:
-        "python -m nearid --log {log} paper page --results {params.results} --settings {params.settings:q}"
+        "python -m nearid --log {log:q} paper page --results {params.results:q} --settings {params.settings:q}"
 
 
 rule write_summary:
@@ -213,7 +213,7 @@ rule write_summary:
         settings=settings("write_summary"),
         code=code("write_summary"),
     shell:
-        "python -m nearid --log {log} paper summary --results {params.results} --settings {params.settings:q}"
+        "python -m nearid --log {log:q} paper summary --results {params.results:q} --settings {params.settings:q}"
 
 
 rule write_manifest:
@@ -245,7 +245,7 @@ rule write_manifest:
         settings=settings("write_manifest"),
         code=code("write_manifest"),
     shell:
-        "python -m nearid --log {log} paper manifest --results {params.results} --settings {params.settings:q}"
+        "python -m nearid --log {log:q} paper manifest --results {params.results:q} --settings {params.settings:q}"
 
 
 rule write_crate:
@@ -268,4 +268,4 @@ rule write_crate:
         results=results_folder,
         code=code("write_crate"),
     shell:
-        "python -m nearid --log {log} paper crate --results {params.results}"
+        "python -m nearid --log {log:q} paper crate --results {params.results:q}"

@@ -8,4 +8,4 @@ rule plan:
     params:
         settings=json.dumps(config, sort_keys=True),
     shell:
-        "python -m nearid --log {log} plan --settings {params.settings:q}"
+        "python -m nearid --log {log:q} plan --settings {params.settings:q}"

@@ -21,7 +21,7 @@ rule score_nearid_bench:
         settings=settings("score_nearid_bench"),
         code=code("score_nearid_bench"),
     shell:
-        "python -m nearid --log {log} scores nearid-bench --results {params.results} --scorer {wildcards.scorer}"
+        "python -m nearid --log {log:q} scores nearid-bench --results {params.results:q} --scorer {wildcards.scorer:q}"
         " --settings {params.settings:q}"
 
 
@@ -48,7 +48,7 @@ rule score_mtg:
         settings=settings("score_mtg"),
         code=code("score_mtg"),
     shell:
-        "python -m nearid --log {log} scores mtg --results {params.results} --scorer {wildcards.scorer}"
+        "python -m nearid --log {log:q} scores mtg --results {params.results:q} --scorer {wildcards.scorer:q}"
         " --settings {params.settings:q}"
 
 
@@ -74,7 +74,7 @@ rule score_dreambench:
         settings=settings("score_dreambench"),
         code=code("score_dreambench"),
     shell:
-        "python -m nearid --log {log} scores dreambench --results {params.results} --scorer {wildcards.scorer}"
+        "python -m nearid --log {log:q} scores dreambench --results {params.results:q} --scorer {wildcards.scorer:q}"
         " --settings {params.settings:q}"
 
 
@@ -98,5 +98,5 @@ rule summarise_scores:
         settings=settings("summarise_scores"),
         code=code("summarise_scores"),
     shell:
-        "python -m nearid --log {log} scores summarise --results {params.results} --scorer {wildcards.scorer}"
+        "python -m nearid --log {log:q} scores summarise --results {params.results:q} --scorer {wildcards.scorer:q}"
         " --settings {params.settings:q}"

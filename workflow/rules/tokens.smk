@@ -22,8 +22,8 @@ rule extract_tokens:
         settings=settings("extract_tokens"),
         code=code("extract_tokens"),
     shell:
-        "python -m nearid --log {log} tokens extract --results {params.results} --backbone {wildcards.backbone}"
-        " --collection {wildcards.collection} --shard {wildcards.shard} --workers {threads}"
+        "python -m nearid --log {log:q} tokens extract --results {params.results:q} --backbone {wildcards.backbone:q}"
+        " --collection {wildcards.collection:q} --shard {wildcards.shard:q} --workers {threads}"
         " --settings {params.settings:q}"
 
 
@@ -48,4 +48,4 @@ rule pretrain_backbone:
     params:
         output=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "python -m nearid --log {log} tokens pretrain --settings {input} --output {params.output}"
+        "python -m nearid --log {log:q} tokens pretrain --settings {input:q} --output {params.output:q}"

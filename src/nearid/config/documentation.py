@@ -67,6 +67,6 @@ def _type(part: Mapping[str, Any]) -> str:
         return f"list of {_type(resolve(part['items']))}"
     if part.get("type") == "object" and isinstance(part.get("additionalProperties"), dict):
         return "mapping by id"
-    if part.get("type") == "string" and "pattern" in part:
+    if part.get("pattern") == schema()["$defs"]["id"]["pattern"]:
         return "id"
     return str(part.get("type", ""))

@@ -1,0 +1,61 @@
+"""`slurm/bin/sbatch` asks the cluster's own sbatch, however PATH names its own folder, and never itself."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+WRAPPER = Path(__file__).resolve().parents[2] / "slurm/bin/sbatch"
+
+
+def submit(*folders: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
+    environment = {**os.environ, **variables, "PATH": path}
+    program = [str(WRAPPER), "--parsable", "a b"]
+    return subprocess.run(program, env=environment, input="", capture_output=True, text=True, timeout=60)
+
+
+def plant(folder: Path, script: str) -> Path:
+    folder.mkdir()
+    (folder / "sbatch").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "sbatch").chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A folder with an sbatch that tells its arguments and its PATH."""
+    return plant(tmp_path / "cluster", 'printf "%s|" "$@"')
+
+
+@pytest.mark.parametrize("spelling", ["{}", "{}/", "{}/.", "{}/../bin", "LINK"])
+def test_its_own_folder_is_passed_over_in_any_spelling(cluster, tmp_path, spelling):
+    link = tmp_path / "link"
+    link.symlink_to(WRAPPER.parent)
+    own = str(link) if spelling == "LINK" else spelling.format(WRAPPER.parent)
+    done = submit(own, cluster)
+    assert (done.returncode, done.stdout) == (0, "--parsable|a b|"), done.stderr
+
+
+def test_two_checkouts_find_that_they_call_each_other(cluster, tmp_path):
+    """The first asks the second's, whose PATH holds the first: it says so instead of going round for ever."""
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(WRAPPER, other / "sbatch")
+    done = submit(WRAPPER.parent, other, cluster)
+    assert done.returncode == 127
+    assert "is called by itself" in done.stderr
+
+
+def test_a_wrapper_by_another_name_is_found_out_too(tmp_path):
+    around = plant(tmp_path / "around", f'"{WRAPPER}" "$@"; exit $?')
+    done = submit(around)
+    assert done.returncode == 127
+    assert "is called by itself" in done.stderr
+
+
+def test_a_job_that_inherits_the_mark_may_submit(cluster):
+    done = submit(cluster, NEARID_SBATCH=f"{os.uname().nodename} 999999999")
+    assert (done.returncode, done.stdout) == (0, "--parsable|a b|"), done.stderr
