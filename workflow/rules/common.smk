@@ -40,7 +40,9 @@ SUMS = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1"
 # Modules are looked for in no working directory: a `yaml.py` there is a file like any other. Snakemake starts itself
 # again in each job of a cluster, so that its environment says so too.
 os.environ["PYTHONSAFEPATH"] = "1"
-OWN_PATHS = f"PYTHONPATH={shlex.quote(str(ROOT / 'src'))} PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1"
+OWN_PATHS = (
+    f"PYTHONPATH={shlex.quote(str(ROOT / 'src'))} PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1"
+)
 PREFIX = f"export {OWN_PATHS} {OFFLINE} {SUMS} {OWN_PYTHON}; "
 # Snakemake fills in braces.
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
