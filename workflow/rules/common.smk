@@ -39,7 +39,7 @@ OFFLINE = "HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1"
 SUMS = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1"
 # Modules are looked for in no working directory: a `yaml.py` there is a file like any other. Snakemake starts itself
 # again in each job of a cluster, so that its environment says so too.
-os.environ["PYTHONSAFEPATH"] = "1"
+os.environ.update(PYTHONSAFEPATH="1")
 OWN_PATHS = (
     f"PYTHONPATH={shlex.quote(str(ROOT / 'src'))} PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1"
 )
