@@ -63,9 +63,9 @@ def test_1_a_package_is_missing_or_of_another_version(tmp_path):
 
 def test_2_no_gpu_or_a_broken_driver(program):
     program("nvidia-smi", "echo 'driver/library version mismatch'; exit 18")
-    fault = the_fault(check_gpu(True), "gpu")
+    fault = the_fault(check_gpu(8), "gpu")
     assert "mismatch" in fault.found
-    assert next(iter(check_gpu(False))).level == "fine"
+    assert next(iter(check_gpu(0))).level == "fine"
 
 
 @pytest.mark.parametrize("version, cuda, said", [("2.13.0+cpu", None, "without CUDA"), ("2.13.0", "13.0", "too old")])
@@ -76,8 +76,15 @@ def test_3_torch_that_cannot_use_the_gpu(program, monkeypatch, tmp_path, version
         "cuda = Name(is_available=lambda: False)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    fault = the_fault(check_gpu(True), "gpu")
+    fault = the_fault(check_gpu(8), "gpu")
     assert version in fault.found and said in fault.found and "535.1" in fault.found
+
+
+def test_3_a_gpu_that_is_too_small(program, monkeypatch, tmp_path):
+    program("nvidia-smi", "echo 'A100, 40000 MiB, 580.1'")
+    monkeypatch.setattr(doctor, "_TRY_GPU", "print('PyTorch 2.13.0 computes on it, 39 of 40 GB free, bfloat16')")
+    assert next(iter(check_gpu(40))).level == "fine"
+    assert "needs about 66 GB" in the_fault(check_gpu(66), "gpu").found
 
 
 def test_4_half_of_a_launchers_environment():

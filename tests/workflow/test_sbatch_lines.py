@@ -29,6 +29,7 @@ def slurm(project, tmp_path, monkeypatch):
         "squeue": f'for id in $(cat {notes}/*.id); do echo "$id|COMPLETED"; done',
         "scontrol": 'echo "MinJobAge = 300 sec"; echo "MaxArraySize = 1001"',
         "sinfo": 'case "$*" in *%l*) echo "cpu*|2-00:00:00|gpu:a100:4";; *) echo "cpu*";; esac',
+        "sacct": "exit 1",
         "sacctmgr": "exit 1",
         "srun": "exit 1",
     }

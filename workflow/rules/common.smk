@@ -14,8 +14,10 @@ ROOT = ROOT if (ROOT / "src").is_dir() else ROOT.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 import nearid.config
+from nearid.cluster.jobs import Jobs
+from nearid.cluster.needs import needs_of, needs_of_rule
 from nearid.cluster.slurm_checks import Request, find_first, refuse_unfit
-from nearid.config.painting import images_per_shard, parts_of_shard
+from nearid.config.painting import parts_of_shard
 from nearid.config.steps import (
     backbone_of,
     benchmarks_of,
@@ -153,64 +155,50 @@ def benchmark_of(stage, step, name="all"):
     return str(LAYOUT.benchmark(stage, step, name))
 
 
-# resources: portable needs that grow with the attempt; a cluster's own are in slurm/config.yaml
-def memory(mb):
-    return lambda wildcards, attempt: mb * attempt
+# resources: what the plan's table says (nearid.cluster.needs), more with each attempt; a cluster's own are in
+# slurm/config.yaml
+JOBS = Jobs(config, LAYOUT)
 
 
-def minutes(count):
-    return lambda wildcards, attempt: count * attempt
+@functools.cache
+def needs_of_job(name, **ids):
+    """Needs of the job of a rule for these wildcards."""
+    job_of = {
+        "inpaint_part": JOBS.painting,
+        "inpaint_shard": JOBS.shard,
+        "extract_tokens": JOBS.extraction,
+        "train_head": JOBS.training,
+        "score_nearid_bench": functools.partial(JOBS.scoring, benchmark="nearid_bench"),
+        "score_mtg": functools.partial(JOBS.scoring, benchmark="mtg"),
+        "score_dreambench": functools.partial(JOBS.scoring, benchmark="dreambench"),
+    }.get(name)
+    if name == "inpaint_shard":
+        ids["parts"] = parts_of(ids["source"], ids["shard"])
+    elif name == "inpaint_part":
+        ids |= {"part": int(ids["part"]), "parts": int(ids["parts"])}
+    return needs_of(job_of(**ids)) if job_of else needs_of_rule(name)
+
+
+def needs(name, wildcards):
+    return needs_of_job(name, **dict(wildcards.items()))
+
+
+def memory(name):
+    return lambda wildcards, attempt: needs(name, wildcards).memory_mb * attempt
+
+
+def minutes(name):
+    return lambda wildcards, attempt: needs(name, wildcards).minutes * attempt
+
+
+def gpus(name):
+    return lambda wildcards: needs(name, wildcards).gpus
 
 
 @functools.cache
 def parts_of(source, shard):
     """How many jobs paint a shard, beside its own; 1: its own does."""
     return parts_of_shard(config, LAYOUT, source, shard)
-
-
-@functools.cache
-def images_of(source):
-    return images_per_shard(config, source)
-
-
-def painting_runtime(wildcards, attempt):
-    """Time by the source's rate, with room for loading the models; without a rate, a working day."""
-    rate = config["sources"][wildcards.source]["seconds_per_image"]
-    images = images_of(wildcards.source) / int(wildcards.get("parts", 1))
-    return (round(30 + 1.5 * rate * images / 60) if rate else 480) * attempt
-
-
-def painting_memory(wildcards, attempt):
-    """A diffusion pipeline passes through the machine's memory on its way to the GPU."""
-    large = gpus("inpaint_shard")(wildcards)
-    return (64000 if large else 4000) * attempt
-
-
-def unless_cut(needs, joining):
-    """What painting a shard needs, but where parts have painted it what putting them together does."""
-
-    def count(wildcards, attempt):
-        if parts_of(wildcards.source, wildcards.shard) > 1:
-            return joining * attempt
-        return needs(wildcards, attempt)
-
-    return count
-
-
-def gpus(step):
-    """One GPU where the step runs a large model: half precision says so, or a folder of weights."""
-
-    def count(wildcards, attempt=1):
-        values = settings_of(step, **dict(wildcards.items()))
-        large = values.get("backbone", {}).get("precision", "float32") != "float32"
-        source = values.get("source", {})
-        return int(
-            large
-            or "model" in values.get("scorer", {})
-            or "model" in source.get("options", {})
-        )
-
-    return count
 
 
 def decoders(wildcards):
@@ -329,11 +317,6 @@ def companions_of(ablation):
 def companions(wildcards, threads):
     """The heads that train with an ablation's, as one JSON argument."""
     return json.dumps(companions_of(wildcards.ablation), sort_keys=True)
-
-
-def pack_memory(wildcards, attempt):
-    """Weights, gradients and AdamW's moments of a so400m head take 0.25 GB."""
-    return (8000 + 500 * len(companions_of(wildcards.ablation))) * attempt
 
 
 def launcher(wildcards, resources, threads):

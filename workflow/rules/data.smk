@@ -15,8 +15,8 @@ rule curate_positives:
         "../../envs/data.yaml"
     threads: 2
     resources:
-        mem_mb=memory(8000),
-        runtime=minutes(240),
+        mem_mb=memory("curate_positives"),
+        runtime=minutes("curate_positives"),
     params:
         results=results_folder,
         settings=settings("curate_positives"),
@@ -39,8 +39,8 @@ rule make_mtg:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(60),
+        mem_mb=memory("make_mtg"),
+        runtime=minutes("make_mtg"),
     params:
         results=results_folder,
         settings=settings("make_mtg"),

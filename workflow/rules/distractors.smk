@@ -15,9 +15,9 @@ rule inpaint_part:
         "../../envs/diffusion.yaml"
     threads: 1
     resources:
-        mem_mb=painting_memory,
-        runtime=painting_runtime,
-        gpu=gpus("inpaint_shard"),
+        mem_mb=memory("inpaint_part"),
+        runtime=minutes("inpaint_part"),
+        gpu=gpus("inpaint_part"),
     params:
         results=results_folder,
         settings=settings("inpaint_shard"),
@@ -46,9 +46,9 @@ rule inpaint_shard:
         "../../envs/diffusion.yaml"
     threads: 1
     resources:
-        mem_mb=unless_cut(painting_memory, 8000),
-        runtime=unless_cut(painting_runtime, 60),
-        gpu=unless_cut(gpus("inpaint_shard"), 0),
+        mem_mb=memory("inpaint_shard"),
+        runtime=minutes("inpaint_shard"),
+        gpu=gpus("inpaint_shard"),
     params:
         results=results_folder,
         settings=settings("inpaint_shard"),
@@ -77,8 +77,8 @@ rule make_quality_sheet:
         "../../envs/diffusion.yaml"
     threads: 1
     resources:
-        mem_mb=memory(8000),
-        runtime=minutes(120),
+        mem_mb=memory("make_quality_sheet"),
+        runtime=minutes("make_quality_sheet"),
     params:
         results=results_folder,
         settings=settings("make_quality_sheet"),

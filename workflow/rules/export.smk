@@ -22,8 +22,8 @@ rule export_model:
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(15),
+        mem_mb=memory("export_model"),
+        runtime=minutes("export_model"),
     params:
         results=results_folder,
         code=code("export_model"),
@@ -46,8 +46,8 @@ rule export_datasets:
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory(8000),
-        runtime=minutes(240),
+        mem_mb=memory("export_datasets"),
+        runtime=minutes("export_datasets"),
     params:
         results=results_folder,
         code=code("export_datasets"),

@@ -22,8 +22,8 @@ rule train_head:
     # One thread: repeatable to the bit, and heads train side by side.
     threads: 1
     resources:
-        mem_mb=pack_memory,
-        runtime=minutes(720),
+        mem_mb=memory("train_head"),
+        runtime=minutes("train_head"),
         gpu=gpus("train_head"),
         # With `--resources packed_heads=1` (slurm/config.yaml) no job waits on a node for the one that trains its pack.
         packed_heads=packed_heads,

@@ -19,8 +19,8 @@ rule make_table:
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
+        mem_mb=memory("make_table"),
+        runtime=minutes("make_table"),
     params:
         results=results_folder,
         settings=settings("make_table"),
@@ -43,8 +43,8 @@ rule compute_figure:
         "../../envs/paper.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(30),
+        mem_mb=memory("compute_figure"),
+        runtime=minutes("compute_figure"),
     params:
         results=results_folder,
         settings=settings("compute_figure"),
@@ -76,8 +76,8 @@ rule plot_figure:
         "../../envs/paper.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
+        mem_mb=memory("plot_figure"),
+        runtime=minutes("plot_figure"),
     params:
         results=results_folder,
         settings=settings("plot_figure"),
@@ -129,8 +129,8 @@ rule compare_with_paper:
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
+        mem_mb=memory("compare_with_paper"),
+        runtime=minutes("compare_with_paper"),
     params:
         results=results_folder,
         settings=settings("compare_with_paper"),
@@ -155,8 +155,8 @@ rule show_identities:
         "../../envs/paper.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(30),
+        mem_mb=memory("show_identities"),
+        runtime=minutes("show_identities"),
     params:
         results=results_folder,
         settings=settings("show_identities"),
@@ -183,8 +183,8 @@ rule make_page:
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
+        mem_mb=memory("make_page"),
+        runtime=minutes("make_page"),
     params:
         results=results_folder,
         settings=settings("make_page"),
@@ -206,8 +206,8 @@ rule write_summary:
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
+        mem_mb=memory("write_summary"),
+        runtime=minutes("write_summary"),
     params:
         results=results_folder,
         settings=settings("write_summary"),
@@ -238,8 +238,8 @@ rule write_manifest:
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
+        mem_mb=memory("write_manifest"),
+        runtime=minutes("write_manifest"),
     params:
         results=results_folder,
         settings=settings("write_manifest"),
@@ -262,8 +262,8 @@ rule write_crate:
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
+        mem_mb=memory("write_crate"),
+        runtime=minutes("write_crate"),
     params:
         results=results_folder,
         code=code("write_crate"),

@@ -13,8 +13,8 @@ rule score_nearid_bench:
         "../../envs/eval.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(480),
+        mem_mb=memory("score_nearid_bench"),
+        runtime=minutes("score_nearid_bench"),
         gpu=gpus("score_nearid_bench"),
     params:
         results=results_folder,
@@ -40,8 +40,8 @@ rule score_mtg:
         "../../envs/eval.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(120),
+        mem_mb=memory("score_mtg"),
+        runtime=minutes("score_mtg"),
         gpu=gpus("score_mtg"),
     params:
         results=results_folder,
@@ -66,8 +66,8 @@ rule score_dreambench:
         "../../envs/eval.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(120),
+        mem_mb=memory("score_dreambench"),
+        runtime=minutes("score_dreambench"),
         gpu=gpus("score_dreambench"),
     params:
         results=results_folder,
@@ -91,8 +91,8 @@ rule summarise_scores:
     conda:
         "../../envs/eval.yaml"
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(15),
+        mem_mb=memory("summarise_scores"),
+        runtime=minutes("summarise_scores"),
     params:
         results=results_folder,
         settings=settings("summarise_scores"),

@@ -14,8 +14,8 @@ rule extract_tokens:
     # On a CPU one thread: sums in another order would give other bits.
     threads: decoders
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(60),
+        mem_mb=memory("extract_tokens"),
+        runtime=minutes("extract_tokens"),
         gpu=gpus("extract_tokens"),
     params:
         results=results_folder,
@@ -43,8 +43,8 @@ rule pretrain_backbone:
         "../../envs/train.yaml"
     threads: 2
     resources:
-        mem_mb=memory(6000),
-        runtime=minutes(480),
+        mem_mb=memory("pretrain_backbone"),
+        runtime=minutes("pretrain_backbone"),
     params:
         output=lambda wildcards, output: str(Path(output[0]).parent),
     shell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import fcntl
 import os
+import re
 import shutil
 import socket
 import sys
@@ -16,6 +17,7 @@ from typing import Any, Literal
 
 from nearid.cluster.findings import Finding, ask, brief
 from nearid.cluster.jobs import Jobs
+from nearid.cluster.needs import needs_of
 from nearid.cluster.plan import make_plan
 from nearid.cluster.slurm_checks import check_slurm
 from nearid.config.facts import download_facts
@@ -55,7 +57,7 @@ def examine(config: Mapping[str, Any], layout: Layout, cluster: bool = False, ro
     """
     checks: list[Callable[[], Iterable[Finding]]] = [
         lambda: check_versions(root / "envs/all.lock"),
-        lambda: check_gpu(any(job.gpu for job in Jobs(config, layout).all()) and not cluster),
+        lambda: check_gpu(0 if cluster else max(needs_of(job).gpu_gb for job in Jobs(config, layout).all())),
         lambda: check_display(config["dataset"]["kind"] == "rendered"),
         lambda: check_ranks(os.environ),
         lambda: check_port(os.environ),
@@ -104,11 +106,11 @@ def check_versions(lock: Path) -> Iterator[Finding]:
         yield Finding("versions", "fine", f"{len(pinned)} packages as locked")
 
 
-def check_gpu(needed: bool) -> Iterator[Finding]:
-    """A GPU and a driver where the config needs one, and a torch that can use them."""
+def check_gpu(needed_gb: int) -> Iterator[Finding]:
+    """A GPU and a driver where the config needs one, a torch that can use them, and memory for the largest job."""
     answer = ask("nvidia-smi", "--query-gpu=name,memory.free,driver_version", "--format=csv,noheader")
     if answer is None or answer[0]:
-        if needed:
+        if needed_gb:
             said = "no nvidia-smi" if answer is None else f"nvidia-smi fails: {brief(answer[1])}"
             action = "run where there is a GPU, on a cluster (--cluster), or a config without large models"
             yield Finding("gpu", "fault", said, action)
@@ -121,8 +123,16 @@ def check_gpu(needed: bool) -> Iterator[Finding]:
         said = brief(tried[1]) if tried else "no answer"
         action = "install a PyTorch for this driver into .venv (README, GPUs)"
         yield Finding("gpu", "fault", f"{cards}, but PyTorch cannot use it: {said}", action)
+        return
+    words = brief(tried[1])
+    whole = re.search(r"of (\d+) GB", words)
+    if whole and int(whole[1]) < needed_gb:
+        found = f"{cards}; {words}; the largest job needs about {needed_gb} GB"
+        yield Finding(
+            "gpu", "fault", found, "take a larger GPU, a smaller batch_size, or leave out what `nearid plan` names"
+        )
     else:
-        yield Finding("gpu", "fine", f"{cards}; {brief(tried[1])}")
+        yield Finding("gpu", "fine", f"{cards}; {words}")
 
 
 def check_display(needed: bool) -> Iterator[Finding]:

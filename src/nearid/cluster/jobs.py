@@ -50,6 +50,9 @@ class Job:
         size: bytes that it will write.
         gpu: whether it takes a GPU.
         seconds_per_unit: what the config expects; 0 where it does not say.
+        timed: whether it is known how long a unit takes.
+        model_gb: size of the model that it loads, where a download's facts say it.
+        heads: that it trains together.
     """
 
     stage: str
@@ -61,6 +64,9 @@ class Job:
     size: float
     gpu: bool = False
     seconds_per_unit: float = 0.0
+    timed: bool = True
+    model_gb: float = 0.0
+    heads: int = 0
 
 
 class Jobs:
@@ -114,76 +120,106 @@ class Jobs:
     def distractors(self) -> Iterator[Job]:
         """A job per source and shard, and one for each of the parts that a long one is painted in."""
         for source in self.sources:
-            entry = self.config["sources"][source]
-            count = images_per_shard(self.config, source)
-            gpu, size = "model" in entry["options"], count * self._image_bytes
-            rate, each = f"{entry['engine']}/{entry['working_px']}", entry["seconds_per_image"]
             for shard in self.shards:
-                target, name = self.layout.distractors(source, shard), f"{source}/{shard}"
                 parts = parts_of_shard(self.config, self.layout, source, shard)
-                if parts == 1:
-                    yield Job("distractors", "inpaint_shard", name, rate, count, (target,), size, gpu, each)
-                    continue
-                for part in range(1, parts + 1):
-                    mark = self.layout.painted(source, shard, part, parts)
-                    # Marks go when the shard is there.
-                    done = target if target.exists() else mark
-                    own = f"{name}.{part}of{parts}"
-                    yield Job("distractors", "inpaint_part", own, rate, count / parts, (done,), 0, gpu, each)
-                yield Job("distractors", "inpaint_shard", name, JOIN, count, (target,), size)
+                if parts > 1:
+                    yield from (self.painting(source, shard, part, parts) for part in range(1, parts + 1))
+                yield self.shard(source, shard, parts)
+
+    def painting(self, source: str, shard: str, part: int, parts: int) -> Job:
+        """The job that paints one of the `parts` of a shard, or all of it."""
+        entry = self.config["sources"][source]
+        target, name = self.layout.distractors(source, shard), f"{source}/{shard}"
+        count = images_per_shard(self.config, source)
+        size, rule, done = count * self._image_bytes, "inpaint_shard", target
+        if parts > 1:
+            mark = self.layout.painted(source, shard, part, parts)
+            # Marks go when the shard is there.
+            size, rule, done = 0.0, "inpaint_part", target if target.exists() else mark
+            count, name = count / parts, f"{name}.{part}of{parts}"
+        rate, each = f"{entry['engine']}/{entry['working_px']}", entry["seconds_per_image"]
+        large = "model" in entry["options"]
+        return Job("distractors", rule, name, rate, count, (done,), size, large, each, timed=bool(each) or not large)
+
+    def shard(self, source: str, shard: str, parts: int) -> Job:
+        """The job that paints a shard, or puts together what `parts` have painted."""
+        if parts == 1:
+            return self.painting(source, shard, 1, 1)
+        count = images_per_shard(self.config, source)
+        files, size = (self.layout.distractors(source, shard),), count * self._image_bytes
+        return Job("distractors", "inpaint_shard", f"{source}/{shard}", JOIN, count, files, size)
 
     def tokens(self) -> Iterator[Job]:
-        """A job per backbone, collection and shard; units are bytes written."""
+        """A job per backbone, collection and shard."""
         for backbone, collections in self._collections.items():
-            gpu = self.config["backbones"][backbone]["precision"] != "float32"
             for collection in collections:
-                shards = token_shards(self.config, backbone, collection)
-                stored = sum(self.token_counts(backbone, collection).values())
-                size = stored / len(shards) * self.token_bytes(backbone)
-                for shard in shards:
-                    files = (self.layout.tokens(backbone, collection, shard),)
-                    rate = "extract/gpu" if gpu else "extract/cpu"
-                    name = f"{backbone}/{collection}/{shard}"
-                    yield Job("tokens", "extract_tokens", name, rate, size, files, size, gpu)
+                for shard in token_shards(self.config, backbone, collection):
+                    yield self.extraction(backbone, collection, shard)
+
+    def extraction(self, backbone: str, collection: str, shard: str) -> Job:
+        """The job that extracts a shard's tokens; units are bytes written."""
+        gpu = self.is_large(backbone)
+        stored = sum(self.token_counts(backbone, collection).values())
+        size = stored / len(token_shards(self.config, backbone, collection)) * self.token_bytes(backbone)
+        files = (self.layout.tokens(backbone, collection, shard),)
+        name, rate = f"{backbone}/{collection}/{shard}", "extract/gpu" if gpu else "extract/cpu"
+        return Job("tokens", "extract_tokens", name, rate, size, files, size, gpu)
 
     def heads(self) -> Iterator[Job]:
-        """A job per head; the first of a pack trains all, the others only write theirs. Units: bytes of tokens."""
-        together = {pack[0]: len(pack) for pack in packs(self.config)}
-        behind = {ablation for pack in packs(self.config) for ablation in pack[1:]}
-        for ablation in self.ablations:
-            training = training_of(self.config, ablation)
-            gpu = self.config["backbones"][training["backbone"]]["precision"] != "float32"
-            # Tokens are read once for all; each head's own arithmetic comes on top.
-            units = 0.0 if ablation in behind else self.tokens_read(ablation) * (1 + 0.05 * together.get(ablation, 1))
-            rate = "train_online" if training["tokens"] == "online" else "train"
-            kept = bool(training["keep_every_steps"])
-            rule = "train_head_with_timelapse" if kept else "train_head"
-            files = tuple(self.layout.head_file(ablation, name) for name in ("head.safetensors", "config.json"))
-            # Four square matrices for attention, two wide ones for the MLP, in float32.
-            size = 48 * self._shape(training["backbone"])[1] ** 2 * (35 if kept else 1)
-            yield Job("heads", rule, ablation, f"{rate}/{'gpu' if gpu else 'cpu'}", units, files, size, gpu)
+        """A job per head; the first of a pack trains all of it and the others only write theirs."""
+        return map(self.training, self.ablations)
+
+    def training(self, ablation: str) -> Job:
+        """The job that trains a head, and those that train with it; units are bytes of tokens."""
+        pack = self._packs.get(ablation, [ablation])
+        training = training_of(self.config, ablation)
+        gpu = self.is_large(training["backbone"])
+        # Tokens are read once for all; each head's own arithmetic comes on top.
+        units = self.tokens_read(ablation) * (1 + 0.05 * len(pack)) if pack[0] == ablation else 0.0
+        kept = bool(training["keep_every_steps"])
+        rule = "train_head_with_timelapse" if kept else "train_head"
+        files = tuple(self.layout.head_file(ablation, name) for name in ("head.safetensors", "config.json"))
+        # Four square matrices for attention, two wide ones for the MLP, in float32.
+        size = 48 * self._shape(training["backbone"])[1] ** 2 * (35 if kept else 1)
+        rate = f"{'train_online' if training['tokens'] == 'online' else 'train'}/{'gpu' if gpu else 'cpu'}"
+        return Job("heads", rule, ablation, rate, units, files, size, gpu, heads=len(pack))
 
     def scores(self) -> Iterator[Job]:
         """A job per scorer and benchmark, and its summary."""
+        for scorer in self.scorers:
+            for benchmark in benchmarks_of(self.config, scorer):
+                yield self.scoring(scorer, benchmark)
+            yield Job("scores", "summarise_scores", scorer, "summarise", 1, (self.layout.metrics(scorer),), 2e4)
+
+    def scoring(self, scorer: str, benchmark: str) -> Job:
+        """The job that scores a benchmark; units are bytes of tokens, or pairs.
+
+        Only DreamBench++'s pictures pass through the backbone here: of the others there are tokens.
+        """
+        entry = self.config["scorers"][scorer]
+        backbone = backbone_of(self.config, scorer)
+        judge = entry["kind"] in ("vlm_judge", "vsm")
         splits = self.config["dataset"]["splits"]
         tested = splits["test"] if isinstance(splits["test"], int) else count_identities(self.config)
         images = tested * count_views(self.config)
-        for scorer in self.scorers:
-            entry = self.config["scorers"][scorer]
-            backbone = backbone_of(self.config, scorer)
-            judge = entry["kind"] in ("vlm_judge", "vsm")
-            rate = "score/tokens" if backbone else f"score/{entry['kind']}"
-            gpu = judge or bool(backbone and self.config["backbones"][backbone]["precision"] != "float32")
-            counts = {
-                "nearid_bench": images * (1 + len(self.select["sources"])) * 2 * (1.5 if judge else 1),
-                "mtg": self._part_edits("test") * (5 if judge else 4) * 2,
-                "dreambench": 1_350 * 7,
-            }
-            for benchmark in benchmarks_of(self.config, scorer):
-                units = counts[benchmark] * (self.token_bytes(backbone) if backbone else 1)
-                files = (self.layout.scores(scorer, benchmark),)
-                yield Job("scores", f"score_{benchmark}", scorer, rate, units, files, 1e6, gpu)
-            yield Job("scores", "summarise_scores", scorer, "summarise", 1, (self.layout.metrics(scorer),), 2e4)
+        count = {
+            "nearid_bench": images * (1 + len(self.select["sources"])) * 2 * (1.5 if judge else 1),
+            "mtg": self._part_edits("test") * (5 if judge else 4) * 2,
+            "dreambench": 1_350 * 7,
+        }[benchmark]
+        files, rule, model = (self.layout.scores(scorer, benchmark),), f"score_{benchmark}", ""
+        if backbone and benchmark == "dreambench" and self.is_large(backbone):
+            rate, units, gpu = "embed/gpu", count, True
+        elif backbone:
+            rate, units, gpu = "score/tokens", count * self.token_bytes(backbone), False
+        else:
+            rate, units, gpu, model = f"score/{entry['kind']}", count, "model" in entry, entry.get("model", "")
+        size = download_facts().get(Path(model).name, {}).get("gigabytes", 0) if judge else 0
+        return Job("scores", rule, scorer, rate, units, files, 1e6, gpu, model_gb=size)
+
+    def is_large(self, backbone: str) -> bool:
+        """Whether a backbone needs a GPU: half precision says so."""
+        return bool(self.config["backbones"][backbone]["precision"] != "float32")
 
     def paper(self) -> Iterator[Job]:
         """Tables, figures and the closing files."""
@@ -226,6 +262,11 @@ class Jobs:
                 bench = ["positives", *self.select["sources"]] if "nearid_bench" in own else []
                 found.setdefault(backbone, []).extend([*bench, *(["mtg_test"] if "mtg" in own else [])])
         return {backbone: list(dict.fromkeys(names)) for backbone, names in found.items() if names}
+
+    @cached_property
+    def _packs(self) -> dict[str, list[str]]:
+        """The heads that train together, by each of them."""
+        return {ablation: pack for pack in packs(self.config) for ablation in pack}
 
     @cached_property
     def _edits(self) -> list[str]:
@@ -289,10 +330,10 @@ class Jobs:
         if backbone is None:
             return (1, 1)
         entry = self.config["backbones"][backbone]
-        path = Path(entry["path"], "config.json")
-        if path.is_file():
-            content = json.loads(path.read_text())
+        try:
+            content = json.loads(Path(entry["path"], "config.json").read_text())
             vision = content.get("vision_config") or content
-            if {"image_size", "patch_size", "hidden_size"} <= vision.keys():
-                return (vision["image_size"] // vision["patch_size"]) ** 2, vision["hidden_size"]
-        return _SHAPES.get(entry["kind"], (257, 1024))
+            return (vision["image_size"] // vision["patch_size"]) ** 2, vision["hidden_size"]
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
+            # Not there yet, or not what it should be: the step that loads it says so.
+            return _SHAPES.get(entry["kind"], (257, 1024))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nearid.cluster.jobs import JOIN, Job, Jobs
+from nearid.cluster.needs import needs_of
 from nearid.cluster.rates import Rate, default_rate, measured_rates
 from nearid.layout import Layout
 
@@ -26,6 +27,7 @@ class Row:
         gpu_s, cpu_s: seconds of jobs with and without a GPU.
         size: bytes written.
         memory_mb: of the largest job.
+        gpu_gb: of a GPU's memory that the largest job needs.
         wall_s: with the GPUs and cores of the plan.
     """
 
@@ -36,6 +38,7 @@ class Row:
     cpu_s: float = 0.0
     size: float = 0.0
     memory_mb: int = 0
+    gpu_gb: int = 0
     wall_s: float = 0.0
 
     def add(self, other: Row) -> None:
@@ -43,6 +46,7 @@ class Row:
         for name in ("jobs", "files", "gpu_s", "cpu_s", "size", "wall_s"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.memory_mb = max(self.memory_mb, other.memory_mb)
+        self.gpu_gb = max(self.gpu_gb, other.gpu_gb)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def make_plan(
 
 def format_plan(plan: Plan) -> str:
     """The plan as text that fits a page."""
-    head = f"{'stage':<13}{'jobs':>6}{'GPU h':>9}{'CPU h':>9}{'disk':>10}{'files':>7}{'memory':>9}{'wall':>9}"
+    head = f"{'stage':<13}{'jobs':>6}{'GPU h':>9}{'CPU h':>9}{'disk':>10}{'files':>7}"
+    head += f"{'memory':>9}{'GPU mem':>9}{'wall':>9}"
     lines = [f"{plan.name}, with {plan.gpus} GPUs and {plan.cores} cores"]
     for title, rows in (("In all", plan.total), ("Still to do", plan.remaining)):
         lines += ["", title, head, *map(_line, rows)]
@@ -117,6 +122,7 @@ def _sum_up(
         row.cpu_s = sum(seconds[job] for job in own if not job.gpu)
         row.size = sum(job.size for job in own)
         row.memory_mb = max((memory[job] for job in own), default=0)
+        row.gpu_gb = max((needs_of(job).gpu_gb for job in own), default=0)
         # Side by side, but no faster than the longest job.
         longest = max((seconds[job] for job in own), default=0.0)
         row.wall_s = max(longest, row.gpu_s / max(1, gpus), row.cpu_s / cores)
@@ -171,8 +177,12 @@ def _warn(left: Row, root: Path, gpus: int, quota_gb: float | None) -> list[str]
 def _line(row: Row) -> str:
     return (
         f"{row.stage:<13}{row.jobs:>6}{row.gpu_s / 3600:>9.2f}{row.cpu_s / 3600:>9.2f}{_bytes(row.size):>10}"
-        f"{row.files:>7}{_bytes(row.memory_mb * 1e6):>9}{_time(row.wall_s):>9}"
+        f"{row.files:>7}{_bytes(row.memory_mb * 1e6):>9}{_gpu_memory(row.gpu_gb):>9}{_time(row.wall_s):>9}"
     )
+
+
+def _gpu_memory(gigabytes: int) -> str:
+    return f"{gigabytes} GB" if gigabytes else "-"
 
 
 def _bytes(count: float) -> str:
