@@ -123,6 +123,9 @@ def test_cleaned_masks_lose_the_noise_and_keep_the_object(release: Path, tmp_pat
         ({"ids": "release"}, [1, 4, 8, 11]),
         ({"min_aesthetics": 5.0, "min_dino": 0.7}, [0, 3, 7, 10]),
         ({"min_dino": 0.9}, []),
+        # All pairs of the release are alike by 0.8.
+        ({"min_dino": 0.7, "max_dino": 0.8}, [0, 3, 7, 10]),
+        ({"min_dino": 0.7, "max_dino": 0.79}, []),
     ],
 )
 def test_choices_are_settings(release: Path, tmp_path: Path, options: dict[str, Any], ids: list[int]) -> None:

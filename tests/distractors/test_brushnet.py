@@ -4,12 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from nearid.distractors.brushnet import BrushNet, brushed, load_brushnet
+from nearid.distractors.diffusion import Batch
+from nearid.distractors.engines.powerpaint import Engine, _condition
 from nearid.distractors.task_tokens import TaskEncoder
 from nearid.errors import UserError
 from nearid.rehearsal.pipelines import SD15_UNET, save_powerpaint, task_weights
@@ -164,6 +168,50 @@ def test_task_words_are_read_with_their_own_vectors(released: Path) -> None:
     assert torch.allclose(tasks.read("a mug", "object", 0.3), tasks.read("a mug", "object"), atol=1e-5)
     mixed = 0.3 * tasks.read("a mug", "shape", 1.0) + 0.7 * tasks.read("a mug", "context")
     torch.testing.assert_close(tasks.read("a mug", "shape", 0.3), mixed)
+
+
+def powerpaint(released: Path, **options: Any) -> Any:
+    options = {"model": str(released), "steps": 2, "guidance": 7.5, "precision": "float32"} | options
+    return Engine({"engine": "powerpaint", "working_px": 64, "dilate_px": 0, "options": options}, {}, 0, None)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("options", "text"), [({}, ""), ({"words": "task"}, ""), ({"words": "prompt"}, "a mug")])
+def test_brushnet_reads_the_task_word_alone_unless_told_the_prompt(released: Path, options: Any, text: str) -> None:
+    """Against the vectors of the words, passed through a text encoder of transformers by hand."""
+    (prompt,) = powerpaint(released, **options).encode(["a mug"])
+    base = CLIPTextModel.from_pretrained(released / BASE, subfolder="text_encoder")
+    tokenizer = CLIPTokenizer.from_pretrained(released / BASE, subfolder="tokenizer")
+    tasks = TaskEncoder(tokenizer, released / "PowerPaint_Brushnet/pytorch_model.bin", base.config)
+    for name, said in (("task", f"{text} "), ("negative_task", "")):
+        words = said + " ".join(f"P_obj_{number}" for number in range(10))
+        ids = tokenizer(words, padding="max_length", max_length=77, return_tensors="pt").input_ids
+        torch.testing.assert_close(prompt[name], tasks.model(ids)[0][0])
+    assert not torch.allclose(prompt["plain"], prompt["task"])
+
+
+def test_a_latent_cell_takes_the_corner_pixel_of_the_hole(released: Path) -> None:
+    random = np.random.default_rng(0)
+    hole = np.where(random.random((64, 64)) < 0.5, 255, 0).astype(np.uint8)
+    view = Image.fromarray(random.integers(0, 255, (64, 64, 3), np.uint8))
+    engine = powerpaint(released)
+    pipe = engine.load(without=engine.encoders)
+    batch = Batch([view], [Image.fromarray(hole)], 64, 64, [], [])
+    cell = pipe.vae_scale_factor
+    for name, offset in (("corner", 0), ("centre", cell // 2)):
+        with torch.inference_mode():
+            background = _condition(pipe, batch, name)[0, 4].numpy()
+        assert np.array_equal(background, hole[offset::cell, offset::cell] == 0), name
+
+
+def test_the_safety_checker_may_be_left_out(released: Path, tmp_path: Path) -> None:
+    for options, there in (({}, True), ({"safety_checker": False}, False)):
+        engine = powerpaint(released, **options)
+        asked: dict[str, Any] = {}
+        engine.open = lambda model, into=asked, **components: into.update(components)
+        with pytest.raises(AttributeError):
+            engine.load(without=engine.encoders)
+        assert ("safety_checker" not in asked) == there
 
 
 def test_a_text_encoder_without_task_words_is_refused(released: Path, tmp_path: Path) -> None:

@@ -85,9 +85,9 @@ def test_a_diverging_head_stops_alone_and_is_reported(tmp_path, trained, alone, 
     layout = world.write_world(tmp_path / "pack")
     evaluate, differentiate, step = packs.evaluate, packs.differentiate, []
 
-    def spoil_loss(members, batch):
+    def spoil_loss(members, *seen):
         step.append(None)
-        parts = evaluate(members, batch)
+        parts = evaluate(members, *seen)
         broken = len(step) >= 7 and what == "loss"
         return [
             part._replace(loss=part.loss * float("inf")) if broken and member.name == "one" else part

@@ -15,7 +15,6 @@ from nearid.errors import UserError
 from nearid.heads import packs, training
 from nearid.heads.inputs import open_mix
 from nearid.heads.objectives import create
-from nearid.layout import Layout
 
 pytestmark = pytest.mark.numerics
 
@@ -191,8 +190,3 @@ def test_a_second_training_of_the_same_head_is_refused(tmp_path, trained):
 
     with lock(layout.head("tiny")), pytest.raises(UserError, match="another process"):
         trained(layout, settings())
-
-
-def test_padding_in_the_pools_needs_padding_images(tmp_path, trained):
-    with pytest.raises(UserError, match="padding"):
-        trained(Layout(tmp_path), settings(params={"padding": "keep"}))

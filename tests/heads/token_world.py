@@ -56,10 +56,17 @@ def settings(**changes):
 
 
 def backbone(_settings=None):
-    """A frozen backbone with nothing but a head."""
+    """A frozen backbone with nothing but a head; any image has tokens of ones."""
     torch.manual_seed(0)
     head = SiglipMultiheadAttentionPoolingHead(VISION)
-    return SimpleNamespace(config=VISION, weights_hash="w", preprocess_hash="p", head_state=head.state_dict)
+    return SimpleNamespace(
+        config=VISION,
+        weights_hash="w",
+        preprocess_hash="p",
+        head_state=head.state_dict,
+        preprocess=lambda images: torch.stack([torch.ones(3, 2, 2) for _ in images]),
+        encode=lambda pixels: torch.ones(len(pixels), TOKENS, DIM),
+    )
 
 
 def write_world(root, identities=40, held_out=10, mtg=8, skip=()):

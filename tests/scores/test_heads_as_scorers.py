@@ -42,6 +42,26 @@ def test_a_head_pools_as_transformers_does(world, trained, tmp_path):
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
+def test_a_kept_step_is_scored_as_a_head_of_its_own(world, trained, tmp_path):
+    kept = {
+        f"step_{step:06d}.{name}": weight + step / 1e4
+        for step in (100, 200)
+        for name, weight in trained.state_dict().items()
+    }
+    save_file(kept, world.layout.head_file("trained", "timelapse.safetensors"))
+    own = world.layout.head("by_hand")
+    config = world.layout.head_file("trained", "config.json").read_bytes()
+    own.mkdir(parents=True)
+    (own / "config.json").write_bytes(config)
+    save_file({name: weight + 200 / 1e4 for name, weight in trained.state_dict().items()}, own / "head.safetensors")
+    for name, entry in (("a", {"ablation": "trained", "step": 200}), ("b", {"ablation": "by_hand"})):
+        score_nearid_bench(world.settings("t", kind="head", **entry), world.layout, tmp_path / f"{name}.parquet")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    with pytest.raises(UserError, match="no head of step 150"):
+        wrong = world.settings("t", kind="head", ablation="trained", step=150)
+        score_nearid_bench(wrong, world.layout, tmp_path / "c.parquet")
+
+
 def test_a_missing_cut_off_or_foreign_head_is_named(world, trained, tmp_path):
     settings = world.settings("t", kind="head", ablation="trained")
     weights = world.layout.head_file("trained")

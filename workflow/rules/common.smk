@@ -367,6 +367,15 @@ def head_files(ablation):
     ]
 
 
+def scored_head_files(scorer):
+    """Of the head that a scorer reads, with the kept ones where it names a step."""
+    entry = config["scorers"][scorer]
+    if "ablation" not in entry:
+        return []
+    kept = timelapse_files(entry["ablation"]) if "step" in entry else []
+    return [*head_files(entry["ablation"]), *kept]
+
+
 def exported_models(wildcards):
     """Every trained head in both layouts."""
     return [
@@ -394,13 +403,12 @@ def timelapse_files(ablation):
 def scorer_files(wildcards, collections, images):
     """What a scorer looks at: tokens where it reads some, else images; its head where it has one."""
     backbone = backbone_of(config, wildcards.scorer)
-    ablation = config["scorers"][wildcards.scorer].get("ablation")
     looked_at = (
         [*tokens(backbone, collections), *backbone_files(backbone)]
         if backbone
         else images()
     )
-    return [*looked_at, *(head_files(ablation) if ablation else [])]
+    return [*looked_at, *scored_head_files(wildcards.scorer)]
 
 
 def nearid_bench_files(wildcards):
@@ -418,10 +426,9 @@ def mtg_files(wildcards):
 
 def dreambench_files(wildcards):
     backbone = backbone_of(config, wildcards.scorer)
-    ablation = config["scorers"][wildcards.scorer].get("ablation")
     return [
         *(backbone_files(backbone) if backbone else []),
-        *(head_files(ablation) if ablation else []),
+        *scored_head_files(wildcards.scorer),
     ]
 
 

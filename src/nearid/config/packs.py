@@ -10,7 +10,10 @@ from nearid.config.steps import step_settings, training_of
 
 Config = Mapping[str, Any]
 # Settings of the section training that say which images come in which batch; the others are each head's own.
-FEED_TRAINING = ("epochs", "batch_size", "mask_probability", "tokens", "augmentation", "augmented_draws")
+FEED_TRAINING = (
+    *("epochs", "batch_size", "last_batch", "mask_probability", "distractors"),
+    *("tokens", "augmentation", "augmented_draws"),
+)
 
 
 def packs(config: Config) -> list[list[str]]:

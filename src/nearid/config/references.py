@@ -92,6 +92,13 @@ def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any
         _known([scorer["m_h_from"]], config["scorers"], f"{where}.m_h_from")
     if "ablation" in scorer:
         _known([scorer["ablation"]], config["ablations"], f"{where}.ablation")
+    if "step" in scorer and not ("ablation" in scorer and training_of(config, scorer["ablation"])["keep_every_steps"]):
+        raise UserError(
+            f"config, key {where}.step",
+            f"{scorer['step']}, of a head that keeps none",
+            "an `ablation` whose training has `keep_every_steps`",
+            "set it, or leave `step` out",
+        )
 
 
 def _check_selection(config: Mapping[str, Any]) -> None:

@@ -109,7 +109,16 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
         if with_severity:
             severity[:, 0, :2] = read_severity(layout.mtg("train"))
         add(Samples("mtg", np.arange(len(ids)), np.asarray(ids), views, edited[:, None], severity), mix["mtg_repeats"])
-    drawn = Mix(samples, repeats, settings["seed"], training["mask_probability"], augmentation, cached)
+    drawn = Mix(
+        samples,
+        repeats,
+        settings["seed"],
+        training["mask_probability"],
+        augmentation,
+        cached,
+        training.get("distractors", "views"),
+        training.get("last_batch", "drop"),
+    )
     gaps = {name: len(store.gaps) for name, store in pool.stores.items() if store.gaps}
     if gaps:
         print(f"{settings['ablation']}: gaps instead of damaged images {gaps}; left out {left_out}", file=sys.stderr)

@@ -57,29 +57,49 @@ class Member:
         return dict(self.settings["training"])
 
 
-def encode(members: Sequence[Member], batch: Batch) -> list[Tensor]:
-    """Each member's embeddings [n, 6, dim] of the batch's slots; the tokens are read once for all of them."""
+def encode(members: Sequence[Member], batch: Batch, padding: Tensor | None = None) -> list[Tensor]:
+    """Each member's embeddings [n, 6, dim] of the batch's slots; the tokens are read once for all of them.
+
+    Args:
+        padding: tokens [1, tokens, dim] of the image that fills empty slots, for members whose objective reads them.
+    """
     device = members[0].engine.device
     slots = torch.from_numpy(batch.slots).to(device)
     pooled = pool_each(batch.tokens.to(device), [member.head.queries() for member in members])
     # An image that fills several slots is encoded once; index_select's gradient is summed in a fixed order.
-    return [
+    found = [
         member.head.read_out(own).index_select(0, slots.flatten()).unflatten(0, slots.shape)
         for member, own in zip(members, pooled, strict=True)
     ]
+    if padding is None:
+        return found
+    valid = torch.from_numpy(batch.tuples.valid).to(device)[..., None]
+    return [
+        torch.where(valid, own, member.head(padding.to(device))) if member.objective.reads_padding else own
+        for member, own in zip(members, found, strict=True)
+    ]
 
 
-def evaluate(members: Sequence[Member], batch: Batch) -> list[Parts]:
-    """Each member's loss on the batch."""
+def evaluate(members: Sequence[Member], batch: Batch, padding: Tensor | None = None) -> list[Parts]:
+    """Each member's loss on the batch; `padding` as in `encode`."""
     device = members[0].engine.device
     valid = torch.from_numpy(batch.tuples.valid).to(device)
     severity = torch.from_numpy(batch.tuples.severity).to(device)
     picks = torch.from_numpy(batch.tuples.picks).to(device)
+    owners = torch.from_numpy(batch.tuples.owners).to(device)
     return [
         member.objective.parts(
-            own[:, 0], own[:, 1:3], own[:, 3:], valid[:, 1:3], valid[:, 3:], severity=severity, picks=picks
+            own[:, 0],
+            own[:, 1:3],
+            own[:, 3:],
+            valid[:, 1:3],
+            valid[:, 3:],
+            severity=severity,
+            picks=picks,
+            owners=owners if member.training.get("own_by") == "identity" else None,
+            precision=getattr(torch, member.training.get("loss_precision", "float32")),
         )
-        for member, own in zip(members, encode(members, batch), strict=True)
+        for member, own in zip(members, encode(members, batch, padding), strict=True)
     ]
 
 

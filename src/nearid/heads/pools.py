@@ -82,6 +82,7 @@ class Batch:
         anchor: [b, dim]; positives: [b, p, dim]; distractors: [b, k, dim].
         positive_mask: [b, p], distractor_mask: [b, k]; False is padding, whose content never matters.
         severity: [b, k], how much of the object an edit changed; None without oracle.
+        owners: [b], a number per identity: rows with the same are no negatives of each other; None goes by position.
         picks: [b], the single positive slot of the symmetric InfoNCE rows; None takes the first valid one.
     """
 
@@ -92,6 +93,7 @@ class Batch:
     distractor_mask: Tensor
     severity: Tensor | None = None
     picks: Tensor | None = None
+    owners: Tensor | None = None
 
     @cached_property
     def own_rows(self) -> Tensor:
@@ -110,11 +112,17 @@ class Batch:
         return self.anchor @ gather(self.positives).flatten(0, 1).T
 
     @cached_property
+    def copies(self) -> Tensor:
+        """[b, n], True where a row of the global batch is the row itself, or another of its identity by `owners`."""
+        if self.owners is not None:
+            return self.owners[:, None] == gather_constant(self.owners)
+        rows = torch.arange(len(self.global_positive_mask), device=self.anchor.device)
+        return rows == self.own_rows[:, None]
+
+    @cached_property
     def own_columns(self) -> Tensor:
-        """[b, n * p], True where a pool column belongs to the row itself."""
-        columns = torch.arange(len(self.global_positive_mask), device=self.anchor.device)
-        columns = columns.repeat_interleave(self.positives.shape[1])
-        return columns == self.own_rows[:, None]
+        """[b, n * p], True where a pool column belongs to the row itself, or to one of its `copies`."""
+        return self.copies.repeat_interleave(self.positives.shape[1], dim=1)
 
     @cached_property
     def negatives(self) -> Tensor:

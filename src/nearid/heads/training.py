@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
+import numpy as np
+import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from nearid.cluster.ranks import Ranks, join
 from nearid.cluster.signals import Warnings
@@ -28,6 +31,7 @@ from nearid.heads.validation import Validation
 from nearid.io.progress import track
 from nearid.layout import Layout
 from nearid.tokens import load_backbone
+from nearid.tokens.backbones import Backbone
 
 Settings = Mapping[str, Any]
 
@@ -83,11 +87,13 @@ class _Pack:
                     f"one mix, seed, backbone and batch for all: {feed(first)}",
                     "put it into a pack of its own",
                 )
-        terms = [_create_objective(one) for one, _ in wanted]
+        terms = [objectives.create(one["objective"], **one["params"]) for one, _ in wanted]
+        _check_ranks(first["training"], ranks)
         # On every start it checks that no identity of validation or test is among the training rows.
         self._backbone = load_backbone(first["backbone"])
         self.source = open_mix(layout, first, self._backbone, any(objective.reads_severity for objective in terms))
         self._validation = Validation(self.source.pool, self.source.held_out)
+        self._padding = _encode_padding(self._backbone) if any(term.reads_padding for term in terms) else None
         self.layout, self.ranks = layout, ranks
         self.vision_config = self._backbone.config.to_dict()
         self.steps = first["training"]["epochs"] * self.source.mix.steps_per_epoch(first["training"]["batch_size"])
@@ -168,7 +174,7 @@ class _Pack:
 
     def _step(self, members: Sequence[Member], step: int, batch: Batch) -> dict[str, dict[str, Any]]:
         """One step of each member that stays finite; their log lines."""
-        parts = packs.evaluate(members, batch)
+        parts = packs.evaluate(members, batch, self._padding)
         shown = [
             {"loss": own.loss, **own.terms, **{f"cosine_{name}": mean for name, mean in own.cosines.items()}}
             for own in parts
@@ -232,16 +238,21 @@ class _Pack:
         )
 
 
-def _create_objective(settings: Settings) -> objectives.Terms:
-    objective = objectives.create(settings["objective"], **settings["params"])
-    if objective.reads_padding:
+@torch.no_grad()
+def _encode_padding(backbone: Backbone) -> Tensor:
+    """Tokens [1, tokens, dim] of an empty slot as the authors' code fills it: zeros behind the preprocessing."""
+    pixels = backbone.preprocess([np.zeros((8, 8, 3), np.uint8)])
+    return backbone.encode(torch.zeros_like(pixels)).half().cpu()
+
+
+def _check_ranks(training: Settings, ranks: Ranks) -> None:
+    if training.get("last_batch") == "keep" and ranks.size > 1:
         raise UserError(
-            f"ablations.{settings['ablation']}.params",
-            "padding slots in the pools",
-            "padding excluded: no tokens are made of padding",
-            "leave the parameter `padding` out",
+            "training.last_batch",
+            f"keep, over {ranks.size} ranks",
+            "one rank: a partial batch cannot be cut evenly over several",
+            "train on one GPU, or drop the last batch",
         )
-    return objective
 
 
 def _tuples(mix: Mix, batch_size: int, ranks: Ranks, done: int, steps: int) -> Iterator[Tuples]:

@@ -7,6 +7,7 @@ size, order, workers and resume change nothing.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
@@ -31,6 +32,7 @@ class Tuples:
         images: [n, 6] positions in the token pool: anchor, positives, distractors; `PADDING` is an empty slot.
         picks: [n] the one positive of the symmetric InfoNCE rows, an index into the positives.
         ids: [n] identity ids, for messages.
+        owners: [n] a number per data set and identity, alike in the copies of a sample.
         severity: [n, 3] how much of its object each distractor changed, for the oracle objectives.
         augmentation: [n, 6, 9] how each image is still to be changed (`nearid.tokens.augmentation`); [n, 6, 0] if none
             ever is.
@@ -39,6 +41,7 @@ class Tuples:
     images: Indices
     picks: Indices
     ids: Indices
+    owners: Indices
     severity: NDArray[np.float32]
     augmentation: NDArray[np.float32]
 
@@ -53,7 +56,9 @@ class Tuples:
         """Tuples of `images` [n, 6] as they are, for evaluation."""
         count = len(images)
         none = np.zeros(count, np.int64)
-        return cls(images, none, none, np.zeros((count, SLOTS), np.float32), np.zeros((*images.shape, 0), np.float32))
+        return cls(
+            images, none, none, none, np.zeros((count, SLOTS), np.float32), np.zeros((*images.shape, 0), np.float32)
+        )
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -93,6 +98,7 @@ class Samples:
         mask_probability: Mapping[str, float],
         augmentation: Mapping[str, float],
         cached: bool = False,
+        backgrounds: str = "views",
     ) -> Tuples:
         """The samples of one epoch: anchor shuffle, a source per original slot, role masking, augmentation, a pick.
 
@@ -103,6 +109,7 @@ class Samples:
             augmentation: probability of each kind (`nearid.tokens.augmentation.CHANCES`).
             cached: choose among cached versions, instead of saying how an image is to be changed. Mirrored ones are
                 chosen by the same numbers.
+            backgrounds: whose the distractors have: `training.distractors` of the config.
         """
         count = len(self.rows)
         each, slots = np.arange(count)[:, None], np.arange(SLOTS)
@@ -116,8 +123,21 @@ class Samples:
         order = np.argsort(np.where(there, uniform("anchor"), 2.0), axis=1, kind="stable")
         source = (uniform("source") * self.distractors.shape[1]).astype(np.int64)
         views = self.views[each, order]
-        distractors = self.distractors[each, source, slots][each, order]
-        severity = self.severity[each, source, slots][each, order]
+        if backgrounds == "anchor_sources":
+            # A source per distractor slot, none twice: an order of the sources, cut off behind the third.
+            sources = self.distractors.shape[1]
+            ranks = keyed_rng("tuples", seed, epoch, self.name, "sources").random((int(self.rows.max()) + 1, sources))
+            chosen = np.argsort(ranks[self.rows], axis=1)[:, :SLOTS]
+            anchor = order[:, :1]
+            distractors = np.full((count, SLOTS, self.views.shape[2]), PADDING)
+            severity = np.zeros((count, SLOTS), np.float32)
+            distractors[:, : chosen.shape[1]] = self.distractors[each, chosen, anchor]
+            severity[:, : chosen.shape[1]] = self.severity[each, chosen, anchor]
+        else:
+            distractors = self.distractors[each, source, slots][each, order]
+            severity = self.severity[each, source, slots][each, order]
+        if backgrounds == "anchor_only":
+            distractors = np.where(slots[None, :, None] == 0, distractors, PADDING)
 
         by_role = [mask_probability[role] for role in ("anchor", "positive", "positive")]
         masked_view = (uniform("mask_view") < by_role).astype(np.int64)
@@ -139,12 +159,13 @@ class Samples:
         images = both[each, np.arange(2 * SLOTS), masked * kept + version]
         positives = there.sum(axis=1) - 1
         picks = (uniform("pick")[:, 0] * positives).astype(np.int64)
-        return Tuples(images, picks, self.ids, severity, changes)
+        owners = (np.int64(zlib.crc32(self.name.encode())) << 31) + self.rows
+        return Tuples(images, picks, self.ids, owners, severity, changes)
 
 
 @dataclass(frozen=True)
 class Mix:
-    """Data sets with their repeats, concatenated and shuffled anew each epoch; the last partial batch is dropped.
+    """Data sets with their repeats, concatenated and shuffled anew each epoch.
 
     Repeats of a sample get identical draws within an epoch (spec data.md 3).
     """
@@ -155,28 +176,31 @@ class Mix:
     mask_probability: Mapping[str, float]
     augmentation: Mapping[str, float] = field(default_factory=dict)
     cached: bool = False
+    backgrounds: str = "views"
+    last_batch: str = "drop"
 
     def __len__(self) -> int:
         return sum(len(part.rows) * repeats for part, repeats in zip(self.samples, self.repeats, strict=True))
 
     def epoch(self, epoch: int) -> Tuples:
         """All tuples of `epoch` in its order."""
+        how = (self.mask_probability, self.augmentation, self.cached, self.backgrounds)
         drawn = [
             tuples
             for part, repeats in zip(self.samples, self.repeats, strict=True)
-            for tuples in [part.draw(self.seed, epoch, self.mask_probability, self.augmentation, self.cached)] * repeats
+            for tuples in [part.draw(self.seed, epoch, *how)] * repeats
         ]
         order = keyed_rng("mix", self.seed, epoch).permutation(len(self))
         columns = [[getattr(tuples, field.name) for tuples in drawn] for field in fields(Tuples)]
         return Tuples(*(np.concatenate(column)[order] for column in columns))
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Whole batches of an epoch.
+        """Batches of an epoch; the last, partial one counts where it is kept.
 
         Raises:
             UserError: not even one.
         """
-        steps = len(self) // batch_size
+        steps = len(self) // batch_size + int(self.last_batch == "keep" and len(self) % batch_size > 0)
         if steps == 0:
             raise UserError(
                 "training.batch_size",

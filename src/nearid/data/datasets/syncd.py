@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -155,7 +156,7 @@ class Dataset:
 
     @property
     def _has_cut(self) -> bool:
-        return bool(self._options["min_dino"] or self._options["min_aesthetics"])
+        return any(self._options.get(name) for name in ("min_dino", "max_dino", "min_aesthetics"))
 
     def _cut(self, record: Record, scores: Scores | None, name: str) -> tuple[list[int], list[Dropped]]:
         """Positions of the views that SynCD's own cut leaves: fair to look at, and like another view."""
@@ -163,8 +164,10 @@ class Dataset:
         if not self._has_cut or scores is None:
             return list(range(count)), []
         kept, dropped = [], []
+        most = self._options.get("max_dino") or math.inf
         for at in range(count):
-            likeness = [scores.dino[min(at, other)][max(at, other)] or 0 for other in range(count) if other != at]
+            pairs = [scores.dino[min(at, other)][max(at, other)] or 0 for other in range(count) if other != at]
+            likeness = [likeness for likeness in pairs if likeness <= most]
             beauty = scores.aesthetics[at] or 0
             if max(likeness, default=0) >= self._options["min_dino"] and beauty >= self._options["min_aesthetics"]:
                 kept.append(at)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional
 
 from nearid.distractors.brushnet import brushed, load_brushnet
 from nearid.distractors.diffusion import Batch, DiffusionEngine, find_folder
@@ -25,12 +26,16 @@ class Engine(DiffusionEngine):
     """`StableDiffusionPipeline` with our BrushNet (paper: short side 640, 45 UniPC steps, guidance 7.5, P_obj).
 
     `model` is the released folder; `task` is object, shape or context; `fitting_degree` mixes shape's two words.
+    `words`, `mask_pixel` and `safety_checker` choose where readings of the public code differ (docs/decisions.md).
     """
 
     pipeline: ClassVar[str] = "StableDiffusionPipeline"
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
     painters: ClassVar[tuple[str, ...]] = ("unet", "vae", "safety_checker", "feature_extractor")
-    optional: ClassVar[set[str]] = {"negative_prompt", "conditioning_scale", "task", "fitting_degree"}
+    optional: ClassVar[set[str]] = {
+        *("negative_prompt", "conditioning_scale", "task", "fitting_degree"),
+        *("words", "mask_pixel", "safety_checker"),
+    }
     multiple: ClassVar[int] = 8
     short_side: ClassVar[bool] = True
 
@@ -38,6 +43,8 @@ class Engine(DiffusionEngine):
         """The base pipeline, with BrushNet as `brushnet` where it paints, else with the task encoder as `tasks`."""
         folder = find_folder(self.options["model"])
         absent = dict.fromkeys(without)
+        if not self.options.get("safety_checker", True):
+            absent |= {"safety_checker": None, "feature_extractor": None}
         pipe = self.open(str(folder / _BASE), **absent)
         if "unet" in absent:
             pipe.tasks = self._load_tasks(pipe, folder)
@@ -56,23 +63,25 @@ class Engine(DiffusionEngine):
         return tasks
 
     def embed(self, pipe: Any, text: str) -> Prompt:
-        """The base encoder's reading for the UNet; the task encoder's reading, with task word, for BrushNet."""
+        """The base encoder's reading for the UNet; the task encoder's reading of the task word for BrushNet."""
         against = self.options.get("negative_prompt", "")
         plain, negative = pipe.encode_prompt(text, pipe.device, 1, True, negative_prompt=against)[:2]
         how = (self.options.get("task", "object"), self.options.get("fitting_degree", 1.0))
+        prompted = self.options.get("words", "task") == "prompt"
         return {
             "plain": plain[0],
             "negative": negative[0],
-            "task": pipe.tasks.read(text, *how),
+            "task": pipe.tasks.read(text if prompted else "", *how),
             # PowerPaint's app joins them so.
-            "negative_task": pipe.tasks.read(against, *how, glue=""),
+            "negative_task": pipe.tasks.read(against if prompted else "", *how, glue=""),
         }
 
     def call(self, pipe: Any, batch: Batch) -> Any:
         """Paint, BrushNet helping at every step."""
         states = [batch.embeddings(name, pipe.unet) for name in ("negative_task", "task")]
         scale = self.options.get("conditioning_scale", 1.0)
-        with brushed(pipe.unet, pipe.brushnet, _condition(pipe, batch), torch.cat(states), scale):
+        condition = _condition(pipe, batch, self.options.get("mask_pixel", "corner"))
+        with brushed(pipe.unet, pipe.brushnet, condition, torch.cat(states), scale):
             return pipe(
                 prompt_embeds=batch.embeddings("plain", pipe.unet),
                 negative_prompt_embeds=batch.embeddings("negative", pipe.unet),
@@ -85,14 +94,18 @@ class Engine(DiffusionEngine):
             )
 
 
-def _condition(pipe: Any, batch: Batch) -> torch.Tensor:
+def _condition(pipe: Any, batch: Batch, mask_pixel: str) -> torch.Tensor:
     """Latents of the views with black holes, and 1 where background is, `[n, 5, h, w]`."""
     views, holes = (np.stack([np.asarray(image) for image in images]) for images in (batch.images, batch.holes))
     views = np.where(holes[..., None] > 0, 0, views)
     pixels = torch.from_numpy(views).permute(0, 3, 1, 2).to(pipe.device, pipe.vae.dtype) / 127.5 - 1
     # The mode: the reference draws here from the global generator.
     latents = pipe.vae.encode(pixels).latent_dist.mode() * pipe.vae.config.scaling_factor
-    size = (latents.shape[-1], latents.shape[-2])
-    small = np.stack([np.asarray(hole.resize(size, Image.Resampling.NEAREST)) for hole in batch.holes])
-    background = torch.from_numpy(small == 0)[:, None].to(latents)
+    height, width = latents.shape[-2:]
+    if mask_pixel == "corner":
+        small = functional.interpolate(torch.from_numpy(holes)[:, None].float(), size=(height, width))
+    else:
+        centres = [np.asarray(hole.resize((width, height), Image.Resampling.NEAREST)) for hole in batch.holes]
+        small = torch.from_numpy(np.stack(centres))[:, None]
+    background = (small == 0).to(latents)
     return torch.cat([latents, background], dim=1)

@@ -35,7 +35,7 @@ class Terms(ABC):
 
     Called with raw (unnormalised) head outputs `anchor [b, dim]`, `positives [b, p, dim]`, `distractors [b, k, dim]`
     and their masks; gives a scalar. Over several ranks the average of the ranks' values and gradients is the value
-    and gradient of one device. Computed in float32 or wider, whatever autocast says (spec losses.md, D12).
+    and gradient of one device. Computed in float32 or wider, whatever autocast says, unless a precision is asked for.
     """
 
     # Whether padding slots enter the pools, so that they must be encoded like images (spec losses.md, D5).
@@ -60,11 +60,16 @@ class Terms(ABC):
         distractor_mask: Tensor,
         severity: Tensor | None = None,
         picks: Tensor | None = None,
+        owners: Tensor | None = None,
+        precision: torch.dtype = torch.float32,
     ) -> Parts:
-        """The loss, its unweighted terms, and what a log shows of the batch."""
-        with torch.autocast(anchor.device.type, enabled=False):
+        """The loss, its unweighted terms, and what a log shows of the batch.
+
+        `precision`: float16 or bfloat16 has the products (so the logits) in it by autocast, as the authors' code.
+        """
+        with torch.autocast(anchor.device.type, dtype=precision, enabled=precision != torch.float32):
             x, y, z = normalise(anchor), normalise(positives), normalise(distractors)
-            batch = Batch(x, y, z, positive_mask, distractor_mask, severity, picks)
+            batch = Batch(x, y, z, positive_mask, distractor_mask, severity, picks, owners)
             terms = self.terms(batch)
             loss = torch.stack([weight * terms[name] for name, weight in self.weights().items()]).sum()
             return Parts(loss, terms, mean_cosines(batch))

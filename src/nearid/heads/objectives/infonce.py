@@ -30,9 +30,11 @@ def contrast(batch: Batch, temperature: float, distractors: bool = False) -> Ten
     """The symmetric loss; `distractors` adds each row's own valid ones as columns of both directions (R1-neg)."""
     mask = batch.distractor_mask if distractors else torch.zeros_like(batch.distractor_mask)
     own = (batch.anchor * batch.picked).sum(1) / temperature
+    rows = torch.arange(len(batch.global_positive_mask), device=own.device)
+    others = batch.copies & (rows != batch.own_rows[:, None])
 
     def direction(queries: Tensor, targets: Tensor) -> Tensor:
-        columns = queries @ gather(targets).T / temperature
+        columns = (queries @ gather(targets).T / temperature).masked_fill(others, -torch.inf)
         extra = torch.einsum("bd,bkd->bk", queries, batch.distractors) / temperature
         return torch.cat([columns, extra.masked_fill(~mask, -torch.inf)], 1).logsumexp(1) - own
 

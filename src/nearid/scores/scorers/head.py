@@ -22,9 +22,14 @@ from nearid.scores.embeddings import TokenEmbedder
 if TYPE_CHECKING:
     from nearid.layout import Layout
 
+KEPT = "timelapse.safetensors"
+
 
 class Scorer(TokenEmbedder):
-    """Reads tokens by the head of `ablation`, or by the one in the folder `path` (trained elsewhere)."""
+    """Reads tokens by the head of `ablation`, or by the one in the folder `path` (trained elsewhere).
+
+    `step` reads the head that the training of `ablation` kept after that step, instead of its last.
+    """
 
     def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
         super().__init__(settings, layout)
@@ -37,12 +42,15 @@ class Scorer(TokenEmbedder):
                 "mend the config",
             )
         self.folder = layout.head(scorer["ablation"]) if scorer.get("ablation") else Path(scorer["path"])
+        self._step: int | None = scorer.get("step")
 
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
         """Hash of what the tokens depend on and of the head's files."""
         assert self._head  # reading it first says what is wrong with it
-        files = (self.folder / "config.json", _weights_of(self.folder))
-        return hash_json([super().fingerprint(collections, shards), *map(hash_file, files)])
+        weights = _weights_of(self.folder) if self._step is None else self.folder / KEPT
+        files = (self.folder / "config.json", weights)
+        step = [] if self._step is None else [self._step]
+        return hash_json([super().fingerprint(collections, shards), *map(hash_file, files), *step])
 
     def read_out(self, tokens: Tensor) -> Tensor:
         """Embeddings `[batch, dim]`."""
@@ -58,11 +66,15 @@ class Scorer(TokenEmbedder):
 
     @cached_property
     def _head(self) -> MAPHead:
-        return load_head(self.folder).to(self.device)
+        return load_head(self.folder, self._step).to(self.device)
 
 
-def load_head(folder: Path) -> MAPHead:
+def load_head(folder: Path, step: int | None = None) -> MAPHead:
     """The head that `train_head` wrote to `folder`, or that of an exported model or of the authors' release.
+
+    Args:
+        folder: of the head.
+        step: the one that was kept after this step, not the last.
 
     Raises:
         UserError: a file is missing or cut off, or the weights are not those of the configured head.
@@ -70,14 +82,32 @@ def load_head(folder: Path) -> MAPHead:
     remedy = "train the head again (`train_head`), or mend the path"
     try:
         head = MAPHead(SiglipVisionConfig.from_dict(dict(vision_config_of(read_json(folder / "config.json")))))
-        weights = _weights_of(folder)
-        own = weights.name == "head.safetensors"
-        head.load_state_dict(load_file(weights) if own else read_vision_state(weights, "head."))
+        if step is not None:
+            head.load_state_dict(_read_kept(folder / KEPT, step))
+        else:
+            weights = _weights_of(folder)
+            own = weights.name == "head.safetensors"
+            head.load_state_dict(load_file(weights) if own else read_vision_state(weights, "head."))
     except FileNotFoundError as error:
         raise UserError(folder, f"no {Path(error.filename or 'head.safetensors').name}", "a head", remedy) from error
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(folder, f"no readable head ({error})", "config.json and head.safetensors", remedy) from error
     return head.eval().requires_grad_(False)
+
+
+def _read_kept(path: Path, step: int) -> dict[str, Tensor]:
+    """The state dict of one of the heads that a training kept."""
+    kept = load_file(path)
+    state = {key.partition(".")[2]: tensor for key, tensor in kept.items() if key.startswith(f"step_{step:06d}.")}
+    if not state:
+        steps = sorted({int(key.partition(".")[0].removeprefix("step_")) for key in kept})
+        raise UserError(
+            path,
+            f"no head of step {step}",
+            f"one of the kept steps {', '.join(map(str, steps))}",
+            "mend `step` of the scorer, or `training.keep_every_steps` of its ablation",
+        )
+    return state
 
 
 def _weights_of(folder: Path) -> Path:
