@@ -15,14 +15,16 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONSAFEPATH := 1
 # The shell meets what people write as values of its own, never as its text.
 export PHOTOS CONFIG SLURM_TESTS
+# Errors, but no warnings of pip: of a newer pip, of root, of an index that is not there.
+PIP := $(BIN)/pip install --quiet --quiet --disable-pip-version-check --root-user-action=ignore
 # A kernel of the CPU is not worth a compiler run; DeepSpeed must not look for a GPU's.
 export DS_BUILD_OPS := 0
 
 # One run at a time in this checkout. The kernel drops this lock with the last process of a run, so that a killed run can
 # simply be started again (Snakemake's own would stay), and not before its orphaned jobs have ended.
 # The first job of a pack of heads trains all of them: the next one should not wait on a core meanwhile.
-SNAKEMAKE := mkdir -p .snakemake && { flock --nonblock --conflict-exit-code 75 .snakemake/make.lock \
-  snakemake --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1
+SNAKEMAKE := @mkdir -p .snakemake && { flock --nonblock --conflict-exit-code 75 .snakemake/make.lock \
+  snakemake --logger nearid --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1
 ENDED := || { test $$? -ne 75 || echo "another run works here, or jobs of a killed one still do: wait, or end them" >&2; exit 1; }; }
 
 .PHONY: help setup demo test test-cpus test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan rehearsal
@@ -31,13 +33,14 @@ help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
 
 $(BIN)/.complete: envs/all.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	# torch first and alone: its wheel depends on the machine's index (CPU or CUDA), the rest does not.
-	$(BIN)/pip install --quiet "$$(grep '^torch==' envs/all.lock)"
-	$(BIN)/pip install --quiet --requirement envs/all.lock
-	$(BIN)/pip install --quiet --no-deps --editable .
-	touch $@
+	@echo "setting up $(VENV) from envs/all.lock: some minutes and 3 GB the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade pip
+	@# torch first and alone: its wheel depends on the machine's index (CPU or CUDA), the rest does not.
+	@$(PIP) "$$(grep '^torch==' envs/all.lock)"
+	@$(PIP) --requirement envs/all.lock
+	@$(PIP) --no-deps --editable .
+	@touch $@
 
 setup: $(BIN)/.complete ## create .venv from the lock
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,18 @@ from typing import TextIO, TypeVar
 from tqdm import tqdm
 
 Item = TypeVar("Item")
+
+LISTENER = "NEARID_LISTENER"
+"""Variable with the `name_of_stream` of a terminal on which another program tells of the steps; they leave it alone."""
+
+
+def name_of_stream(descriptor: int) -> str:
+    """The file behind an open `descriptor`, by device and number; "" where it is closed."""
+    try:
+        behind = os.fstat(descriptor)
+    except OSError:
+        return ""
+    return f"{behind.st_dev}:{behind.st_ino}"
 
 
 class _Tee:
@@ -38,16 +51,37 @@ class _Tee:
 
 @contextmanager
 def logging_to(log: Path) -> Iterator[None]:
-    """Copy what goes to stderr meanwhile (progress, warnings, errors) to the file `log`, line by line."""
+    """Copy what goes to stderr meanwhile (progress, warnings, errors) to the file `log`, line by line.
+
+    Where `LISTENER` names our stderr, it goes to the file alone, that of libraries and child processes too.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr
     with log.open("w", buffering=1) as stream:
+        if os.environ.get(LISTENER, "") == name_of_stream(2) != "":
+            with _moved(2, stream.fileno()):
+                yield
+            return
         sys.stderr = _Tee(terminal, stream)
         try:
             yield
         finally:
             sys.stderr.flush()
             sys.stderr = terminal
+
+
+@contextmanager
+def _moved(descriptor: int, target: int) -> Iterator[None]:
+    """What is written to `descriptor` meanwhile goes to the file behind `target`."""
+    kept = os.dup(descriptor)
+    sys.stderr.flush()
+    os.dup2(target, descriptor)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, descriptor)
+        os.close(kept)
 
 
 def track(items: Iterable[Item], label: str, total: int, done: int = 0, interval_s: float = 10.0) -> Iterator[Item]:

@@ -46,9 +46,7 @@ def rehearse(
     fill_mirror(config, folder, stand_ins or {})
     small = load(*overlays, folder / OVERLAY)
     configs = ["--configfile", *(str(path.resolve()) for path in overlays), OVERLAY]
-    # What failed and how far it is; the files of each job would hide them.
-    terse = ["--quiet", "rules", "reason", "host"]
-    code = _run(folder, ["snakemake", *configs, *terse, *_defaults(arguments), *arguments]).returncode
+    code = _run(folder, ["snakemake", *configs, "--logger", "nearid", *_defaults(arguments), *arguments]).returncode
     layout = Layout(folder / "results" / name)
     report = Report(name, 0, read_rules(layout))
     if code:

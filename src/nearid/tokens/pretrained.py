@@ -62,12 +62,12 @@ class PretrainedVision:
         dtype = torch.float32 if self._autocast else self._computed
         self._compiled = torch.compile(self.forward, dynamic=False) if settings.get("compile") else None
         try:
-            found = AutoConfig.from_pretrained(self._path, **source).model_type
-            if model_types and found not in model_types:
-                raise self._refuse(f"model type {found!r}", kind)
-            # "pil" by name: with torchvision installed, transformers would resize in another way.
-            self.processor = AutoImageProcessor.from_pretrained(self._path, backend="pil", **source)
             with _quiet():
+                found = AutoConfig.from_pretrained(self._path, **source).model_type
+                if model_types and found not in model_types:
+                    raise self._refuse(f"model type {found!r}", kind)
+                # "pil" by name: with torchvision installed, transformers would resize in another way.
+                self.processor = AutoImageProcessor.from_pretrained(self._path, backend="pil", **source)
                 # Never a pickle: it could run what its maker wants.
                 loaded: Any = loader.from_pretrained(
                     self._path, dtype=dtype, output_loading_info=True, use_safetensors=True, **source
@@ -146,7 +146,8 @@ class PretrainedVision:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # Else transformers lists every weight of the text tower, which we leave out knowingly, and draws a bar into logs.
+    # Else transformers lists every weight of the text tower, which we leave out knowingly, warns of the token ids of
+    # the one that it has by default, and draws a bar into logs.
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,0 +1,252 @@
+"""The account of a run: what is set up, a line per stage, warnings once, a failure in four lines, how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from snakemake_logger_plugin_nearid.logs import read_problem, read_warnings, shorten, strip_frame
+
+RULE = re.compile(r"^(?:use rule \w+ as|rule|checkpoint) (\w+)", re.MULTILINE)
+# Where nothing redraws a line, a stage that takes long tells how far it is each so many seconds.
+INTERVAL_S = 60.0
+# What the account says in its own words, or not at all.
+_ENDED = (
+    "At least one job did not complete successfully",
+    "Exiting because a job execution failed",
+    "CalledProcessError",
+)
+_STOPPED = ("Terminating processes on user request", "Will exit after finishing")
+
+
+@dataclass
+class Stage:
+    """How far one stage is.
+
+    Attributes:
+        total: jobs in this run.
+        done: those that have ended well.
+        start: when its first job started; None before.
+        told: when a line told of it last.
+    """
+
+    total: int
+    done: int = 0
+    start: float | None = None
+    told: float = 0.0
+
+    def line(self, name: str, now: float) -> str:
+        """Counts, time spent and, by the rate so far, time left."""
+        spent = now - (now if self.start is None else self.start)
+        line = f"{name:<12} {self.done:>5} of {self.total} jobs  {_format_time(spent):>8}"
+        if 0 < self.done < self.total:
+            line += f", about {_format_time(spent / self.done * (self.total - self.done))} left"
+        return line
+
+
+class Account:
+    """Hears Snakemake's events and writes lines.
+
+    Args:
+        stream: where to.
+        live: whether the lines of running stages may be drawn anew in their place.
+        find_log: gives the name of Snakemake's own log file.
+        clock: seconds.
+    """
+
+    def __init__(
+        self, stream: TextIO, live: bool, find_log: Callable[[], str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream, self._live, self._find_log, self._clock = stream, live, find_log, clock
+        self._drawn = 0
+        self._stage_of: dict[str, str] = {}
+        self._stages: dict[str, Stage] = {}
+        self._jobs: dict[int, tuple[str, str, list[str]]] = {}
+        self._failed: dict[int, str] = {}
+        self._said: set[str] = set()
+        self._config, self._where, self._total, self._done = "", "", 0, 0
+        self._begin = clock()
+        self._started = self._running = self._stopped = self._ended = False
+        self._log = ""
+
+    def hear(self, record: logging.LogRecord) -> None:
+        """One record of Snakemake's logger."""
+        event = getattr(record, "event", None)
+        teller = getattr(self, f"_hear_{event}", None) if event else None
+        if teller:
+            teller(record)
+        elif event is None:
+            self._hear_words(record)
+        self._draw()
+
+    def end(self) -> None:
+        """The closing line."""
+        if self._ended:
+            return
+        self._ended = True
+        self._rub_out()
+        if not self._running:
+            return
+        for name, stage in self._stages.items():
+            if stage.start is not None and stage.done < stage.total:
+                self._write(stage.line(name, self._clock()))
+        spent = _format_time(self._clock() - self._begin)
+        log = f" The full log: {self._log}" if self._log else ""
+        if self._failed:
+            failed = f"{len(self._failed)} failed, {self._done} of {self._total} jobs are done, after {spent}."
+            self._write(f"{failed} The same command goes on from here.{log}")
+        elif self._stopped:
+            self._write(
+                f"Stopped: {self._done} of {self._total} jobs are done. The same command goes on from here.{log}"
+            )
+        elif self._done >= self._total:
+            self._write(f"All {self._total} jobs are done, after {spent}.{log}")
+
+    def _hear_workflow_started(self, record: Any) -> None:
+        self._started = True
+        overlays = [show_path(str(path)) for path in record.configfiles or []]
+        self._config = " ".join(path for path in overlays if path != "config.yaml") or "config.yaml"
+        self._stage_of = find_stages(Path(record.snakefile_main))
+
+    def _hear_resources_info(self, record: Any) -> None:
+        if hasattr(record, "cores"):
+            self._where = f"{record.cores} cores" if record.cores != 1 else "one core"
+        elif hasattr(record, "nodes"):
+            self._where = f"up to {record.nodes} jobs of the cluster at a time"
+
+    def _hear_run_info(self, record: Any) -> None:
+        # Rules without a file of a stage only gather others' results.
+        counts: Counter[str] = Counter()
+        for rule, count in record.stats.items():
+            if rule in self._stage_of:
+                counts[self._stage_of[rule]] += count
+        order = list(dict.fromkeys(self._stage_of.values()))
+        self._stages = {name: Stage(counts[name]) for name in order if counts[name]}
+        self._total = counts.total()
+
+    def _hear_job_info(self, record: Any) -> None:
+        stage = self._stage_of.get(record.rule_name, "")
+        wildcards = " ".join(f"{name}={value}" for name, value in dict(record.wildcards or {}).items())
+        self._jobs[record.jobid] = (stage, f"{record.rule_name} {wildcards}".strip(), list(record.log or []))
+        if not stage:
+            return
+        if not self._running:
+            # Not before: what the workflow refuses has no stages.
+            log = self._find_log()
+            self._running, self._log = True, show_path(log) if log else ""
+            named = f"; the full log: {self._log}" if log else ""
+            self._say(f"{self._config}: {self._total} jobs, {self._where}{named}")
+            self._begin = self._clock()
+        own = self._stages.setdefault(stage, Stage(0))
+        if own.start is None:
+            own.start = own.told = self._clock()
+
+    def _hear_job_finished(self, record: Any) -> None:
+        stage, _, logs = self._jobs.get(record.job_id, ("", "", []))
+        self._failed.pop(record.job_id, None)
+        self._tell_warnings(logs)
+        if not stage:
+            return
+        own = self._stages[stage]
+        own.done += 1
+        self._done += 1
+        now = self._clock()
+        if own.done == own.total or (not self._live and now - own.told >= INTERVAL_S):
+            own.told = now
+            self._say(own.line(stage, now))
+
+    def _hear_job_error(self, record: Any) -> None:
+        _, name, _ = self._jobs.get(record.jobid, ("", record.rule_name, []))
+        logs = [str(path) for path in record.log or []]
+        self._tell_warnings(logs)
+        problem = read_problem(logs, str(record.rule_msg or ""))
+        # A job that is tried again often fails alike.
+        if self._failed.get(record.jobid) != problem.error:
+            log = show_path(problem.log) if problem.log else "none was written"
+            self._say(f"failed: {name}\nerror:  {problem.error}\nlog:    {log}\nnext:   {problem.next}")
+        self._failed[record.jobid] = problem.error
+
+    def _hear_error(self, record: Any) -> None:
+        text = record.getMessage()
+        if not any(words in text for words in _ENDED):
+            self._say(strip_frame(text))
+
+    def _hear_words(self, record: logging.LogRecord) -> None:
+        text = str(record.msg or "").strip()
+        if any(words in text for words in _STOPPED):
+            self._stopped = True
+        elif record.levelno >= logging.WARNING:
+            if not any(words in text for words in _ENDED):
+                self._once(f"{'warning' if record.levelno < logging.ERROR else 'error'}: {shorten(text)}")
+        elif text.startswith("Nothing to be done"):
+            self._say(f"{self._config}: nothing to do, everything is there and up to date")
+        elif found := re.match(r"Trying to restart job (\d+)", text):
+            self._say(f"again:  {self._jobs.get(int(found[1]), ('', found[1], []))[1]}")
+        elif not self._started and not text.startswith(("Assuming unrestricted", "Config file", "host:")):
+            # What other commands of Snakemake than a run have to say, as of --unlock.
+            self._say(text)
+
+    def _tell_warnings(self, logs: Iterable[str]) -> None:
+        for warning in read_warnings(logs):
+            self._once(f"warning: {warning}")
+
+    def _once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._say(line)
+
+    def _say(self, text: str) -> None:
+        """Lines that stay."""
+        self._rub_out()
+        self._write(text)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def _draw(self) -> None:
+        """In a terminal, below all that stays: a line for each stage that is on its way."""
+        if not self._live or self._ended:
+            return
+        self._rub_out()
+        now, width = self._clock(), shutil.get_terminal_size().columns - 1
+        for name, stage in self._stages.items():
+            if stage.start is not None and stage.done < stage.total:
+                self._stream.write(stage.line(name, now)[:width] + "\n")
+                self._drawn += 1
+        self._stream.flush()
+
+    def _rub_out(self) -> None:
+        if self._drawn:
+            self._stream.write(f"\x1b[{self._drawn}F\x1b[J")
+            self._drawn = 0
+
+
+def find_stages(snakefile: Path) -> dict[str, str]:
+    """Rule -> stage: the name of the file in `workflow/rules` in which it stands, in the order of its including."""
+    folder = snakefile.parent if snakefile.parent.name == "workflow" else snakefile.parent / "workflow"
+    main = folder / "Snakefile"
+    order = re.findall(r'include: "rules/(\w+)\.smk"', main.read_text()) if main.exists() else []
+    files = {path.stem: path for path in sorted(folder.glob("rules/*.smk"))}
+    names = [*(name for name in order if name in files), *(name for name in files if name not in order)]
+    return {rule: name for name in names for rule in RULE.findall(files[name].read_text())}
+
+
+def show_path(path: str) -> str:
+    """As seen from where the user gave the command, which need not be Snakemake's folder; whole if outside."""
+    from_there = os.path.relpath(path, os.environ.get("PWD", "."))
+    return str(Path(path).resolve()) if from_there.startswith("..") else from_there
+
+
+def _format_time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
