@@ -15,7 +15,7 @@ from tiny_pipelines import save_all
 
 from nearid.data.positives import curate, read_rows
 from nearid.distractors import runner
-from nearid.distractors.diffusion import DiffusionEngine, put_channels_last
+from nearid.distractors.diffusion import DiffusionEngine, offload_parts, put_channels_last
 from nearid.distractors.engines import open_engine
 from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import PaintError, Target
@@ -242,6 +242,19 @@ def test_laid_out_for_a_gpu_it_paints_the_same(models: dict[str, dict[str, Any]]
     core = getattr(laid_out._painter, "unet", None) or laid_out._painter.vae
     strides = [weight.stride(1) for weight in core.parameters() if weight.dim() == 4 and weight.shape[2] > 1]
     assert (set(strides) == {1}) == (source_id != "qwen")
+
+
+@pytest.mark.parametrize("source_id", ["flux", "qwen"])
+def test_with_layers_that_wait_outside_the_gpu_it_paints_the_same(
+    models: dict[str, dict[str, Any]], source_id: str
+) -> None:
+    plain, waiting = engine_of(models[source_id]), engine_of(models[source_id], offload="group")
+    pipe = waiting.load(without=waiting.encoders)
+    waiting._painter = offload_parts(pipe, "group", torch.device("cpu"))
+    assert (frames_of(plain) == frames_of(waiting)).all()
+    assert hasattr(pipe.transformer, "_diffusers_hook") or any(
+        hasattr(layer, "_diffusers_hook") for layer in pipe.transformer.modules()
+    )
 
 
 @pytest.mark.slow

@@ -53,6 +53,7 @@ class Job:
         timed: whether it is known how long a unit takes.
         model_gb: size of the model that it loads, where a download's facts say it.
         heads: that it trains together.
+        offload: what of its model waits outside the GPU: `none`, `model` or `group`.
     """
 
     stage: str
@@ -67,6 +68,7 @@ class Job:
     timed: bool = True
     model_gb: float = 0.0
     heads: int = 0
+    offload: str = "none"
 
 
 class Jobs:
@@ -138,8 +140,9 @@ class Jobs:
             size, rule, done = 0.0, "inpaint_part", target if target.exists() else mark
             count, name = count / parts, f"{name}.{part}of{parts}"
         rate, each = f"{entry['engine']}/{entry['working_px']}", entry["seconds_per_image"]
-        large = "model" in entry["options"]
-        return Job("distractors", rule, name, rate, count, (done,), size, large, each, timed=bool(each) or not large)
+        large, offload = "model" in entry["options"], entry["options"].get("offload", "none")
+        timed = bool(each) or not large
+        return Job("distractors", rule, name, rate, count, (done,), size, large, each, timed, offload=offload)
 
     def shard(self, source: str, shard: str, parts: int) -> Job:
         """The job that paints a shard, or puts together what `parts` have painted."""

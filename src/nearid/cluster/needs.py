@@ -64,6 +64,12 @@ _LARGE = {
     "score/vlm_judge": Needs(24_000, 0, 1, 16),
     "score/vsm": Needs(16_000, 0, 1, 16),
 }
+# GPU memory of painters whose parts, or layers, wait outside the GPU: the largest part, or none of it, and the pass.
+_OFFLOADED = {
+    "flux_fill": {"model": 42, "group": 20},
+    "flux_canny": {"model": 42, "group": 20},
+    "qwen_controlnet": {"model": 61, "group": 26},
+}
 _UNKNOWN_LARGE = Needs(24_000, 0, 1, 24)
 # The stages whose jobs take time by their size; what the others take is next to nothing, or hardly known before.
 _TIMED_STAGES = ("distractors", "tokens", "heads", "scores")
@@ -83,6 +89,10 @@ def needs_of(job: Job) -> Needs:
         large = _LARGE.get(job.rate) or _LARGE.get(job.rate.partition("/")[0]) or _UNKNOWN_LARGE
         room = math.ceil(1.15 * job.model_gb) if job.model_gb else 0
         base = replace(base, memory_mb=large.memory_mb, gpus=1, gpu_gb=max(large.gpu_gb, room + 4 if room else 0))
+        if job.offload != "none":
+            # What waits does so in the machine's memory.
+            engine = _OFFLOADED.get(job.rate.partition("/")[0], {})
+            base = replace(base, memory_mb=64_000, gpu_gb=engine.get(job.offload, base.gpu_gb))
     if job.heads:
         more = math.ceil(_HEAD_GB * job.heads) if job.gpu else 0
         base = replace(base, memory_mb=base.memory_mb + _HEAD_MB * job.heads, gpu_gb=base.gpu_gb + more)

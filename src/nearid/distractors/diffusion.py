@@ -24,13 +24,14 @@ from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import PaintError, Prompt, Target
 from nearid.errors import UserError
 
-_COMMON = {"model", "precision", "batch_size", "steps", "guidance", "scheduler", "compile", "attention"}
+_COMMON = {"model", "precision", "batch_size", "steps", "guidance", "scheduler", "compile", "attention", "offload"}
 _SCHEDULERS = {
     "euler": "EulerDiscreteScheduler",
     "flow_match_euler": "FlowMatchEulerDiscreteScheduler",
     "unipc": "UniPCMultistepScheduler",
 }
-# Their bars would fill the logs.
+# Their bars would fill the logs, and so would a warning per image about parts that stay in float32 (SDXL's VAE).
+diffusers.utils.logging.set_verbosity_error()
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
@@ -128,7 +129,10 @@ class DiffusionEngine(ABC):
         if "scheduler" in self.options:
             scheduler = getattr(diffusers, _SCHEDULERS[self.options["scheduler"]])
             pipe.scheduler = scheduler.from_config({**pipe.scheduler.config, **self.schedule})
-        return pipe.to(self.device)
+        offload = self.options.get("offload", "none")
+        if offload == "none" or self.device.type == "cpu":
+            return pipe.to(self.device)
+        return offload_parts(pipe, offload, self.device)
 
     @torch.inference_mode()
     def encode(self, texts: Iterable[str]) -> Iterator[Prompt]:
@@ -186,7 +190,8 @@ class DiffusionEngine(ABC):
                     "name another, or leave it out",
                 ) from error
         if self.options.get("compile"):
-            core.compile()
+            # One of the equal blocks of a transformer or UNet is compiled for all of them: seconds, not minutes.
+            core.compile_repeated_blocks()
         return pipe
 
     def _choose_size(self, target: Target) -> tuple[int, int]:
@@ -197,6 +202,27 @@ class DiffusionEngine(ABC):
     def _draw_hole(self, target: Target, size: tuple[int, int]) -> Image.Image:
         hole = Image.fromarray(dilate(target.mask, self._dilate_px).astype(np.uint8) * 255)
         return _resize(hole, size, Image.Resampling.NEAREST)
+
+
+def offload_parts(pipe: Any, how: str, device: torch.device) -> Any:
+    """Let what of `pipe` is not at work wait in the machine's memory, for a GPU that does not hold all of it.
+
+    Args:
+        pipe: on the CPU.
+        how: `model`: whole components take turns; `group`: the layers of the transformer or UNet do.
+        device: where they work.
+    """
+    if how == "model":
+        pipe.enable_model_cpu_offload(device=device)
+        return pipe
+    core = getattr(pipe, "transformer", None) or pipe.unet
+    for part in pipe.components.values():
+        if part is core:
+            # A second stream brings the next layer while one works; on a CPU there is none.
+            core.enable_group_offload(device, offload_type="leaf_level", use_stream=device.type == "cuda")
+        elif isinstance(part, torch.nn.Module):
+            part.to(device)
+    return pipe
 
 
 def put_channels_last(pipe: Any) -> None:

@@ -41,6 +41,8 @@ def deepspeed_config(training: Mapping[str, Any], ranks: Ranks) -> dict[str, Any
         "bf16": {"enabled": False},
         "steps_per_print": None,
         "wall_clock_breakdown": False,
+        # It would wait for the GPU twice in each step, to tell what log.jsonl tells as well.
+        "timers": {"throughput": {"enabled": False}},
     }
     # The optimizer is torch's own; with sharding DeepSpeed wants that confirmed.
     return config | ({"zero_allow_untested_optimizer": True} if training["zero_stage"] else {})
