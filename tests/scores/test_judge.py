@@ -41,6 +41,12 @@ KEY = "sk-not-to-be-seen-1234"
         ('{"score": null}', math.nan, ("bad_score",)),
         ('{"score": true}', math.nan, ("bad_score",)),
         ("", math.nan, ("bad_json", "bad_score")),
+        ('{"a": ' + "[" * 100_000, math.nan, ("bad_json", "bad_score")),
+        ("{" * 100_000, math.nan, ("bad_json", "bad_score")),
+        ('{"score": ' + "[" * 5_000 + "8", math.nan, ("bad_json", "bad_score")),
+        ('{"score": ' + "9" * 10_000 + "}", math.nan, ("bad_score",)),
+        ('{"score": 1e999}', math.nan, ("bad_score",)),
+        ('{"score": "\ud800"}', math.nan, ("bad_score",)),
     ],
 )
 def test_answers_are_read_tolerantly(answer, similarity, flags):

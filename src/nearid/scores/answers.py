@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,14 @@ class Answers:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as stream:
                 for chunk in track(todo, self._label, len(chunks), len(chunks) - len(todo)):
-                    for position, answer in self._scorer.answer([pair for _, pair in chunk]):
-                        key, pair = chunk[position]
-                        shown = [_describe(side) for side in pair]
-                        stream.write(json.dumps({"key": key, "shown": shown, "answer": answer}) + "\n")
-                        stream.flush()
-                        self._known[key] = answer
+                    # Closed at once where this run ends: what is asked meanwhile must not be waited for.
+                    with closing(self._scorer.answer([pair for _, pair in chunk])) as answers:
+                        for position, answer in answers:
+                            key, pair = chunk[position]
+                            shown = [_describe(side) for side in pair]
+                            stream.write(json.dumps({"key": key, "shown": shown, "answer": answer}) + "\n")
+                            stream.flush()
+                            self._known[key] = answer
                     os.fsync(stream.fileno())
         read = {key: self._scorer.read(self._known[key]).similarity for key, _ in unique}
         return np.array([np.nan if key is None else read[key] for key in keys], np.float64)

@@ -1,17 +1,21 @@
-"""A judge behind an OpenAI-compatible endpoint, such as a vLLM server."""
+"""A judge behind an OpenAI-compatible endpoint, such as a vLLM server. Nothing that the server does is trusted."""
 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
 from nearid.errors import UserError
 from nearid.io.images import encode_png
@@ -20,8 +24,18 @@ from nearid.scores.scorers import Pair, Shown
 
 TRIES = 6
 LONGEST_WAIT_S = 60.0
+LARGEST_REPLY = 1_000_000
+"""Bytes; an answer of 512 tokens and all that stands around it has a few thousand."""
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
 """Statuses that another try may cure."""
+
+
+class _NoAnswerError(Exception):
+    """A try that gave no answer; another one may."""
+
+
+class _AbandonedError(Exception):
+    """Nobody waits for the answer any more."""
 
 
 class Judge:
@@ -31,9 +45,12 @@ class Judge:
     starting again goes on there. The API key comes from an environment variable alone and is in no message.
 
     Args:
-        settings: the scorer's entry: `endpoint` (`http://host:port/v1`), `served_model`, `api_key_env`, `timeout_s`,
-            `concurrency`, `max_new_tokens`.
+        settings: the scorer's entry: `endpoint` (`http://host:port/v1`), `served_model`, `api_key_env`, `timeout_s` (of
+            a whole reply), `concurrency`, `max_new_tokens`.
         first_wait_s: before the second try; doubled from try to try.
+
+    Raises:
+        UserError: a key would leave this machine unencrypted.
     """
 
     def __init__(self, settings: Mapping[str, Any], first_wait_s: float = 1.0) -> None:
@@ -44,15 +61,24 @@ class Judge:
         self._threads = settings["concurrency"]
         self._key = os.environ.get(settings["api_key_env"], "")
         self._first_wait_s = first_wait_s
+        self._abandoned = threading.Event()
         self.identity = ["endpoint", self._model, self._tokens]
+        if self._key and urlsplit(self._url).scheme == "http" and not _is_here(urlsplit(self._url).hostname or ""):
+            raise UserError(
+                self._url,
+                f"a key ({settings['api_key_env']}) that would go to another machine unencrypted",
+                "https, or a server on this machine (a tunnel to it: ssh -L)",
+                f"use https, or start without the key: env -u {settings['api_key_env']} …",
+            )
 
-    def answer(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, str]]:
-        """Positions and answers as they come.
+    def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
+        """Positions and answers as they come; whoever closes the iterator early waits for no reply.
 
         Raises:
             UserError: the server refuses, or does not answer after all tries; other questions under way are awaited.
         """
         stop = threading.Event()
+        self._abandoned.clear()
         problem: UserError | None = None
         with ThreadPoolExecutor(self._threads) as pool:
             asked = {pool.submit(self._ask, pair, stop): position for position, pair in enumerate(pairs)}
@@ -68,15 +94,18 @@ class Judge:
                         yield asked[future], answer
             finally:
                 stop.set()
+                self._abandoned.set()
         if problem:
             raise problem
 
     def _ask(self, pair: Pair, stop: threading.Event) -> str | None:
-        """The answer; None where another question has ended the run before this one was asked."""
+        """The answer; None where another question, or Ctrl-C, has ended the run before this one was answered."""
         if stop.is_set():
             return None
         try:
             return self._try(pair)
+        except _AbandonedError:
+            return None
         except UserError:
             stop.set()
             raise
@@ -90,38 +119,148 @@ class Judge:
             "max_tokens": self._tokens,
             "seed": 0,
         }
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         wait = self._first_wait_s
         reason = ""
         for attempt in range(1, TRIES + 1):
             pause = wait
             try:
-                reply = requests.post(self._url, json=body, headers=headers, timeout=self._timeout_s)
-                if reply.ok:
-                    content = reply.json()["choices"][0]["message"]["content"]
-                    if isinstance(content, str):
-                        return content
-                    reason = "an answer without text"
-                elif reply.status_code not in PASSING:
-                    raise self._refuse(f"status {reply.status_code}: {reply.text[:200]}", "mend the entry or the key")
-                else:
-                    reason = f"status {reply.status_code}"
-                    pause = max(wait, _seconds(reply.headers.get("Retry-After")))
-            except requests.Timeout:
-                reason = f"no answer within {self._timeout_s} s"
-            except requests.ConnectionError as error:
-                reason = f"no connection ({type(error).__name__})"
-            except (ValueError, KeyError, IndexError, TypeError) as error:
-                reason = f"no chat completion ({type(error).__name__})"
+                status, headers, content = self._post(body)
+                if status == 200:
+                    return _read_completion(content)
+                if status not in PASSING:
+                    where = f" to {headers['Location']}" if "Location" in headers else ""
+                    said = content.decode(errors="replace")
+                    raise self._refuse(f"status {status}{where}: {said}", "mend the entry or the key")
+                reason = f"status {status}"
+                pause = max(wait, _seconds(headers.get("Retry-After")))
+            except _NoAnswerError as error:
+                reason = str(error)
             if attempt < TRIES:
-                print(f"{self._url}: {reason}, try {attempt} of {TRIES}", file=sys.stderr, flush=True)
-                time.sleep(min(pause, LONGEST_WAIT_S))
+                print(f"{self._url}: {self._tell(reason)}, try {attempt} of {TRIES}", file=sys.stderr, flush=True)
+                if self._abandoned.wait(min(pause, LONGEST_WAIT_S)):
+                    raise _AbandonedError
                 wait *= 2
         raise self._refuse(f"{reason}, {TRIES} times", "start it again: answered pairs are kept")
 
+    def _post(self, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and content of a reply, which is whole, in time and no larger than `LARGEST_REPLY`.
+
+        Raises:
+            _NoAnswerError: it is not, or there is none.
+            _AbandonedError: nobody waits any more.
+        """
+        exchange = _Exchange(lambda: self._open(body), time.monotonic() + self._timeout_s)
+        return exchange.wait(self._abandoned, f"no whole answer within {self._timeout_s} s")
+
+    def _open(self, body: Mapping[str, Any]) -> requests.Response:
+        # A server that is trusted with the key may be none that another server names. With `auth` said, ~/.netrc is
+        # not asked for another key.
+        return requests.post(
+            self._url,
+            json=body,
+            headers={"Accept-Encoding": "identity"},
+            auth=self._sign,
+            timeout=self._timeout_s,
+            allow_redirects=False,
+            stream=True,
+        )
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
     def _refuse(self, found: str, action: str) -> UserError:
-        found = found.replace(self._key, "***") if self._key else found
-        return UserError(self._url, found, "a chat completion", action)
+        return UserError(self._url, self._tell(found), "a chat completion", action)
+
+    def _tell(self, text: str) -> str:
+        """A server's words without the key, short, and with whatever a terminal would obey spelled out."""
+        text = text.replace(self._key, "***") if self._key else text
+        return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text[:200])
+
+
+class _Exchange:
+    """A request and its reply, in a thread of its own: neither can keep a caller longer than that wants to wait.
+
+    A server that sends a byte now and then keeps every timeout of a socket, in the reply's headers too. Its thread ends
+    with the process at the latest.
+    """
+
+    def __init__(self, post: Callable[[], requests.Response], deadline: float) -> None:
+        self._post, self._deadline = post, deadline
+        self._done = threading.Event()
+        self._reply: tuple[int, Mapping[str, str], bytes] | None = None
+        self._problem: Exception | None = None
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def wait(self, abandoned: threading.Event, late: str) -> tuple[int, Mapping[str, str], bytes]:
+        """The reply.
+
+        Raises:
+            _NoAnswerError: there is none, or none until the deadline.
+            _AbandonedError: `abandoned` was set meanwhile.
+        """
+        while not self._done.wait(0.1):
+            if abandoned.is_set():
+                raise _AbandonedError
+            if time.monotonic() > self._deadline:
+                raise _NoAnswerError(late)
+        if self._reply is not None:
+            return self._reply
+        if isinstance(self._problem, _NoAnswerError):
+            raise self._problem
+        if isinstance(self._problem, (requests.Timeout, urllib3.exceptions.TimeoutError)):
+            raise _NoAnswerError(late)
+        what = "no connection" if isinstance(self._problem, requests.ConnectionError) else "no whole answer"
+        raise _NoAnswerError(f"{what} ({type(self._problem).__name__})") from self._problem
+
+    def _run(self) -> None:
+        try:
+            with self._post() as reply:
+                self._reply = reply.status_code, reply.headers, self._read(reply)
+        except Exception as error:  # whatever a broken server makes of the client: told by its name
+            self._problem = error
+        finally:
+            self._done.set()
+
+    def _read(self, reply: requests.Response) -> bytes:
+        """The content as it was sent: no compressed one was asked for, and none is unpacked."""
+        content = b""
+        while True:
+            if time.monotonic() > self._deadline:
+                raise requests.Timeout
+            part = reply.raw.read1(65536, decode_content=False)
+            content += part
+            if not part or len(content) > LARGEST_REPLY:
+                break
+        announced = reply.headers.get("Content-Length", "")
+        if len(content) > LARGEST_REPLY:
+            raise _NoAnswerError(f"an answer of more than {LARGEST_REPLY} bytes")
+        if announced.isdecimal() and len(content) < int(announced):
+            raise _NoAnswerError(f"an answer that ends after {len(content)} of {announced} bytes")
+        return content
+
+
+def _read_completion(content: bytes) -> str:
+    """The answer's text.
+
+    Raises:
+        _NoAnswerError: the reply is no chat completion with a text.
+    """
+    try:
+        text = json.loads(content)["choices"][0]["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        raise _NoAnswerError(f"no chat completion ({type(error).__name__})") from error
+    if not isinstance(text, str):
+        raise _NoAnswerError("an answer without text")
+    return text
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _as_url(shown: Shown) -> str:
@@ -130,4 +269,7 @@ def _as_url(shown: Shown) -> str:
 
 
 def _seconds(header: str | None) -> float:
-    return float(header) if header and header.replace(".", "", 1).isdigit() else 0.0
+    try:
+        return max(float(header or 0), 0.0)
+    except ValueError:  # a date
+        return 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Judge:
         texts = [path.read_bytes().hex() for path in files if path.stat().st_size <= SMALL_BYTES]
         self.identity = ["local", hash_json([sizes, texts]), self._tokens]
 
-    def answer(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, str]]:
+    def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
         """Positions and answers of `pairs`, generated as one batch."""
         model, processor, tokenizer = self._parts
         # One image after the other: the processor bounds their pixels, and large ones need not lie in memory together.

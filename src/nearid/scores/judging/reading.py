@@ -11,15 +11,18 @@ import json_repair
 from nearid.scores.scorers import Reading
 
 HIGHEST = 10.0
-_SCORE = re.compile(r"""["']?score["']?\s*[:=]\s*["']?([-+]?\d+(?:\.\d+)?)""", re.IGNORECASE)
+LONGEST = 20_000
+"""Characters that are read of an answer, several times those of 512 tokens."""
+_SCORE = re.compile(r"""["']?score["']?\s*[:=]\s*["']?([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)""", re.IGNORECASE)
 
 
 def read_answer(answer: str) -> Reading:
-    """Similarity score / 10 of an answer, clipped to [0, 1]; NaN where no score can be found.
+    """Similarity score / 10 of an answer, clipped to [0, 1]; NaN where no score can be found, whatever it holds.
 
     Flags: `bad_json` (not even a repair gives an object), `bad_score` (no number for a score), `clipped` (a score
     outside the scale).
     """
+    answer = answer[:LONGEST]
     entries = _repair(answer)
     flags = [] if entries else ["bad_json"]
     score = _number(next((value for key, value in entries.items() if str(key).lower() == "score"), None))
@@ -37,7 +40,10 @@ def read_answer(answer: str) -> Reading:
 def _repair(answer: str) -> dict[Any, Any]:
     # From the first brace: what stands before it is prose or a fence, and what stands behind the object is left alone.
     start = answer.find("{")
-    found = json_repair.loads(answer[start:]) if start >= 0 else None
+    try:
+        found = json_repair.loads(answer[start:]) if start >= 0 else None
+    except Exception:  # deep brackets, long numbers: an answer is kept, so that reading it must never fail
+        found = None
     candidates = found if isinstance(found, list) else [found]
     return next((entry for entry in candidates if isinstance(entry, dict) and entry), {})
 

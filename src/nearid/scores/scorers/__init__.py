@@ -6,7 +6,7 @@ A scorer is an `Embedder`, whose similarities are dot products, a `PairScorer`, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -99,7 +99,7 @@ class PairScorer(Protocol):
         """A hash of all that the answer depends on: pixels, masks, model, prompt, settings."""
         ...
 
-    def answer(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, str]]:
+    def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
         """Positions in `pairs` and answers, in any order, each as soon as it is there.
 
         Raises:

@@ -6,7 +6,7 @@ It shows how a judge goes through the benchmarks (pairs, kept answers, whole sco
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class Scorer:
         """Hash of images and masks."""
         return hash_pair(pair, True, "stand-in", BINS)
 
-    def answer(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, str]]:
+    def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
         """Positions in `pairs` and answers."""
         for position, (first, second) in enumerate(pairs):
             overlap = float(self._describe(first) @ self._describe(second))

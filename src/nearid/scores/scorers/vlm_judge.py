@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nearid.errors import UserError
@@ -60,7 +60,7 @@ class Scorer:
         """Hash of pixels, prompt and model."""
         return hash_pair(pair, False, PROMPT, *self._judge.identity)
 
-    def answer(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, str]]:
+    def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
         """Positions in `pairs` and the judge's own words."""
         yield from self._judge.answer(pairs)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from importlib import import_module
@@ -75,7 +75,7 @@ class Scorer:
         white = [self._is_white(shown) for shown in pair]
         return hash_pair(pair, True, "vsm", self._identity, white)
 
-    def answer(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, str]]:
+    def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
         """Positions in `pairs` and the share with the number of points, as JSON."""
         for position, pair in enumerate(pairs):
             sides = [self._prepare(shown) for shown in pair]
