@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import urllib3
 
 from nearid.errors import UserError
 from nearid.io.images import encode_png
@@ -209,7 +208,7 @@ class _Exchange:
             return self._reply
         if isinstance(self._problem, _NoAnswerError):
             raise self._problem
-        if isinstance(self._problem, (requests.Timeout, urllib3.exceptions.TimeoutError)):
+        if isinstance(self._problem, requests.Timeout):
             raise _NoAnswerError(late)
         what = "no connection" if isinstance(self._problem, requests.ConnectionError) else "no whole answer"
         raise _NoAnswerError(f"{what} ({type(self._problem).__name__})") from self._problem
