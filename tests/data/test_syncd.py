@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pictures import draw, read_bytes
 from PIL import Image
@@ -156,6 +158,44 @@ def test_official_splits_are_kept_or_refused(release: Path, tmp_path: Path) -> N
         curated(release, tmp_path, official_splits=str(path))
     path.write_text(json.dumps(official | {"test": [2, 1]}))
     with pytest.raises(UserError, match="1 rows in two splits"):
+        curated(release, tmp_path, official_splits=str(path))
+
+
+@pytest.mark.parametrize("form", ["one file", "folder", "released positives"])
+def test_official_identities_are_found_by_asset_whatever_rows_there_are(
+    release: Path, tmp_path: Path, form: str
+) -> None:
+    """Ours: ids 0, 3, 7, 10 with assets a, c, f, i."""
+    listed = {
+        # Another id with the same asset is the same identity; the same id with another asset is not.
+        "train": [(0, "asset-a"), (3, "asset-elsewhere")],
+        "val": [(10, "asset-i")],
+        "test": [(99, "asset-c"), (12, "asset-nowhere")],
+    }
+    path = tmp_path / "official"
+    path.mkdir()
+    entries = {name: [{"id": id, "objaverse_id": asset} for id, asset in of] for name, of in listed.items()}
+    if form == "one file":
+        path = path / "splits.json"
+        path.write_text(json.dumps(entries))
+    elif form == "folder":
+        for name, of in entries.items():
+            (path / f"{name}.json").write_text(json.dumps(of))
+    else:
+        rows = [{"split": name, **entry} for name, of in entries.items() for entry in of]
+        pq.write_table(pa.Table.from_pylist(rows), path / "train.parquet")
+    layout, rows = curated(release, tmp_path, official_splits=str(path))
+    assert [(row["id"], row["split"]) for row in rows] == [(0, "train"), (3, "test"), (7, "train"), (10, "val")]
+    assert json.loads(layout.splits.read_text())["seed"] is None
+    funnel = layout.funnel.read_text().split("official split")[1].splitlines()[1:]
+    assert funnel == ["train\t2\t1\t0\t1", "val\t1\t1\t0\t0", "test\t2\t0\t1\t1"]
+
+
+def test_a_list_of_other_identities_is_refused(release: Path, tmp_path: Path) -> None:
+    path = tmp_path / "splits.json"
+    entry = {"id": 1, "objaverse_id": "asset-of-another-world"}
+    path.write_text(json.dumps({"train": [], "val": [], "test": [entry]}))
+    with pytest.raises(UserError, match="none of 1 official test identities"):
         curated(release, tmp_path, official_splits=str(path))
 
 

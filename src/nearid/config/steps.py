@@ -260,8 +260,15 @@ def _run(
         "group_roles": {name: role for name, role in config["group_roles"].items() if name in _groups(config)},
         "headline_group": config["headline_group"],
         "benchmarks": config["select"]["benchmarks"],
+        "official_splits": _has_official_splits(config),
         "released": sorted(set(config["released"]) & set(config["select"]["sources"])),
     } | ({"stand_ins": True} if config["stand_ins"] else {})
+
+
+def _has_official_splits(config: Config) -> bool:
+    """Whether the test identities are the paper's: the released data's, or looked for by the official lists."""
+    dataset = config["dataset"]
+    return dataset["kind"] == "nearid" or bool(dataset.get(dataset["kind"], {}).get("official_splits"))
 
 
 def _scorer(config: Config, name: str, trained: bool) -> Settings:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nearid.data.records import STEPS, Dropped
+from nearid.data.splits import Found
 from nearid.io.files import write_text
 
 PAPER = {"identities": 19386, "images": 45215, "with two views": 12943, "with three views": 6443}
@@ -16,7 +17,12 @@ PAPER = {"identities": 19386, "images": 45215, "with two views": 12943, "with th
 
 
 def write_funnel(
-    target: Path, total: int, dropped: Sequence[Dropped], rows: Sequence[Mapping[str, Any]], check_counts: bool
+    target: Path,
+    total: int,
+    dropped: Sequence[Dropped],
+    rows: Sequence[Mapping[str, Any]],
+    check_counts: bool,
+    official: Mapping[str, Found] | None = None,
 ) -> None:
     """Write the funnel as a table, and warn where the final counts are not the paper's; nothing is trimmed to fit.
 
@@ -26,6 +32,7 @@ def write_funnel(
         dropped: views and identities that fell out.
         rows: the identities that stay, with `n_images`.
         check_counts: compare with `PAPER`.
+        official: how many identities of the official lists are among them.
     """
     fallen = Counter(record.step for record in dropped if not record.view)
     lines = ["step\tkept\tdropped", f"records\t{total}\t0"]
@@ -48,4 +55,9 @@ def write_funnel(
             logging.getLogger(__name__).warning(
                 "%s: %d here, %d in the paper, difference %+d", name, number, PAPER[name], difference
             )
+    if official:
+        lines += ["", "official split\tlisted\tby id and asset\tby asset\tnot here"]
+        for name, counts in official.items():
+            numbers = (counts.listed, counts.by_both, counts.by_asset)
+            lines.append("\t".join([name, *map(str, numbers), str(counts.listed - counts.by_both - counts.by_asset)]))
     write_text(target, "\n".join(lines) + "\n")

@@ -64,11 +64,13 @@ def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
     dropped += duplicates
     rows = [rows[at] for at in kept]
     _check_rows(rows, dropped, settings["shards"])
-    splits, seed = choose_splits(rows, settings)
+    chosen = choose_splits(rows, settings)
+    splits = chosen.splits
     split_of = {row: split for split, members in splits.items() for row in members}
     _write_shards(rows, kept, split_of, parts, settings["shards"], layout)
-    write_json(layout.splits, {**splits, "seed": seed})
-    write_funnel(layout.funnel, len(names), dropped, rows, settings["options"].get("check_counts", False))
+    write_json(layout.splits, {**splits, "seed": chosen.seed})
+    check_counts = settings["options"].get("check_counts", False)
+    write_funnel(layout.funnel, len(names), dropped, rows, check_counts, chosen.found)
     lines = ["name\tview\treason", *(f"{record.name}\t{record.view}\t{record.reason}" for record in dropped)]
     write_text(layout.dropped, "\n".join(lines) + "\n")
     parts.clear()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nearid.data.released import ReleasedTable
 from nearid.data.uniqueness import normalise
 from nearid.errors import UserError
 from nearid.io.files import read_json
@@ -17,11 +19,30 @@ SPLITS = ("train", "val", "test")
 Splits = dict[str, list[int]]
 
 
-def choose_splits(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> tuple[Splits, int | None]:
-    """Rows of each split, and the seed that drew them: None where they are official.
+@dataclass(frozen=True)
+class Found:
+    """How many identities of an official split are `listed`, and how many are here: by id and asset, by asset alone."""
 
-    Official positions come from the file `official_splits` of the data set's options, else from the rows' own `split`
-    where they have one; else they are drawn. Splits that share an asset or a text are told.
+    listed: int
+    by_both: int
+    by_asset: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Rows of each split; the seed that drew them, None where they are official; what of a list of ids was found."""
+
+    splits: Splits
+    seed: int | None = None
+    found: Mapping[str, Found] = field(default_factory=dict)
+
+
+def choose_splits(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Chosen:
+    """The rows of each split.
+
+    Official ones come from `official_splits` of the data set's options, else from the rows' own `split` where they have
+    one; else they are drawn. Positions hold for the released rows alone; ids with assets are looked for among whatever
+    rows there are. Splits that share an asset or a text are told.
 
     Args:
         rows: with `split`, `category`, `objaverse_id` and `category_description`.
@@ -32,8 +53,14 @@ def choose_splits(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
     """
     path = settings["options"].get("official_splits")
     seed = None
+    found: Mapping[str, Found] = {}
     if path:
-        splits = _read_official(Path(path), len(rows))
+        listed = _read_official(Path(path))
+        if any(isinstance(entry, tuple) for entries in listed.values() for entry in entries):
+            splits, found = map_official(listed, rows, path)
+        else:
+            splits = {name: sorted(map(int, entries)) for name, entries in listed.items()}
+            _check_partition(splits, len(rows), path)
     elif any(row["split"] for row in rows):
         splits = {name: [at for at, row in enumerate(rows) if row["split"] == name] for name in SPLITS}
         _check_partition(splits, len(rows), "the data set's column `split`")
@@ -47,20 +74,76 @@ def choose_splits(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
             logging.getLogger(__name__).warning(
                 "%d values of %s are in more than one split, e.g. %r", len(shared), column, shared[0]
             )
-    return splits, seed
+    return Chosen(splits, seed, found)
 
 
-def _read_official(path: Path, count: int) -> Splits:
-    """`{"train": [position, …], "val": …, "test": …}`, positions from 0 in the rows of the positives."""
+def map_official(
+    listed: Mapping[str, Sequence[Any]], rows: Sequence[Mapping[str, Any]], where: object
+) -> tuple[Splits, dict[str, Found]]:
+    """Give the official validation and test identities their split, wherever they are among `rows`; the rest trains.
+
+    An asset names an identity in every curation, an id does not: ids may have been counted otherwise. Who has the id
+    of an official identity and another asset is another one.
+
+    Args:
+        listed: (id, asset) of each split's identities.
+        rows: with `id` and `objaverse_id`.
+        where: the lists come from, for messages.
+
+    Raises:
+        UserError: not one test identity is there.
+    """
+    splits: Splits = {name: [] for name in SPLITS}
+    home = {normalise(asset): (name, id) for name in SPLITS for id, asset in listed[name]}
+    both, asset_alone = Counter[str](), Counter[str]()
+    for at, row in enumerate(rows):
+        name, id = home.get(normalise(row["objaverse_id"]), ("", None))
+        splits[name or "train"].append(at)
+        if name:
+            (both if row["id"] == id else asset_alone)[name] += 1
+    found = {name: Found(len(listed[name]), both[name], asset_alone[name]) for name in SPLITS}
+    if not splits["test"]:
+        raise UserError(
+            where,
+            f"none of {len(listed['test'])} official test identities among {len(rows)} identities here",
+            "identities with the assets of the list",
+            "data/dropped.tsv says what fell out; without official splits they are drawn by `seed`",
+        )
+    for name, counts in found.items():
+        missing = counts.listed - counts.by_both - counts.by_asset
+        if missing and name != "train":
+            logging.getLogger(__name__).warning(
+                "%d of %d official %s identities are not here (data/funnel.tsv)", missing, counts.listed, name
+            )
+    return splits, found
+
+
+def _read_official(path: Path) -> dict[str, list[Any]]:
+    """The official lists: positions in the released rows (from 0), or (id, asset) of each identity.
+
+    `path` is a JSON file `{"train": [...], "val": [...], "test": [...]}`, a folder of `train.json`, `val.json` and
+    `test.json`, a list each, or the folder of the released positives. An entry is a position, or has `id` and
+    `objaverse_id`.
+    """
+
+    def read(entry: Any) -> int | tuple[int, str]:
+        return (entry["id"], entry["objaverse_id"]) if isinstance(entry, dict) else int(entry)
+
     try:
-        content = read_json(path)
-        splits = {name: sorted(int(at) for at in content[name]) for name in SPLITS}
+        if path.is_dir() and not (path / "test.json").is_file():
+            table = ReleasedTable(path)
+            columns = [table.column(name) for name in ("split", "id", "objaverse_id")]
+            rows = list(zip(*columns, strict=True))
+            return {name: [(id, asset) for split, id, asset in rows if split == name] for name in SPLITS}
+        content = {name: read_json(path / f"{name}.json") for name in SPLITS} if path.is_dir() else read_json(path)
+        return {name: [read(entry) for entry in content[name]] for name in SPLITS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            path, f"no official splits ({error})", "JSON with lists of positions: train, val, test", "mend the file"
+            path,
+            f"no official splits ({error})",
+            "lists train, val, test of positions, or of {id, objaverse_id}; or the released positives",
+            "mend the file",
         ) from error
-    _check_partition(splits, count, path)
-    return splits
 
 
 def _check_partition(splits: Splits, count: int, where: object) -> None:

@@ -15,6 +15,7 @@ from nearid.paper.reference import (
     CORRELATIONS,
     TOLERANCES,
     comparability,
+    describe_images,
     published_rows,
     published_value,
     same_images,
@@ -110,8 +111,9 @@ def _setting(table: Table, row: Row, column: Column, run: Run) -> Setting:
     retrained = {scorer.id for scorer in run.scorers if scorer.retrained}
     sources = row.sources or run.groups[run.headline_group]
     same = same_images(run, column.metric, sources)
+    images = describe_images(run, column.metric, sources)
     if (column.scorer or row.id) not in retrained:
-        return Setting(same, retrained=False)
+        return Setting(same, retrained=False, images=images)
     # Heads that stand for one and the same of the paper's differ by their seeds.
     alike = [
         (each, other)
@@ -121,4 +123,4 @@ def _setting(table: Table, row: Row, column: Column, run: Run) -> Setting:
         and (other.scorer or each.id) in retrained
     ]
     values = [each.cells[other.id].value for each, other in alike]
-    return Setting(same, retrained=True, seeds=[value for value in values if value is not None])
+    return Setting(same, retrained=True, seeds=[value for value in values if value is not None], images=images)

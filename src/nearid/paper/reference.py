@@ -89,6 +89,13 @@ def same_images(run: Run, metric: str, sources: Collection[str]) -> bool:
     return run.dataset_kind == "nearid" and set(sources) <= set(run.released)
 
 
+def describe_images(run: Run, metric: str, sources: Collection[str]) -> str:
+    """What a verdict says of the images that a metric was measured on."""
+    if same_images(run, metric, sources):
+        return "the paper's test images"
+    return "the paper's test identities, other distractors" if run.official_splits else "other test identities"
+
+
 def comparability(dataset_kind: str) -> tuple[bool, str]:
     """Whether numbers from this kind of data set may be compared with the paper's, and why."""
     if dataset_kind in COMPARABLE_KINDS:

@@ -52,6 +52,7 @@ class Run:
     Attributes:
         stand_ins: whether its downloads are (a rehearsal).
         group_roles: which groups are of sources trained on (`train`) or not (`unseen`).
+        official_splits: whether its test identities are the paper's.
         released: the sources whose distractors are the authors' own.
     """
 
@@ -66,6 +67,7 @@ class Run:
     stand_ins: bool = False
     group_roles: Mapping[str, str] = field(default_factory=dict)
     released: tuple[str, ...] = ()
+    official_splits: bool = False
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Run:
@@ -95,6 +97,7 @@ class Run:
             headline_group=settings["headline_group"],
             group_roles=settings.get("group_roles", {}),
             released=tuple(settings.get("released", ())),
+            official_splits=settings.get("official_splits", False),
             benchmarks=tuple(settings["benchmarks"]),
             stand_ins=settings.get("stand_ins", False),
         )

@@ -33,18 +33,20 @@ class Setting:
         same_images: both were measured on the same test images.
         retrained: ours is a head's that this run trained.
         seeds: values of all this run's heads of the same kind, each from another seed; ours among them.
+        images: what the reason says of the images; by default whether they are the same.
     """
 
     same_images: bool
     retrained: bool
     seeds: Sequence[float] = ()
+    images: str = ""
 
 
 def judge(ours: Cell, paper: float, tolerance: float, percent: bool, setting: Setting) -> tuple[str, str]:
     """The verdict and its reason; `ours` has a value, `tolerance` covers rounding and precision."""
     assert ours.value is not None
     difference = ours.value - paper
-    where = "the paper's test images" if setting.same_images else "other test images"
+    where = setting.images or ("the paper's test images" if setting.same_images else "other test identities")
     near = abs(difference) <= tolerance + _EDGE
     if setting.same_images and near:
         return REPRODUCED, f"{where}: within the tolerance of {tolerance:.4g}"
