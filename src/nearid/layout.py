@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nearid.io.paths import below
+
 # What a step's log has instead of `.log` where its energy is told.
 ENERGY = ".energy.json"
 
@@ -16,7 +18,11 @@ def shard_ids(count: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths under `root` = results/<name>. Ids may be Snakemake wildcards such as `{shard}`: nothing is looked up."""
+    """Paths under `root` = results/<name>. Ids may be Snakemake wildcards such as `{shard}`: nothing is looked up.
+
+    Raises:
+        UserError: an id leads out of its folder.
+    """
 
     root: Path
 
@@ -26,118 +32,118 @@ class Layout:
     # data
     def positives(self, shard: str) -> Path:
         """Rows of identities: views, masks, text."""
-        return self.root / "data" / "positives" / f"{shard}.parquet"
+        return below(self.root, "data", "positives", f"{shard}.parquet")
 
     @property
     def identities(self) -> Path:
         """One light row per identity."""
-        return self.root / "data" / "identities.parquet"
+        return below(self.root, "data", "identities.parquet")
 
     @property
     def splits(self) -> Path:
         """Row positions of train, val and test."""
-        return self.root / "data" / "splits.json"
+        return below(self.root, "data", "splits.json")
 
     @property
     def dropped(self) -> Path:
         """Every dropped record with its reason."""
-        return self.root / "data" / "dropped.tsv"
+        return below(self.root, "data", "dropped.tsv")
 
     @property
     def funnel(self) -> Path:
         """How many identities each step of the curation kept and dropped, beside the paper's counts."""
-        return self.root / "data" / "funnel.tsv"
+        return below(self.root, "data", "funnel.tsv")
 
     def mtg(self, split: str) -> Path:
         """The part-edit set; `split` is train or test."""
-        return self.root / "data" / "mtg" / f"{split}.parquet"
+        return below(self.root, "data", "mtg", f"{split}.parquet")
 
     # distractors
     def distractors(self, source: str, shard: str) -> Path:
         """Distractors of one source, row-aligned with the positives' shard."""
-        return self.root / "distractors" / source / f"{shard}.parquet"
+        return below(self.root, "distractors", source, f"{shard}.parquet")
 
     def painted(self, source: str, shard: str, part: int | str, parts: int | str) -> Path:
         """Mark that the `part`th of so many parts of a shard is painted (in `.progress`); it goes with the shard."""
-        return self.root / "distractors" / source / f"{shard}.{part}of{parts}"
+        return below(self.root, "distractors", source, f"{shard}.{part}of{parts}")
 
     def distractor_report(self, source: str, shard: str) -> Path:
         """Counts, retries, empty slots and their reasons."""
-        return self.root / "distractors" / source / f"{shard}.report.json"
+        return below(self.root, "distractors", source, f"{shard}.report.json")
 
     def quality(self, source: str, suffix: str) -> Path:
         """Numbers (json) and examples (png) of one source."""
-        return self.root / "distractors" / source / f"quality.{suffix}"
+        return below(self.root, "distractors", source, f"quality.{suffix}")
 
     # tokens
     def tokens(self, backbone: str, collection: str, shard: str = "000") -> Path:
         """Patch tokens; `collection` is `positives`, a source, `mtg_train` or `mtg_test` (these two: one shard)."""
-        return self.root / "tokens" / backbone / collection / f"{shard}.h5"
+        return below(self.root, "tokens", backbone, collection, f"{shard}.h5")
 
     # heads
     @property
     def image_copies(self) -> Path:
         """Undeclared folder of unpacked images that heads with `tokens: online` read; free to delete between runs."""
-        return self.root / "heads" / ".images"
+        return below(self.root, "heads", ".images")
 
     def head(self, ablation: str) -> Path:
         """The folder of one trained head."""
-        return self.root / "heads" / ablation
+        return below(self.root, "heads", ablation)
 
     def head_file(self, ablation: str, name: str = "head.safetensors") -> Path:
         """One file of a head: head.safetensors, config.json, log.jsonl, provenance.json, timelapse.safetensors."""
-        return self.head(ablation) / name
+        return below(self.head(ablation), name)
 
     def pack(self, pack: str) -> Path:
         """Folder whose lock is held by the job that trains the pack's heads; `pack` is the name of any of them."""
-        return self.root / "heads" / ".packs" / pack
+        return below(self.root, "heads", ".packs", pack)
 
     # scores
     def scores(self, scorer: str, benchmark: str) -> Path:
         """Similarities; `benchmark` is nearid_bench, mtg or dreambench."""
-        return self.root / "scores" / scorer / f"{benchmark}.parquet"
+        return below(self.root, "scores", scorer, f"{benchmark}.parquet")
 
     def metrics(self, scorer: str) -> Path:
         """Every metric of a scorer with its counts."""
-        return self.root / "scores" / scorer / "metrics.json"
+        return below(self.root, "scores", scorer, "metrics.json")
 
     # paper
     def table(self, table: str, suffix: str) -> Path:
         """A table; `suffix` is csv, tex or md."""
-        return self.root / "paper" / "tables" / f"{table}.{suffix}"
+        return below(self.root, "paper", "tables", f"{table}.{suffix}")
 
     def figure_data(self, figure: str) -> Path:
         """What a figure plots."""
-        return self.root / "paper" / "data" / f"{figure}.npz"
+        return below(self.root, "paper", "data", f"{figure}.npz")
 
     def figure(self, figure: str, suffix: str) -> Path:
         """A plotted figure; `suffix` is pdf, png or gif."""
-        return self.root / "paper" / "figures" / f"{figure}.{suffix}"
+        return below(self.root, "paper", "figures", f"{figure}.{suffix}")
 
     def paper(self, name: str) -> Path:
         """comparison.csv, index.html, manifest.json or summary.txt."""
-        return self.root / "paper" / name
+        return below(self.root, "paper", name)
 
     @property
     def crate(self) -> Path:
         """The run as an RO-Crate."""
-        return self.root / "ro-crate-metadata.json"
+        return below(self.root, "ro-crate-metadata.json")
 
     # what leaves the house
     def exported(self, form: str, ablation: str) -> Path:
         """A trained head as a model folder; `form` is siglip or release."""
-        return self.root / "export" / form / ablation
+        return below(self.root, "export", form, ablation)
 
     @property
     def exported_data(self) -> Path:
         """Positives and distractors as data sets in the released layout."""
-        return self.root / "export" / "datasets"
+        return below(self.root, "export", "datasets")
 
     # what a step leaves beside its results
     def log(self, stage: str, rule: str, name: str) -> Path:
         """A step's log."""
-        return self.root / "logs" / stage / rule / f"{name}.log"
+        return below(self.root, "logs", stage, rule, f"{name}.log")
 
     def benchmark(self, stage: str, rule: str, name: str) -> Path:
         """A step's time and memory."""
-        return self.root / "benchmarks" / stage / rule / f"{name}.tsv"
+        return below(self.root, "benchmarks", stage, rule, f"{name}.tsv")

@@ -27,6 +27,7 @@ from nearid.config import load, results_folder, step_code, step_settings
 from nearid.errors import UserError
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_json
+from nearid.io.paths import below, make_private
 from nearid.io.progress import logging_to
 from nearid.layout import Layout
 
@@ -154,7 +155,7 @@ class Sweep:
                     "scorers": [*chosen["scorers"], *(head for head in entries if head not in chosen["scorers"])],
                 },
             }
-        folder = results_folder(config) / "sweeps" / name
+        folder = below(results_folder(config), "sweeps", name)
         write_text(
             folder / "overlay.yaml", "# Made by `nearid sweep run`.\n" + yaml.safe_dump(overlay, sort_keys=False)
         )
@@ -257,6 +258,8 @@ class Sweep:
         import submitit
 
         folder = self.folder / "submitit"
+        # A job runs what the pickle in there says.
+        make_private(folder, "a sweep's jobs run what lies in it")
         executor = submitit.AutoExecutor(folder, cluster=needs.executor, slurm_max_num_timeout=1000)
         common = {"timeout_min": needs.minutes, "tasks_per_node": needs.ranks, "gpus_per_node": needs.gpus}
         if needs.executor == "local":

@@ -130,3 +130,27 @@ def test_the_crate_is_one_that_the_library_reads_and_joins_inputs_to_artifacts(r
     assert results["paper/tables/table7.csv"] == hash_file(run.table("table7", "csv"))
     assert "scores/nearid/nearid_bench.parquet" in {entity.id for entity in done["object"]}
     assert all((run.root / entity.id).is_file() for entity in (*done["object"], *done["result"]))
+
+
+@pytest.mark.parametrize("name", ["../../out", "/tmp/out", "a/b"])
+def test_ids_of_a_manifest_from_elsewhere_write_nothing(made, tmp_path, name):
+    """A manifest may be sealed by anybody: its ids are held against the schema before they name a file."""
+    layout = Layout(tmp_path / "run" / "demo")
+    shutil.copytree(made.root, layout.root)
+    path = layout.paper("manifest.json")
+    manifest = read_json(path)
+    manifest["result"]["config"]["select"]["scorers"] = [name]
+    write_json(path, seal(manifest["result"], manifest["run"]))
+    with pytest.raises(UserError, match="key select"):
+        verify(layout)
+
+
+def test_artifacts_of_a_manifest_lie_in_its_run(made, tmp_path):
+    layout = Layout(tmp_path / "run" / "demo")
+    shutil.copytree(made.root, layout.root)
+    path = layout.paper("manifest.json")
+    manifest = read_json(path)
+    manifest["result"]["artifacts"]["../../secret"] = "0" * 64
+    write_json(path, seal(manifest["result"], manifest["run"]))
+    with pytest.raises(UserError, match="secret"):
+        verify(layout)

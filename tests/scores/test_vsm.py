@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from click.testing import CliRunner
 
 from nearid.cli import nearid
 from nearid.errors import UserError
+from nearid.io.downloads import check_code, fetch
+from nearid.io.mirror import Mirror
 from nearid.io.tables import read_table
 from nearid.rehearsal.matcher import CHECKOUT, save_features, save_matcher
 from nearid.rehearsal.pipelines import save_stable_diffusion
@@ -114,3 +117,26 @@ def test_what_the_package_asks_of_the_hub_must_be_among_the_folders(world, weigh
     del settings["scorer"]["hub"]["stabilityai/stable-diffusion-2-1"]
     with pytest.raises(UserError, match="stabilityai/stable-diffusion-2-1"):
         score_nearid_bench(settings, world.layout, tmp_path / "out.parquet")
+
+
+def plant_module(folder):
+    (folder / "omegaconf_.py").write_text("")
+
+
+def change_module(folder):
+    module = folder / "mtg/models/model.py"
+    module.write_text(module.read_text().replace("import", "import", 1)[:-1] + "#")
+
+
+@pytest.mark.parametrize(("spoil", "says"), [(plant_module, "not fetched"), (change_module, "than was fetched")])
+def test_the_checkout_is_imported_only_as_it_was_fetched(world, weights, hub, tmp_path, spoil, says):
+    entry = {"git": "https://example.com/mtg", "revision": "0" * 40, "files": [], "unpack": False, "licence": "test"}
+    mirror, package = tmp_path / "mirror", tmp_path / "resources" / "vsm_code"
+    shutil.copytree(CHECKOUT, mirror, ignore=shutil.ignore_patterns("__pycache__"))
+    fetch("vsm_code", entry, package, Mirror(mirror))
+    check_code(package)
+    spoil(package)
+    settings = settings_for(world, weights, hub) | {"conditions": ["full"]}
+    settings["scorer"]["package"] = str(package)
+    with pytest.raises(UserError, match=says):
+        score_nearid_bench(settings, world.layout, tmp_path / "bench.parquet")

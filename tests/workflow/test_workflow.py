@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,24 @@ def test_a_mistake_on_the_command_line_is_four_lines_in_the_log_too(tmp_path):
     lines = done.stderr.strip().splitlines()
     assert [line.split(":")[0] for line in lines] == ["where", "found", "expected", "next"]
     assert log.read_text() == done.stderr
+
+
+@pytest.mark.parametrize("listened", [False, True])
+def test_a_message_does_not_need_the_full_disk_that_it_tells_of(tmp_path, listened):
+    """Nothing may be written to any file, the log among them; where a listener shows the log, the terminal says it."""
+    from nearid.io.progress import LISTENER, name_of_stream
+
+    program = [sys.executable, "-m", "nearid", "--log", tmp_path / "log.txt", "config", "check", "config/nowhere.yaml"]
+    full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # noqa: E731
+    reader, writer = os.pipe()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), LISTENER: name_of_stream(writer) if listened else ""}
+    with subprocess.Popen(program, cwd=ROOT, env=environment, stderr=writer, preexec_fn=full) as child:
+        os.close(writer)
+        with os.fdopen(reader) as stream:
+            said = stream.read()
+    assert child.returncode == 2
+    assert [line.split(":")[0] for line in said.strip().splitlines()] == ["where", "found", "expected", "next"]
+    assert (tmp_path / "log.txt").read_text() == ""
 
 
 def test_a_full_disk_and_a_read_only_folder_are_told(tmp_path):

@@ -5,13 +5,14 @@ Nothing heavy is imported here: every job of a cluster parses the workflow again
 
 from nearid.config.downloads import required_downloads
 from nearid.config.fingerprint import code_fingerprint, step_code
-from nearid.config.loading import complete, load, results_folder
+from nearid.config.loading import check_schema, complete, load, results_folder
 from nearid.config.members import check_members, missing_members
 from nearid.config.packs import companions_of, packs
 from nearid.config.steps import step_settings
 
 __all__ = [
     "check_members",
+    "check_schema",
     "code_fingerprint",
     "companions_of",
     "complete",

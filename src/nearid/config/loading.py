@@ -46,7 +46,7 @@ def complete(config: Mapping[str, Any]) -> Config:
         UserError: where, found, expected, next.
     """
     whole = copy.deepcopy(dict(config))
-    _check_schema(whole)
+    check_schema(whole)
     _fill_defaults(whole, schema())
     if whole["photos_dir"]:
         whole["dataset"]["image_folder"]["path"] = whole["photos_dir"]
@@ -99,7 +99,12 @@ def _fill_defaults(value: Any, part: Mapping[str, Any]) -> None:
         _fill_defaults(inner_value, inner)
 
 
-def _check_schema(config: Config) -> None:
+def check_schema(config: Mapping[str, Any]) -> None:
+    """Whether `config` fits the schema, ids among them.
+
+    Raises:
+        UserError: the first thing that does not.
+    """
     validator = jsonschema.Draft202012Validator(schema())
     error = min(validator.iter_errors(config), key=lambda e: (len(e.absolute_path), str(e.message)), default=None)
     if error is not None:

@@ -31,6 +31,7 @@ COMMIT = "commit.json"
 UNPACKED = "unpacked"
 """Where archives are unpacked, apart from the files that were checked."""
 _SCRATCH = ".git-"
+_MODULES = (".py", ".pyc", ".so")
 PLACES = ("hub", "git", "url", "hand")
 
 Settings = Mapping[str, Any]
@@ -122,6 +123,28 @@ def check_fetched(folder: Path) -> None:
     """
     for path, found in odd_files(folder, content=False):
         raise _refuse_changed(folder, path, found)
+
+
+def check_code(folder: Path) -> None:
+    """Hold a fetched folder of code (or one inside it) against its download's list, byte by byte, before an import.
+
+    A module that is not listed would be imported in another's place, so there may be none, and what Python compiled
+    earlier is removed. A checkout that was not fetched is its owner's own.
+
+    Raises:
+        UserError: a file is missing, other or one too many.
+    """
+    folder = folder.resolve()
+    root = next((above for above in (folder, *folder.parents) if (above / MARK).is_file()), None)
+    if root is None:
+        return
+    verify(root)
+    for compiled in [path for path in folder.rglob("__pycache__") if path.is_dir()]:
+        shutil.rmtree(compiled, ignore_errors=True)
+    listed = read_json(root / MARK)["files"]
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _MODULES and path.relative_to(root).as_posix() not in listed:
+            raise UserError(path, "a module that was not fetched", f"those that {root / MARK} lists", "remove it")
 
 
 def verify(folder: Path) -> int:

@@ -47,8 +47,11 @@ def metered(path: Path) -> Iterator[None]:
         yield
     finally:
         joules = difference(before, read_counters(), _used_gpu())
-        if joules:
-            write_json(path, {"joules": joules})
+        try:
+            if joules:
+                write_json(path, {"joules": joules})
+        except OSError as error:  # a full disk: the step has told of it, or ended well without this number
+            print(f"the step's energy is not kept: {error}", file=sys.stderr, flush=True)
 
 
 def difference(before: Counters, after: Counters, used_gpu: bool) -> dict[str, float]:

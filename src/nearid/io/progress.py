@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -28,17 +28,26 @@ def name_of_stream(descriptor: int) -> str:
 
 
 class _Tee:
-    """Two streams that are written as one."""
+    """A terminal, and a log file that keeps the same.
 
-    def __init__(self, terminal: TextIO, log: TextIO) -> None:
-        self._terminal, self._log = terminal, log
+    Args:
+        terminal: is written first: the log's disk may be full, and that is what has to be said.
+        log: descriptor of the file.
+        quiet: nothing goes to the terminal but what the log could not take.
+    """
+
+    def __init__(self, terminal: TextIO, log: int, quiet: bool) -> None:
+        self._terminal, self._log, self._quiet = terminal, log, quiet
 
     def write(self, text: str) -> int:
-        self._log.write(text)
-        return self._terminal.write(text)
+        if not self._quiet:
+            self._terminal.write(text)
+        kept = self._keep(text.encode(errors="backslashreplace"))
+        if self._quiet and not kept:
+            self._terminal.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        self._log.flush()
         self._terminal.flush()
 
     def isatty(self) -> bool:
@@ -48,38 +57,47 @@ class _Tee:
     def __getattr__(self, name: str) -> object:
         return getattr(self._terminal, name)
 
+    def _keep(self, content: bytes) -> bool:
+        try:
+            while content:
+                content = content[os.write(self._log, content) :]
+        except OSError:  # a full disk; whatever else needs it says so
+            return False
+        return True
+
 
 @contextmanager
 def logging_to(log: Path) -> Iterator[None]:
-    """Copy what goes to stderr meanwhile (progress, warnings, errors) to the file `log`, line by line.
+    """Copy what goes to stderr meanwhile (progress, warnings, errors) to the file `log`.
 
-    Where `LISTENER` names our stderr, it goes to the file alone, that of libraries and child processes too.
+    Where `LISTENER` names our stderr, it goes to the file alone, that of libraries and child processes too; what the
+    file cannot take goes to stderr all the same.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    terminal = sys.stderr
-    with log.open("w", buffering=1) as stream:
-        if os.environ.get(LISTENER, "") == name_of_stream(2) != "":
-            with _moved(2, stream.fileno()):
-                yield
-            return
-        sys.stderr = _Tee(terminal, stream)
+    before = sys.stderr
+    with log.open("wb", buffering=0) as stream, ExitStack() as stack:
+        if quiet := os.environ.get(LISTENER, "") == name_of_stream(2) != "":
+            kept = stack.enter_context(_moved(2, stream.fileno()))
+            terminal: TextIO = stack.enter_context(open(kept, "w", buffering=1, closefd=False))
+        else:
+            terminal = before
+        sys.stderr = _Tee(terminal, stream.fileno(), quiet)  # type: ignore[assignment]
         try:
             yield
         finally:
             sys.stderr.flush()
-            sys.stderr = terminal
+            sys.stderr = before
 
 
 @contextmanager
-def _moved(descriptor: int, target: int) -> Iterator[None]:
-    """What is written to `descriptor` meanwhile goes to the file behind `target`."""
+def _moved(descriptor: int, target: int) -> Iterator[int]:
+    """What is written to `descriptor` meanwhile goes to the file behind `target`; yields where it went before."""
     kept = os.dup(descriptor)
     sys.stderr.flush()
     os.dup2(target, descriptor)
     try:
-        yield
+        yield kept
     finally:
-        sys.stderr.flush()
         os.dup2(kept, descriptor)
         os.close(kept)
 

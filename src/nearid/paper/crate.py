@@ -9,6 +9,7 @@ from typing import Any
 
 from nearid.io.files import read_json, write_bytes, write_json
 from nearid.io.hashing import hash_file
+from nearid.io.paths import below
 from nearid.layout import Layout
 
 # The profiles that the crate keeps to (process, workflow, and workflow run).
@@ -129,7 +130,8 @@ def find_altered(layout: Layout, manifest: Mapping[str, Any]) -> list[str]:
     altered = [
         path
         for path, digest in files.items()
-        if path.startswith(prefix) and (not (layout.root / path).is_file() or hash_file(layout.root / path) != digest)
+        if path.startswith(prefix)
+        and (not below(layout.root, path).is_file() or hash_file(below(layout.root, path)) != digest)
     ]
     if altered:
         return altered

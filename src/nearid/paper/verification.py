@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nearid.config import step_settings
+from nearid.config import check_schema, step_settings
 from nearid.errors import UserError
 from nearid.io.hashing import hash_file
+from nearid.io.paths import below
 from nearid.layout import Layout
 from nearid.paper.comparison import write_comparison
 from nearid.paper.crate import find_altered
@@ -27,15 +28,18 @@ def verify(layout: Layout) -> list[str]:
     again in a private folder, from the similarities on: their bytes must be those of the run.
 
     Raises:
-        UserError: the manifest cannot be read, or names each file that differs.
+        UserError: the manifest cannot be read, is none of a run's, or names each file that differs.
     """
     manifest = _read_manifest(layout)
-    result, config = manifest["result"], manifest["result"]["config"]
+    result = manifest["result"]
+    # A manifest may be from anybody, seal and all: its ids become paths and modules, so they must be a config's.
+    config = result["config"]
+    check_schema(config)
     problems = [
         f"{name}: {problem}"
         for part in ("artifacts", "inputs")
         for name, expected in result[part].items()
-        if (problem := _compare_hash(layout.root / name, expected))
+        if (problem := _compare_hash(below(layout.root, name), expected))
     ]
     script = layout.paper("provenance.js")
     if not script.is_file() or script.read_text() != about_script(result, manifest["run"]):

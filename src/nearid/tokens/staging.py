@@ -16,6 +16,7 @@ from typing import TypedDict
 
 from nearid.errors import UserError
 from nearid.io.files import replacing
+from nearid.io.paths import make_private
 
 VARIABLE = "NEARID_STAGING"
 RAM_VARIABLE = "NEARID_TOKENS_RAM_GB"
@@ -70,10 +71,10 @@ def stage(paths: Sequence[Path], folder: Path) -> list[Path]:
         folder: on a disk of this machine; jobs that want the same shards wait for one another.
 
     Raises:
-        UserError: the folder cannot be made or written.
+        UserError: the folder cannot be made or written, or others could put copies there.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder, "its copies are read for the shards")
         with (folder / ".lock").open("w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             return [_copy(path, folder) for path in paths]

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
+from nearid.io.downloads import check_code
 from nearid.io.images import decode_mask, decode_rgb
 from nearid.io.offline import served_offline
 from nearid.scores.answers import hash_pair
@@ -125,6 +126,8 @@ class Scorer:
     @cached_property
     def _model(self) -> Any:
         device = choose_device()
+        # Code is run: its files must be those of the commit, to the byte, and no other module may lie among them.
+        check_code(self._package)
         sys.path.insert(0, str(self._package))
         try:
             config = import_module("omegaconf").OmegaConf.load(self._weights / CONFIG)
