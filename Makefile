@@ -104,6 +104,7 @@ demo-seeds: setup ## the demo with three seeds (data and heads), and their sprea
 photos: setup ## your own photographs: make photos PHOTOS=folder
 	@test -n "$$PHOTOS" || { echo "say which folder: make photos PHOTOS=path/to/folder"; exit 2; }
 	$(SNAKEMAKE) --configfile config/demo.yaml config/photos.yaml --config "photos_dir=$$PHOTOS" $(ENDED)
+	@cat results/photos/paper/summary.txt
 	@echo "The page: $(abspath results/photos/paper/index.html)"
 
 doctor: setup ## checks before hours are spent: make doctor CONFIG=config/demo.yaml (without CONFIG: the paper's run)

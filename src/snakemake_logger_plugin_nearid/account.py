@@ -112,8 +112,8 @@ class Account:
 
     def _hear_workflow_started(self, record: Any) -> None:
         self._started = True
-        overlays = [show_path(str(path)) for path in record.configfiles or []]
-        self._config = " ".join(path for path in overlays if path != "config.yaml") or "config.yaml"
+        overlays = [path for path in map(str, record.configfiles or []) if path != "config.yaml"]
+        self._config = " ".join(map(show_path, overlays)) or "config.yaml"
         self._stage_of = find_stages(Path(record.snakefile_main))
 
     def _hear_resources_info(self, record: Any) -> None:
@@ -243,7 +243,7 @@ def find_stages(snakefile: Path) -> dict[str, str]:
 def show_path(path: str) -> str:
     """As seen from where the user gave the command, which need not be Snakemake's folder; whole if outside."""
     from_there = os.path.relpath(path, os.environ.get("PWD", "."))
-    return str(Path(path).resolve()) if from_there.startswith("..") else from_there
+    return str(Path.cwd() / path) if from_there.startswith("..") else from_there
 
 
 def _format_time(seconds: float) -> str:

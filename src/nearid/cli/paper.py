@@ -116,7 +116,8 @@ def summary(layout: Layout, settings: Settings) -> None:
     """The headline numbers in a few lines."""
     from nearid.paper.summary import write_summary
 
-    click.echo(write_summary(settings, layout), nl=False)
+    # In a run with many jobs it belongs to this one's log, not between the other jobs' lines.
+    click.echo(write_summary(settings, layout), nl=False, err=True)
 
 
 @paper.command()
