@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from snakemake_logger_plugin_nearid.logs import read_problem, read_warnings, shorten, strip_frame
+from snakemake_logger_plugin_nearid.logs import INTERRUPTED, read_problem, read_warnings, shorten, strip_frame
 
 RULE = re.compile(r"^(?:use rule \w+ as|rule|checkpoint) (\w+)", re.MULTILINE)
+# Rules that make nothing themselves, and a total of all; the stage of rules that stand in no stage's file.
+GATHERING = ("all", "default", "total")
+OTHER = "other"
 # Where nothing redraws a line, a stage that takes long tells how far it is each so many seconds.
 INTERVAL_S = 60.0
 # What the account says in its own words, or not at all.
@@ -123,17 +126,16 @@ class Account:
             self._where = f"up to {record.nodes} jobs of the cluster at a time"
 
     def _hear_run_info(self, record: Any) -> None:
-        # Rules without a file of a stage only gather others' results.
         counts: Counter[str] = Counter()
         for rule, count in record.stats.items():
-            if rule in self._stage_of:
-                counts[self._stage_of[rule]] += count
-        order = list(dict.fromkeys(self._stage_of.values()))
+            if stage := self._find_stage(rule):
+                counts[stage] += count
+        order = dict.fromkeys([*self._stage_of.values(), OTHER])
         self._stages = {name: Stage(counts[name]) for name in order if counts[name]}
         self._total = counts.total()
 
     def _hear_job_info(self, record: Any) -> None:
-        stage = self._stage_of.get(record.rule_name, "")
+        stage = self._find_stage(record.rule_name)
         wildcards = " ".join(f"{name}={value}" for name, value in dict(record.wildcards or {}).items())
         self._jobs[record.jobid] = (stage, f"{record.rule_name} {wildcards}".strip(), list(record.log or []))
         if not stage:
@@ -168,6 +170,9 @@ class Account:
         logs = [str(path) for path in record.log or []]
         self._tell_warnings(logs)
         problem = read_problem(logs, str(record.rule_msg or ""))
+        if self._stopped or problem.error == INTERRUPTED:
+            self._stopped = True
+            return
         # A job that is tried again often fails alike.
         if self._failed.get(record.jobid) != problem.error:
             log = show_path(problem.log) if problem.log else "none was written"
@@ -193,6 +198,9 @@ class Account:
         elif not self._started and not text.startswith(("Assuming unrestricted", "Config file", "host:")):
             # What other commands of Snakemake than a run have to say, as of --unlock.
             self._say(text)
+
+    def _find_stage(self, rule: str) -> str:
+        return "" if rule in GATHERING else self._stage_of.get(rule, OTHER)
 
     def _tell_warnings(self, logs: Iterable[str]) -> None:
         for warning in read_warnings(logs):

@@ -14,6 +14,9 @@ PROBLEM = re.compile(
 )
 CRASH = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit|Warning)\b.*$", re.MULTILINE)
 WARNING = re.compile(r"^WARNING nearid[\w.]*: (.*)$", re.MULTILINE)
+INTERRUPTED = "interrupted"
+# What our commands say at Ctrl-C, and Python.
+INTERRUPT = re.compile(r"^(?:interrupted|KeyboardInterrupt)\s*\Z", re.MULTILINE)
 TAIL_BYTES = 1 << 16
 LONGEST = 500
 
@@ -32,6 +35,8 @@ def read_problem(logs: Iterable[str], message: str = "") -> Problem:
     for path in logs:
         text = read_tail(path)
         log = log or (path if text else "")
+        if INTERRUPT.search(text):
+            return Problem(INTERRUPTED, path, "the same command goes on from here")
         if told := [*PROBLEM.finditer(text)]:
             parts = {name: shorten(value) for name, value in told[-1].groupdict().items()}
             return Problem(f"{parts['where']}: {parts['found']}; expected {parts['expected']}", path, parts["next"])

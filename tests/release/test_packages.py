@@ -59,3 +59,9 @@ def test_installed_it_works_away_from_the_checkout(built, run, picture, tmp_path
     answer = call(sys.executable, "-m", "nearid", *words, cwd=tmp_path, env=environment)
     assert float(answer.split()[-1]) == pytest.approx(1, abs=1e-5)
     assert nearid.__version__ in call(sys.executable, "-m", "nearid", "--version", cwd=tmp_path, env=environment)
+    # Snakemake finds its logger by the package's name.
+    program = (
+        "import inspect; from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry as Plugins;"
+        "print(inspect.getfile(Plugins().get_plugin('nearid').log_handler))"
+    )
+    assert str(target) in call(sys.executable, "-c", program, cwd=tmp_path, env=environment)

@@ -132,8 +132,9 @@ def test_what_is_refused_before_the_first_job_has_no_stages(small):
             "e: f; expected g",
             "h",
         ),
+        ("train: 1/2\ninterrupted\n", "interrupted", "the same command"),
     ],
-    ids=["a crash", "no word", "two problems"],
+    ids=["a crash", "no word", "two problems", "Ctrl-C"],
 )
 def test_the_error_is_that_of_the_job_s_log(tmp_path, log, error, action):
     path = tmp_path / "job.log"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import logging
+import signal
 import socket
 import sys
 import traceback
@@ -51,6 +52,10 @@ class _Commands(click.Group):
             place = f"the Python of {sys.prefix} on {socket.gethostname()}"
             action = "run `make setup` where this machine sees it, then `nearid doctor`"
             problem = UserError(place, f"no module {error.name}", "the packages of envs/all.lock", action)
+        except KeyboardInterrupt:
+            # click would say it after the log file is closed.
+            print("interrupted", file=sys.stderr, flush=True)
+            sys.exit(128 + signal.SIGINT)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
