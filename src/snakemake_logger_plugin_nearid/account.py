@@ -37,18 +37,41 @@ class Stage:
     Attributes:
         total: jobs in this run.
         done: those that have ended well.
-        start: when its first job started; None before.
+        running: those that are on their way.
+        begun: whether one has been started.
         told: when a line told of it last.
     """
 
     total: int
     done: int = 0
-    start: float | None = None
+    running: int = 0
+    begun: bool = False
     told: float = 0.0
+    _busy: float = 0.0
+    _since: float = 0.0
+
+    def start(self, now: float) -> None:
+        """A job is on its way."""
+        if not self.begun:
+            self.begun, self.told = True, now
+        if not self.running:
+            self._since = now
+        self.running += 1
+
+    def stop(self, now: float) -> None:
+        """A job has ended, well or not."""
+        self.running -= 1
+        if not self.running:
+            self._busy += now - self._since
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it has begun and is not done."""
+        return self.begun and self.done < self.total
 
     def line(self, name: str, now: float) -> str:
-        """Counts, time spent and, by the rate so far, time left."""
-        spent = now - (now if self.start is None else self.start)
+        """Counts, time in which a job was on its way and, by the rate so far, time left."""
+        spent = self._busy + (now - self._since if self.running else 0.0)
         line = f"{name:<12} {self.done:>5} of {self.total} jobs  {_format_time(spent):>8}"
         if 0 < self.done < self.total:
             line += f", about {_format_time(spent / self.done * (self.total - self.done))} left"
@@ -99,7 +122,7 @@ class Account:
         if not self._running:
             return
         for name, stage in self._stages.items():
-            if stage.start is not None and stage.done < stage.total:
+            if stage.waiting:
                 self._write(stage.line(name, self._clock()))
         spent = _format_time(self._clock() - self._begin)
         log = f" The full log: {self._log}" if self._log else ""
@@ -147,9 +170,7 @@ class Account:
             named = f"; the full log: {self._log}" if log else ""
             self._say(f"{self._config}: {self._total} jobs, {self._where}{named}")
             self._begin = self._clock()
-        own = self._stages.setdefault(stage, Stage(0))
-        if own.start is None:
-            own.start = own.told = self._clock()
+        self._stages.setdefault(stage, Stage(0)).start(self._clock())
 
     def _hear_job_finished(self, record: Any) -> None:
         stage, _, logs = self._jobs.get(record.job_id, ("", "", []))
@@ -161,12 +182,15 @@ class Account:
         own.done += 1
         self._done += 1
         now = self._clock()
+        own.stop(now)
         if own.done == own.total or (not self._live and now - own.told >= INTERVAL_S):
             own.told = now
             self._say(own.line(stage, now))
 
     def _hear_job_error(self, record: Any) -> None:
-        _, name, _ = self._jobs.get(record.jobid, ("", record.rule_name, []))
+        stage, name, _ = self._jobs.get(record.jobid, ("", record.rule_name, []))
+        if stage:
+            self._stages[stage].stop(self._clock())
         logs = [str(path) for path in record.log or []]
         self._tell_warnings(logs)
         problem = read_problem(logs, str(record.rule_msg or ""))
@@ -227,7 +251,7 @@ class Account:
         self._rub_out()
         now, width = self._clock(), shutil.get_terminal_size().columns - 1
         for name, stage in self._stages.items():
-            if stage.start is not None and stage.done < stage.total:
+            if stage.waiting:
                 self._stream.write(stage.line(name, now)[:width] + "\n")
                 self._drawn += 1
         self._stream.flush()
