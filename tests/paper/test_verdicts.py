@@ -76,6 +76,13 @@ def test_what_is_the_same_comes_from_the_run(layout):
     assert verdict_of(layout, "table3", "siglip2", "m_o", dataset_kind="syncd")[0] == "deviates"
 
 
+def test_rows_of_a_judge_with_other_words_are_not_compared(layout):
+    scorers = [scorer | ({"other_prompt": True} if scorer["id"] == "siglip2" else {}) for scorer in RUN["scorers"]]
+    changed = {"dataset_kind": "syncd", "scorers": scorers}
+    assert verdict_of(layout, "table3", "siglip2", "nearid_ssr", **changed) == ("not comparable", "other prompt")
+    assert verdict_of(layout, "table3", "nearid", "nearid_ssr", **changed)[1] != "other prompt"
+
+
 def test_every_line_of_the_comparison_names_its_reason(layout):
     tables = {name: {**settings, "run": RUN | {"dataset_kind": "syncd"}} for name, settings in TABLES.items()}
     rows = list(csv.DictReader(io.StringIO(to_csv(compare_tables(tables, layout)))))

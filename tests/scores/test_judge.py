@@ -16,6 +16,7 @@ from nearid.errors import UserError
 from nearid.io.files import read_json
 from nearid.io.tables import read_table
 from nearid.scores.judging import endpoint
+from nearid.scores.judging.prompt import read_prompt
 from nearid.scores.judging.reading import read_answer
 from nearid.scores.nearid_bench import score_nearid_bench
 
@@ -228,6 +229,55 @@ def test_a_server_that_is_not_there_is_named(world, serve, tmp_path):
     with pytest.raises(UserError, match="no connection") as raised:
         score_nearid_bench(settings, world.layout, tmp_path / "bench.parquet")
     assert server.url in raised.value.where
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (
+            "Score A and B from {lowest} to {highest}, {braces} stay.",
+            [*"AB", "Score A and B from 0 to 10, {braces} stay."],
+        ),
+        (
+            "First: {image_a} second: {image_b}{image_c}. The score?",
+            ["First: ", "A", " second: ", "B", "{image_c}. The score?"],
+        ),
+    ],
+)
+def test_a_judge_is_asked_in_the_words_of_a_file(world, serve, tmp_path, capfd, words, parts):
+    server = serve(lambda number, body: say(GOOD))
+    path = tmp_path / "words.txt"
+    path.write_text(words + "\n")
+    settings = settings_for(world, server)
+    settings["scorer"]["prompt"] = str(path)
+    score_nearid_bench(settings, world.layout, tmp_path / "bench.parquet")
+    assert f"asked in the words of {path}" in capfd.readouterr().err
+    content = server.requests[0][2]["messages"][0]["content"]
+    images = [part for part in content if part["type"] == "image_url"]
+    assert len(images) == 2 and images[0] != images[1]
+    shown = ["AB"[images.index(part)] if part in images else part["text"] for part in content]
+    assert shown == parts
+    # Other words are another question: nothing that was answered before is taken for an answer.
+    asked = len(server.requests)
+    path.write_text(words + " Again: the score.")
+    score_nearid_bench(settings, world.layout, tmp_path / "bench.parquet")
+    assert len(server.requests) == 2 * asked
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("Are they the same?", "no word of a score"),
+        ("{image_b} {image_a} score", "images in the order"),
+        (None, "no text file"),
+    ],
+)
+def test_words_that_cannot_be_asked_are_refused(tmp_path, words, message):
+    path = tmp_path / "words.txt"
+    if words is not None:
+        path.write_text(words)
+    with pytest.raises(UserError, match=message):
+        read_prompt(path)
 
 
 @pytest.mark.parametrize("mixture", [False, True])

@@ -408,7 +408,17 @@ def scorer_files(wildcards, collections, images):
         if backbone
         else images()
     )
-    return [*looked_at, *scored_head_files(wildcards.scorer)]
+    return [
+        *looked_at,
+        *scored_head_files(wildcards.scorer),
+        *prompt_files(wildcards.scorer),
+    ]
+
+
+def prompt_files(scorer):
+    """The words of a judge that are not ours."""
+    prompt = config["scorers"][scorer].get("prompt")
+    return [prompt] if prompt and not prompt.startswith("resources/") else []
 
 
 def nearid_bench_files(wildcards):

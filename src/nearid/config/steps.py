@@ -276,6 +276,8 @@ def _scorer(config: Config, name: str, trained: bool) -> Settings:
     entry = config["scorers"][name]
     settings = {"id": name, **{key: entry[key] for key in ("display", "paper_row", "kind")}}
     settings["retrained"] = "ablation" in entry
+    if entry.get("prompt") and entry.get("wording") != "paper":
+        settings["other_prompt"] = True
     if trained and "ablation" in entry:
         ablation, mix = config["ablations"][entry["ablation"]], mix_of(config, entry["ablation"])
         settings["training"] = {
@@ -335,6 +337,10 @@ def _compute_figure(config: Config, ids: Config) -> Settings:
         settings |= {"condition": figure["condition"], "run": run}
     if "images" in needs:
         settings |= {"rows": figure["identities"], "size_px": figure["size_px"]}
+    if ids["figure"] == "figure10":
+        worded = (config["scorers"][name].get("prompt") for name in config["select"]["scorers"])
+        prompt = next(filter(None, worded), None)
+        settings |= {"prompt": prompt} if prompt else {}
     if "training_log" in needs:
         ablations = figure["ablations"] or config["select"]["ablations"]
         settings["ablations"] = [{"id": name, "display": config["ablations"][name]["display"]} for name in ablations]

@@ -99,7 +99,10 @@ def _compare(table: Table, row: Row, column: Column, run: Run) -> Pair:
         why = "not in the paper"
     else:
         difference = round(cell.value - theirs, column.digits)
-        if comparable:
+        other_words = {scorer.id for scorer in run.scorers if scorer.other_prompt}
+        if comparable and (column.scorer or row.id) in other_words:
+            why = "other prompt"
+        elif comparable:
             percent = column.metric not in CORRELATIONS
             verdict, why = judge(cell, theirs, tolerance, percent, _setting(table, row, column, run))
     ours = (cell.value, cell.low, cell.high)

@@ -25,6 +25,7 @@ class Scorer:
         paper_row: id of its row in the paper's tables, if it has one.
         training: how its head was trained, if it is one of this run's.
         m_h_from: the scorer whose M-H stands in its row, where the paper takes another read-out there.
+        other_prompt: whether it is a judge that was asked in other words than ours and the paper's.
         retrained: whether its head is trained by this run, which another seed would have made another.
     """
 
@@ -35,6 +36,7 @@ class Scorer:
     training: Training | None = None
     m_h_from: str | None = None
     retrained: bool = False
+    other_prompt: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Run:
                     Training(**entry["training"]) if entry.get("training") else None,
                     entry.get("m_h_from"),
                     entry.get("retrained", False),
+                    entry.get("other_prompt", False),
                 )
                 for entry in settings["scorers"]
             ),

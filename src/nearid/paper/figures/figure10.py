@@ -20,10 +20,10 @@ COLUMNS = 100
 
 
 def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
-    """`prompt`: the text, our own words on the paper's structure (spec data.md 4.4)."""
-    from nearid.scores.judging.prompt import PROMPT
+    """`prompt`: the text: our own words on the paper's structure, or those of the file `prompt` of the settings."""
+    from nearid.scores.judging.prompt import choose_prompt
 
-    return {"prompt": np.array(PROMPT)}
+    return {"prompt": np.array(choose_prompt(settings).template)}
 
 
 def plot(arrays: Arrays, look: Look) -> Figure:

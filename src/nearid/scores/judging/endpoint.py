@@ -18,7 +18,7 @@ import requests
 
 from nearid.errors import UserError
 from nearid.io.images import encode_png
-from nearid.scores.judging.prompt import PROMPT
+from nearid.scores.judging.prompt import choose_prompt
 from nearid.scores.scorers import Pair, Shown
 
 TRIES = 6
@@ -45,7 +45,7 @@ class Judge:
 
     Args:
         settings: the scorer's entry: `endpoint` (`http://host:port/v1`), `served_model`, `api_key_env`, `timeout_s` (of
-            a whole reply), `concurrency`, `max_new_tokens`.
+            a whole reply), `concurrency`, `max_new_tokens`, `prompt`.
         first_wait_s: before the second try; doubled from try to try.
 
     Raises:
@@ -54,6 +54,7 @@ class Judge:
 
     def __init__(self, settings: Mapping[str, Any], first_wait_s: float = 1.0) -> None:
         self._url = f"{settings['endpoint'].rstrip('/')}/chat/completions"
+        self.prompt = choose_prompt(settings)
         self._model = settings["served_model"]
         self._tokens = settings["max_new_tokens"]
         self._timeout_s = settings["timeout_s"]
@@ -113,7 +114,7 @@ class Judge:
         images = [{"type": "image_url", "image_url": {"url": _as_url(shown)}} for shown in pair]
         body = {
             "model": self._model,
-            "messages": [{"role": "user", "content": [*images, {"type": "text", "text": PROMPT}]}],
+            "messages": [{"role": "user", "content": self.prompt.content(images)}],
             "temperature": 0,
             "max_tokens": self._tokens,
             "seed": 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
-from nearid.scores.judging.prompt import PROMPT
+from nearid.scores.judging.prompt import choose_prompt
 from nearid.scores.scorers import Pair
 
 TYPES = ("qwen3_vl", "qwen3_vl_moe")
@@ -30,13 +31,14 @@ class Judge:
     number of tokens: the model's full processor also needs a video processor, for which we have no use.
 
     Args:
-        settings: the scorer's entry: `model` (folder), `max_new_tokens`.
+        settings: the scorer's entry: `model` (folder), `max_new_tokens`, `prompt`.
 
     Raises:
         UserError: no such model, or of another type.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.prompt = choose_prompt(settings)
         self._path = Path(settings["model"])
         self._tokens = settings["max_new_tokens"]
         try:
@@ -62,7 +64,7 @@ class Judge:
         ]
         pixels = {name: torch.cat([image[name] for image in images]) for name in ("pixel_values", "image_grid_thw")}
         counts = [int(grid.prod()) // processor.merge_size**2 for grid in pixels["image_grid_thw"]]
-        content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": PROMPT}]
+        content = self.prompt.content([{"type": "image"}, {"type": "image"}])
         text = tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
@@ -95,6 +97,8 @@ class Judge:
         device = choose_device()
         cuda = device.type == "cuda"
         flash = cuda and importlib.util.find_spec("flash_attn") is not None
+        attention = "FlashAttention-2" if flash else "PyTorch's attention; the paper's was FlashAttention-2"
+        print(f"judge {self._path}: {attention}", file=sys.stderr, flush=True)
         try:
             model = AutoModelForImageTextToText.from_pretrained(
                 self._path,

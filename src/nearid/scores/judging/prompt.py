@@ -1,4 +1,14 @@
-"""What the judge is asked: own words on the structure that the paper describes (its figure 10, spec data.md 4.4)."""
+"""What the judge is asked: own words on the structure of the paper's figure 10, or a template from a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nearid.errors import UserError
 
 PROMPT = """\
 You compare two photographs, image A (first) and image B (second), as a strict examiner of physical objects.
@@ -23,3 +33,52 @@ If you had to lean on the background, say so in background_used, and keep confid
 Answer with one JSON object and nothing else, without code fences, cues of a few words each:
 {"match_cues": [text, ...], "conflict_cues": [text, ...], "background_used": true or false,
  "confidence": "high", "medium" or "low", "score": number from 0 to 10}"""
+
+IMAGES = ("{image_a}", "{image_b}")
+SCALE = {"{lowest}": "0", "{highest}": "10"}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A template: where `{image_a}` and `{image_b}` stand the images are shown, without them both come first.
+
+    `{lowest}` and `{highest}` become the ends of the scale; other braces are text.
+    """
+
+    template: str = PROMPT
+
+    def content(self, images: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The parts of the user's turn: `images` (two) and the texts, in the order of the template."""
+        text = self.template
+        for placeholder, value in SCALE.items():
+            text = text.replace(placeholder, value)
+        if IMAGES[0] not in text:
+            return [*images, {"type": "text", "text": text}]
+        shown = dict(zip(IMAGES, images, strict=True))
+        parts = [part for part in re.split("|".join(f"({re.escape(name)})" for name in IMAGES), text) if part]
+        return [shown.get(part, {"type": "text", "text": part}) for part in parts]
+
+
+def choose_prompt(scorer: Mapping[str, Any]) -> Prompt:
+    """What a scorer's entry says that the judge is asked: the template in the file `prompt`, else our own words."""
+    return read_prompt(scorer["prompt"]) if scorer.get("prompt") else Prompt()
+
+
+def read_prompt(path: Path | str) -> Prompt:
+    """The template in a text file.
+
+    Raises:
+        UserError: there is none, it asks for no score, or it does not show image A and then image B, once each.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(path, f"no text file ({error})", "a judge's prompt", "mend the scorer's `prompt`") from error
+    if "score" not in text.lower():
+        raise UserError(path, "no word of a score", "a prompt that asks for JSON with the key `score`", "add it")
+    places = re.findall("|".join(map(re.escape, IMAGES)), text)
+    if places and places != list(IMAGES):
+        raise UserError(
+            path, f"images in the order {', '.join(places)}", f"{IMAGES[0]} and then {IMAGES[1]}, or neither", "mend it"
+        )
+    return Prompt(text)

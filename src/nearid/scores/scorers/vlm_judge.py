@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nearid.errors import UserError
 from nearid.scores.answers import hash_pair
-from nearid.scores.judging.prompt import PROMPT
 from nearid.scores.judging.reading import read_answer
 from nearid.scores.scorers import Pair, Reading
 
@@ -26,7 +26,7 @@ DEFAULTS = {
 class Scorer:
     """Shows a judge two images and reads its score of 0 to 10, greedy; ties are common and lose.
 
-    The entry names `model`, a folder of Qwen3-VL, or `endpoint` and `served_model`.
+    The entry names `model`, a folder of Qwen3-VL, or `endpoint` and `served_model`; `prompt`: a file of other words.
 
     Raises:
         UserError: neither or both are named.
@@ -42,6 +42,8 @@ class Scorer:
                 "one of the two",
                 "mend the config",
             )
+        if scorer.get("prompt"):
+            print(f"{where}: asked in the words of {scorer['prompt']}", file=sys.stderr, flush=True)
         if scorer.get("endpoint"):
             if not scorer.get("served_model"):
                 raise UserError(f"{where}.served_model", "nothing", "the name under which it is served", "add it")
@@ -58,7 +60,7 @@ class Scorer:
 
     def key(self, pair: Pair) -> str:
         """Hash of pixels, prompt and model."""
-        return hash_pair(pair, False, PROMPT, *self._judge.identity)
+        return hash_pair(pair, False, self._judge.prompt.template, *self._judge.identity)
 
     def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
         """Positions in `pairs` and the judge's own words."""
