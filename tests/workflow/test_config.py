@@ -71,7 +71,15 @@ def test_paper_config_is_the_full_reproduction():
 
 
 @pytest.mark.parametrize(
-    "overlays", [[DEMO], [DEMO, TEST], [DEMO, PHOTOS], [DEMO, "config/online.yaml"], [DEMO, "config/augmented.yaml"]]
+    "overlays",
+    [
+        [DEMO],
+        [DEMO, TEST],
+        [DEMO, PHOTOS],
+        [DEMO, "config/online.yaml"],
+        [DEMO, "config/augmented.yaml"],
+        ["config/sensitivity.yaml"],
+    ],
 )
 def test_overlays_ask_for_what_exists(overlays):
     check_members(load(*overlays))

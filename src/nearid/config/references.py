@@ -92,6 +92,10 @@ def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any
         _known([scorer["m_h_from"]], config["scorers"], f"{where}.m_h_from")
     if "ablation" in scorer:
         _known([scorer["ablation"]], config["ablations"], f"{where}.ablation")
+    if "choice" in scorer and "ablation" not in scorer:
+        raise UserError(
+            f"config, key {where}.choice", scorer["choice"], "a choice about a trained head", "leave it out"
+        )
     if "step" in scorer and not ("ablation" in scorer and training_of(config, scorer["ablation"])["keep_every_steps"]):
         raise UserError(
             f"config, key {where}.step",

@@ -87,7 +87,7 @@ def benchmarks_of(config: Config, scorer: str) -> list[str]:
 
 def _entry(config: Config, catalogue: str, name: str) -> Settings:
     """A catalogue entry without what changes no result: a new display name must not paint or train again."""
-    aside = ("display", "paper_row", "m_h_from", "splits", "seconds_per_image")
+    aside = ("display", "paper_row", "m_h_from", "splits", "seconds_per_image", "choice", "wording")
     return {key: value for key, value in config[catalogue][name].items() if key not in aside}
 
 
@@ -238,7 +238,7 @@ def _groups(config: Config) -> Settings:
 
 
 # Tables and figures about how heads were trained; others must not be remade for it.
-_ABOUT_TRAINING = ("table4", "table6", "table8", "table9", "weights", "effects")
+_ABOUT_TRAINING = ("table4", "table6", "table8", "table9", "weights", "effects", "sensitivity")
 
 
 def _run(
@@ -278,6 +278,9 @@ def _scorer(config: Config, name: str, trained: bool) -> Settings:
     settings["retrained"] = "ablation" in entry
     if entry.get("prompt") and entry.get("wording") != "paper":
         settings["other_prompt"] = True
+    if trained and "choice" in entry:
+        seed = config["ablations"][entry["ablation"]].get("seed", config["seed"])
+        settings["choice"] = {"name": entry["choice"], "seed": seed}
     if trained and "ablation" in entry:
         ablation, mix = config["ablations"][entry["ablation"]], mix_of(config, entry["ablation"])
         settings["training"] = {

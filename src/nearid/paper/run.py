@@ -25,6 +25,7 @@ class Scorer:
         paper_row: id of its row in the paper's tables, if it has one.
         training: how its head was trained, if it is one of this run's.
         m_h_from: the scorer whose M-H stands in its row, where the paper takes another read-out there.
+        choice: in a table of choices about training, which this head stands for, and its seed.
         other_prompt: whether it is a judge that was asked in other words than ours and the paper's.
         retrained: whether its head is trained by this run, which another seed would have made another.
     """
@@ -37,6 +38,7 @@ class Scorer:
     m_h_from: str | None = None
     retrained: bool = False
     other_prompt: bool = False
+    choice: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Run:
                     entry.get("m_h_from"),
                     entry.get("retrained", False),
                     entry.get("other_prompt", False),
+                    (entry["choice"]["name"], entry["choice"]["seed"]) if entry.get("choice") else None,
                 )
                 for entry in settings["scorers"]
             ),

@@ -1,0 +1,82 @@
+"""Table of choices: the same head trained otherwise, and by how much that moves each number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean, stdev
+
+from nearid.paper.methods import COLUMNS, measure_benchmarks
+from nearid.paper.metrics import Cell, Metrics
+from nearid.paper.run import Run, Scorer
+from nearid.paper.table import Column, Row, Table
+
+_ABSENT = "the choice that the others are compared with"
+# Two-sided 95 % points of Student's t for 1, 2, ... degrees of freedom.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
+    """A row per choice: means over its seeds, and the mean change to the first choice, paired by seed."""
+    heads: dict[str, dict[int, Scorer]] = {}
+    for scorer in run.scorers:
+        if scorer.choice:
+            heads.setdefault(scorer.choice[0], {})[scorer.choice[1]] = scorer
+    measured = {scorer.id: measure_benchmarks(run, metrics, scorer) for scorer in run.scorers}
+    first = next(iter(heads.values()), {})
+    rows = []
+    for choice, seeds in heads.items():
+        cells = {}
+        for column in COLUMNS:
+            values = {seed: measured[scorer.id][column.id] for seed, scorer in seeds.items()}
+            cells[column.id] = _average(list(values.values()))
+            shared = [seed for seed in seeds if seed in first]
+            pairs = [(values[seed], measured[first[seed].id][column.id]) for seed in shared]
+            cells[f"d_{column.id}"] = Cell(reason=_ABSENT) if seeds is first else _average_change(pairs)
+        display = next(iter(seeds.values())).display.rpartition(" (")[0]
+        rows.append(Row(choice, display, cells, labels={"Seeds": str(len(seeds))}))
+    columns = [each for column in COLUMNS for each in (_plain(column), _change(column))]
+    return Table(
+        "sensitivity",
+        "The same head under other choices",
+        "Choice",
+        tuple(columns),
+        tuple(rows),
+        best_along=None,
+        labels=("Seeds",),
+        notes=(
+            f"NearID-bench: test identities, full image, pooled over {run.names_in(run.headline_group)}.",
+            "Means over seeds; changes are to the first row, seed by seed. The CSV file has their 95 % intervals"
+            " (Student's t): where one holds zero, the choice moved nothing that its seeds do not.",
+        ),
+    )
+
+
+def _plain(column: Column) -> Column:
+    return replace(column, paper_column=None, competes=False)
+
+
+def _change(column: Column) -> Column:
+    return replace(_plain(column), id=f"d_{column.id}", display=f"{column.display} change", signed=True)
+
+
+def _average(cells: Sequence[Cell]) -> Cell:
+    """Mean over seeds; a gap where one of them has none."""
+    known = [cell.value for cell in cells if cell.value is not None]
+    if len(known) < len(cells):
+        return Cell(reason=next(cell.reason for cell in cells if cell.value is None))
+    return Cell(value=fmean(known), count=len(known))
+
+
+def _average_change(pairs: Sequence[tuple[Cell, Cell]]) -> Cell:
+    """Mean difference of the pairs with its 95 % interval, which one pair alone has not."""
+    changes = [ours.value - base.value for ours, base in pairs if ours.value is not None and base.value is not None]
+    if not changes or len(changes) < len(pairs):
+        gaps = [cell.reason for pair in pairs for cell in pair if cell.value is None]
+        return Cell(reason=gaps[0] if gaps else "no seed in common with the first choice")
+    mean = fmean(changes)
+    if len(changes) == 1:
+        return Cell(value=mean, count=1)
+    half = _T[min(len(changes) - 2, len(_T) - 1)] * stdev(changes) / math.sqrt(len(changes))
+    return Cell(value=mean, low=mean - half, high=mean + half, count=len(changes))
