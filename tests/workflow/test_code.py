@@ -1,4 +1,4 @@
-"""The package's build: one-way imports, light parsing, fingerprints of code, environments that agree."""
+"""The package's build: one-way imports, light parsing, environments that agree."""
 
 import ast
 import re
@@ -11,8 +11,6 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-from nearid.config import fingerprint, members
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src/nearid"
@@ -85,71 +83,6 @@ def test_config_layout_and_cli_import_nothing_heavy():
         [sys.executable, "-c", program], cwd=ROOT, env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A copy of the package in which files may be edited."""
-    copy = tmp_path / "nearid"
-    for path in PACKAGE.rglob("*.py"):
-        target = copy / path.relative_to(PACKAGE)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
-    monkeypatch.setattr(members, "PACKAGE", copy)
-    monkeypatch.setattr(fingerprint, "PACKAGE", copy)
-    forget()
-    yield copy
-    monkeypatch.undo()
-    forget()
-
-
-def forget():
-    members.find_module.cache_clear()
-    for cached in (fingerprint.code_fingerprint, fingerprint._imports, fingerprint._files, fingerprint._hash):
-        cached.cache_clear()
-
-
-def codes():
-    forget()
-    engine = {"source": {"engine": "sibling"}}
-    return {
-        "inpaint": fingerprint.step_code("inpaint_shard", engine),
-        "paste": fingerprint.step_code("inpaint_shard", {"source": {"engine": "cut_paste"}}),
-        "nearid": fingerprint.step_code("train_head", {"objective": "nearid"}),
-        "infonce": fingerprint.step_code("train_head", {"objective": "infonce"}),
-        "summary": fingerprint.step_code("summarise_scores", {}),
-        "table": fingerprint.step_code("make_table", {"table": "table1"}),
-    }
-
-
-@pytest.mark.parametrize(
-    ("edited", "changed"),
-    [
-        ("distractors/engines/sibling.py", {"inpaint"}),
-        ("distractors/runner.py", {"inpaint", "paste"}),
-        ("heads/objectives/nearid.py", {"nearid"}),
-        ("heads/training.py", {"nearid", "infonce"}),
-        ("scores/margins.py", {"summary"}),
-        ("paper/tables/table1.py", {"table"}),
-        ("errors.py", set()),
-        ("layout.py", set()),
-    ],
-)
-def test_editing_a_module_changes_the_steps_that_run_it(package, edited, changed):
-    before = codes()
-    with (package / edited).open("a") as stream:
-        stream.write("\n# edited\n")
-    after = codes()
-    assert {name for name in before if before[name] != after[name]} == changed
-
-
-def test_every_module_of_a_step_exists_or_is_missed():
-    """A renamed module must not fall out of its step's fingerprint silently."""
-    later = {"nearid.scores.dreambench"}
-    for names in fingerprint._MODULES.values():
-        for name in names:
-            if "{" not in name and f"nearid.{name}" not in later:
-                assert members.find_module(f"nearid.{name}"), f"nearid.{name} is gone: mend fingerprint._MODULES"
 
 
 def read_lock(name):

@@ -1,128 +1,338 @@
-"""A hash of the code that a step runs: Snakemake does not see edits in an imported package, so params carry this."""
+"""A hash of the code that a step runs: Snakemake does not see edits in an imported package, so params carry this.
+
+It is over statements: those that the step's command can reach by the names in them, through imports, and the members
+(engines, objectives, scorers, …) that it loads by id. What a statement is, and what in it changes no result, says
+`nearid.config.syntax`.
+"""
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nearid.config.members import PACKAGE, find_module
+from nearid.config.syntax import Module, Statement, Target, read_module
+from nearid.io.formats import FORMATS
 
-# They say where results lie and what went wrong, never what a result is; an edit there must not re-run everything.
-_WITHOUT_EFFECT = ("nearid.errors", "nearid.layout", "nearid.config", "nearid.cli", "nearid.io.progress")
+Settings = Mapping[str, Any]
 
-# Step -> the modules that do its work; {kind} and the like are the members that it looks up by id.
-_MODULES: dict[str, tuple[str, ...]] = {
-    "curate_positives": ("data.positives", "data.datasets.{dataset}", "data.masks.{estimator}"),
-    "make_mtg": ("data.mtg",),
-    "inpaint_shard": ("distractors.runner", "distractors.engines.{engine}"),
-    "make_quality_sheet": ("distractors.quality",),
-    "extract_tokens": ("tokens.extraction", "tokens.backbones.{backbone}"),
-    "train_head": ("heads.training", "heads.objectives.{objective}"),
-    "score_nearid_bench": ("scores.nearid_bench", "scores.scorers.{scorer}", "tokens.backbones.{backbone}"),
-    "score_mtg": ("scores.mtg", "scores.scorers.{scorer}", "tokens.backbones.{backbone}"),
-    "score_dreambench": ("scores.dreambench", "scores.scorers.{scorer}", "tokens.backbones.{backbone}"),
-    "summarise_scores": ("scores.summary",),
-    "make_table": ("paper.tables", "paper.tables.{table}"),
-    "compute_figure": ("paper.figures", "paper.figures.{figure}"),
-    "plot_figure": ("paper.figures", "paper.figures.{figure}"),
-    "compare_with_paper": ("paper.comparison",),
-    "show_identities": ("paper.browser",),
-    "make_page": ("paper.page",),
-    "write_summary": ("paper.summary",),
-    "write_manifest": ("paper.manifest",),
-    "write_crate": ("paper.crate",),
-    "export_model": ("release.export",),
-    "export_datasets": ("release.export",),
+# They say where results lie, how bytes get there and what went wrong, never what a result is.
+_WITHOUT_EFFECT = (
+    "nearid.errors",
+    "nearid.layout",
+    "nearid.config",
+    "nearid.cli.options",
+    "nearid.cluster.findings",
+    "nearid.io",
+)
+# These decide pixels, draws and how heads learn together.
+_WITH_EFFECT = (
+    "nearid.config.variants",
+    "nearid.config.packs",
+    "nearid.io.images",
+    "nearid.io.metadata",
+    "nearid.io.randomness",
+)
+
+# Step -> the function that its rule runs, and the formats that it reads or writes.
+_STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "curate_positives": ("cli.data.curate", ("records",)),
+    "make_mtg": ("cli.data.mtg", ("part_edits",)),
+    "inpaint_shard": ("cli.distractors.inpaint", ("records", "distractors")),
+    "make_quality_sheet": ("cli.distractors.quality", ("records", "distractors")),
+    "extract_tokens": ("cli.tokens.extract", ("records", "part_edits", "distractors", "tokens")),
+    "train_head": ("cli.heads.train", ("records", "part_edits", "distractors", "tokens", "head")),
+    "score_nearid_bench": ("cli.scores.nearid_bench", ("records", "distractors", "tokens", "head", "scores")),
+    "score_mtg": ("cli.scores.mtg", ("part_edits", "tokens", "head", "scores")),
+    "score_dreambench": ("cli.scores.dreambench", ("head", "scores")),
+    "summarise_scores": ("cli.scores.summarise", ("scores", "metrics")),
+    "make_table": ("cli.paper.table", ("metrics",)),
+    "compute_figure": (
+        "cli.paper.figure_data",
+        ("records", "part_edits", "distractors", "tokens", "head", "scores", "metrics", "figure_data"),
+    ),
+    "plot_figure": ("cli.paper.figure", ("figure_data",)),
+    "compare_with_paper": ("cli.paper.compare", ("metrics",)),
+    "show_identities": ("cli.paper.identities", ("records", "distractors", "scores")),
+    "make_page": ("cli.paper.page", ("records", "metrics")),
+    "write_summary": ("cli.paper.summary", ("metrics",)),
+    "write_manifest": ("cli.paper.manifest", ("manifest",)),
+    "write_crate": ("cli.paper.crate", ("manifest",)),
+    "export_model": ("release.export.export_model", ("head", "metrics", "manifest")),
+    "export_datasets": ("release.export.export_data", ("records", "distractors", "manifest")),
 }
 
 
-def step_code(step: str, settings: Mapping[str, Any]) -> str:
-    """Fingerprint of the code of `step` with these settings, members included."""
-    names = {
-        "dataset": settings.get("kind"),
-        "estimator": settings.get("options", {}).get("mask_estimator"),
-        "engine": settings.get("source", {}).get("engine") if isinstance(settings.get("source"), dict) else None,
-        "backbone": settings.get("backbone", {}).get("kind"),
-        "objective": settings.get("objective"),
-        "scorer": settings.get("scorer", {}).get("kind"),
-        "table": settings.get("table"),
-        "figure": settings.get("figure"),
+def _one(*keys: str) -> Callable[[Settings], list[str]]:
+    """The value under nested keys, if there is one."""
+
+    def find(settings: Settings) -> list[str]:
+        value: Any = settings
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return [value] if isinstance(value, str) else []
+
+    return find
+
+
+# Family of members -> where a step's settings may say which of them it loads.
+_MEMBERS: dict[str, tuple[Callable[[Settings], list[str]], ...]] = {
+    "nearid.data.datasets": (_one("kind"), _one("dataset", "kind")),
+    "nearid.data.masks": (_one("options", "mask_estimator"), _one("dataset", "options", "mask_estimator")),
+    "nearid.distractors.engines": (_one("source", "engine"),),
+    "nearid.tokens.backbones": (_one("backbone", "kind"),),
+    "nearid.heads.objectives": (_one("objective"), lambda settings: _objectives_shown(settings)),
+    "nearid.scores.scorers": (_one("scorer", "kind"),),
+    "nearid.paper.tables": (
+        _one("table"),
+        lambda settings: [*settings.get("tables", ()), *settings.get("compared", ())],
+    ),
+    "nearid.paper.figures": (_one("figure"),),
+}
+
+
+def _objectives_shown(settings: Settings) -> list[str]:
+    """Table 4 reads the weights of the objectives that heads were trained with."""
+    runs = [settings, *settings.get("tables", {}).values(), *settings.get("compared", {}).values()]
+    scorers = [scorer for part in runs for scorer in part.get("run", {}).get("scorers", ())]
+    return sorted({scorer["training"]["objective"] for scorer in scorers if "training" in scorer})
+
+
+def step_code(step: str, settings: Settings) -> str:
+    """Fingerprint of the code of `step` with these settings, and of the formats of its files."""
+    entry, formats = _STEPS[step]
+    numbers = tuple((name, FORMATS[name]) for name in formats)
+    return _fingerprint((f"nearid.{entry}",), _chosen(settings), numbers)
+
+
+def code_fingerprint(*modules: str) -> str:
+    """Fingerprint of all statements of `modules` and of what they reach.
+
+    A module that does not exist counts as empty: `check_members` speaks of it.
+    """
+    return _fingerprint(modules, (), ())
+
+
+def reach(step: str, settings: Settings) -> dict[str, list[tuple[int, int]]]:
+    """Module -> first and last lines of its statements in the fingerprint of `step`, for tests and the curious."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    reached = _Reach(dict(_chosen(settings)))
+    reached.enter(f"nearid.{_STEPS[step][0]}")
+    for module, statement in reached.statements():
+        found.setdefault(module, []).append(statement.lines)
+    return found
+
+
+def files_beside(step: str, settings: Settings) -> set[Path]:
+    """Files other than Python in the fingerprint of `step`: templates, the paper's numbers."""
+    reached = _Reach(dict(_chosen(settings)))
+    reached.enter(f"nearid.{_STEPS[step][0]}")
+    return reached.files()
+
+
+def _chosen(settings: Settings) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The members of each family that the settings name; of another, all are reached."""
+    chosen = {
+        family: tuple(dict.fromkeys(name for find in finders for name in find(settings)))
+        for family, finders in _MEMBERS.items()
     }
-    modules = [module.format(**names) for module in _MODULES[step]]
-    return code_fingerprint(*(f"nearid.{module}" for module in (*modules, *_shown(settings))))
-
-
-def _shown(settings: Mapping[str, Any]) -> list[str]:
-    """Tables that a step builds beside its own module, and the objectives whose weights table 4 reads."""
-    tables = {**settings.get("tables", {}), **settings.get("compared", {})}
-    table4 = settings if settings.get("table") == "table4" else tables.get("table4", {})
-    trained = [scorer["training"] for scorer in table4.get("run", {}).get("scorers", []) if "training" in scorer]
-    objectives = sorted({training["objective"] for training in trained})
-    return [*(f"paper.tables.{table}" for table in tables), *(f"heads.objectives.{name}" for name in objectives)]
+    return tuple((family, names) for family, names in chosen.items() if names)
 
 
 @functools.cache
-def code_fingerprint(*modules: str) -> str:
-    """Hash of the files of `modules` and of all that they import inside nearid (found by `ast`, nothing is imported).
-
-    Files other than Python in these modules' folders (templates, style sheets, the paper's numbers) count too. A module
-    that does not exist counts as empty: `check_members` speaks of it.
-    """
-    digest = hashlib.sha256()
-    for path in sorted({path for module in _closure(modules) for path in _files(module)}):
-        digest.update(f"{path.relative_to(PACKAGE)}\0{_hash(path)}\0".encode())
+def _fingerprint(
+    entries: tuple[str, ...], chosen: tuple[tuple[str, tuple[str, ...]], ...], formats: tuple[tuple[str, int], ...]
+) -> str:
+    reached = _Reach(dict(chosen))
+    for entry in entries:
+        reached.enter(entry)
+    digest = hashlib.sha256(repr(formats).encode())
+    for line in sorted(reached.digests()):
+        digest.update(line.encode())
+    for path in sorted(reached.files()):
+        digest.update(f"{path.name}\0{_hash(path)}".encode())
     return digest.hexdigest()[:16]
 
 
-def _closure(modules: Iterable[str]) -> set[str]:
-    seen: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        module = waiting.pop()
-        if module in seen or find_module(module) is None:
-            continue
-        seen.add(module)
-        waiting += _imports(module)
-    return seen
+class _Reach:
+    """The statements that can be reached from those entered."""
+
+    def __init__(self, chosen: Mapping[str, tuple[str, ...]]) -> None:
+        self._chosen = chosen
+        self._found: dict[Statement, str] = {}  # in which module
+        self._brought: dict[Statement, set[str]] = {}
+        self._run: set[str] = set()
+        self._waiting: list[tuple[str, Statement]] = []
+
+    def enter(self, entry: str) -> None:
+        """Add a module, or the function of a module, and all that can be reached from it."""
+        if find_module(entry):
+            self._add_module(entry)
+        else:
+            module, _, name = entry.rpartition(".")
+            self._add_target(Target(module, name))
+        while self._waiting:
+            self._follow(*self._waiting.pop())
+
+    def statements(self) -> Iterator[tuple[str, Statement]]:
+        yield from ((module, statement) for statement, module in self._found.items())
+
+    def digests(self) -> set[str]:
+        """One per statement: its own, and those of what its names mean."""
+        return {f"{statement.digest} {sorted(self._brought[statement])}\n" for statement in self._found}
+
+    def files(self) -> set[Path]:
+        """Those that a statement names, and those that a template among them includes."""
+        found: set[Path] = set()
+        for statement, module in self._found.items():
+            beside = _files_beside(module)
+            waiting = [beside[name] for name in statement.strings & beside.keys()]
+            while waiting:
+                path = waiting.pop()
+                if path not in found:
+                    found.add(path)
+                    waiting += [other for name, other in beside.items() if name in _text(path)]
+        return found
+
+    def _follow(self, module: str, statement: Statement) -> None:
+        brought = self._brought[statement]
+        for target in _meant(module, statement):
+            brought |= self._add_target(target)
+        for target in statement.imports.values():
+            # Imported where it is used: it runs then.
+            if _is_ours(target.module):
+                self._run_module(target.module)
+        for family, name in sorted(statement.loads):
+            for member in self._chosen.get(family) or _members(family):
+                brought |= self._add_target(_whole(Target(f"{family}.{member}", name)))
+
+    def _add_target(self, target: Target) -> set[str]:
+        """Add what `target` means, unless it has no effect; what it is, in short."""
+        if not _is_ours(target.module):
+            return {str(target)}
+        if not target.name:
+            return self._add_module(target.module)
+        if not _has_effect(target.module) or not find_module(target.module):
+            return set()
+        module = _module(target.module)
+        self._run_module(target.module)
+        if target.name in module.defined:
+            return {self._add(target.module, statement) for statement in module.defined[target.name]}
+        if target.name in module.imports:
+            # Members that are loaded when asked for are loaded by the package's own function.
+            lazy = {self._add(target.module, statement) for statement in module.defined.get("__getattr__", ())}
+            return lazy | self._add_target(_whole(module.imports[target.name]))
+        return self._add_module(target.module)
+
+    def _add_module(self, name: str) -> set[str]:
+        if not _has_effect(name) or not find_module(name):
+            return set()
+        self._run_module(name)
+        for target in _module(name).imports.values():
+            if _is_ours(target.module):
+                self._run_module(target.module)
+        return {self._add(name, statement) for statement in _module(name).statements}
+
+    def _run_module(self, name: str) -> None:
+        """Add what runs when a module is imported: no more than its bare statements, and those of what it imports."""
+        waiting = [name]
+        while waiting:
+            name = waiting.pop()
+            if name in self._run or not _is_ours(name) or not _has_effect(name) or not find_module(name):
+                continue
+            self._run.add(name)
+            module = _module(name)
+            for statement in module.always:
+                self._add(name, statement)
+            waiting += [*module.runs, name.rpartition(".")[0]]
+
+    def _add(self, module: str, statement: Statement) -> str:
+        if statement not in self._found:
+            self._found[statement] = module
+            self._brought[statement] = set()
+            self._waiting.append((module, statement))
+        return statement.digest
 
 
 @functools.cache
-def _imports(module: str) -> tuple[str, ...]:
-    """The modules of nearid that `module` imports anywhere, and the packages around it."""
-    path = find_module(module)
-    assert path is not None  # _closure asks for found modules only
-    found = {module.rpartition(".")[0]}
-    for node in _statements(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
-    return tuple(name for name in found if name.startswith("nearid.") and not name.startswith(_WITHOUT_EFFECT))
+def _meant(module: str, statement: Statement) -> tuple[Target, ...]:
+    """What the names in a statement mean, builtins and parameters aside."""
+    found = (_mean(module, statement, name) for name in sorted(statement.names))
+    return tuple(dict.fromkeys(target for target in found if target))
 
 
-def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    # Not `ast.walk`: imports are statements, and expressions are nine tenths of a tree.
-    for block in ("body", "orelse", "handlers", "finalbody", "cases"):
-        inner = getattr(node, block, ())
-        for statement in inner if isinstance(inner, list) else ():
-            yield statement
-            yield from _statements(statement)
+def _mean(module: str, statement: Statement, dotted: str) -> Target | None:
+    first, *rest = dotted.split(".")
+    here = _module(module)
+    if first in statement.imports:
+        target = _whole(statement.imports[first])
+    elif first in here.defined:
+        return Target(module, first)
+    elif first in here.imports:
+        target = _whole(here.imports[first])
+    else:
+        return None
+    for name in rest:
+        if target.name or not _is_ours(target.module):
+            break
+        target = _whole(Target(target.module, name))
+    return target
+
+
+def _whole(target: Target) -> Target:
+    """`target`, as a module where it is one."""
+    return Target(str(target)) if target.name and _is_ours(target.module) and find_module(str(target)) else target
+
+
+def _is_ours(module: str) -> bool:
+    return module == "nearid" or module.startswith("nearid.")
+
+
+def _has_effect(module: str) -> bool:
+    return _under(module, _WITH_EFFECT) or not _under(module, _WITHOUT_EFFECT)
+
+
+def _under(module: str, roots: Iterable[str]) -> bool:
+    return any(module == root or module.startswith(f"{root}.") for root in roots)
 
 
 @functools.cache
-def _files(module: str) -> tuple[Path, ...]:
+def _module(name: str) -> Module:
+    path = find_module(name)
+    assert path is not None  # those are asked for that were found
+    return read_module(name, path)
+
+
+@functools.cache
+def _members(family: str) -> tuple[str, ...]:
+    folder = PACKAGE.joinpath(*family.split(".")[1:])
+    names = (path.stem if path.suffix == ".py" else path.name for path in folder.iterdir())
+    return tuple(sorted(name for name in names if find_module(f"{family}.{name}") and name != "__init__"))
+
+
+@functools.cache
+def _files_beside(module: str) -> Mapping[str, Path]:
+    """Name -> file other than Python in a module's folder or in that of its templates."""
     path = find_module(module)
     assert path is not None
-    if path.name != "__init__.py":
-        return (path,)
-    beside = (*path.parent.iterdir(), *path.parent.glob("templates/*"))
-    return (path, *(file for file in beside if file.is_file() and file.suffix not in {".py", ".pyc"}))
+    found = (*path.parent.iterdir(), *path.parent.glob("templates/*"))
+    return {file.name: file for file in found if file.is_file() and file.suffix not in {".py", ".pyc"}}
+
+
+@functools.cache
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.suffix == ".j2" else ""
 
 
 @functools.cache
 def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def forget() -> None:
+    """Read the package's files again: a test has edited them."""
+    for cached in (find_module, _fingerprint, _meant, _module, _members, _files_beside, _text, _hash):
+        cached.cache_clear()
