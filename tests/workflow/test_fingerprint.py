@@ -14,6 +14,7 @@ from nearid.config.syntax import read_module
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src/nearid"
 # What a step runs beside its own work.
+DOORS = ("nearid.__main__", "nearid.cli")
 COMMANDS = {entry: step for step, (entry, _) in fingerprint._STEPS.items()}
 
 
@@ -202,11 +203,18 @@ if "--settings" in words and "nearid" in words:
     os.environ["TRACED"] = "\\t".join([*words[words.index("--log") + 2 :][:2], words[words.index("--settings") + 1]])
 if "TRACED" in os.environ:
     seen, folder = set(), os.environ["TRACE_FOLDER"]
+    def imports(frame):
+        while frame and not (frame.f_code.co_name == "<module>" and "/nearid/" in frame.f_code.co_filename):
+            frame = frame.f_back
+        return frame and not frame.f_code.co_filename.endswith("__main__.py")
     def trace(frame, event, argument):
         code = frame.f_code
-        if code not in seen:
-            seen.add(code)
-            if "/nearid/" in code.co_filename and not code.co_name.startswith("<"):
+        # Not the bodies of classes, nor what a module does while it is imported.
+        if code not in seen and code.co_flags & 1:
+            if "/nearid/" not in code.co_filename or code.co_name.startswith("<"):
+                seen.add(code)
+            elif not imports(frame):
+                seen.add(code)
                 with open(f"{folder}/{os.getpid()}.txt", "a") as out:
                     fields = (os.environ["TRACED"], code.co_filename, str(code.co_firstlineno), code.co_name)
                     out.write("\\t".join(fields) + "\\n")
@@ -239,7 +247,11 @@ def test_a_step_runs_no_function_that_is_not_in_its_fingerprint(package, tmp_pat
         edited = set()
         for file, line, name in sorted(functions):
             module = ".".join(["nearid", *Path(file).with_suffix("").parts]).removesuffix(".__init__")
-            if not fingerprint._has_effect(module) or module in ("nearid.__main__", "nearid.cli"):
+            # Python asks a package's `__getattr__` before it looks for a module in it.
+            if not fingerprint._has_effect(module) or module in DOORS or name == "__getattr__":
+                continue
+            # A head's job may train others along; each has a fingerprint of its own.
+            if step == "train_head" and file.startswith("heads/objectives/") and module not in reached:
                 continue
             if not any(first <= line <= last for first, last in reached.get(module, ())):
                 missed.add((step, module, name))

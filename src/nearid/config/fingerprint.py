@@ -52,17 +52,17 @@ _STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "make_table": ("cli.paper.table", ("metrics",)),
     "compute_figure": (
         "cli.paper.figure_data",
-        ("records", "part_edits", "distractors", "tokens", "head", "scores", "metrics", "figure_data"),
+        ("records", "part_edits", "distractors", "tokens", "head", "scores", "metrics"),
     ),
-    "plot_figure": ("cli.paper.figure", ("figure_data",)),
+    "plot_figure": ("cli.paper.figure", ()),
     "compare_with_paper": ("cli.paper.compare", ("metrics",)),
     "show_identities": ("cli.paper.identities", ("records", "distractors", "scores")),
     "make_page": ("cli.paper.page", ("records", "metrics")),
     "write_summary": ("cli.paper.summary", ("metrics",)),
-    "write_manifest": ("cli.paper.manifest", ("manifest",)),
-    "write_crate": ("cli.paper.crate", ("manifest",)),
-    "export_model": ("release.export.export_model", ("head", "metrics", "manifest")),
-    "export_datasets": ("release.export.export_data", ("records", "distractors", "manifest")),
+    "write_manifest": ("cli.paper.manifest", ()),
+    "write_crate": ("cli.paper.crate", ()),
+    "export_model": ("release.export.export_model", ("head", "metrics")),
+    "export_datasets": ("release.export.export_data", ("records", "distractors")),
 }
 
 

@@ -172,7 +172,7 @@ class _Writer:
         elif not isinstance(node, ast.AST):
             self.parts.append(repr(node))
         elif not (isinstance(node, ast.stmt) and _is_idle(node)):
-            method = getattr(self, f"_{type(node).__name__}", self._plain)
+            method = getattr(self, f"_write_{type(node).__name__.lower()}", self._plain)
             method(node)
 
     def _plain(self, node: ast.AST) -> None:
@@ -182,17 +182,17 @@ class _Writer:
                 self.write(getattr(node, name))
         self.parts.append(")")
 
-    def _Constant(self, node: ast.Constant) -> None:
+    def _write_constant(self, node: ast.Constant) -> None:
         self.parts.append(repr(node.value))
         if isinstance(node.value, str):
             self.strings.add(node.value)
 
-    def _Name(self, node: ast.Name) -> None:
+    def _write_name(self, node: ast.Name) -> None:
         self.parts.append(self._called(node.id))
         if isinstance(node.ctx, ast.Load) and not self._is_local(node.id):
             self.names.add(node.id)
 
-    def _Attribute(self, node: ast.Attribute) -> None:
+    def _write_attribute(self, node: ast.Attribute) -> None:
         family = _loaded_family(node.value, self._module)
         if family:
             self.loads.add((family, node.attr))
@@ -208,7 +208,7 @@ class _Writer:
         else:
             self._plain(node)
 
-    def _Call(self, node: ast.Call) -> None:
+    def _write_call(self, node: ast.Call) -> None:
         family = _loaded_family(node, self._module)
         if family:
             self.loads.add((family, ""))
@@ -219,14 +219,14 @@ class _Writer:
         self.write([keyword for keyword in node.keywords if keyword.arg != "help"])
         self.parts.append(")")
 
-    def _Raise(self, node: ast.Raise) -> None:
+    def _write_raise(self, node: ast.Raise) -> None:
         ours = ("UserError", "ImageError")
         if isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name) and node.exc.func.id in ours:
             self.parts.append(f"(raise {node.exc.func.id})")
         else:
             self._plain(node)
 
-    def _FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    def _write_functiondef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self.write(node.decorator_list)
         self.parts.append(f"({type(node).__name__} {self._called(node.name)}")
         outermost = self._local is None
@@ -238,34 +238,32 @@ class _Writer:
         if outermost:
             self._local = None
 
-    _AsyncFunctionDef = _FunctionDef
+    _write_asyncfunctiondef = _write_functiondef
 
-    def _arguments(self, node: ast.arguments) -> None:
+    def _write_arguments(self, node: ast.arguments) -> None:
         groups = (node.posonlyargs, node.args, [node.vararg], node.kwonlyargs, [node.kwarg])
         self.parts.append(repr([[arg.arg if arg else None for arg in group] for group in groups]))
         self.write(node.defaults)
         self.write(node.kw_defaults)
 
-    def _AnnAssign(self, node: ast.AnnAssign) -> None:
+    def _write_annassign(self, node: ast.AnnAssign) -> None:
         words = {inner.id for inner in ast.walk(node.annotation) if isinstance(inner, ast.Name)}
-        if self._local is not None and node.value is None:
-            return
         if self._local is not None:
-            # As without the annotation.
-            self._plain(ast.Assign([node.target], node.value))
+            if node.value is not None:  # else it says a type alone
+                self._plain(ast.Assign([node.target], node.value))
             return
         self.parts.append(f"(field {[word for word in _SPECIAL if word in words]}")
         self.write(node.target)
         self.write(node.value)
         self.parts.append(")")
 
-    def _Import(self, node: ast.Import | ast.ImportFrom) -> None:
+    def _write_import(self, node: ast.Import | ast.ImportFrom) -> None:
         for name, target in _bindings(node, self._package):
             self.imports[name] = target
             if not target.module.startswith("nearid"):
                 self.parts.append(f"(import {target})")
 
-    _ImportFrom = _Import
+    _write_importfrom = _write_import
 
     def _is_local(self, name: str) -> bool:
         return self._local is not None and (name in self._local or name in self._unmet)
@@ -276,7 +274,7 @@ class _Writer:
         assert self._local is not None
         return self._local.setdefault(name, f"%{len(self._local)}")
 
-    def _ExceptHandler(self, node: ast.ExceptHandler) -> None:
+    def _write_excepthandler(self, node: ast.ExceptHandler) -> None:
         self.parts.append("(except")
         self.write(node.type)
         self.parts.append(self._called(node.name) if node.name else "-")
@@ -298,9 +296,7 @@ def _local_names(function: ast.FunctionDef | ast.AsyncFunctionDef, known: set[st
                 return set()
             if not isinstance(node.ctx, ast.Load):
                 (own if direct else inner).add(node.id)
-        elif isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-            (own if direct else inner).add(node.name)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
+        elif isinstance(node, (*_FUNCTIONS, ast.ClassDef, ast.ExceptHandler)) and node.name:
             (own if direct else inner).add(node.name)
         elif isinstance(node, ast.Global | ast.Nonlocal):
             kept |= set(node.names)
@@ -338,9 +334,13 @@ def _is_typing_only(node: ast.stmt) -> bool:
 def _bindings(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, Target]]:
     if isinstance(node, ast.Import):
         for alias in node.names:
-            yield (alias.asname, Target(alias.name)) if alias.asname else (
-                alias.name.split(".")[0],
-                Target(alias.name.split(".")[0]),
+            yield (
+                (alias.asname, Target(alias.name))
+                if alias.asname
+                else (
+                    alias.name.split(".")[0],
+                    Target(alias.name.split(".")[0]),
+                )
             )
         return
     module = _absolute(node, package)

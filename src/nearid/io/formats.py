@@ -1,7 +1,8 @@
 """The number of each file format of ours: raise it where the layout of a file changes.
 
 How files are written and read (`nearid.io`) is not part of a step's fingerprint; these numbers are, of the steps that
-write or read a format. tests/io/test_formats.py describes the files as they are really written.
+write or read a format. Arrays of figures and the manifest need none: the code that lays them out is part of it.
+tests/io/test_formats.py describes the files as they are really written.
 """
 
 FORMATS = {
@@ -12,6 +13,4 @@ FORMATS = {
     "head": 1,  # heads/<ablation>/head.safetensors and config.json
     "scores": 1,  # scores/<scorer>/*.parquet
     "metrics": 1,  # scores/<scorer>/metrics.json
-    "figure_data": 1,  # paper/figures/*.npz
-    "manifest": 1,  # paper/manifest.json
 }
