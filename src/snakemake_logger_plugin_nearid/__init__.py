@@ -2,6 +2,8 @@
 
 Snakemake finds this package by its name. Where another output was asked for (a dry run, `--verbose`,
 `--printshellcmds`, `--debug-dag`, `--quiet`), it is Snakemake's own.
+
+Snakemake imports it at each start, before the Snakefile has said which copy of `nearid` is meant: it imports none.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import sys
 from snakemake.logging import ColorizingTextHandler
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 
-from nearid.io.progress import LISTENER, name_of_stream
 from snakemake_logger_plugin_nearid.account import Account
 
 __all__ = ["LogHandler"]
+
+# As `nearid.io.progress` reads it.
+LISTENER = "NEARID_LISTENER"
 
 
 class LogHandler(LogHandlerBase):
@@ -32,7 +36,8 @@ class LogHandler(LogHandlerBase):
             self._snakemake = ColorizingTextHandler(nocolor=asked.nocolor, stream=stream)
             return
         # Steps that would write to this terminal write to their log files alone.
-        os.environ[LISTENER] = name_of_stream(2)
+        behind = os.fstat(2)
+        os.environ[LISTENER] = f"{behind.st_dev}:{behind.st_ino}"
         # Cursor control is for terminals that say which they are.
         live = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._account = Account(sys.stderr, live, _find_log)

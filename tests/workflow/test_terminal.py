@@ -8,10 +8,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nearid.io import progress
+from snakemake_logger_plugin_nearid import LogHandler
 from snakemake_logger_plugin_nearid.account import Account
 from snakemake_logger_plugin_nearid.logs import read_problem
 
@@ -167,6 +169,22 @@ def test_a_real_run_fails_goes_on_and_has_nothing_to_do(small):
     # A plan is Snakemake's own.
     code, said = run(small, "-n", "--config", "heads=[one,three]")
     assert code == 0 and "rule train:" in said
+
+
+def test_steps_know_the_terminal_by_the_name_that_the_run_gives_it(monkeypatch):
+    monkeypatch.delenv(progress.LISTENER, raising=False)
+    asked = dict.fromkeys(("dryrun", "verbose", "printshellcmds", "debug_dag", "quiet", "stdout"), False)
+    LogHandler(SimpleNamespace(**asked), None).close()
+    given = os.environ.pop(progress.LISTENER)
+    assert given == progress.name_of_stream(2)
+
+
+def test_the_logger_leaves_it_to_the_workflow_which_nearid_is_meant():
+    program = (
+        "import sys, snakemake_logger_plugin_nearid; print([name for name in sys.modules if name.startswith('nearid')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 STEP = """
