@@ -20,12 +20,10 @@ PIP := $(BIN)/pip install --quiet --quiet --disable-pip-version-check --root-use
 # A kernel of the CPU is not worth a compiler run; DeepSpeed must not look for a GPU's.
 export DS_BUILD_OPS := 0
 
-# One run at a time in this checkout. The kernel drops this lock with the last process of a run, so that a killed run can
-# simply be started again (Snakemake's own would stay), and not before its orphaned jobs have ended.
+# The workflow's own lock keeps one run at a time in a results folder (nearid.cluster.run_lock). Snakemake's would stay
+# behind a killed run.
 # The first job of a pack of heads trains all of them: the next one should not wait on a core meanwhile.
-SNAKEMAKE := @mkdir -p .snakemake && { flock --nonblock --conflict-exit-code 75 .snakemake/make.lock \
-  snakemake --logger nearid --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1
-ENDED := || { test $$? -ne 75 || echo "another run works here, or jobs of a killed one still do: wait, or end them" >&2; exit 1; }; }
+SNAKEMAKE := @snakemake --logger nearid --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1
 
 .PHONY: help setup demo test test-cpus test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan rehearsal
 
@@ -45,7 +43,7 @@ $(BIN)/.complete: envs/all.lock pyproject.toml
 setup: $(BIN)/.complete ## create .venv from the lock
 
 demo: setup ## the whole way once on the embedded data, to a results page (no GPU, no hub)
-	$(SNAKEMAKE) --configfile config/demo.yaml $(ENDED)
+	$(SNAKEMAKE) --configfile config/demo.yaml
 	@cat results/demo/paper/summary.txt
 	@echo "The page: $(abspath results/demo/paper/index.html)"
 
@@ -91,19 +89,19 @@ lock: setup ## pin anew what .venv holds
 	python envs/lock.py
 
 demo-backbone: setup ## pretrain the demo's backbone anew and put it in its place (about an hour and a half)
-	$(SNAKEMAKE) --configfile config/demo.yaml -- pretrain_backbone $(ENDED)
+	$(SNAKEMAKE) --configfile config/demo.yaml -- pretrain_backbone
 	cp results/backbone/*.json results/backbone/*.jsonl results/backbone/*.safetensors src/nearid/tokens/demo_siglip/
 
 demo-seeds: setup ## the demo with three seeds (data and heads), and their spread
-	$(SNAKEMAKE) --configfile config/demo.yaml $(ENDED)
-	$(SNAKEMAKE) --configfile config/demo.yaml --config name=demo_s1 seed=1 $(ENDED)
-	$(SNAKEMAKE) --configfile config/demo.yaml --config name=demo_s2 seed=2 $(ENDED)
+	$(SNAKEMAKE) --configfile config/demo.yaml
+	$(SNAKEMAKE) --configfile config/demo.yaml --config name=demo_s1 seed=1
+	$(SNAKEMAKE) --configfile config/demo.yaml --config name=demo_s2 seed=2
 	nearid paper seeds --results results/demo --results results/demo_s1 --results results/demo_s2 \
 	  --output results/seeds
 
 photos: setup ## your own photographs: make photos PHOTOS=folder
 	@test -n "$$PHOTOS" || { echo "say which folder: make photos PHOTOS=path/to/folder"; exit 2; }
-	$(SNAKEMAKE) --configfile config/demo.yaml config/photos.yaml --config "photos_dir=$$PHOTOS" $(ENDED)
+	$(SNAKEMAKE) --configfile config/demo.yaml config/photos.yaml --config "photos_dir=$$PHOTOS"
 	@cat results/photos/paper/summary.txt
 	@echo "The page: $(abspath results/photos/paper/index.html)"
 

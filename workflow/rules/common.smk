@@ -14,6 +14,7 @@ ROOT = ROOT if (ROOT / "src").is_dir() else ROOT.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 import nearid.config
+from nearid.cluster import run_lock
 from nearid.cluster.jobs import Jobs
 from nearid.cluster.needs import needs_of, needs_of_rule
 from nearid.cluster.slurm_checks import Request, find_first, refuse_unfit
@@ -79,6 +80,14 @@ def refuse_missing_members():
     """Stop before any job when the config asks for what is not written yet."""
     try:
         nearid.config.check_members(config)
+    except UserError as error:
+        raise WorkflowError(f"\n{error}") from None
+
+
+def keep_others_out():
+    """One run at a time in this results folder; a cluster's jobs and dry runs come by no hook and are let in."""
+    try:
+        run_lock.hold(LAYOUT.root)
     except UserError as error:
         raise WorkflowError(f"\n{error}") from None
 

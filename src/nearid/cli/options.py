@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from nearid.cluster import run_lock
 from nearid.config.downloads import FOLDER, named_downloads
 from nearid.errors import UserError
 from nearid.io.downloads import check_fetched
@@ -36,6 +37,7 @@ def step(name: str) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def run(results: Path | None, settings: str | None, config: tuple[Path, ...], **ids: Any) -> Any:
             layout, values = resolve(name, results, settings, config, ids)
+            run_lock.share(layout.root)
             # Files may have changed since they were fetched and hashed. Painting does not read what it is told of the
             # data set, and a look at a hundred thousand pictures would cost each of its jobs seconds.
             for download in named_downloads({key: value for key, value in values.items() if key != "dataset"}):

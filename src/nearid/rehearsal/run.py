@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from nearid.cluster import run_lock
 from nearid.config import load
 from nearid.io.files import write_json, write_text
 from nearid.layout import Layout
@@ -36,14 +38,25 @@ def rehearse(
         stand_ins: folders of the user's own, by the download that they stand in for.
 
     Raises:
-        UserError: the config is wrong, or a download has no stand-in.
+        UserError: the config is wrong, a download has no stand-in, or another rehearsal of it is under way.
     """
-    start = time.monotonic()
     config = load(*overlays)
-    folder, name = root.resolve() / config["name"], f"rehearsal_{config['name']}"
+    folder = root.resolve() / config["name"]
+    with run_lock.held(folder):
+        return _rehearse(overlays, config, folder, arguments, stand_ins or {})
+
+
+def _rehearse(
+    overlays: Sequence[Path],
+    config: Mapping[str, Any],
+    folder: Path,
+    arguments: Sequence[str],
+    stand_ins: Mapping[str, Path],
+) -> Report:
+    start, name = time.monotonic(), f"rehearsal_{config['name']}"
     link_checkout(CHECKOUT, folder)
     write_text(folder / OVERLAY, yaml.safe_dump(shrink(config, name), sort_keys=False))
-    fill_mirror(config, folder, stand_ins or {})
+    fill_mirror(config, folder, stand_ins)
     small = load(*overlays, folder / OVERLAY)
     configs = ["--configfile", *(str(path.resolve()) for path in overlays), OVERLAY]
     code = _run(folder, ["snakemake", *configs, "--logger", "nearid", *_defaults(arguments), *arguments]).returncode

@@ -1,0 +1,100 @@
+"""One run at a time in a results folder, whoever starts it and however: `make`, Snakemake, a rehearsal, another user.
+
+The kernel lets go of the lock with the last process of a run, so that a killed run can be started again at once, and
+not before jobs that outlived it have ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import getpass
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from nearid.errors import UserError
+
+LOCK = ".lock"
+# What a kill ends may take a moment to be gone.
+PATIENCE_S = 10.0
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """`hold` it meanwhile."""
+    descriptor = hold(folder)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def hold(folder: Path) -> int:
+    """Keep other runs out of `folder` until this process and all that `share` its lock have ended.
+
+    Returns:
+        The open file that holds it, for who wants to let go earlier.
+
+    Raises:
+        UserError: another run, or a job of a killed one, works there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    descriptor = _open(path)
+    try:
+        # Alone at first, which shows that nobody works here; then together with the run's own jobs.
+        for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+            if not _take(descriptor, kind, PATIENCE_S):
+                os.close(descriptor)
+                said = path.read_text(errors="replace")[:200].strip()
+                raise UserError(
+                    path,
+                    "another run works here, or jobs of a killed one still do" + (f": {said}" if said else ""),
+                    "one run at a time in a results folder",
+                    "wait, or end them",
+                )
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        print(f"{folder}: its file system has no locks; nothing keeps a second run out", file=sys.stderr, flush=True)
+        return descriptor
+    with contextlib.suppress(OSError):  # read-only for us, or a full disk: the lock holds all the same
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"{getpass.getuser()}, process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    return descriptor
+
+
+def share(folder: Path) -> None:
+    """Let the lock of the run that this job belongs to last until the job's end; nothing where no run holds one.
+
+    A cluster's jobs are in its queue, where whoever starts again sees them.
+    """
+    if "SLURM_JOB_ID" in os.environ or not (folder / LOCK).is_file():
+        return
+    with contextlib.suppress(OSError):
+        _take(_open(folder / LOCK), fcntl.LOCK_SH, 0.0)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:  # another user's: reading is enough for a lock
+        return os.open(path, os.O_RDONLY)
+
+
+def _take(descriptor: int, kind: int, patience_s: float) -> bool:
+    limit = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > limit:
+                return False
+            time.sleep(0.1)
