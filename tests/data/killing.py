@@ -19,18 +19,26 @@ def run_until(
     settings: dict[str, Any],
     start: Sequence[str] = ("-m", "nearid"),
     timeout_s: float = 240,
+    number: signal.Signals = signal.SIGKILL,
 ) -> None:
-    """Start `nearid <command> --settings ...`, SIGKILL it once `condition` holds; fails if it ends before that."""
+    """Start `nearid <command> --settings ...`, end it by a signal once `condition` holds; fails if it ends before that.
+
+    It and all that it started must be gone soon: what lives holds its stderr open.
+    """
     process = subprocess.Popen(
         [sys.executable, *start, *command, "--settings", json.dumps(settings)],
         env=os.environ | {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
+        # Where these tests run in the background, Ctrl-C is ignored and would be in the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     end = time.monotonic() + timeout_s
     while not condition():
         assert process.poll() is None, f"ended before it could be killed: {process.stderr.read().decode()}"
         assert time.monotonic() < end, "nothing to kill within the time"
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1].decode()
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number, said
+        assert "start it again" in said and "Traceback" not in said

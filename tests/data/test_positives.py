@@ -1,5 +1,6 @@
 import csv
 import json
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,8 @@ def test_fewer_shards_leave_no_stale_ones(tmp_path: Path, layout: Layout) -> Non
     assert not layout.positives("001").exists()
 
 
-def test_killed_and_parallel_runs_give_the_same_bytes(tmp_path: Path, layout: Layout) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_killed_and_parallel_runs_give_the_same_bytes(tmp_path: Path, layout: Layout, number: signal.Signals) -> None:
     folder = save_folder(tmp_path / "in", {f"thing {n}": 2 for n in range(12)}, masks=False)
     settings = curation(folder, shards=2, val=2, test=4, estimator="grabcut")
     curate(settings, layout)
@@ -168,7 +170,7 @@ def test_killed_and_parallel_runs_give_the_same_bytes(tmp_path: Path, layout: La
     disturbed = Layout(tmp_path / "disturbed")
     progress = disturbed.root / "data" / ".progress"
     command = ["data", "curate", "--results", str(disturbed.root), "--workers", "2"]
-    run_until(lambda: len(list(progress.rglob("*.json"))) >= 2, command, settings)
+    run_until(lambda: len(list(progress.rglob("*.json"))) >= 2, command, settings, number=number)
     assert not disturbed.identities.exists()
     kept = {path.name: path.stat().st_mtime_ns for path in progress.rglob("*.json")}
     reused: dict[str, int] = {}

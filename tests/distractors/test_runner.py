@@ -1,4 +1,5 @@
 import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -136,8 +137,9 @@ def test_only_the_splits_asked_for_are_painted(folder: Layout) -> None:
     assert len(rows) == 4 and all(row["nimg1"] is None for row in rows)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_killed_shard_goes_on_and_gives_the_same_bytes(
-    folder: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     settings = painting(FEATHERED, "killed")
     disturbed = Layout(tmp_path)
@@ -151,7 +153,7 @@ def test_a_killed_shard_goes_on_and_gives_the_same_bytes(
     hurry = "from nearid.distractors import runner; runner._PART_SECONDS = 0"
     start = ["-c", f"{hurry}; from nearid.cli import main; main()"]
     command = ["distractors", "inpaint", "--results", str(tmp_path), "--source", "killed", "--shard", "000"]
-    run_until(lambda: len(list(progress.rglob("*.parquet"))) >= 3, command, settings, start)
+    run_until(lambda: len(list(progress.rglob("*.parquet"))) >= 3, command, settings, start, number=number)
     assert not disturbed.distractors("killed", "000").exists()
     done = len([path for path in progress.rglob("*.parquet") if not path.name.startswith(".")])
 

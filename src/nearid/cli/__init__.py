@@ -16,6 +16,7 @@ import click
 
 from nearid import __version__
 from nearid.cluster.devices import explain_full_gpu
+from nearid.cluster.signals import stoppable
 from nearid.errors import UserError
 from nearid.io import energy, progress
 from nearid.layout import ENERGY
@@ -89,7 +90,8 @@ def nearid(ctx: click.Context, log: Path | None) -> None:
 
 def main() -> None:
     """Run the command line; a problem that the user can mend is four lines and exit code 2, not a traceback."""
-    nearid()
+    with stoppable():
+        nearid()
 
 
 def _crash() -> NoReturn:

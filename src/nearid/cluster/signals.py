@@ -1,11 +1,14 @@
-"""Warnings that a cluster's job ends soon: what to do is done between two steps, not inside one."""
+"""Signals: ends that people ask for, and warnings that a cluster's job ends soon."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -18,6 +21,48 @@ TIME_ENDS = signal.SIGURG
 JOB_ENDS = signal.SIGTERM
 # Longer than partitions give from this warning to the end (`GraceTime`, `KillWait`).
 GRACE_S = 600
+
+
+class Stopped(BaseException):
+    """Somebody wants this process to end: not an error, so that nothing takes it for one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end what runs meanwhile: it cleans up, its worker processes end, and so does this process.
+
+    A second one ends it without any more ado. Where the parent ignores Ctrl-C for us (a script's background job), so do
+    we. In a cluster's job SIGTERM is the cluster's own end or a warning (`Warnings`).
+    """
+    numbers = [] if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else [signal.SIGINT]
+    numbers += [] if _in_a_job() else [signal.SIGTERM]
+    before = {number: signal.signal(number, _stop) for number in numbers}
+    try:
+        yield
+    except Stopped as stop:
+        name = signal.Signals(stop.number).name
+        print(f"\nended by {name}: start it again, and it goes on where it was", file=sys.stderr, flush=True)
+        for child in multiprocessing.active_children():
+            child.kill()
+        sys.stdout.flush()
+        # Python would wait for all that its threads still have to do.
+        os._exit(128 + stop.number)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise Stopped(number)
+
+
+def _in_a_job() -> bool:
+    return "SLURM_JOB_ID" in os.environ or "SUBMITIT_EXECUTOR" in os.environ
 
 
 class Warnings:
@@ -33,7 +78,7 @@ class Warnings:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Warnings:
-        if "SLURM_JOB_ID" in os.environ or "SUBMITIT_EXECUTOR" in os.environ:
+        if _in_a_job():
             for number in (TIME_ENDS, JOB_ENDS):
                 self._before[number] = signal.signal(number, self._hear)
         return self

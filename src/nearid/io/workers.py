@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +30,9 @@ def map_ordered(make: Callable[[], Callable[[Item], Result]], items: Iterable[It
         try:
             yield from pool.map(_call, items)
         except BaseException:
+            # What they are at is of no use any more, and may take long.
+            for process in list((pool._processes or {}).values()):
+                process.kill()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -42,6 +46,8 @@ def end_with_parent() -> None:
 
 def _start(make: Callable[[], Callable[[Any], Any]]) -> None:
     global _function
+    # Ctrl-C in a terminal reaches all of us; the parent ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     _function = make()
 

@@ -95,12 +95,13 @@ def _run(folder: Path, arguments: Sequence[str], quiet: bool = False) -> subproc
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1"}
     # What is said goes to stderr, like the progress of all commands; a report alone is printed.
     output = subprocess.PIPE if quiet else sys.stderr
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=folder,
-        env=environment,
-        check=False,
-        text=True,
-        stdout=output,
-        stderr=subprocess.PIPE if quiet else None,
-    )
+    errors = subprocess.PIPE if quiet else None
+    command = [sys.executable, "-m", *arguments]
+    with subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=output, stderr=errors) as process:
+        try:
+            said = process.communicate()
+        except BaseException:
+            process.terminate()  # Snakemake ends its jobs; killed, it would leave them
+            process.wait()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, *said)
