@@ -14,7 +14,7 @@ def test_both_sizes_of_models_are_painted_both_ways(tmp_path: Path) -> None:
     done = subprocess.run(
         [*program, "--output", str(tmp_path / "painting.json")],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'benchmarks'}", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
