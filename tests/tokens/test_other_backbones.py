@@ -112,3 +112,12 @@ def test_a_model_of_another_kind_is_refused(tmp_path, images):
     clip(tmp_path)
     with pytest.raises(UserError, match="model type 'clip'"):
         load(tmp_path, "dinov2", images)
+
+
+def test_an_encoder_that_draws_while_it_embeds_is_refused(tmp_path, images):
+    from transformers import ViTMAEConfig, ViTMAEModel
+
+    save(tmp_path, ViTMAEModel(ViTMAEConfig(**VISION)), ViTImageProcessorPil(size={"height": 28, "width": 28}))
+    settings = {"kind": "auto", "path": str(tmp_path), "revision": "", "precision": "float32", "batch_size": 4}
+    with pytest.raises(UserError, match="draws while it embeds"):
+        load_backbone(settings).tokens(images)

@@ -23,6 +23,7 @@ from nearid.distractors.finishing import dilate
 from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import PaintError, Prompt, Target
 from nearid.errors import UserError
+from nearid.io.model_folders import load_pretrained
 
 _COMMON = {"model", "precision", "batch_size", "steps", "guidance", "scheduler", "compile", "attention", "offload"}
 _SCHEDULERS = {
@@ -241,7 +242,7 @@ def load(loader: Any, model: str, dtype: torch.dtype | None, **arguments: Any) -
         UserError: the folder is not there, or lacks what the class needs.
     """
     try:
-        return loader.from_pretrained(model, **({"dtype": dtype} if dtype else {}), **arguments)
+        return load_pretrained(loader, model, **({"dtype": dtype} if dtype else {}), **arguments)
     except (OSError, ValueError, TypeError) as error:
         found = (
             str(error).splitlines()[0] if Path(model).is_dir() else "no such folder, nor a cached repository of the hub"

@@ -21,6 +21,7 @@ from nearid.errors import UserError
 from nearid.heads.released import read_vision_state, vision_config_of
 from nearid.io.files import read_json
 from nearid.io.images import one_large_picture
+from nearid.io.model_folders import load_pretrained
 from nearid.release.pictures import open_picture
 from nearid.scores.scorers.head import load_head
 from nearid.tokens.backbones import load_backbone
@@ -170,7 +171,7 @@ def _read_release(folder: Path, config: dict[str, Any]) -> SiglipVisionModel:
 
 def _read_processor(folder: Path) -> Any:
     try:
-        return AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+        return load_pretrained(AutoImageProcessor, folder, backend="pil", local_files_only=True)
     except (OSError, ValueError) as error:
         raise _refuse(folder, f"no image processor ({str(error).splitlines()[0]})") from error
 

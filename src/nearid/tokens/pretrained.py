@@ -20,6 +20,7 @@ from transformers.utils import logging
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
+from nearid.io.model_folders import load_pretrained
 
 
 class PretrainedVision:
@@ -63,14 +64,14 @@ class PretrainedVision:
         self._compiled = torch.compile(self.forward, dynamic=False) if settings.get("compile") else None
         try:
             with _quiet():
-                found = AutoConfig.from_pretrained(self._path, **source).model_type
+                found = load_pretrained(AutoConfig, self._path, **source).model_type
                 if model_types and found not in model_types:
                     raise self._refuse(f"model type {found!r}", kind)
                 # "pil" by name: with torchvision installed, transformers would resize in another way.
-                self.processor = AutoImageProcessor.from_pretrained(self._path, backend="pil", **source)
+                self.processor = load_pretrained(AutoImageProcessor, self._path, backend="pil", **source)
                 # Never a pickle: it could run what its maker wants.
-                loaded: Any = loader.from_pretrained(
-                    self._path, dtype=dtype, output_loading_info=True, use_safetensors=True, **source
+                loaded: Any = load_pretrained(
+                    loader, self._path, dtype=dtype, output_loading_info=True, use_safetensors=True, **source
                 )
             model, report = loaded
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForMaskGeneration, AutoProcessor
 
 from nearid.errors import UserError
+from nearid.io.model_folders import load_pretrained
 
 # The middle and four points around it, in parts of the sides; each is a prompt of its own.
 _POINTS = ((0.5, 0.5), (0.4, 0.5), (0.6, 0.5), (0.5, 0.4), (0.5, 0.6))
@@ -29,9 +30,9 @@ class Estimator:
     def __init__(self, options: dict[str, Any]) -> None:
         path = options["mask_model"]
         try:
-            self._processor = AutoProcessor.from_pretrained(path, local_files_only=True)
+            self._processor = load_pretrained(AutoProcessor, path, local_files_only=True)
             # Never a pickle: it could run what its maker wants.
-            model = AutoModelForMaskGeneration.from_pretrained(path, local_files_only=True, use_safetensors=True)
+            model = load_pretrained(AutoModelForMaskGeneration, path, local_files_only=True, use_safetensors=True)
             self._model = model.eval()
         except (OSError, ValueError) as error:
             raise UserError(

@@ -16,6 +16,7 @@ from nearid.distractors.diffusion import Batch, DiffusionEngine, find_folder
 from nearid.distractors.protocol import Prompt
 from nearid.distractors.task_tokens import TASKS, TaskEncoder
 from nearid.errors import UserError
+from nearid.io.model_folders import load_pretrained
 
 _BASE = "realisticVisionV60B1_v51VAE"
 _BRUSHNET = "PowerPaint_Brushnet/diffusion_pytorch_model.safetensors"
@@ -57,7 +58,7 @@ class Engine(DiffusionEngine):
         if (task := self.options.get("task", "object")) not in TASKS:
             raise UserError("options.task of a powerpaint source", repr(task), f"one of {', '.join(TASKS)}", "mend it")
         # A tokenizer of its own: the learned words must not reach the base encoder.
-        tokenizer = type(pipe.tokenizer).from_pretrained(folder / _BASE, subfolder="tokenizer")
+        tokenizer = load_pretrained(type(pipe.tokenizer), folder / _BASE, subfolder="tokenizer")
         tasks = TaskEncoder(tokenizer, folder / _TASK_ENCODER, pipe.text_encoder.config)
         tasks.move(self.device, self.dtype)
         return tasks

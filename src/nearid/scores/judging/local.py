@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
+from nearid.io.model_folders import load_pretrained
 from nearid.scores.judging.prompt import choose_prompt
 from nearid.scores.scorers import Pair
 
@@ -42,7 +43,7 @@ class Judge:
         self._path = Path(settings["model"])
         self._tokens = settings["max_new_tokens"]
         try:
-            kind = AutoConfig.from_pretrained(self._path, local_files_only=True).model_type
+            kind = load_pretrained(AutoConfig, self._path, local_files_only=True).model_type
         except (OSError, ValueError) as error:
             raise self._refuse(f"no model ({str(error).strip().splitlines()[0]})") from error
         if kind not in TYPES:
@@ -100,7 +101,8 @@ class Judge:
         attention = "FlashAttention-2" if flash else "PyTorch's attention; the paper's was FlashAttention-2"
         print(f"judge {self._path}: {attention}", file=sys.stderr, flush=True)
         try:
-            model = AutoModelForImageTextToText.from_pretrained(
+            model = load_pretrained(
+                AutoModelForImageTextToText,
                 self._path,
                 dtype=torch.bfloat16 if cuda else torch.float32,
                 attn_implementation="flash_attention_2" if flash else "sdpa",
@@ -109,8 +111,8 @@ class Judge:
                 # Straight to the GPU: laying out the experts would take 62 GB of this machine's memory.
                 device_map={"": device} if cuda else None,
             )
-            processor = AutoImageProcessor.from_pretrained(self._path, backend="pil", local_files_only=True)
-            tokenizer = AutoTokenizer.from_pretrained(self._path, local_files_only=True)
+            processor = load_pretrained(AutoImageProcessor, self._path, backend="pil", local_files_only=True)
+            tokenizer = load_pretrained(AutoTokenizer, self._path, local_files_only=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise self._refuse(f"no model to load ({str(error).strip().splitlines()[0]})") from error
         model = model.eval().requires_grad_(False)

@@ -25,10 +25,12 @@ class Backbone(PretrainedVision):
         settings: as for `PretrainedVision`.
 
     Raises:
-        UserError: no such model, one that takes no images alone, or weights missing or damaged.
+        UserError: no such model, one that takes no images alone, or weights missing or damaged; at the first image, one
+            that draws while it embeds (ViT-MAE masks patches at random), so that no number could be had again.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._repeats = False
         super().__init__(settings, AutoModel, (), "a vision model", optional=("pooler.",))
         self._vision = getattr(self.model, "vision_model", self.model)
         config = getattr(self.config, "vision_config", self.config)
@@ -41,6 +43,21 @@ class Backbone(PretrainedVision):
         count = self.token_shape[0] - 1
         # Position embeddings are resized by some models; then no patch count is known but all tokens are.
         return 1 + (count - self._patches if self._patches and 0 <= count - self._patches < 16 else 0)
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        """See `nearid.tokens.backbones.Backbone`."""
+        if not self._repeats and len(pixels):
+            # Noise, since a plain image may hide what is drawn.
+            noise = torch.randn(pixels[:1].shape, generator=torch.Generator().manual_seed(0))
+            first, second = (super(Backbone, self).encode(noise) for _ in range(2))
+            if first.shape != second.shape or not torch.allclose(first, second, rtol=1e-2, atol=1e-2, equal_nan=True):
+                raise self._refuse(
+                    f"{type(self.model).__name__}, which embeds one image in two ways: it draws while it embeds",
+                    "a model that gives the same embedding each time",
+                )
+            self._repeats = True
+        return super().encode(pixels)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Own embedding and tokens [images, 1 + tokens, dim] of pixels on the device."""

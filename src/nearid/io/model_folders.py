@@ -1,0 +1,33 @@
+"""The one place that loads models from folders: no code that lies in a folder, or in a repository of the hub, is run.
+
+transformers would ask on the terminal whether to run it, and take a `y` from a pipe for an answer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nearid.errors import UserError
+
+_NEEDS_CODE = ("trust_remote_code", "remote code", "custom code", "contains custom")
+
+
+def load_pretrained(loader: Any, source: str | Path, **arguments: Any) -> Any:
+    """`loader.from_pretrained(source, **arguments)` of a class of transformers or diffusers.
+
+    Raises:
+        UserError: `source` is to be read by code of its own.
+        OSError, ValueError: as `loader` raises them where files are missing or damaged.
+    """
+    try:
+        return loader.from_pretrained(source, trust_remote_code=False, **arguments)
+    except ValueError as error:
+        if not any(words in str(error) for words in _NEEDS_CODE):
+            raise
+        raise UserError(
+            source,
+            "a model that runs Python code of its own",
+            "a model of a kind that the installed transformers or diffusers knows",
+            "code from a model's folder is never run: save it as such a model, or write a scorer (docs/own_scorer.md)",
+        ) from error
