@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,7 +18,10 @@ import click
     "--pairs", type=click.Choice(["all", "name"]), default="all", show_default=True, help="name: equal names."
 )
 @click.option(
-    "--list", "listed", metavar="FILE", help="Instead: lines of two paths, tab or comma between; - for stdin."
+    "--list",
+    "listed",
+    metavar="FILE",
+    help="Instead: lines of two paths, tab, comma or ; between; - for stdin.",
 )
 @click.option("--csv", "form", flag_value="csv", help="Print CSV (the default for more than one pair).")
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
@@ -45,6 +49,7 @@ def score(
     from nearid.release import pairs as many
     from nearid.release.model import load
 
+    stdin = _read_lines("-")
     if images:
         if len(images) != 2 or reference or candidates or listed:
             raise click.UsageError(
@@ -54,15 +59,14 @@ def score(
     if listed:
         if reference or candidates:
             raise click.UsageError("--list comes without --reference and --candidates")
-        with click.open_file(listed) as stream:
-            chosen = many.read_pairs(stream, listed)
+        chosen = many.read_pairs(_read_lines(listed), listed)
     elif reference and candidates:
         if reference == candidates == "-":
             raise click.UsageError("only one of the two can come from stdin")
         if pairs == "name":
-            chosen = many.pair_by_name(reference, candidates, sys.stdin)
+            chosen = many.pair_by_name(reference, candidates, stdin)
         else:
-            found = [many.find_images(where, sys.stdin) for where in (reference, candidates)]
+            found = [many.find_images(where, stdin) for where in (reference, candidates)]
             chosen = many.pair_all(*found)
     else:
         raise click.UsageError("give two images A B, or --reference and --candidates, or --list")
@@ -79,3 +83,11 @@ def score(
     if failed:
         click.echo(f"{failed} of {len(rows)} pairs have no similarity; the column `problem` says why", err=True)
         sys.exit(1)
+
+
+def _read_lines(source: str) -> Iterator[str]:
+    """Lines of a file or of stdin (`-`), read when the first is asked for; bytes of names may be of any encoding."""
+    from nearid.io.sheets import decode_text
+
+    with click.open_file(source, "rb") as stream:
+        yield from decode_text(stream.read(), source, names=True).split("\n")

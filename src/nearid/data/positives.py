@@ -24,6 +24,7 @@ from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_json
 from nearid.io.progress import track
 from nearid.io.resume import Parts
+from nearid.io.sheets import one_line
 from nearid.io.tables import image_bytes, write_table
 from nearid.io.workers import map_ordered
 from nearid.layout import Layout, shard_ids
@@ -71,7 +72,10 @@ def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
     write_json(layout.splits, {**splits, "seed": chosen.seed})
     check_counts = settings["options"].get("check_counts", False)
     write_funnel(layout.funnel, len(names), dropped, rows, check_counts, chosen.found)
-    lines = ["name\tview\treason", *(f"{record.name}\t{record.view}\t{record.reason}" for record in dropped)]
+    lines = [
+        "name\tview\treason",
+        *("\t".join(map(one_line, (record.name, record.view, record.reason))) for record in dropped),
+    ]
     write_text(layout.dropped, "\n".join(lines) + "\n")
     parts.clear()
 

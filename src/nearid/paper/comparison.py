@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from nearid.io.files import write_text
+from nearid.io.sheets import plain_cell
 from nearid.layout import Layout
 from nearid.paper.methods import NOT_RUN
 from nearid.paper.reference import (
@@ -57,7 +58,10 @@ def to_csv(pairs: Iterable[Pair]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [field.name for field in fields(Pair)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(pair) for pair in pairs)
+    writer.writerows(
+        {name: plain_cell(value) if isinstance(value, str) else value for name, value in asdict(pair).items()}
+        for pair in pairs
+    )
     return buffer.getvalue()
 
 

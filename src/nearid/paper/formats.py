@@ -7,6 +7,7 @@ import io
 import re
 
 from nearid.io.files import write_text
+from nearid.io.sheets import plain_cell
 from nearid.layout import Layout
 from nearid.paper.table import Column, Row, Table
 
@@ -49,7 +50,8 @@ def to_csv(table: Table) -> str:
             if cell.value is None:
                 gaps.setdefault(cell.reason, []).append(column.id)
         why = "; ".join(f"{' '.join(columns)}: {reason}" for reason, columns in gaps.items())
-        writer.writerow([row.id, row.display, *(row.labels.get(label, "") for label in table.labels), *numbers, why])
+        texts = [row.id, row.display, *(row.labels.get(label, "") for label in table.labels)]
+        writer.writerow([*map(plain_cell, texts), *numbers, plain_cell(why)])
     return buffer.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from nearid.errors import UserError
@@ -26,15 +27,22 @@ class Chosen:
 def choose_identities(layout: Layout, split: str, count: int, seed: int, key: str) -> list[Chosen]:
     """`count` identities of `split` in row order, drawn for the figure `key`, three-view ones before two-view ones.
 
+    Where the split has fewer, the figure shows those, and its log says so.
+
     Raises:
-        UserError: the split has fewer.
+        UserError: the split has none.
     """
     names = ["row", "id", "shard", "shard_row", "n_images", "name", "class_name", "split"]
     rows = [row for row in read_table(layout.identities, names).to_pylist() if row.pop("split") == split]
-    if len(rows) < count:
+    if not rows:
         raise UserError(
-            layout.identities, f"{len(rows)} identities in split {split}", f"{count} for {key}", "ask for fewer"
+            layout.identities,
+            f"no identities in split {split}",
+            f"some to show in {key}",
+            "select fewer figures, or give the split identities",
         )
+    if len(rows) < count:
+        print(f"{key}: the split {split} has {len(rows)} of {count} identities, which are shown", file=sys.stderr)
     rows.sort(key=lambda row: row["row"])
     order = keyed_rng("figure", key, seed).permutation(len(rows))
     drawn = sorted(range(len(rows)), key=lambda index: (-rows[index]["n_images"], order[index]))[:count]

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 
 from nearid.errors import UserError
 from nearid.io.files import write_text
+from nearid.io.sheets import plain_cell
 from nearid.layout import Layout
 from nearid.paper.metrics import Metrics, read_metrics
 
@@ -114,9 +115,13 @@ def _same(found: Mapping[Path, tuple[str, ...]], what: str) -> tuple[str, ...]:
 def _to_csv(layouts: Sequence[Layout], spreads: Sequence[Spread]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["scorer", "group", "metric", "mean", "spread", *(layout.root.name for layout in layouts)])
+    writer.writerow(
+        ["scorer", "group", "metric", "mean", "spread", *(plain_cell(layout.root.name) for layout in layouts)]
+    )
     for spread in spreads:
-        writer.writerow([spread.scorer, spread.group, spread.metric, spread.mean, spread.spread, *spread.values])
+        writer.writerow(
+            [*map(plain_cell, (spread.scorer, spread.group, spread.metric)), spread.mean, spread.spread, *spread.values]
+        )
     return buffer.getvalue()
 
 

@@ -55,6 +55,8 @@ class Look:
             matplotlib.rcParams.update(
                 {
                     "font.size": self.font_size,
+                    # Names of people's are no formulas: a single $ would end the figure.
+                    "text.parse_math": False,
                     "axes.titlesize": self.font_size + 1,
                     "axes.labelsize": self.font_size,
                     "legend.fontsize": self.font_size,

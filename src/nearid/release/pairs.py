@@ -6,6 +6,8 @@ import csv
 import glob
 import io
 import json
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -18,9 +20,14 @@ from numpy.typing import NDArray
 
 from nearid.errors import UserError
 from nearid.io.progress import track
+from nearid.io.sheets import DELIMITERS, LEFTOVERS, plain_cell, printable
 from nearid.release.pictures import SUFFIXES
 
 Pair = tuple[str, str]
+
+_OTHERS = {".heic": "HEIC", ".heif": "HEIF", ".hif": "HEIF", ".jxl": "JPEG XL", ".jp2": "JPEG 2000"}
+_OTHERS |= dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2"), "a camera's raw form")
+_OTHERS |= {".svg": "SVG", ".eps": "PostScript", ".psd": "Photoshop's form", ".pdf": "PDF", ".exr": "OpenEXR"}
 
 
 class Embedder(Protocol):
@@ -54,8 +61,9 @@ def find_images(where: str, stdin: Iterable[str] = ()) -> list[str]:
     if where == "-":
         found = [line.strip() for line in stdin if line.strip()]
     elif Path(where).is_dir():
-        files = (path for path in Path(where).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        found = sorted(str(path) for path in files if not path.name.startswith("."))
+        found, skipped = _walk(where)
+        for path in skipped:
+            print(f"{printable(path)}: skipped, {_why_skipped(path)}", file=sys.stderr)
     elif Path(where).is_file():
         found = [where]
     else:
@@ -92,7 +100,7 @@ def pair_by_name(references: str, candidates: str, stdin: Iterable[str] = ()) ->
 
 
 def read_pairs(lines: Iterable[str], where: str) -> list[Pair]:
-    """Pairs from lines of two paths with a tab or a comma between them.
+    """Pairs from lines of two paths with a tab, a comma or a semicolon between them.
 
     Raises:
         UserError: a line holds no two paths.
@@ -102,12 +110,18 @@ def read_pairs(lines: Iterable[str], where: str) -> list[Pair]:
         text = line.rstrip("\r\n")
         if not text.strip():
             continue
-        row = text.split("\t") if "\t" in text else next(csv.reader([text]))
-        if len(row) != 2 or not all(row):
+        cuts = [cut for sign in DELIMITERS if len(cut := _cut(text, sign)) == 2 and all(cut)]
+        # A tab is hardly ever part of a name.
+        if len(cuts) > 1 and "\t" in text:
+            cuts = cuts[-1:]
+        if len(cuts) != 1:
             raise UserError(
-                f"{where}, line {number}", repr(text), "two paths, tab or comma between them", "mend the line"
+                f"{where}, line {number}",
+                repr(text[:200]),
+                "two paths, with a tab, a comma or a semicolon between them",
+                "mend the line; a path that holds one of these stands in double quotes",
             )
-        pairs.append((row[0].strip(), row[1].strip()))
+        pairs.append((cuts[0][0], cuts[0][1]))
     return pairs
 
 
@@ -138,13 +152,48 @@ def format_csv(rows: Sequence[Scored]) -> str:
     writer.writeheader()
     for row in rows:
         shown = "" if row.similarity is None else f"{row.similarity:.6f}"
-        writer.writerow({**asdict(row), "similarity": shown})
+        texts = {name: plain_cell(printable(getattr(row, name))) for name in ("reference", "candidate", "problem")}
+        writer.writerow({**texts, "similarity": shown})
     return stream.getvalue()
 
 
 def format_json(rows: Sequence[Scored]) -> str:
     """`rows` as a JSON list."""
-    return json.dumps([asdict(row) for row in rows], indent=2) + "\n"
+    texts = ("reference", "candidate", "problem")
+    told = [{**asdict(row), **{name: printable(getattr(row, name)) for name in texts}} for row in rows]
+    return json.dumps(told, indent=2) + "\n"
+
+
+def _walk(folder: str) -> tuple[list[str], list[str]]:
+    """Pictures below `folder`, and pictures of forms that are not read; links to folders are followed, once each."""
+    found, skipped, seen = [], [], set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(root)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in LEFTOVERS)
+        for name in files:
+            path, suffix = str(Path(root, name)), Path(name).suffix.lower()
+            if name.startswith(".") or not Path(path).is_file():
+                continue
+            if suffix in SUFFIXES:
+                found.append(path)
+            elif suffix in _OTHERS:
+                skipped.append(path)
+    return sorted(found), sorted(skipped)
+
+
+def _why_skipped(path: str) -> str:
+    kind = _OTHERS[Path(path).suffix.lower()]
+    return f"a picture in {kind}, which is not read: save it as JPEG or PNG"
+
+
+def _cut(text: str, delimiter: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter, strict=True), [])]
+    except csv.Error:
+        return []
 
 
 def _try_prepare(model: Embedder, name: str) -> Any:

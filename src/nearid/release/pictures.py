@@ -12,7 +12,7 @@ from PIL import Image
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb, to_rgb
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 def open_picture(source: Any) -> NDArray[np.uint8]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from nearid.errors import UserError
+from nearid.io.sheets import read_text
 
 METHODS = (
     "textual_inversion_sd",
@@ -53,10 +53,8 @@ def read_ratings(path: Path) -> dict[str, float]:
         UserError: the file is missing or no JSON object of numbers, or two keys become one (the message names both).
     """
     try:
-        entries = json.loads(path.read_text(), object_pairs_hook=list)
-    except FileNotFoundError:
-        raise UserError(path, "no such file", "a rating file", "mend the path of the ratings") from None
-    except ValueError as error:
+        entries = json.loads(read_text(path), object_pairs_hook=list)
+    except (ValueError, RecursionError) as error:
         raise UserError(path, f"no JSON ({error})", "a JSON object of key: number", REMEDY) from error
     # A list of pairs is what the hook makes of an object; the values must be plain numbers.
     if not isinstance(entries, list) or not all(isinstance(entry, tuple) for entry in entries):
@@ -67,7 +65,8 @@ def read_ratings(path: Path) -> dict[str, float]:
         canonical = canonical_key(key)
         if canonical in ratings:
             raise UserError(path, f"{first[canonical]!r} and {key!r}, both {canonical!r}", "one key per pair", REMEDY)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        # Comparing, a number of hundreds of digits does not overflow as it would becoming a float.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -1e300 < value < 1e300:
             raise UserError(f"{path}, key {key!r}", repr(value), "a finite number", REMEDY)
         first[canonical], ratings[canonical] = key, float(value)
     return ratings

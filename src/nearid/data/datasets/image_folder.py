@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from functools import cached_property
 from importlib import import_module
@@ -18,8 +17,9 @@ from nearid.data.records import Dropped, Identity, View
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.sheets import LEFTOVERS, printable, read_sheet
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+_SUFFIXES = {".jfif", ".jpeg", ".jpg", ".png", ".webp"}
 _MASK = ".mask.png"
 _CLASSES = "classes.csv"
 
@@ -47,7 +47,8 @@ class Dataset:
                 "a folder with one sub-folder of pictures per identity",
                 "give its path, e.g. --config with dataset: {image_folder: {path: ...}}",
             )
-        self._folders = sorted(p for p in self._root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        folders = (path for path in self._root.iterdir() if path.is_dir() and path.name not in LEFTOVERS)
+        self._folders = sorted(path for path in folders if not path.name.startswith("."))
         if not self._folders:
             raise UserError(self._root, "no sub-folders", "one sub-folder of pictures per identity", "sort them so")
         self._classes = self._read_classes()
@@ -77,12 +78,12 @@ class Dataset:
         views: list[View] = []
         dropped: list[Dropped] = []
         pictures, strays = _sort_files(folder)
-        dropped += [Dropped(name, file.name, reason) for file, reason in strays]
+        dropped += [Dropped(name, printable(file.name), reason) for file, reason in strays]
         for picture in pictures:
             try:
                 views.append(self._load_view(picture))
             except UserError as error:
-                dropped.append(Dropped(name, picture.name, error.found))
+                dropped.append(Dropped(name, printable(picture.name), printable(error.found)))
         class_name, description = self._classes.get(folder.name, ("object", name.replace("_", " ")))
         return Identity(index, name, class_name, description, tuple(views)), dropped
 
@@ -100,7 +101,7 @@ class Dataset:
             mask = np.asarray(resized) > 0
         elif self._estimator is not None:
             mask = self._estimator.estimate(image)
-        return View(image, mask, prompt="", filename=f"{picture.parent.name}/{picture.name}")
+        return View(image, mask, prompt="", filename=printable(f"{picture.parent.name}/{picture.name}"))
 
     @cached_property
     def _estimator(self) -> Estimator | None:
@@ -115,14 +116,8 @@ class Dataset:
         path = self._root / _CLASSES
         if not path.exists():
             return {}
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            if not {"subject", "class"} <= set(reader.fieldnames or ()):
-                raise UserError(
-                    path, f"the header {reader.fieldnames}", "subject,class[,description]", "mend its first line"
-                )
-            rows = list(reader)
-        subjects = [row["subject"].strip() for row in rows]
+        rows = read_sheet(path, ("subject", "class"), ("description",))
+        subjects = [row["subject"] for row in rows]
         folders = {folder.name for folder in self._folders}
         twice = sorted({subject for subject in subjects if subjects.count(subject) > 1})
         if set(subjects) != folders or twice:
@@ -133,10 +128,7 @@ class Dataset:
                 "one line per folder",
                 "mend the file, or delete it: without it all identities are of one class",
             )
-        return {
-            row["subject"].strip(): (row["class"].strip(), (row.get("description") or row["class"]).strip())
-            for row in rows
-        }
+        return {row["subject"]: (row["class"], row["description"] or row["class"]) for row in rows}
 
 
 def _normalise(name: str) -> str:

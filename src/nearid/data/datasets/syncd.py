@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable
 from functools import cached_property
@@ -19,6 +18,7 @@ from nearid.io.downloads import UNPACKED
 from nearid.io.files import read_json
 from nearid.io.hashing import hash_file, hash_json
 from nearid.io.images import decode_grey, decode_rgb
+from nearid.io.sheets import read_rows, read_text
 
 _SCORED = "metadata_with_scores.json"
 _PLAIN = "metadata.json"
@@ -143,11 +143,15 @@ class Dataset:
         if not self._options["captions"]:
             return {}
         try:
-            with Path(self._options["captions"]).open(newline="", encoding="utf-8") as stream:
-                return {row[0].strip(): row[1].strip() for row in csv.reader(stream) if len(row) > 1}
-        except (OSError, ValueError, csv.Error) as error:
+            path = Path(self._options["captions"])
+            # A text with a comma that nobody quoted is still one text; the ids have none.
+            return {cells[0]: ",".join(cells[1:]).strip() for _, cells in read_rows(read_text(path), path, ",")}
+        except UserError as error:
             raise UserError(
-                "dataset.syncd.captions", str(error), "a CSV file of asset id and text", "mend the path"
+                "dataset.syncd.captions",
+                f"{error.where}: {error.found}",
+                "a CSV file of asset id and text",
+                "mend the path or the file",
             ) from error
 
     def _find_text(self, record: Record, asset: str) -> str:

@@ -36,7 +36,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         `ids`.
 
     Raises:
-        UserError: too few test identities, or files are missing.
+        UserError: no test identities, or files are missing.
     """
     run, size = Run.from_settings(settings["run"]), settings["size_px"]
     chosen = choose_identities(layout, "test", settings["rows"], settings["seed"], settings["figure"])

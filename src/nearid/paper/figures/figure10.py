@@ -35,5 +35,5 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     box = {"boxstyle": "round,pad=0.8", "facecolor": "#f5f6f7", "edgecolor": "#999999", "linewidth": 0.6}
     # A dollar sign would start a formula.
     style: dict[str, Any] = {"ha": "center", "va": "center", "family": "monospace", "linespacing": 1.3, "bbox": box}
-    figure.text(0.5, 0.5, text.replace("$", r"\$"), multialignment="left", **style)
+    figure.text(0.5, 0.5, text, multialignment="left", **style)
     return figure

@@ -43,7 +43,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         with `timelapse` also `frames` [steps, n, 2] and `steps`, every frame turned onto the last (Procrustes).
 
     Raises:
-        UserError: too few identities, missing tokens, or no kept heads to animate.
+        UserError: no identities, missing tokens, or no kept heads to animate.
     """
     from nearid.heads.map_head import MAPHead
     from nearid.tokens.backbones import load_backbone

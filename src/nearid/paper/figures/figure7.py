@@ -43,7 +43,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         (NaN for the anchor and where there is none), `columns`, `scorers`, `rows`: their names; `ids` [rows].
 
     Raises:
-        UserError: too few identities, or images or scores of one are missing.
+        UserError: no identities, or images or scores of one are missing.
     """
     run = Run.from_settings(settings["run"])
     chosen = choose_identities(layout, "test", settings["rows"], settings["seed"], "figure7")
