@@ -15,7 +15,7 @@ from nearid.data import positives
 from nearid.data.positives import curate, read_rows
 from nearid.data.records import Dropped, Identity, View
 from nearid.errors import UserError
-from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.layout import Layout
 
 
@@ -46,7 +46,7 @@ def test_rows_hold_the_pictures_and_the_files_agree(tmp_path: Path, layout: Layo
         for view in range(row["n_images"]):
             image, mask = draw(100 * identity["row"] + view, round_body=identity["row"] % 2 == 0)
             np.testing.assert_array_equal(decode_rgb(row[f"images{view + 1}"]["bytes"]), image)
-            np.testing.assert_array_equal(decode_mask(row[f"masks{view + 1}"]["bytes"]), mask)
+            np.testing.assert_array_equal(decode_stored_mask(row[f"masks{view + 1}"]["bytes"]), mask)
         assert (row["images3"] is None) == (row["n_images"] == 2)
     assert drops(layout) == {}
     assert not list(layout.root.rglob(".*"))

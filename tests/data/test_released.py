@@ -11,7 +11,7 @@ from nearid.data.mtg import write_mtg
 from nearid.data.positives import curate, read_rows
 from nearid.data.released import ReleasedTable
 from nearid.errors import UserError
-from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.layout import Layout
 
 OPTIONS = {"official_splits": "", "check_counts": False}
@@ -41,7 +41,7 @@ def test_released_positives_keep_ids_order_texts_scores_and_splits(tmp_path: Pat
     assert (first["dino_01"], first["aesthetics2"], first["aesthetics3"]) == (0.75, 8.0, None)
     image, mask = draw(31, side=SIDE)
     np.testing.assert_array_equal(decode_rgb(first["images1"]["bytes"]), image)
-    cleaned = decode_mask(first["masks1"]["bytes"])
+    cleaned = decode_stored_mask(first["masks1"]["bytes"])
     assert not cleaned[0, 0] and (cleaned & mask).sum() / (cleaned | mask).sum() > 0.85
 
 
@@ -88,6 +88,6 @@ def test_the_part_edit_set_keeps_its_pixels(tmp_path: Path) -> None:
     assert [row["id"] for row in rows] == [0, 1, 2] and len(read_rows(layout.mtg("test"))) == 2
     image, mask = draw(22, side=48)
     np.testing.assert_array_equal(decode(rows[1]["image_2_original"]["bytes"]), image)
-    np.testing.assert_array_equal(decode_mask(rows[1]["image_2_object_mask"]["bytes"]), mask)
+    np.testing.assert_array_equal(decode_stored_mask(rows[1]["image_2_object_mask"]["bytes"]), mask)
     with pytest.raises(UserError, match="a folder of the released set"):
         write_mtg(settings | {"options": {"mtg": ""}}, layout, "train")

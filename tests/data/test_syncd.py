@@ -14,7 +14,7 @@ from releases import SIDE, save_syncd
 
 from nearid.data.positives import curate, read_rows
 from nearid.errors import UserError
-from nearid.io.images import decode_mask
+from nearid.io.images import decode_stored_mask
 from nearid.layout import Layout
 
 OPTIONS = {
@@ -109,8 +109,8 @@ def test_cleaned_masks_lose_the_noise_and_keep_the_object(release: Path, tmp_pat
     _, rows = curated(release, tmp_path)
     for slot in (1, 2):
         _, mask = draw(slot - 1, side=SIDE)
-        released = decode_mask(release / f"rigid/masks/object0_{slot - 1}.jpg")
-        cleaned = decode_mask(rows[0][f"masks{slot}"]["bytes"])
+        released = decode_stored_mask(release / f"rigid/masks/object0_{slot - 1}.jpg")
+        cleaned = decode_stored_mask(rows[0][f"masks{slot}"]["bytes"])
         assert (released & ~mask).sum() > 100  # JPEG noise
         overlap = (cleaned & mask).sum() / (cleaned | mask).sum()
         assert overlap > 0.8 and overlap > (released & mask).sum() / (released | mask).sum()

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from nearid.data.positives import read_rows
-from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.layout import Layout
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +52,6 @@ def test_the_page_works_as_it_stands(tmp_path: Path) -> None:
     rows = zip(read_rows(layout.positives("000")), read_rows(targets[0]), strict=True)
     for positive, painted in rows:
         if painted["nimg1"] is not None:
-            view, mask = decode_rgb(positive["images1"]["bytes"]), decode_mask(positive["masks1"]["bytes"])
+            view, mask = decode_rgb(positive["images1"]["bytes"]), decode_stored_mask(positive["masks1"]["bytes"])
             change = np.abs(decode_rgb(painted["nimg1"]["bytes"]).astype(int) - view).sum(axis=-1)
             assert change[mask].mean() > 6 and not change[~mask].any()

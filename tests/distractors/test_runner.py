@@ -16,7 +16,7 @@ from nearid.distractors.finishing import finish, paste_back
 from nearid.distractors.protocol import NothingToPaint, PaintError, Target
 from nearid.distractors.runner import ATTEMPTS, PAINTED, open_brush, paint_shard
 from nearid.errors import UserError
-from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.layout import Layout
 
 SOURCE = {
@@ -66,7 +66,7 @@ def pairs(layout: Layout, source: str) -> list[tuple[np.ndarray, np.ndarray, np.
     return [
         (
             decode_rgb(positive[f"images{slot}"]["bytes"]),
-            decode_mask(positive[f"masks{slot}"]["bytes"]),
+            decode_stored_mask(positive[f"masks{slot}"]["bytes"]),
             decode_rgb(distractor[f"nimg{slot}"]["bytes"]),
         )
         for positive, distractor in rows

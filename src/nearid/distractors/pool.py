@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nearid.data.schema import read_rows
-from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.layout import Layout
 
 _FILES_KEPT = 4
@@ -55,7 +55,7 @@ class Pool:
         values = self._read_group(member.shard, group, member.slot)[row]
         where = f"{self._layout.positives(member.shard)}, id {member.id}, slot {member.slot}"
         image, mask = (values[f"{name}{member.slot + 1}"]["bytes"] for name in ("images", "masks"))
-        return decode_rgb(image, where), decode_mask(mask, where)
+        return decode_rgb(image, where), decode_stored_mask(mask, where)
 
     @cached_property
     def _identities(self) -> list[dict[str, Any]]:

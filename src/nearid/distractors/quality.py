@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from nearid.data.schema import SLOTS, read_rows
 from nearid.distractors.finishing import dilate
 from nearid.io.files import read_json, replacing, write_json
-from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.io.progress import track
 from nearid.io.randomness import keyed_rng
 from nearid.io.tables import image_bytes
@@ -94,7 +94,7 @@ def _read_pairs(settings: dict[str, Any], layout: Layout) -> Iterator[Pair]:
                 view, mask = (image_bytes(positive[f"{name}{slot}"]) for name in ("images", "masks"))
                 assert view is not None and mask is not None
                 where = f"{path}, id {row['id']}, slot {slot - 1}"
-                images = decode_rgb(view, where), decode_mask(mask, where), decode_rgb(frame, where)
+                images = decode_rgb(view, where), decode_stored_mask(mask, where), decode_rgb(frame, where)
                 yield _compare(row["id"], slot - 1, *images, settings["dilate_px"])
 
 

@@ -27,7 +27,7 @@ from nearid.distractors.protocol import BatchEngine, Engine, NothingToPaint, Pai
 from nearid.errors import UserError
 from nearid.io.files import write_json
 from nearid.io.hashing import hash_file, hash_json
-from nearid.io.images import decode_mask, decode_rgb, encode_png
+from nearid.io.images import decode_rgb, decode_stored_mask, encode_png
 from nearid.io.progress import track
 from nearid.io.randomness import keyed_seed
 from nearid.io.resume import Parts
@@ -297,7 +297,7 @@ def _read_target(row: dict[str, Any], slot: int, path: Path) -> Target | Outcome
     if image is None or mask is None:
         return Outcome(None, 0, "no view" if image is None else "no mask", ())
     try:
-        pixels, hole = decode_rgb(image, where), decode_mask(mask, where)
+        pixels, hole = decode_rgb(image, where), decode_stored_mask(mask, where)
     except UserError as error:
         return Outcome(None, 0, f"the view or its mask cannot be read: {error.found}", ())
     if not hole.any():

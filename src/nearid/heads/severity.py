@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.io.images import decode_mask
+from nearid.io.images import decode_stored_mask
 from nearid.io.tables import read_table
 
 # Of a distractor whose edited area is unknown (authors' code).
@@ -33,4 +33,4 @@ def read_severity(edits: Path) -> NDArray[np.float32]:
 
 def _area(mask: dict[str, bytes] | None, where: str) -> int:
     """Foreground pixels; -1 without mask."""
-    return -1 if mask is None else int(decode_mask(mask["bytes"], where).sum())
+    return -1 if mask is None else int(decode_stored_mask(mask["bytes"], where).sum())

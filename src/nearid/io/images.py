@@ -8,6 +8,7 @@ becomes one error, `ImageError`, that names it.
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from nearid.errors import UserError
+from nearid.io.masks import doubt, find_object
 from nearid.io.metadata import strip_metadata
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
@@ -104,8 +106,24 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def decode_mask(source: bytes | Path | str, where: object = "", threshold: int = 0) -> NDArray[np.bool_]:
-    """Boolean mask [h, w] of an encoded grey image: `> threshold` is object (spec data.md 1.3).
+def decode_mask(source: bytes | Path | str, where: object = "") -> NDArray[np.bool_]:
+    """The object [h, w] of a mask that a person or a tool saved; see `nearid.io.masks.find_object`.
+
+    A mask that looks wrong (inverted, nearly all or next to nothing) is told as a warning, and taken.
+
+    Raises:
+        ImageError: as `decode_rgb`.
+    """
+    # As a whole: what is object in a strip is told by the values of all.
+    mask = _decode(source, where, lambda image: Image.fromarray(find_object(image)), strip_pixels=MAX_PIXELS) > 0
+    if reason := doubt(mask):
+        place = where or (source if not isinstance(source, bytes) else "a mask")
+        logging.getLogger(__name__).warning("%s: %s; look at it", place, reason)
+    return mask
+
+
+def decode_stored_mask(source: bytes | Path | str, where: object = "", threshold: int = 0) -> NDArray[np.bool_]:
+    """The object [h, w] of a mask of a data set that this package, SynCD or the authors wrote: `> threshold`.
 
     Raises:
         ImageError: as `decode_rgb`.
@@ -123,20 +141,23 @@ def decode_grey(source: bytes | Path | str, where: object = "") -> NDArray[np.ui
 
 
 def _decode(
-    source: bytes | Path | str, where: object, convert: Callable[[Image.Image], Image.Image]
+    source: bytes | Path | str,
+    where: object,
+    convert: Callable[[Image.Image], Image.Image],
+    strip_pixels: int = STRIP_PIXELS,
 ) -> NDArray[np.uint8]:
     place = where or (source if not isinstance(source, bytes) else "an image")
     # Pillow raises errors of a dozen kinds for what is damaged, struct.error and KeyError among them.
     try:
         content = source if isinstance(source, bytes) else _check_file(Path(source)).read_bytes()
         try:
-            return _to_array(content, convert)
+            return _to_array(content, convert, strip_pixels)
         except Exception:
             for keep_exif in (True, False):
                 stripped = strip_metadata(content, keep_exif)
                 if stripped != content:
                     with suppress(Exception):
-                        return _to_array(stripped, convert)
+                        return _to_array(stripped, convert, strip_pixels)
             raise
     except Exception as error:
         raise ImageError(
@@ -156,12 +177,12 @@ def _check_file(path: Path) -> Path:
     return path
 
 
-def _to_array(content: bytes, convert: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
+def _to_array(content: bytes, convert: Callable[[Image.Image], Image.Image], strip_pixels: int) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         _check_size(image)
         image.load()
         width, height = image.size
-        rows = max(1, STRIP_PIXELS // width)
+        rows = max(1, strip_pixels // width)
         if rows >= height:
             pixels = np.asarray(convert(image))
         else:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nearid.io.hashing import hash_json
-from nearid.io.images import decode_mask
+from nearid.io.images import decode_stored_mask
 from nearid.io.tables import image_bytes, read_table, write_table
 from nearid.layout import Layout
 from nearid.scores.answers import Answers, answers_path, refuse_rated, with_counts
@@ -101,4 +101,4 @@ def grade_edits(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np
 
 
 def _count(encoded: bytes | None, where: str) -> int:
-    return -1 if encoded is None else int(decode_mask(encoded, where).sum())
+    return -1 if encoded is None else int(decode_stored_mask(encoded, where).sum())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nearid.errors import UserError
-from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
 
@@ -46,7 +46,7 @@ class Picture:
         if variant == "full":
             return image
         assert self.mask is not None
-        return foreground(image, decode_mask(self.mask, f"{self.where}, its mask"))
+        return foreground(image, decode_stored_mask(self.mask, f"{self.where}, its mask"))
 
 
 def foreground(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

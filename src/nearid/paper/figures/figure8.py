@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearid.errors import UserError
-from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.io.randomness import keyed_rng
 from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
@@ -62,7 +62,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
             for kind, found in outlines.items():
                 mask = image_bytes(row[f"image_{1 + column % 2}_{kind}_mask"])
                 if mask is not None:
-                    pixels = decode_mask(mask, f"{path}, {row['id']}").astype(np.uint8) * 255
+                    pixels = decode_stored_mask(mask, f"{path}, {row['id']}").astype(np.uint8) * 255
                     found[place, column] = fit_square(pixels, size, "black") > 127
     similarities = np.full((count, 4, len(scorers)), np.nan)
     oracle = np.full((count, 4), np.nan)

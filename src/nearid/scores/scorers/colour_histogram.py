@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.io.images import decode_mask
+from nearid.io.images import decode_stored_mask
 from nearid.scores.pictures import PictureBook
 from nearid.scores.scorers import ImageKey
 from nearid.tokens.collections import Picture, fit_mask
@@ -69,4 +69,4 @@ def _object_pixels(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.bool
     image = picture.pixels("full")
     if picture.mask is None:
         return image, None
-    return image, fit_mask(decode_mask(picture.mask, f"{picture.where}, its mask"), image)
+    return image, fit_mask(decode_stored_mask(picture.mask, f"{picture.where}, its mask"), image)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.scores.answers import hash_pair
 from nearid.scores.judging.reading import HIGHEST, read_answer
 from nearid.scores.scorers import Pair, Reading, Shown
@@ -52,7 +52,7 @@ class Scorer:
         picture = shown.picture
         if picture.image not in self._colours:
             pixels = decode_rgb(picture.image, picture.where)
-            mask = None if picture.mask is None else decode_mask(picture.mask, f"{picture.where}, its mask")
+            mask = None if picture.mask is None else decode_stored_mask(picture.mask, f"{picture.where}, its mask")
             inside = None if mask is None else fit_mask(mask, pixels)
             self._colours[picture.image] = embed_colours(pixels, inside, BINS)
         return self._colours[picture.image]

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.downloads import check_code
-from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.io.offline import served_offline
 from nearid.scores.answers import hash_pair
 from nearid.scores.correspondences import match_share
@@ -119,7 +119,7 @@ class Scorer:
         elif picture.mask is None:
             return image, None
         else:
-            mask = fit_mask(decode_mask(picture.mask, f"{picture.where}, its mask"), pixels)
+            mask = fit_mask(decode_stored_mask(picture.mask, f"{picture.where}, its mask"), pixels)
         grey = Image.fromarray(mask.astype(np.uint8) * 255)
         return image, grey.resize((SIZE_PX, SIZE_PX), Image.Resampling.NEAREST)
 
