@@ -1,4 +1,4 @@
-"""Own pictures: `<identity>/<view>.jpg`, optional `<view>.mask.png`, optional `classes.csv` (docs/own_images.md)."""
+"""Own pictures: `<identity>/<view>.jpg`, `<view>.mask.png` and `classes.csv` if there are any (docs/own_images.md)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from nearid.data.records import Dropped, Identity, View
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 from nearid.io.images import decode_mask, decode_rgb
+from nearid.io.masks import doubt
 from nearid.io.sheets import LEFTOVERS, printable, read_sheet
 
 _SUFFIXES = {".jfif", ".jpeg", ".jpg", ".png", ".webp"}
-_MASK = ".mask.png"
+_MASK = re.compile(r"(?P<view>.+?)[._ -]+mask|mask[._ -]+(?P<view_>.+)", re.IGNORECASE)
+"""Names of masks, without their last suffix."""
+_MASK_FOLDERS = ("masks", "mask")
 _CLASSES = "classes.csv"
 
 
@@ -77,23 +80,25 @@ class Dataset:
         folder, name = self._folders[index], self.names()[index]
         views: list[View] = []
         dropped: list[Dropped] = []
-        pictures, strays = _sort_files(folder)
-        dropped += [Dropped(name, printable(file.name), reason) for file, reason in strays]
+        pictures, masks, strays = _sort_files(folder)
+        dropped += [Dropped(name, printable(str(file.relative_to(folder))), reason) for file, reason in strays]
         for picture in pictures:
             try:
-                views.append(self._load_view(picture))
+                views.append(self._load_view(picture, masks.get(picture)))
             except UserError as error:
                 dropped.append(Dropped(name, printable(picture.name), printable(error.found)))
         class_name, description = self._classes.get(folder.name, ("object", name.replace("_", " ")))
         return Identity(index, name, class_name, description, tuple(views)), dropped
 
-    def _load_view(self, picture: Path) -> View:
+    def _load_view(self, picture: Path, mask_file: Path | None) -> View:
         image = decode_rgb(picture)
-        mask_file = picture.with_name(picture.stem + _MASK)
         mask = None
-        if mask_file.exists():
+        if mask_file is not None:
             mask = decode_mask(mask_file)
             _check_shape(mask, image, mask_file)
+            # Curation has its own words for masks of nothing or all.
+            if mask.any() and not mask.all() and (reason := doubt(mask)):
+                raise UserError(mask_file, reason, "white where the object is, black around it", "mend the mask")
         image = _reduce(image, self._options["size_px"])
         height, width = image.shape[:2]
         if mask is not None:
@@ -135,20 +140,37 @@ def _normalise(name: str) -> str:
     return re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_") or "_"
 
 
-def _sort_files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Pictures by name, and the files that are none or that nothing belongs to, with the reason."""
+def _sort_files(folder: Path) -> tuple[list[Path], dict[Path, Path], list[tuple[Path, str]]]:
+    """Pictures by name, their masks, and the files that are neither, with the reason; a mask is never a view."""
     files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    masks = [path for path in files if path.name.endswith(_MASK)]
-    pictures = [path for path in files if path.suffix.lower() in _SUFFIXES and path not in masks]
+    inside = [path for path in files if path.is_dir() and path.name.lower() in _MASK_FOLDERS]
+    drawn = [path for place in inside for path in sorted(place.iterdir()) if not path.name.startswith(".")]
+    named = [path for path in files if _is_picture(path) and _MASK.fullmatch(path.stem)]
+    pictures = [path for path in files if _is_picture(path) and path not in named]
     stems = [picture.stem for picture in pictures]
     twice = sorted(picture.name for picture in pictures if stems.count(picture.stem) > 1)
     if twice:
         raise UserError(folder, f"views of one name: {twice}", "one picture per name", "rename or remove one of them")
-    strays = [(mask, "a mask without its picture") for mask in masks if mask.name.removesuffix(_MASK) not in stems]
-    strays += [
-        (path, f"not a picture ({', '.join(sorted(_SUFFIXES))})") for path in files if path not in pictures + masks
-    ]
-    return pictures, strays
+    views = {name: picture for picture in pictures for name in (picture.stem, picture.name)}
+    masks: dict[Path, Path] = {}
+    strays = []
+    for path in named + drawn:
+        match = _MASK.fullmatch(path.stem)
+        names = [path.stem, *([match["view"] or match["view_"]] if match else [])]
+        picture = next((views[name] for name in reversed(names) if name in views), None)
+        if path in drawn and not _is_picture(path):
+            strays.append((path, "not a mask that can be read"))
+        elif picture is None:
+            strays.append((path, "a mask without its picture"))
+        elif masks.setdefault(picture, path) != path:
+            strays.append((path, f"a second mask of {picture.name}: {masks[picture].name} is taken"))
+    known = {*pictures, *named, *inside}
+    strays += [(path, f"not a picture ({', '.join(sorted(_SUFFIXES))})") for path in files if path not in known]
+    return pictures, masks, strays
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and not path.is_dir()
 
 
 def _check_shape(mask: NDArray[np.bool_], image: NDArray[np.uint8], mask_file: Path) -> None:
