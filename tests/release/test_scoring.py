@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import nearid
 from nearid.cli import nearid as command
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb
-from nearid.release.pairs import pair_all, pair_by_name, read_pairs, score_pairs
+from nearid.release.pairs import find_images, pair_all, pair_by_name, read_pairs, score_pairs
 
 pytestmark = pytest.mark.numerics
 
@@ -249,3 +250,49 @@ def test_real_photographs(score, tmp_path):
     assert len(rows) == 4 * len(list(PHOTOS.glob("c*/0[01].jpg")))
     same = [float(row["similarity"]) for row in rows if row["reference"] == row["candidate"]]
     assert same == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_folders_follow_links_once_and_leave_leftovers_out(picture, tmp_path, capsys):
+    kept = [picture("here/a.jpg"), picture("here/b.jpeg"), picture("elsewhere/c.png")]
+    for name in (".ipynb_checkpoints/a-checkpoint.jpg", "@eaDir/a.jpg", "__MACOSX/a.jpg", ".hidden.jpg"):
+        picture(f"here/{name}")
+    kinds = {"phone.HEIC": "HEIC", "new.jxl": "JPEG XL", "raw.CR2": "raw"}
+    for name in kinds:
+        (tmp_path / "here" / name).write_bytes(b"x")
+    kept[0].rename(kept[0].with_suffix(".JFIF"))
+    (tmp_path / "here/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "here")
+    found = find_images(str(tmp_path / "here"))
+    assert [Path(name).relative_to(tmp_path / "here").as_posix() for name in found] == [
+        "a.JFIF",
+        "b.jpeg",
+        "linked/c.png",
+    ]
+    told = capsys.readouterr().err
+    assert all(name in told and kind in told for name, kind in kinds.items()) and len(told.splitlines()) == 3
+
+
+def test_lists_in_many_spellings_and_names_of_any_bytes(score, picture, tmp_path):
+    first, second = picture("one.png"), picture("two;2.png")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/th\xe9.png"))
+    odd.hardlink_to(first)
+    listing, output = tmp_path / "list.csv", tmp_path / "scores.csv"
+    listing.write_bytes(b"\xef\xbb\xbf" + os.fsencode(f'{first};{odd}\r\n{first}\t{second}\r\n{first},"{second}"\r\n'))
+    done = score("--list", listing, "--output", output)
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader(output.open(encoding="utf-8")))
+    assert [row["similarity"] != "" for row in rows] == [True] * 3 and r"th\xe9.png" in rows[0]["candidate"]
+
+
+def test_a_list_that_could_be_read_in_two_ways_is_refused():
+    with pytest.raises(UserError, match="line 1"):
+        read_pairs(["a;b,c\n"], "list")
+
+
+def test_one_in_a_hundred_broken_ones_leaves_the_rest(picture, tmp_path):
+    files = [str(picture(f"many/{n:04d}.png", np.full((4, 4, 3), n % 251, np.uint8))) for n in range(300)]
+    for broken in files[::100]:
+        Path(broken).write_bytes(Path(broken).read_bytes()[:40])
+    rows = score_pairs(pair_all(files[1:2], files), Counting())
+    assert [row.candidate for row in rows if row.similarity is None] == files[::100]
+    assert all(row.problem for row in rows if row.similarity is None) and len(rows) == 300

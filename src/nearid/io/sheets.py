@@ -20,7 +20,7 @@ DELIMITERS = (",", ";", "\t")
 MAX_BYTES = 1 << 30
 LEFTOVERS = ("@eaDir", "__MACOSX")
 """Folders in which machines keep small copies and leftovers of pictures; they are left out as hidden ones are."""
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_MARKS = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _SAVE = "save it as CSV in UTF-8 (in a spreadsheet: CSV UTF-8), one row per line"
 
 
@@ -35,6 +35,7 @@ def decode_text(content: bytes, where: object, names: bool = False) -> str:
     Raises:
         UserError: in another encoding; without a mark nobody can tell which.
     """
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
         for mark, encoding in _MARKS:
             if content.startswith(mark):
