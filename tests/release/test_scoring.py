@@ -284,9 +284,10 @@ def test_lists_in_many_spellings_and_names_of_any_bytes(score, picture, tmp_path
     assert [row["similarity"] != "" for row in rows] == [True] * 3 and r"th\xe9.png" in rows[0]["candidate"]
 
 
-def test_a_list_that_could_be_read_in_two_ways_is_refused():
-    with pytest.raises(UserError, match="line 1"):
-        read_pairs(["a;b,c\n"], "list")
+@pytest.mark.parametrize("line", ["a", "a;b;c", 'a,"b', "a,b,c", ",b"])
+def test_a_line_without_two_paths_is_refused(line):
+    with pytest.raises(UserError, match="line 2"):
+        read_pairs(["a;b", line], "list")
 
 
 def test_one_in_a_hundred_broken_ones_leaves_the_rest(picture, tmp_path):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nearid.errors import UserError
 from nearid.io.progress import track
-from nearid.io.sheets import DELIMITERS, LEFTOVERS, plain_cell, printable
+from nearid.io.sheets import LEFTOVERS, plain_cell, printable
 from nearid.release.pictures import SUFFIXES
 
 Pair = tuple[str, str]
@@ -110,11 +110,9 @@ def read_pairs(lines: Iterable[str], where: str) -> list[Pair]:
         text = line.rstrip("\r\n")
         if not text.strip():
             continue
-        cuts = [cut for sign in DELIMITERS if len(cut := _cut(text, sign)) == 2 and all(cut)]
-        # A tab is hardly ever part of a name.
-        if len(cuts) > 1 and "\t" in text:
-            cuts = cuts[-1:]
-        if len(cuts) != 1:
+        # A tab is hardly ever part of a name, a semicolon sometimes.
+        cuts = [cut for sign in ("\t", ",", ";") if len(cut := _cut(text, sign)) == 2 and all(cut)]
+        if not cuts:
             raise UserError(
                 f"{where}, line {number}",
                 repr(text[:200]),
