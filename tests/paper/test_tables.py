@@ -8,10 +8,12 @@ import shutil
 import subprocess
 
 import pytest
+import torch
 from paper_run import RUN, TABLES, metrics
 from printed_run import tables_of_the_paper, write_printed_run
 
 from nearid.errors import UserError
+from nearid.heads.objectives import create
 from nearid.io.files import write_json
 from nearid.layout import Layout
 from nearid.paper.comparison import compare_tables, write_comparison
@@ -19,6 +21,7 @@ from nearid.paper.formats import to_csv, to_latex, to_markdown, write_table
 from nearid.paper.reference import published
 from nearid.paper.run import Run
 from nearid.paper.tables import build_table, in_order
+from nearid.paper.tables.table4 import FORMULAS, describe
 
 
 def rows_of(layout, table):
@@ -152,3 +155,61 @@ def test_the_order_of_groups_does_not_hang_on_how_settings_came():
     groups = list(Run.from_settings(RUN).groups)
     assert list(Run.from_settings(turned).groups) == groups
     assert groups[-1] == RUN["headline_group"]
+
+
+def test_table1_marks_the_three_best_and_shows_the_differences_of_nearid(layout):
+    table = build_table(TABLES["table1"], layout)
+    ranked = {row: place for (row, column), place in table.places().items() if column == "nearid_ssr"}
+    assert ranked == {"nearid": 1, "infonce": 2, "colour_histogram": 3}
+    markdown, latex = to_markdown(table), to_latex(table)
+    assert "| **90.00** (+70.00) |" in markdown and "<u>60.00</u>" in markdown and "*35.00*" in markdown
+    assert r"\textbf{90.00} {\scriptsize (+70.00)}" in latex and r"\underline{60.00}" in latex
+    assert markdown.count("(+") == len([column for column in table.columns if table.delta(table.rows[-3], column)])
+
+
+def test_table5_tells_at_what_size_a_source_paints(layout):
+    sources = [source | {"working_px": px} for source, px in zip(RUN["sources"], (512, 1024, 640), strict=True)]
+    sources[2] |= {"id": "powerpaint"}
+    run = RUN | {"sources": sources, "groups": {"all": ["sibling"]}}
+    table = build_table({"table": "table5", "run": run}, layout)
+    assert [row.labels["Res."] for row in table.rows[:3]] == ["512", "1024", "640 (512)"]
+
+
+def test_table4_says_what_the_objectives_are_made_of():
+    assert describe("nearid", {"alpha": 0.5})["Distractors"] == "D, R"
+    assert describe("nearid", {"alpha": 0.0}) | {"L_disc": ""} == {
+        "L_disc": "", "L_rank": "-", "Distractors": "D", "Margin": "-", "Oracle": "-"
+    }  # fmt: skip
+    assert describe("infonce_oracle", {})["Margin"] == "0.05" and describe("circle_rank", {})["Margin"] == "0.25"
+
+
+@pytest.mark.parametrize("name", list(FORMULAS))
+def test_formulas_of_table4_are_true_of_the_objectives(name):
+    """What a loss is said to read moves it, nothing else does."""
+    made, random = create(name), torch.Generator().manual_seed(0)
+    x, y, z = (torch.randn(4, *shape, generator=random).double() for shape in ((8,), (2, 8), (3, 8)))
+    masks = torch.ones(4, 2, dtype=torch.bool), torch.ones(4, 3, dtype=torch.bool)
+    severity = torch.rand(4, 3, generator=random).double()
+    told = describe(name, {})
+
+    def parts(distractors):
+        return made.parts(x, y, distractors, *masks, severity, torch.zeros(4, dtype=torch.long)).terms
+
+    before, after = parts(z), parts(z.flip(1) if told["Distractors"] == "-" else torch.randn_like(z))
+    ranking = FORMULAS[name].ranking_term
+    moved = {term for term in before if not torch.isclose(before[term], after[term])}
+    assert (ranking in moved) == ("R" in told["Distractors"])
+    assert bool(moved - {ranking}) == bool({"D", "S"} & set(told["Distractors"].split(", ")))
+    assert (told["Oracle"] == "yes") == made.reads_severity
+
+
+def test_the_data_set_is_counted_beside_the_paper_s(layout):
+    for source, painted in zip(RUN["sources"], (50, 49, 30), strict=True):
+        write_json(layout.distractor_report(source["id"], "000"), {"painted": painted, "empty": []})
+    settings = {"table": "data", "run": RUN | {"dataset_kind": "syncd"}}
+    pairs = {pair.row: pair for pair in compare_tables({"data": settings}, layout)}
+    assert (pairs["identities"].ours, pairs["identities"].paper, pairs["identities"].verdict) == (20, 19386, "deviates")
+    assert [pairs[name].ours for name in ("two_views", "three_views", "images", "test")] == [10, 10, 50, 6]
+    assert (pairs["distractors"].ours, pairs["distractors"].paper) == (129, 316505)
+    assert (pairs["cut_paste"].ours, pairs["cut_paste"].why) == (30, "not in the paper")
+    assert pairs["flux"].ours is None and pairs["dropped"].ours == 1

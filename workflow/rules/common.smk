@@ -476,8 +476,32 @@ def metrics(scorers):
     return [str(LAYOUT.metrics(scorer)) for scorer in scorers]
 
 
+def data_files():
+    """What the table of the data set counts."""
+    reports = [
+        str(LAYOUT.distractor_report(source, shard))
+        for source in SELECT["sources"]
+        for shard in SHARDS
+    ]
+    edits = ("train", "test") if "mtg" in SELECT["benchmarks"] else ()
+    return [
+        *roster(),
+        str(LAYOUT.dropped),
+        *reports,
+        *(str(LAYOUT.mtg(split)) for split in edits),
+    ]
+
+
+def compared_files():
+    """What the comparison with the paper reads."""
+    own = data_files() if "data" in SELECT["tables"] else []
+    return [*metrics(SELECT["scorers"]), *own]
+
+
 def table_files(wildcards):
-    """Metrics of a table's scorers, and of those whose M-H it borrows."""
+    """Metrics of a table's scorers, and of those whose M-H it borrows; the data set's own table reads data."""
+    if wildcards.table == "data":
+        return data_files()
     run = step_settings("make_table", config, table=wildcards.table)["run"]
     ids = [
         scorer[key]

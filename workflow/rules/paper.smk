@@ -113,7 +113,7 @@ use rule plot_figure as plot_animated_figure with:
 
 rule compare_with_paper:
     input:
-        metrics(SELECT["scorers"]),
+        compared_files(),
     output:
         report(
             str(LAYOUT.paper("comparison.csv")),
@@ -167,7 +167,7 @@ rule show_identities:
 
 rule make_page:
     input:
-        metrics(SELECT["scorers"]),
+        compared_files(),
         tables(),
         str(LAYOUT.paper("comparison.csv")),
         str(LAYOUT.dropped),

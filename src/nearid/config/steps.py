@@ -253,7 +253,7 @@ def _run(
         "dataset_kind": config["dataset"]["kind"],
         "scorers": [_scorer(config, name, trained) for name in names],
         "sources": [
-            {"id": name, "display": config["sources"][name]["display"]}
+            {"id": name, **{key: config["sources"][name][key] for key in ("display", "working_px")}}
             for name in sources or config["select"]["sources"]
         ],
         "groups": _groups(config),

@@ -24,7 +24,7 @@ from nearid.paper.reference import (
 from nearid.paper.run import Run
 from nearid.paper.table import Column, Row, Table
 from nearid.paper.tables import build_table, in_order
-from nearid.paper.verdicts import INCOMPARABLE, Setting, judge
+from nearid.paper.verdicts import DEVIATES, INCOMPARABLE, REPRODUCED, Setting, judge
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def _compare(table: Table, row: Row, column: Column, run: Run) -> Pair:
         other_words = {scorer.id for scorer in run.scorers if scorer.other_prompt}
         if comparable and (column.scorer or row.id) in other_words:
             why = "other prompt"
+        elif column.metric == "count" and comparable:
+            verdict, why = (REPRODUCED, "the same count") if not difference else (DEVIATES, "another count")
         elif comparable:
             percent = column.metric not in CORRELATIONS
             verdict, why = judge(cell, theirs, tolerance, percent, _setting(table, row, column, run))

@@ -56,14 +56,18 @@ def to_csv(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """A pipe table, best values bold, reasons of the gaps below."""
-    best, marks = table.best(), table.gap_marks()
+    """A pipe table, best values bold (second underlined, third slanted), reasons of the gaps below."""
+    places, marks = table.places(), table.gap_marks()
 
     def show(row: Row, column: Column) -> str:
         shown = table.shown(row, column)
         if shown is None:
             return f"— <sup>{marks[row.cells[column.id].reason]}</sup>"
-        return f"**{shown}**" if (row.id, column.id) in best else shown
+        delta = table.shown_delta(row, column)
+        marked = {1: f"**{shown}**", 2: f"<u>{shown}</u>", 3: f"*{shown}*"}.get(
+            places.get((row.id, column.id), 0), shown
+        )
+        return f"{marked} ({delta})" if delta else marked
 
     heads = [_escape_markdown(f"{column.spanner} {column.display}".strip()) for column in table.columns]
     lines = [f"**{table.title}**", ""]
@@ -79,14 +83,17 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A `table` environment for a document that loads `booktabs` and `graphicx`; best values bold."""
-    best, marks = table.best(), table.gap_marks()
+    """A `table` environment for a document that loads `booktabs` and `graphicx`; marks as in Markdown."""
+    places, marks = table.places(), table.gap_marks()
 
     def show(row: Row, column: Column) -> str:
         shown = table.shown(row, column)
         if shown is None:
             return f"--\\textsuperscript{{{marks[row.cells[column.id].reason]}}}"
-        return f"\\textbf{{{shown}}}" if (row.id, column.id) in best else shown
+        delta = table.shown_delta(row, column)
+        mark = {1: "textbf", 2: "underline", 3: "textit"}.get(places.get((row.id, column.id), 0))
+        marked = f"\\{mark}{{{shown}}}" if mark else shown
+        return f"{marked} {{\\scriptsize ({delta})}}" if delta else marked
 
     texts = 1 + len(table.labels)
     spans, rules, start = [""] * texts, [], texts + 1

@@ -16,7 +16,7 @@ from typing import Any
 import nearid
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file, hash_json
-from nearid.layout import ENERGY, Layout
+from nearid.layout import ENERGY, Layout, shard_ids
 from nearid.paper.scripts import dump_script
 
 # What can move a number.
@@ -138,6 +138,8 @@ def find_inputs(config: Mapping[str, Any], layout: Layout) -> list[Path]:
     files = [layout.identities, layout.splits, layout.dropped]
     for ablation in select["ablations"]:
         files += [layout.head_file(ablation, name) for name in ("head.safetensors", "config.json")]
+    for source in select["sources"] if "data" in select["tables"] else []:
+        files += [layout.distractor_report(source, shard) for shard in shard_ids(config["dataset"]["shards"])]
     for scorer in select["scorers"]:
         files.append(layout.metrics(scorer))
         own = config["scorers"][scorer].get("benchmarks") or select["benchmarks"]

@@ -43,10 +43,11 @@ class Scorer:
 
 @dataclass(frozen=True)
 class Source:
-    """Where distractors come from."""
+    """Where distractors come from; `working_px` is the side at which they were painted."""
 
     id: str
     display: str
+    working_px: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ class Run:
                 )
                 for entry in settings["scorers"]
             ),
-            sources=tuple(Source(entry["id"], entry["display"]) for entry in settings["sources"]),
+            sources=tuple(
+                Source(entry["id"], entry["display"], entry.get("working_px")) for entry in settings["sources"]
+            ),
             # Settings come by JSON with sorted keys, or not; the order shown must not hang on that.
             groups={
                 group: tuple(settings["groups"][group])

@@ -53,6 +53,8 @@ class Table:
         labels: headings of the rows' labels.
         best_along: whether values compete within a column, within a row among columns of the same metric, or not.
         baseline: id of the row to which the CSV gives differences.
+        deltas: ids of the rows that show theirs behind each value.
+        podium: how many of the best values are marked.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Table:
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     baseline: str | None = None
+    deltas: tuple[str, ...] = ()
+    podium: int = 1
 
     def shown(self, row: Row, column: Column) -> str | None:
         """A value as printed, None for a gap."""
@@ -80,10 +84,10 @@ class Table:
         value, start = row.cells[column.id].value, base.cells[column.id].value if base else None
         return None if value is None or start is None or row is base else value - start
 
-    def best(self) -> set[tuple[str, str]]:
-        """(row id, column id) of the best values; equal as printed is equally good."""
+    def places(self) -> dict[tuple[str, str], int]:
+        """(row id, column id) -> 1, 2 or 3 of the best `podium` values; equal as printed is equally good."""
         if self.best_along is None:
-            return set()
+            return {}
         contests: dict[tuple[str, str], list[tuple[float, tuple[str, str]]]] = {}
         for row in self.rows:
             for column in self.columns:
@@ -91,13 +95,20 @@ class Table:
                 if shown is not None and column.competes:
                     contest = (column.id, "") if self.best_along == "column" else (row.id, column.metric)
                     contests.setdefault(contest, []).append((float(shown), (row.id, column.id)))
-        return {
-            place
-            for entries in contests.values()
-            if len(entries) > 1
-            for value, place in entries
-            if value == max(value for value, _ in entries)
-        }
+        places = {}
+        for entries in contests.values():
+            ranked = sorted({value for value, _ in entries}, reverse=True)[: self.podium]
+            if len(entries) > 1:
+                places |= {place: 1 + ranked.index(value) for value, place in entries if value in ranked}
+        return places
+
+    def shown_delta(self, row: Row, column: Column) -> str:
+        """The difference to the baseline as it stands behind a value of the rows that `deltas` names, else nothing."""
+        delta = self.delta(row, column) if row.id in self.deltas else None
+        if delta is None:
+            return ""
+        shown = f"{delta:+.{column.digits}f}"
+        return shown.lstrip("+-") if float(shown) == 0 else shown
 
     def gap_marks(self) -> dict[str, str]:
         """A letter for each reason why a cell is empty, in order of appearance."""

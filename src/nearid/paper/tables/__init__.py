@@ -1,4 +1,7 @@
-"""The paper's tables, one module per table: `build(run, metrics) -> Table`; and the numbers of figure 4, to compare."""
+"""The paper's tables, one module per table: `build(run, metrics) -> Table`; and the numbers of figure 4, to compare.
+
+`data`, the data set, has `build_from_data(run, layout)`.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,14 @@ from nearid.paper.table import Table
 
 
 def build_table(settings: Mapping[str, Any], layout: Layout) -> Table:
-    """The table that a `make_table` step's settings ask for, from the metrics of its scorers."""
+    """The table that a `make_table` step's settings ask for, from the metrics of its scorers or from the data."""
     run = Run.from_settings(settings["run"])
-    metrics = read_metrics(layout, run.needed_metrics())
-    return import_module(f"nearid.paper.tables.{settings['table']}").build(run, metrics)
+    module = import_module(f"nearid.paper.tables.{settings['table']}")
+    if hasattr(module, "build_from_data"):
+        table: Table = module.build_from_data(run, layout)
+    else:
+        table = module.build(run, read_metrics(layout, run.needed_metrics()))
+    return table
 
 
 def in_order(names: Iterable[str]) -> list[str]:

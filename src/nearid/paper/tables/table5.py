@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from nearid.paper.methods import ABOUT_PA, NOT_RUN, PRINTED_PA
 from nearid.paper.metrics import Cell, Metrics
-from nearid.paper.reference import METHODS
-from nearid.paper.run import Run
+from nearid.paper.reference import METHODS, published_rows
+from nearid.paper.run import Run, Source
 from nearid.paper.table import Column, Row, Table
 
 _PAPER_SCORERS = ("siglip2", "qwen3vl_30b", "vsm", "nearid")
@@ -20,7 +20,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     rows = []
     for source in run.sources:
         cells = {column.id: _cell(column, metrics, source.id, "sources") for column in columns}
-        labels = {"Group": run.group_of(source.id), "n": _counts(cells)}
+        labels = {"Res.": _resolution(source), "Group": run.group_of(source.id), "n": _counts(cells)}
         rows.append(Row(source.id, source.display, cells, source.id, labels, sources=(source.id,)))
     for index, group in enumerate(run.groups):
         cells = {column.id: _cell(column, metrics, group, "groups") for column in columns}
@@ -35,10 +35,11 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
         columns,
         tuple(rows),
         best_along="row",
-        labels=("Group", "n"),
+        labels=("Res.", "Group", "n"),
         notes=(
             "Percent. Pools weight SSR by identities and PA by margins.",
             "n: identities with at least one valid margin, summed over the sources of a pool.",
+            "Res.: side in pixels at which a source paints; in brackets the paper's, where it prints another.",
             ABOUT_PA,
         ),
     )
@@ -62,3 +63,9 @@ def _cell(column: Column, metrics: Mapping[str, Metrics], name: str, kind: str) 
 def _counts(cells: Mapping[str, Cell]) -> str:
     counts = sorted({cell.count for id, cell in cells.items() if id.endswith("_ssr") and cell.count is not None})
     return "" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+
+
+def _resolution(source: Source) -> str:
+    """The paper prints the 512 pixels in which PowerPaint's images are kept; it paints at 640."""
+    printed, ours = published_rows("table5").get(source.id, {}).get("resolution"), source.working_px
+    return f"{ours} ({printed})" if ours and printed not in (None, ours) else str(ours or "")
