@@ -51,8 +51,6 @@ class Reading:
     signed: bool = False
 
     def __str__(self) -> str:
-        if self.cell.value is None:
-            return f"{self.label} not known ({self.cell.reason})"
         shown = f"{self.cell.value:{'+' if self.signed else ''}.{self.digits}f}"
         return f"{self.label} {shown.lstrip('+-') if float(shown) == 0 else shown}"
 
@@ -265,7 +263,7 @@ def _about_masking(ask: _Reader) -> Iterator[Effect]:
 def _about_weights(ask: _Reader) -> Iterator[Effect]:
     alphas = [scorer for _, scorer in ask.swept("alpha", {"beta": SWEPT_DEFAULTS["beta"]})]
     ends = [alphas[0], alphas[-1]] if len(alphas) > 1 else []
-    unswept = Reading("heads", Cell(reason="fewer than two that differ by alpha alone"), digits=0)
+    unswept = Reading("", Cell(reason="fewer than two heads that differ by alpha alone"), digits=0)
     yield _judge(
         "Alpha trades rejection for severity: from the smallest to the largest MTG SSR falls and M-O rises",
         "table 8",
@@ -274,7 +272,7 @@ def _about_weights(ask: _Reader) -> Iterator[Effect]:
         lambda rejects, less, severity, more: rejects > less and more > severity,
     )
     betas = ask.swept("beta", {"alpha": 1.0})
-    unswept = Reading("heads", Cell(reason="none with beta 0 and others that differ by beta alone"), digits=0)
+    unswept = Reading("", Cell(reason="no head with beta 0 and others that differ by beta alone"), digits=0)
     yield _judge(
         "Cohesion costs severity: M-O is highest at beta 0",
         "table 9",
@@ -309,5 +307,7 @@ def _of_our_own(ask: _Reader) -> Iterator[Effect]:
 
 def _judge(claim: str, place: str, readings: Sequence[Reading], holds: Callable[..., bool]) -> Effect:
     values = [reading.cell.value for reading in readings]
-    unknown = [str(reading) for reading in readings if reading.cell.value is None]
-    return Effect(claim, place, ", ".join(unknown or map(str, readings)), None if None in values else holds(*values))
+    reasons = dict.fromkeys(reading.cell.reason for reading in readings if reading.cell.value is None)
+    return Effect(
+        claim, place, "; ".join(reasons) or ", ".join(map(str, readings)), None if reasons else holds(*values)
+    )

@@ -95,7 +95,7 @@ class Table:
                 if shown is not None and column.competes:
                     contest = (column.id, "") if self.best_along == "column" else (row.id, column.metric)
                     contests.setdefault(contest, []).append((float(shown), (row.id, column.id)))
-        places = {}
+        places: dict[tuple[str, str], int] = {}
         for entries in contests.values():
             ranked = sorted({value for value, _ in entries}, reverse=True)[: self.podium]
             if len(entries) > 1:

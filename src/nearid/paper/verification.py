@@ -99,8 +99,8 @@ def _find_underived(config: Mapping[str, Any], layout: Layout) -> Iterator[str]:
                 if path != layout.metrics(scorer):
                     (again.metrics(scorer).parent / path.name).symlink_to(path.resolve())
             summarise(step_settings("summarise_scores", config, scorer=scorer), again)
-        for name in ("data", "distractors"):  # the table of the data set counts them
-            (again.root / name).symlink_to((layout.root / name).resolve())
+        for counted in ("data", "distractors"):  # by the table of the data set
+            (again.root / counted).symlink_to((layout.root / counted).resolve())
         for table in config["select"]["tables"]:
             write_table(build_table(step_settings("make_table", config, table=table), again), again)
         write_comparison(step_settings("compare_with_paper", config), again)

@@ -101,9 +101,9 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
         best_along=None,
         labels=_LABELS,
         notes=(
-            "x: anchor; y: a positive of its own, w: the one that is picked; z: a distractor of its own. X, Y, W: those "
-            "of the whole batch; N: Y without its own; Z: its own distractors. c: cosine; l: cosine over temperature; "
-            "LSE: log of the sum of exp, of l to all in the brackets; sp: softplus; [ ]+: no less than 0; m: the margin.",
+            "x: anchor; y: a positive of its own, w: the one that is picked; z: a distractor of its own. X, Y, W: all "
+            "of the batch; N: Y without its own; Z: its own distractors. c: cosine; l: cosine over temperature; "
+            "LSE: log of the sum of exp, of l to all in the brackets; sp: softplus; [ ]+: no less than 0; m: margin.",
             "Distractors: D in the denominators, S in a term of their own, R in the ranking. "
             "Formulas in full are in the docstrings of nearid.heads.objectives.",
         ),
