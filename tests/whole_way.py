@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ["--configfile", "config/demo.yaml", "config/test.yaml"]
 TIMED = {"logs", "benchmarks"}  # they tell what happened, not what came out
 # Seconds, times and machine stand in them.
-OWN_STORY = {"log.jsonl", "provenance.json", "manifest.json", "provenance.js", "ro-crate-metadata.json"}
+OWN_STORY = {"log.jsonl", "provenance.json", "manifest.json", "provenance.js", "costs.csv", "ro-crate-metadata.json"}
 
 
 def copy_project(target: Path) -> Path:

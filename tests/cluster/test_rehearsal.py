@@ -14,7 +14,7 @@ partitions:
   gpu: {max_runtime: 2880, max_mem_mb: 128000, max_threads: 32, max_gpu: 4, available_gpu_models: [a100]}
 """
 # Times stand in them.
-OWN_STORY = {"log.jsonl", "provenance.json", "manifest.json", "provenance.js", "ro-crate-metadata.json"}
+OWN_STORY = {"log.jsonl", "provenance.json", "manifest.json", "provenance.js", "costs.csv", "ro-crate-metadata.json"}
 
 
 def results(report, folder):

@@ -14,7 +14,16 @@ from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionP
 
 from nearid.errors import UserError
 from nearid.io.tables import read_table
-from nearid.paper.figures import compute_figure, contact_sheets, figure5, figure7, plot_figure, read_arrays
+from nearid.paper.figures import (
+    compute_figure,
+    contact_sheets,
+    figure1,
+    figure2,
+    figure5,
+    figure7,
+    plot_figure,
+    read_arrays,
+)
 from nearid.paper.identities import choose_identities
 from nearid.tokens.store import KEY, write_shard
 
@@ -201,3 +210,26 @@ def test_plots_repeat_byte_by_byte_and_need_only_their_data(layout, with_tokens,
 def test_plotting_before_computing_is_told(layout):
     with pytest.raises(UserError, match="figure-data --figure figure5"):
         read_arrays(layout, "figure5")
+
+
+def test_figure1_shows_who_is_fooled_where_the_last_scorer_is_not(layout, with_images):
+    settings = FIGURE7 | {"rows": 6, "run": RUN | {"sources": RUN["sources"][:1], "scorers": RUN["scorers"][:3:2]}}
+    arrays = figure1.compute(settings, layout)
+    whole = figure7.compute(settings, layout)
+    margins = whole["similarities"][:, 1] - whole["similarities"][:, 3]
+    best = max(range(6), key=lambda row: margins[row, 1] - margins[row, 0])
+    assert arrays["id"] == whole["ids"][best] and list(arrays["scorers"]) == ["SigLIP 2 (frozen)", "NearID"]
+    np.testing.assert_allclose(arrays["similarities"][:, 0], whole["similarities"][best, 1])
+    np.testing.assert_array_equal(arrays["images"][2], whole["images"][best, 3])
+
+
+@pytest.mark.parametrize("module", [figure1, figure2])
+def test_figures_1_and_2_are_drawn_from_the_run_s_images(layout, with_images, module):
+    name = module.__name__.rpartition(".")[2]
+    run = RUN | {"sources": RUN["sources"][:1], "scorers": RUN["scorers"][:3:2]}
+    compute_figure(FIGURE7 | {"figure": name, "rows": 6, "run": run}, layout)
+    plot_figure({"figure": name, "style": {"dpi": 50}}, layout)
+    first = layout.figure(name, "png").read_bytes()
+    assert Image.open(layout.figure(name, "png")).size[0] == 350
+    plot_figure({"figure": name, "style": {"dpi": 50}}, layout)
+    assert layout.figure(name, "png").read_bytes() == first

@@ -141,7 +141,7 @@ def test_comparison_file_round_trips(layout):
     write_comparison({"tables": TABLES}, layout)
     with layout.paper("comparison.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == len(compare_tables(TABLES, layout))
+    assert len([row for row in rows if row["table"] != "cost"]) == len(compare_tables(TABLES, layout))
     assert all(row["why"] for row in rows)
     assert json.dumps(rows)
 

@@ -230,6 +230,7 @@ rule write_manifest:
     output:
         str(LAYOUT.paper("manifest.json")),
         str(LAYOUT.paper("provenance.js")),
+        str(LAYOUT.paper("costs.csv")),
     log:
         log_of("paper", "write_manifest"),
     benchmark:

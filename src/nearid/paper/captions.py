@@ -4,6 +4,16 @@ from __future__ import annotations
 
 # Name of a figure: its title and caption.
 FIGURES = {
+    "figure1": (
+        "Figure 1: the same object, or the same background",
+        "Of some test identities that which best shows it: the anchor, another view of its object, and another object "
+        "painted into the anchor. Bars: similarity to the anchor. Our own drawing.",
+    ),
+    "figure2": (
+        "Figure 2: the method",
+        "The encoder stays as it is, its pooling head is trained: views of one object come together, the distractors "
+        "move away, and other objects still further. The circles show the idea, no result. Our own drawing.",
+    ),
     "figure3": (
         "Figure 3: where the heads look, and what methods can do",
         "Attention of the pooling head, mean over its attention heads, on a view and its distractor; "

@@ -17,6 +17,7 @@ from nearid.paper.reference import (
     TOLERANCES,
     comparability,
     describe_images,
+    published,
     published_rows,
     published_value,
     same_images,
@@ -50,7 +51,7 @@ class Pair:
 
 def write_comparison(settings: Mapping[str, Any], layout: Layout) -> None:
     """Write paper/comparison.csv for the tables (and numbers of figure 4) of the step's settings."""
-    write_text(layout.paper("comparison.csv"), to_csv(compare_tables(settings["tables"], layout)))
+    write_text(layout.paper("comparison.csv"), to_csv([*compare_tables(settings["tables"], layout), *list_costs()]))
 
 
 def to_csv(pairs: Iterable[Pair]) -> str:
@@ -63,6 +64,17 @@ def to_csv(pairs: Iterable[Pair]) -> str:
         for pair in pairs
     )
     return buffer.getvalue()
+
+
+def list_costs() -> list[Pair]:
+    """The paper's cost block; a run's own times change with every run, so they stand in a file of their own."""
+    why = "a run's own times are beside it in costs.csv"
+    empty = (None, None, None)
+    return [
+        Pair("cost", key, "value", *empty, float(value), None, None, INCOMPARABLE, why)
+        for key, value in published()["cost"].items()
+        if isinstance(value, int | float)
+    ]
 
 
 def compare_tables(tables: Mapping[str, Mapping[str, Any]], layout: Layout) -> list[Pair]:

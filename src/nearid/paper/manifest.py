@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +18,7 @@ import nearid
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file, hash_json
 from nearid.layout import ENERGY, Layout, shard_ids
+from nearid.paper.costs import compare_costs, judge_cost, to_csv
 from nearid.paper.scripts import dump_script
 
 # What can move a number.
@@ -41,7 +43,7 @@ PACKAGES = (
 
 
 def write_manifest(settings: Mapping[str, Any], layout: Layout) -> None:
-    """Write paper/manifest.json for the whole config in `settings`.
+    """Write paper/manifest.json and paper/costs.csv for the whole config in `settings`.
 
     `result` depends on config, code and versions alone: two runs of the same give the same. `run` tells of this run:
     time, machine, seconds, energy.
@@ -63,6 +65,12 @@ def write_manifest(settings: Mapping[str, Any], layout: Layout) -> None:
         "heads": read_head_provenance(config, layout),
         "costs": costs,
         "energy": describe_energy(costs),
+    }
+    compared = compare_costs(config, layout, costs)
+    write_text(layout.paper("costs.csv"), to_csv(compared))
+    run["cost_beside_paper"] = {
+        "rows": [asdict(cost) for cost in compared],
+        "effect": asdict(effect := judge_cost(compared)) | {"verdict": effect.verdict},
     }
     write_json(layout.paper("manifest.json"), seal(result, run))
     write_text(layout.paper("provenance.js"), about_script(result, run))

@@ -28,9 +28,10 @@ def build_table(settings: Mapping[str, Any], layout: Layout) -> Table:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Table names as the paper counts, table2 before table10; a figure's numbers behind them."""
+    """Table names as the paper counts, table2 before table10; behind them the data set, and a figure's numbers."""
 
     def place(name: str) -> tuple[bool, list[int | str]]:
-        return name.startswith("figure"), [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+        counted = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+        return not name.startswith("table"), counted
 
     return sorted(names, key=place)

@@ -23,7 +23,7 @@ _NAMES = {
     "val": "for validation",
     "test": "for test",
     "mtg_train": "Part edits for training",
-    "mtg_test": "for test",
+    "mtg_test": "Part edits for test",
     "dropped": "Records and views dropped",
     "distractors": "Distractors of the headline group's sources",
 }
@@ -69,7 +69,20 @@ def _row(name: str, names: dict[str, str], found: dict[str, int | None]) -> Row:
     value = found.get(name)
     cell = Cell(reason=NOT_RUN) if value is None else Cell(value, count=value)
     labels = {"Paper": "" if printed is None else f"{printed:,}"}
-    return Row(name, names.get(name, f"Distractors of {name}"), {COUNT: cell}, name, labels, name in ("dropped",))
+    return Row(
+        name,
+        names.get(name, f"Distractors of {_printed_source(name)}"),
+        {COUNT: cell},
+        name,
+        labels,
+        name in ("dropped",),
+    )
+
+
+def _printed_source(name: str) -> str:
+    """A source of the paper's that this run has not, by its name and resolution there."""
+    printed = published_rows("table5").get(name)
+    return f"{printed['source']} {printed['resolution']}" if printed else name
 
 
 def _order(found: Iterable[str]) -> list[str]:

@@ -133,6 +133,21 @@
       row.append(make("td", cost.seconds.toFixed(1)), make("td", cost.cpu_seconds.toFixed(1)), make("td", cost.peak_mb));
       row.append(make("td", cost.energy_wh === null ? "–" : cost.energy_wh));
     }
+    const beside = run.cost_beside_paper;
+    const shown = (value) => value === null ? "–" : value === 0 ? "0" : Number(value.toPrecision(3)).toString();
+    for (const cost of beside.rows) {
+      const row = document.querySelector("#costs-beside tbody").insertRow();
+      row.append(make("td", cost.what, "name"), make("td", cost.unit, "name"));
+      row.append(make("td", shown(cost.ours)), make("td", shown(cost.paper)), make("td", cost.why, "why"));
+    }
+    // The one effect that is known when the run has ended.
+    const { claim, place, numbers, holds, verdict } = beside.effect;
+    const [mark, name] = { true: ["✓", "holds"], false: ["✗", "fails"] }[holds] ?? ["?", ""];
+    const item = make("li");
+    const text = make("span", `${claim} `);
+    text.append(make("span", `(${place})`, "soft"), make("br"), make("span", numbers, "soft"));
+    item.append(make("span", `${mark} ${verdict}`, `verdict ${name}`), text);
+    document.getElementById("effects-list").append(item);
     document.getElementById("energy").textContent = run.energy.wh === null ? `Energy is not known: ${run.energy.why}.`
       : `Energy: ${run.energy.wh} Wh, of CPU packages by share of CPU time and of the GPUs used.`;
     const seconds = run.costs.reduce((sum, cost) => sum + cost.seconds, 0);
