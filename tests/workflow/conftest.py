@@ -57,7 +57,7 @@ def files():
         names = {"compare": "comparison.csv", "page": "index.html", "summary": "summary.txt"}
         yield layout.paper(names.get(command, "manifest.json"))
         if command == "manifest":
-            yield layout.paper("provenance.js")
+            yield from map(layout.paper, ("provenance.js", "costs.csv"))
 
 for path in files():
     path.parent.mkdir(parents=True, exist_ok=True)
