@@ -32,7 +32,7 @@ def test_how_a_shard_is_painted_repaints_none(project):
 def test_plotting_reads_a_figure_s_data_and_nothing_else(project):
     done = project.snakemake("--forceall", "--dry-run", "--configfile", *project.configs(()))
     blocks = re.findall(r"rule (plot_\w+):\s+input: (.*)", done.stdout)
-    assert len(blocks) == 13
+    assert len(blocks) == 15
     assert all(re.fullmatch(r"results/test/paper/data/\w+\.npz", files) for _, files in blocks), blocks
 
 

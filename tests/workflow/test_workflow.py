@@ -29,7 +29,7 @@ def test_full_reproduction_is_planned_without_heavy_imports():
     assert jobs["inpaint_shard"] == str(9 * 16)
     assert 500 < int(jobs["inpaint_part"]) < 600, "the hours that the paper's sources take"
     assert int(jobs["train_head"]) + int(jobs["train_head_with_timelapse"]) == 19
-    assert jobs["make_table"] == "10"
+    assert jobs["make_table"] == "11"
 
 
 def test_a_typo_fails_while_planning(project):
