@@ -14,6 +14,7 @@ from nearid.io.hashing import hash_file
 from nearid.io.paths import below
 from nearid.layout import Layout
 from nearid.paper.comparison import write_comparison
+from nearid.paper.costs import Cost, to_csv
 from nearid.paper.crate import find_altered
 from nearid.paper.formats import write_table
 from nearid.paper.manifest import about_script, seal
@@ -44,6 +45,9 @@ def verify(layout: Layout) -> list[str]:
     script = layout.paper("provenance.js")
     if not script.is_file() or script.read_text() != about_script(result, manifest["run"]):
         problems.append("paper/provenance.js: has other content than the manifest")
+    costs = to_csv(Cost(**row) for row in manifest["run"]["cost_beside_paper"]["rows"])
+    if not layout.paper("costs.csv").is_file() or layout.paper("costs.csv").read_bytes() != costs.encode():
+        problems.append("paper/costs.csv: has other content than the manifest")
     problems += [f"{name}: has other content than the crate" for name in find_altered(layout, manifest)]
     if not problems:
         problems = [f"{name}: does not follow from the scores" for name in _find_underived(config, layout)]
