@@ -11,8 +11,6 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA
 COMPATIBLE := MKL_CBWR=COMPATIBLE
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
-# No module is taken from the working directory.
-export PYTHONSAFEPATH := 1
 # The shell meets what people write as values of its own, never as its text.
 export PHOTOS CONFIG SLURM_TESTS
 # Errors, but no warnings of pip: of a newer pip, of root, of an index that is not there.
