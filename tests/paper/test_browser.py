@@ -76,6 +76,9 @@ def page(layout, with_images):
     cost = {"stage": "heads", "rule": "train_head", "jobs": 2, "seconds": 3.0, "cpu_seconds": 2.5, "peak_mb": 100}
     energy = {"wh": None, "why": "no <i>counter</i>"}
     run = {"written": "today", "machine": machine, "costs": [cost | {"energy_wh": None}], "energy": energy}
+    beside = [{"what": "a step", "unit": "seconds", "ours": 0.5, "paper": 7.0, "why": ""}]
+    effect = {"claim": "Cheap", "place": "D", "numbers": "", "holds": None, "verdict": "not tested"}
+    run["cost_beside_paper"] = {"rows": beside, "effect": effect}
     result = {"code": {"commit": None, "changed": None}, "seeds": {}, "versions": {"python": "3", "torch": "2"}}
     write_text(layout.paper("provenance.js"), about_script(result, run))
     return layout
