@@ -297,3 +297,11 @@ def test_one_in_a_hundred_broken_ones_leaves_the_rest(picture, tmp_path):
     rows = score_pairs(pair_all(files[1:2], files), Counting())
     assert [row.candidate for row in rows if row.similarity is None] == files[::100]
     assert all(row.problem for row in rows if row.similarity is None) and len(rows) == 300
+
+
+def test_images_of_different_sizes_make_no_batch_but_are_embedded():
+    from nearid.release.model import IdentityModel
+
+    model = IdentityModel(lambda pixels: pixels.mean((2, 3)), None, device="cpu")
+    found = model.embed_prepared([torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 6)])
+    assert found.shape == (2, 3) and np.allclose(np.linalg.norm(found, axis=1), 1)

@@ -16,6 +16,8 @@ from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.hashing import hash_file, hash_json
 
+MAX_RATIO, MAX_SMALL_BYTES = 200, 1 << 28
+"""How much a Parquet file may unpack to: so many times its size, or so many bytes."""
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -92,11 +94,24 @@ def _read(source: Path | str, columns: Sequence[str] | None, fields: Sequence[st
             missing = sorted(set(columns or ()) - set(names))
             if missing:
                 raise UserError(source, f"columns {', '.join(names)}", f"also {', '.join(missing)}", "remake the file")
+            _check_size(source, file.metadata)
             return file.read(columns=None if fields is None else list(fields))
     except FileNotFoundError:
         raise UserError(source, "no such file", "a Parquet file", "run the rule that makes it") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(source, f"not a whole Parquet file ({error})", "a Parquet file", "remake it") from error
+
+
+def _check_size(source: Path | str, metadata: pq.FileMetaData) -> None:
+    # Zeros shrink to a thousandth and less; pictures and numbers of ours do not.
+    declared = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    if declared > max(MAX_SMALL_BYTES, MAX_RATIO * Path(source).stat().st_size):
+        raise UserError(
+            source,
+            f"{declared:,} bytes when unpacked, from a file of {Path(source).stat().st_size:,}",
+            f"at most {MAX_RATIO} times the file's size",
+            "take the file from its maker again",
+        )
 
 
 def image_bytes(value: Mapping[str, Any] | None) -> bytes | None:

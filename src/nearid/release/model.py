@@ -75,7 +75,10 @@ class IdentityModel:
     @torch.inference_mode()
     def embed_prepared(self, pixels: Sequence[Tensor]) -> NDArray[np.float32]:
         """Unit vectors `[images, dim]` of prepared images, as one batch."""
-        embedded = self.network(torch.cat(list(pixels)).to(self.device)).float()
+        # A processor that does not crop gives images of their own sizes, which make no batch.
+        same = len({tuple(image.shape[1:]) for image in pixels}) == 1
+        batches = [torch.cat(list(pixels))] if same else list(pixels)
+        embedded = torch.cat([self.network(batch.to(self.device)).float() for batch in batches])
         return functional.normalize(embedded, dim=-1).cpu().numpy()
 
     def similarity(self, first: Any, second: Any) -> float | NDArray[np.float32]:

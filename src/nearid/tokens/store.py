@@ -204,6 +204,10 @@ class _Shard:
         dataset.id.chunk_iter(chunks.append)
         if len(chunks) != count or len(dataset) != count:
             raise self._refuse(f"{len(chunks)} images", f"{count} images")
+        names = [*("ids", "slots", "variants", "crc32"), *(name for name in EXTRAS if name in shard)]
+        # A header of some bytes may declare any length, for which memory would be taken.
+        if (declared := sum(shard[name].nbytes for name in names)) > self.path.stat().st_size:
+            raise self._refuse(f"{declared:,} bytes of keys in a file of {self.path.stat().st_size:,}", "fewer")
         sides = {name: shard[name][()] for name in ("ids", "slots", "variants", "crc32")}
         extras = {name: shard[name][()] for name in EXTRAS if name in shard}
         header = {name: value for name, value in self.attributes.items() if name not in ("header_crc32", "complete")}
