@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +31,11 @@ class Layout:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))
+
+    def file_list(self, path: str) -> Path:
+        """List of the files that a user's file or folder held when the workflow was last planned."""
+        name = re.sub(r"[^A-Za-z0-9]+", "_", Path(path).name).strip("_")[:40]
+        return self.root / "inputs" / f"{name}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}.tsv"
 
     # data
     def positives(self, shard: str) -> Path:

@@ -39,7 +39,7 @@ def files():
             yield layout.head_file(ids["ablation"], name)
         if settings["training"]["keep_every_steps"]:
             yield layout.head_file(ids["ablation"], "timelapse.safetensors")
-    elif command in ("nearid-bench", "mtg"):
+    elif command in ("nearid-bench", "mtg", "dreambench"):
         yield layout.scores(ids["scorer"], command.replace("-", "_"))
     elif command == "summarise":
         yield layout.metrics(ids["scorer"])
@@ -72,10 +72,11 @@ training: {pack: all}
 
 
 class Project:
-    """A checkout at `root` on which Snakemake is run."""
+    """A checkout at `root` on which Snakemake is run, with the tiny config unless told another."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *configs: str) -> None:
         self.root = root
+        self._configs = configs or ("config/demo.yaml", "config/test.yaml", "fake.yaml")
 
     def overlay(self, text: str) -> str:
         """Write an overlay; its path."""
@@ -109,9 +110,8 @@ class Project:
         jobs.pop("default", None)
         return dict(jobs)
 
-    @staticmethod
-    def configs(overlays: tuple[str, ...]) -> list[str]:
-        return ["config/demo.yaml", "config/test.yaml", "fake.yaml", *overlays]
+    def configs(self, overlays: tuple[str, ...]) -> list[str]:
+        return [*self._configs, *overlays]
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +133,12 @@ def finished(tmp_path_factory) -> Path:
     (root / "fake.yaml").write_text(OVERLAY)
     Project(root).run()
     return root
+
+
+@pytest.fixture(scope="session")
+def open_project() -> type[Project]:
+    """Opens a checkout: its folder, and configs other than the tiny one's."""
+    return Project
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_what_is_not_written_yet_fails_before_the_first_job(project):
     output = done.stdout + done.stderr
     assert done.returncode != 0
     assert "nearid.scores.scorers.crystal_ball (for scorers.judge)" in output
-    assert not (project.root / "results/later").exists()
+    assert not (project.root / "results/later/data").exists()
     assert "scorer=judge" in project.plan(overlay)["score_mtg"]
 
 

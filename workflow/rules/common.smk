@@ -18,6 +18,7 @@ from nearid.cluster import run_lock
 from nearid.cluster.jobs import Jobs
 from nearid.cluster.needs import needs_of, needs_of_rule
 from nearid.cluster.slurm_checks import Request, find_first, refuse_unfit
+from nearid.config.inputs import missing_path, missing_paths, own_paths
 from nearid.config.painting import parts_of_shard
 from nearid.config.steps import (
     backbone_of,
@@ -28,6 +29,7 @@ from nearid.config.steps import (
     training_of,
 )
 from nearid.errors import UserError
+from nearid.io.file_lists import refresh_list
 from nearid.layout import Layout, shard_ids
 
 # The package of this checkout, with the Python that runs Snakemake unless other environments are in use; only
@@ -90,6 +92,17 @@ def keep_others_out():
         run_lock.hold(LAYOUT.root)
     except UserError as error:
         raise WorkflowError(f"\n{error}") from None
+
+
+def refuse_missing_paths():
+    """Stop while planning when the config names what is not there, and was not there for an earlier run either."""
+    for key, path in missing_paths(config).items():
+        if not path or not LAYOUT.file_list(path).is_file():
+            raise WorkflowError(f"\n{missing_path(key, path)}")
+        print(
+            f"{key}: {path} is not there any more; what is made of it stays as it is",
+            file=sys.stderr,
+        )
 
 
 def prepare_slurm():
@@ -220,6 +233,10 @@ def costly(path):
     return protected(str(path)) if config["protect"] else str(path)
 
 
+if workflow.is_main_process:
+    refuse_missing_paths()
+
+
 # inputs
 # Where a file comes from the same job as one that is listed already, or stands behind it, it is not listed again: some
 # ten thousand inputs more would cost every dry run and every cluster job many seconds.
@@ -278,15 +295,29 @@ def images(collection, shards=SHARDS):
     return [str(where(shard)) for shard in shards]
 
 
-def backbone_files(backbone):
-    """What a local model folder holds; a downloaded one is an input as its mark."""
-    folder = config["backbones"][backbone]["path"]
-    names = ("config.json", "preprocessor_config.json", "model.safetensors")
-    return (
-        []
-        if folder.startswith("resources/")
-        else [f"{folder}/{name}" for name in names]
-    )
+@functools.cache
+def file_list(path):
+    """The list that stands for a file or folder of the user among the inputs (docs/reruns.md).
+
+    It is looked after where the workflow is planned; a job, of which a cluster may start thousands, takes it as it is.
+    """
+    target = LAYOUT.file_list(path)
+    # Results outlive the photographs that they are of; a step that needs these again says that they are gone.
+    if Path(path).exists() and (workflow.is_main_process or not target.is_file()):
+        try:
+            refresh_list(target, Path(path))
+        except OSError as error:
+            # An exception here would count as a rule that makes nothing, in silence where its results are there.
+            print(f"{path}: not looked after ({error})", file=sys.stderr, flush=True)
+    return str(target)
+
+
+def own_files(step):
+    """Lists of the user's own files that the step's settings name."""
+    return lambda wildcards: [
+        file_list(path)
+        for path in own_paths(step, settings_of(step, **dict(wildcards.items())))
+    ]
 
 
 def collection_files(wildcards):
@@ -315,7 +346,7 @@ def training_files(wildcards):
         if training["tokens"] == "cached"
         else [path for collection in nearid_rows for path in images(collection)]
     )
-    return [*feed, *backbone_files(backbone), *edits]
+    return [*feed, *edits]
 
 
 @functools.cache
@@ -412,22 +443,8 @@ def timelapse_files(ablation):
 def scorer_files(wildcards, collections, images):
     """What a scorer looks at: tokens where it reads some, else images; its head where it has one."""
     backbone = backbone_of(config, wildcards.scorer)
-    looked_at = (
-        [*tokens(backbone, collections), *backbone_files(backbone)]
-        if backbone
-        else images()
-    )
-    return [
-        *looked_at,
-        *scored_head_files(wildcards.scorer),
-        *prompt_files(wildcards.scorer),
-    ]
-
-
-def prompt_files(scorer):
-    """The words of a judge that are not ours."""
-    prompt = config["scorers"][scorer].get("prompt")
-    return [prompt] if prompt and not prompt.startswith("resources/") else []
+    looked_at = tokens(backbone, collections) if backbone else images()
+    return [*looked_at, *scored_head_files(wildcards.scorer)]
 
 
 def nearid_bench_files(wildcards):
@@ -444,11 +461,7 @@ def mtg_files(wildcards):
 
 
 def dreambench_files(wildcards):
-    backbone = backbone_of(config, wildcards.scorer)
-    return [
-        *(backbone_files(backbone) if backbone else []),
-        *scored_head_files(wildcards.scorer),
-    ]
+    return scored_head_files(wildcards.scorer)
 
 
 def score_files(scorer):
@@ -525,7 +538,6 @@ def figure_files(wildcards):
         files += [
             *roster(),
             *tokens(backbone, ["positives", sources[0]]),
-            *backbone_files(backbone),
         ]
         files += [
             *head_files(figure["ablation"]),

@@ -1,6 +1,7 @@
 rule curate_positives:
     input:
         fetched("curate_positives"),
+        own_files("curate_positives"),
     output:
         positives(),
         identities=str(LAYOUT.identities),
@@ -29,6 +30,7 @@ rule curate_positives:
 rule make_mtg:
     input:
         fetched("make_mtg"),
+        own_files("make_mtg"),
     output:
         str(LAYOUT.mtg("{split}")),
     log:

@@ -5,6 +5,7 @@ rule inpaint_part:
         # An engine may take its donors from other shards: one job makes them all, and the roster with them.
         str(LAYOUT.positives("{shard}")),
         fetched("inpaint_shard"),
+        own_files("inpaint_shard"),
     output:
         temp(touch(str(LAYOUT.painted("{source}", "{shard}", "{part}", "{parts}")))),
     log:
@@ -32,6 +33,7 @@ rule inpaint_shard:
     input:
         str(LAYOUT.positives("{shard}")),
         fetched("inpaint_shard"),
+        own_files("inpaint_shard"),
         parts=painted_parts,
     output:
         shard=costly(LAYOUT.distractors("{source}", "{shard}")),

@@ -6,6 +6,7 @@ rule train_head:
         training_files,
         roster(),
         fetched("train_head"),
+        own_files("train_head"),
     output:
         head=costly(LAYOUT.head_file("{ablation}")),
         config=str(LAYOUT.head_file("{ablation}", "config.json")),

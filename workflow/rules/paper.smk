@@ -33,6 +33,7 @@ rule make_table:
 rule compute_figure:
     input:
         figure_files,
+        own_files("compute_figure"),
     output:
         str(LAYOUT.figure_data("{figure}")),
     log:

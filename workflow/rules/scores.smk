@@ -3,6 +3,7 @@ rule score_nearid_bench:
         nearid_bench_files,
         roster(),
         fetched("score_nearid_bench"),
+        own_files("score_nearid_bench"),
     output:
         str(LAYOUT.scores("{scorer}", "nearid_bench")),
     log:
@@ -30,6 +31,7 @@ rule score_mtg:
         mtg_files,
         str(LAYOUT.mtg("test")),
         fetched("score_mtg"),
+        own_files("score_mtg"),
     output:
         str(LAYOUT.scores("{scorer}", "mtg")),
     log:
@@ -56,6 +58,7 @@ rule score_dreambench:
     input:
         dreambench_files,
         fetched("score_dreambench"),
+        own_files("score_dreambench"),
     output:
         str(LAYOUT.scores("{scorer}", "dreambench")),
     log:
@@ -82,6 +85,7 @@ rule summarise_scores:
     input:
         lambda wildcards: score_files(wildcards.scorer),
         fetched("summarise_scores"),
+        own_files("summarise_scores"),
     output:
         str(LAYOUT.metrics("{scorer}")),
     log:

@@ -2,7 +2,7 @@ rule extract_tokens:
     input:
         collection_files,
         fetched("extract_tokens"),
-        lambda wildcards: backbone_files(wildcards.backbone),
+        own_files("extract_tokens"),
     output:
         str(LAYOUT.tokens("{backbone}", "{collection}", "{shard}")),
     log:

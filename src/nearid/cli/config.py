@@ -16,11 +16,12 @@ def config() -> None:
 @config.command()
 @click.argument("overlays", nargs=-1, type=click.Path(path_type=Path))
 def check(overlays: tuple[Path, ...]) -> None:
-    """Validate config.yaml with OVERLAYS on top, and say whether every member it asks for exists."""
-    from nearid.config import check_members, load
+    """Validate config.yaml with OVERLAYS on top, and say whether all members, files and folders it names exist."""
+    from nearid.config import check_members, check_paths, load
 
     values = load(*overlays)
     check_members(values)
+    check_paths(values)
     click.echo(f"{values['name']}: fine")
 
 

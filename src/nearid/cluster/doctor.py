@@ -21,6 +21,7 @@ from nearid.cluster.needs import needs_of
 from nearid.cluster.plan import make_plan
 from nearid.cluster.slurm_checks import check_slurm
 from nearid.config.facts import download_facts
+from nearid.config.inputs import cached_model, is_hub_id, missing_path, missing_paths
 from nearid.layout import Layout
 
 # What a step does at first: a product on the GPU. Its own process, since a driver may end it.
@@ -65,6 +66,7 @@ def examine(config: Mapping[str, Any], layout: Layout, cluster: bool = False, ro
         lambda: check_clock(layout.root.parent),
         lambda: check_space(config, layout),
         lambda: check_downloads(config, layout, os.environ),
+        lambda: check_paths(config),
         lambda: check_models(config),
     ]
     if cluster:
@@ -227,7 +229,7 @@ def check_space(config: Mapping[str, Any], layout: Layout) -> Iterator[Finding]:
     plan = make_plan(config, layout)
     for warning in plan.warnings:
         found, _, action = warning.partition(": ")
-        if "GPU" not in found:
+        if "GPU" not in found and "is not there" not in warning:
             yield Finding("space", "fault" if "to write" in found else "note", found, action or "see `nearid plan`")
     if not any("to write" in warning for warning in plan.warnings):
         yield Finding("space", "fine", "enough for what is still to do (`nearid plan`)")
@@ -253,15 +255,33 @@ def check_downloads(config: Mapping[str, Any], layout: Layout, environment: Mapp
         yield Finding("offline", "note", "HF_HUB_OFFLINE is set", "unset it where the downloads run")
 
 
+def check_paths(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """That files and folders of the user are there."""
+    missing = missing_paths(config)
+    for key, path in missing.items():
+        error = missing_path(key, path)
+        yield Finding("own files", "fault", f"{key}: {error.found}", error.action)
+    if not missing:
+        yield Finding("own files", "fine", "all that the config names are there")
+
+
 def check_models(config: Mapping[str, Any]) -> Iterator[Finding]:
     """Local backbones: there, and safetensors rather than pickles."""
     for name in dict.fromkeys(Jobs(config, Layout(Path("results"))).backbones):
         path = config["backbones"][name]["path"]
         if path.startswith("resources/") or not path:
             continue
-        if not Path(path, "config.json").is_file():
+        folder = Path(path)
+        if is_hub_id(path):
+            cached = cached_model(path, config["backbones"][name]["revision"])
+            if cached is None:
+                action = f"`hf download {path}`, or add it to `downloads` and write resources/<id>"
+                yield Finding("backbone", "fault", f"{name}: {path} is no folder, nor in the hub's cache", action)
+                continue
+            folder = cached
+        if not (folder / "config.json").is_file():
             yield Finding("backbone", "fault", f"{name}: no {path}/config.json", f"mend backbones.{name}.path")
-        elif not list(Path(path).glob("*.safetensors")):
+        elif not list(folder.glob("*.safetensors")):
             action = "convert it to safetensors: pickles are not opened"
             yield Finding("backbone", "fault", f"{name}: no safetensors in {path}", action)
         else:

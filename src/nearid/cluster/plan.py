@@ -12,6 +12,7 @@ from typing import Any
 from nearid.cluster.jobs import JOIN, Job, Jobs
 from nearid.cluster.needs import needs_of
 from nearid.cluster.rates import Rate, default_rate, measured_rates
+from nearid.config.inputs import missing_paths
 from nearid.layout import Layout
 
 STAGES = ("fetch", "data", "distractors", "tokens", "heads", "scores", "paper")
@@ -89,6 +90,7 @@ def make_plan(
     total = _sum_up(jobs, seconds, memory, gpus, cores)
     remaining = _sum_up(left, seconds, memory, gpus, cores)
     warnings = _warn(remaining[-1], layout.root, gpus, quota_gb)
+    warnings += [f"{key}: {path or 'nothing'!r} is not there" for key, path in missing_paths(config).items()]
     basis = {key: rate.source for key, rate in rates.items()}
     painting = _describe_painting(config, jobs, seconds, rates)
     return Plan(config["name"], gpus, cores, total, remaining, basis, painting, warnings)

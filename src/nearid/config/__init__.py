@@ -5,6 +5,7 @@ Nothing heavy is imported here: every job of a cluster parses the workflow again
 
 from nearid.config.downloads import required_downloads
 from nearid.config.fingerprint import code_fingerprint, step_code
+from nearid.config.inputs import check_paths
 from nearid.config.loading import check_schema, complete, load, results_folder
 from nearid.config.members import check_members, missing_members
 from nearid.config.packs import companions_of, packs
@@ -12,6 +13,7 @@ from nearid.config.steps import step_settings
 
 __all__ = [
     "check_members",
+    "check_paths",
     "check_schema",
     "code_fingerprint",
     "companions_of",

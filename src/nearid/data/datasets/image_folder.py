@@ -15,7 +15,7 @@ from PIL import Image
 from nearid.data.masks import Estimator
 from nearid.data.records import Dropped, Identity, View
 from nearid.errors import UserError
-from nearid.io.hashing import hash_json
+from nearid.io.file_lists import hash_looks
 from nearid.io.images import decode_mask, decode_rgb
 from nearid.io.masks import doubt
 from nearid.io.sheets import LEFTOVERS, printable, read_sheet
@@ -72,8 +72,8 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """Hash over the names, sizes and times of all files, which tells whether a finished part is still good."""
-        files = sorted(path for path in self._root.rglob("*") if path.is_file())
-        return hash_json([[str(p.relative_to(self._root)), p.stat().st_size, p.stat().st_mtime_ns] for p in files])
+        model = self._options["mask_model"]
+        return hash_looks(self._root, *([Path(model)] if model else []))
 
     def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
         """Decode the pictures and masks of folder `index`; its position in the sorted folders is the id."""

@@ -48,9 +48,13 @@ class Judge:
             raise self._refuse(f"no model ({str(error).strip().splitlines()[0]})") from error
         if kind not in TYPES:
             raise self._refuse(f"model type {kind!r}")
-        # Hashing 60 GB for each run would cost minutes: contents of small files and sizes of large ones must do.
+        # Hashing 60 GB for each run would cost minutes: contents of small files, sizes and times of large ones must do.
         files = sorted(path for path in self._path.iterdir() if path.is_file())
-        sizes = [(path.name, path.stat().st_size) for path in files]
+        states = [(path, path.stat()) for path in files]
+        sizes = [
+            (path.name, state.st_size, 0 if state.st_size <= SMALL_BYTES else state.st_mtime_ns)
+            for path, state in states
+        ]
         texts = [path.read_bytes().hex() for path in files if path.stat().st_size <= SMALL_BYTES]
         self.identity = ["local", hash_json([sizes, texts]), self._tokens]
 

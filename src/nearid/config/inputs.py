@@ -1,0 +1,136 @@
+"""Which files and folders of the user a step reads: inputs of its rule, by lists of what they hold (docs/reruns.md)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nearid.config.downloads import FOLDER
+from nearid.config.steps import backbone_of, benchmarks_of, training_of
+from nearid.errors import UserError
+
+KEYS = {
+    "captions", "controlnet", "dreambench", "hub", "lora", "mask_model", "model", "mtg", "official_splits", "package",
+    "path", "prompt", "ratings", "samples",
+}  # fmt: skip
+"""Keys of settings whose value is a path."""
+# Where it may be a model of the hub instead.
+_OF_THE_HUB = {
+    ("backbones", "path"), ("dataset", "mask_model"), *(("sources", key) for key in ("controlnet", "lora", "model")),
+}  # fmt: skip
+_MODEL_KEYS = {key for _, key in _OF_THE_HUB}
+# What of a data set's options a step reads; the others take none of them.
+_OPTIONS = {"curate_positives": KEYS - {"mtg"}, "make_mtg": {"mtg"}}
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def own_paths(step: str, settings: Mapping[str, Any]) -> list[str]:
+    """Paths in a step's settings, in order, that the workflow does not fetch: files and folders of the user.
+
+    A model of the hub's cache counts as the folder where the cache has it; one that is in no cache does not count.
+    """
+    found = []
+    for key, text in _paths(step, settings):
+        if text and not text.startswith(FOLDER):
+            found.append(_in_cache(text, settings) if key in _MODEL_KEYS else text)
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def missing_paths(config: Mapping[str, Any]) -> dict[str, str]:
+    """What the selected members name and is not there: config key -> path, which is empty where one is needed.
+
+    Downloads and models of the hub count as there: the one is fetched, and the first job that needs the other tells.
+    """
+    missing = {}
+    for where, entry in _selected_entries(config):
+        for key, value in entry.items():
+            texts = value if key == "hub" else {key: value} if key in KEYS else {}
+            for name, text in texts.items():
+                needed = where == "dataset.image_folder" and key == "path"
+                model = (where.partition(".")[0], key) in _OF_THE_HUB
+                fetched = text.startswith(FOLDER) or (model and is_hub_id(text))
+                if (text or needed) and not fetched and not (text and Path(text).exists()):
+                    missing[f"{where}.{name}"] = text
+    return missing
+
+
+def missing_path(key: str, path: str) -> UserError:
+    """The error for one of `missing_paths`."""
+    return UserError(
+        f"config, key {key}",
+        f"{path!r}, which is not there" if path else "nothing",
+        "a folder of yours" + (", e.g. --config photos_dir=PATH" if key == "dataset.image_folder.path" else ""),
+        "mend the path, or connect the disk that it is on",
+    )
+
+
+def check_paths(config: Mapping[str, Any]) -> None:
+    """Say which of the user's files and folders are not there.
+
+    Raises:
+        UserError: the first one.
+    """
+    for key, path in missing_paths(config).items():
+        raise missing_path(key, path)
+
+
+def _selected_entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    select, dataset = config["select"], config["dataset"]
+    kind = dataset["kind"]
+    wanted = _OPTIONS["curate_positives"] | (_OPTIONS["make_mtg"] if "mtg" in select["benchmarks"] else set())
+    yield f"dataset.{kind}", {key: value for key, value in dataset.get(kind, {}).items() if key in wanted}
+    for source in select["sources"]:
+        if source in config["released"]:
+            yield "released", {"path": config["released"][source]}
+        else:
+            yield f"sources.{source}.options", config["sources"][source]["options"]
+    read = [training_of(config, ablation)["backbone"] for ablation in select["ablations"]]
+    read += filter(None, (backbone_of(config, scorer) for scorer in select["scorers"]))
+    for backbone in dict.fromkeys(read):
+        yield f"backbones.{backbone}", config["backbones"][backbone]
+    for scorer in select["scorers"]:
+        yield f"scorers.{scorer}", config["scorers"][scorer]
+    rated = [scorer for scorer in select["scorers"] if "dreambench" in benchmarks_of(config, scorer)]
+    if rated:
+        looking = any(config["scorers"][scorer]["kind"] != "ratings" for scorer in rated)
+        yield "dreambench", {key: path for key, path in config["dreambench"].items() if looking or key != "samples"}
+
+
+def _paths(step: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        if key == "options" and "kind" in settings:  # the data set's
+            yield from ((name, value[name]) for name in sorted(_OPTIONS.get(step, set()) & set(value)))
+        elif key in ("dataset", "params"):
+            continue  # painting is told of the data set and reads none of it; an objective's parameters are numbers
+        elif key == "hub":
+            yield from ((key, folder) for _, folder in sorted(value.items()))
+        elif isinstance(value, Mapping):
+            yield from _paths(step, value)
+        elif key in KEYS and isinstance(value, str):
+            yield key, value
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether `text` may name a repository of the hub, `owner/name`, and is nothing that lies here."""
+    return _HUB_ID.fullmatch(text) is not None and not os.path.lexists(text)
+
+
+def cached_model(name: str, revision: str = "") -> Path | None:
+    """Where the hub's cache on this machine has a model; None if it has none. Nothing is asked over the network."""
+    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"))
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    repository = cache / f"models--{name.replace('/', '--')}"
+    named = repository / "refs" / (revision or "main")
+    folder = repository / "snapshots" / (named.read_text().strip() if named.is_file() else revision or "none")
+    return folder if folder.is_dir() else None
+
+
+def _in_cache(text: str, settings: Mapping[str, Any]) -> str:
+    if not is_hub_id(text):
+        return text
+    backbone = settings.get("backbone", {})
+    folder = cached_model(text, backbone.get("revision", "") if backbone.get("path") == text else "")
+    return "" if folder is None else str(folder)
