@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ class Sweep:
                 raise UserError(f"sweep {name}", f"ablation {base}", f"one of {known}", "check the id")
         axes = [[("seed", seed) for seed in seeds]] if seeds else []
         axes += [[(path, value) for value in values] for path, values in (overrides or {}).items()]
-        entries: dict[str, Any] = {}
+        made: list[tuple[str, str, Any]] = []
         for base in bases:
             for choice in itertools.product(*axes):
                 entry = copy.deepcopy(dict(config["ablations"][base]))
@@ -140,7 +140,8 @@ class Sweep:
                     _put(entry, path, value)
                 words = [f"{path.rpartition('.')[2]} {value}" for path, value in choice]
                 entry["display"] = ", ".join([entry["display"], *words])
-                entries[re.sub(r"[^a-z0-9]+", "_", "_".join([base, *words]).lower())] = entry
+                made.append((_spell(base, words), json.dumps([base, choice]), entry))
+        entries = _name(made, config["ablations"] if axes else ())
         overlay: dict[str, Any] = {}
         if axes:
             chosen = config["select"]
@@ -356,6 +357,22 @@ def _token_files(layout: Layout, settings: Mapping[str, Any]) -> Iterator[Path]:
         yield from (layout.tokens(backbone, collection) for collection in ("positives", *mix["sources"]))
     if mix["mtg_repeats"]:
         yield layout.tokens(backbone, "mtg_train")
+
+
+def _spell(base: str, words: Sequence[str]) -> str:
+    """An id that can be read: a minus is a word, other punctuation is `_`."""
+    text = "_".join([base, *(re.sub(r"(^|[\s\[,e])-(?=[\d.])", r"\1minus ", word) for word in words)])
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def _name(made: Sequence[tuple[str, str, Any]], taken: Iterable[str]) -> dict[str, Any]:
+    """Entries by id; where two choices, or a choice and an ablation of the config, would share one, a hash follows."""
+    choices: dict[str, set[str]] = {name: {""} for name in taken}
+    for name, choice, _ in made:
+        choices.setdefault(name, set()).add(choice)
+    return {
+        name if len(choices[name]) == 1 else f"{name}_{hash_json(choice)[:8]}": entry for name, choice, entry in made
+    }
 
 
 def _put(entry: dict[str, Any], path: str, value: Any) -> None:

@@ -104,6 +104,7 @@ def photos(photographed, open_project, tmp_path):
     return open_project(tmp_path / "project", *CONFIGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_reruns_what_reads_it(photos, change):
     act, first, scored = CHANGES[change]
@@ -120,6 +121,7 @@ def test_a_change_reruns_what_reads_it(photos, change):
         assert all("backbone=own" in job for job in plan["extract_tokens"])
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_told_while_planning(photos):
     lost = photos.overlay("scorers: {foreign: {path: models/lost}}")
     done = photos.snakemake("--dry-run", "--configfile", *photos.configs((lost,)))

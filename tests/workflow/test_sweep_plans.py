@@ -1,12 +1,14 @@
 """What a sweep writes down before any job: its heads in the config's own words."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from nearid.config import load
 from nearid.errors import UserError
-from nearid.sweeps import Needs, Sweep
+from nearid.sweeps import Needs, Sweep, _name, _spell
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = (Path("config/demo.yaml"), Path("config/test.yaml"))
@@ -34,6 +36,27 @@ def test_every_combination_is_a_head_and_a_scorer(overlays):
     assert set(sweep.ablations) <= set(config["select"]["ablations"])
     assert all(config["scorers"][name]["ablation"] == name for name in sweep.ablations)
     assert set(load(*overlays)["select"]["scorers"]) <= set(config["select"]["scorers"])
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("params.beta", [-0.5, 0.5]),
+        ("params.temperature", [1e-05, 1e05]),
+        ("params.more", ["Cosine", "cosine", "co-sine"]),
+        ("params.more", ["a b", "a_b", "a/b"]),
+    ],
+)
+def test_every_value_is_a_run_of_its_own(path, values):
+    made = [(_spell("nearid", [f"{path} {value}"]), json.dumps(value), value) for value in values]
+    names = _name(made, [])
+    assert sorted(map(str, names.values())) == sorted(map(str, values)), names
+    assert all(re.fullmatch("[a-z0-9_]+", name) for name in names)
+
+
+def test_a_run_takes_no_ablation_s_place():
+    assert set(_name([("nearid", "[1]", 1), ("more", "[2]", 2)], ["nearid"])) >= {"more"}
+    assert "nearid" not in _name([("nearid", "[1]", 1)], ["nearid"])
 
 
 def test_without_a_grid_the_selected_heads_are_trained_as_they_are(overlays):

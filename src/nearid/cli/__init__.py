@@ -8,13 +8,13 @@ import logging
 import signal
 import socket
 import sys
-import traceback
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from nearid import __version__
+from nearid.cli.failures import explain_fault
 from nearid.cluster.devices import explain_full_gpu
 from nearid.cluster.signals import stoppable
 from nearid.errors import UserError
@@ -44,12 +44,12 @@ class _Commands(click.Group):
             problem = error
         except OSError as error:
             if error.errno not in _REFUSALS:
-                return _crash()
+                return _crash(error, ctx)
             place = error.filename2 or error.filename or "the results folder"
             problem = UserError(place, *_REFUSALS[error.errno])
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] == "nearid":
-                return _crash()
+                return _crash(error, ctx)
             place = f"the Python of {sys.prefix} on {socket.gethostname()}"
             action = "run `make setup` where this machine sees it, then `nearid doctor`"
             problem = UserError(place, f"no module {error.name}", "the packages of envs/all.lock", action)
@@ -62,7 +62,7 @@ class _Commands(click.Group):
         except Exception as error:
             full = explain_full_gpu(error)
             if full is None:
-                return _crash()
+                return _crash(error, ctx)
             problem = full
         print(problem, file=sys.stderr, flush=True)
         sys.exit(2)
@@ -94,6 +94,6 @@ def main() -> None:
         nearid()
 
 
-def _crash() -> NoReturn:
-    traceback.print_exc()
+def _crash(error: BaseException, ctx: click.Context) -> NoReturn:
+    print(explain_fault(error, ctx.params.get("log")), file=sys.stderr, flush=True)
     sys.exit(1)

@@ -22,7 +22,7 @@ OVERLAYS = {"rendered": ("config/demo.yaml",), "image_folder": ("config/demo.yam
 @click.option("--results", type=click.Path(path_type=Path), help="The folder results/<name> with its data.")
 @click.option("--readout", type=click.Choice(["map", "mean"]), default="map", show_default=True, help="map: its own.")
 @click.option("--precision", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32")
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Images per forward pass.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images per forward pass.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON instead of a table.")
 def bench(
     encoder: str,

@@ -149,7 +149,7 @@ def check_display(needed: bool) -> Iterator[Finding]:
 
 def check_ranks(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Variables of torchrun: all or none; half of them make training fail or hang."""
-    there = [name for name in _RANKS if name in environment]
+    there = [name for name in _RANKS if environment.get(name)]
     # A site may say the address alone; srun says the rest.
     if there and there != ["MASTER_ADDR"] and len(there) < len(_RANKS):
         lacking = ", ".join(name for name in _RANKS if name not in there)
@@ -161,7 +161,11 @@ def check_ranks(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 def check_port(environment: Mapping[str, str]) -> Iterator[Finding]:
     """That the rendezvous port of several ranks can be opened."""
-    port = int(environment.get("MASTER_PORT", "0"))
+    text = environment.get("MASTER_PORT") or "0"
+    if not text.isdecimal() or int(text) > 65535:
+        yield Finding("port", "fault", f"MASTER_PORT is {text!r}, no port", "unset MASTER_PORT, or choose a number")
+        return
+    port = int(text)
     try:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", port))

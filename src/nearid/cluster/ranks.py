@@ -36,7 +36,7 @@ def read_ranks() -> Ranks:
     found = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
     if found.keys() <= {"MASTER_ADDR"}:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-        several = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+        several = os.environ.get("SLURM_STEP_NUM_TASKS", "") not in ("", "1")
         found = (_ask_srun() if several else alone | {"MASTER_PORT": str(_free_port())}) | found
         os.environ.update(found)
     if len(found) < len(VARIABLES):
@@ -44,10 +44,13 @@ def read_ranks() -> Ranks:
         raise _refuse(f"{', '.join(found)} without {missing}")
     try:
         ranks = Ranks(int(found["RANK"]), int(found["LOCAL_RANK"]), int(found["WORLD_SIZE"]))
+        port = int(found["MASTER_PORT"])
     except ValueError as error:
         raise _refuse(str(error)) from error
     if not 0 <= ranks.rank < ranks.size:
         raise _refuse(f"RANK {ranks.rank} of WORLD_SIZE {ranks.size}")
+    if not 0 < port < 65536:
+        raise _refuse(f"MASTER_PORT {port}")
     return ranks
 
 

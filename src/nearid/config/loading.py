@@ -130,6 +130,9 @@ def _explain(error: jsonschema.ValidationError) -> UserError:
         expected = f"a value of type {error.validator_value}"
         if isinstance(value, str) and error.validator_value in ("number", "integer"):
             expected += " (YAML takes 1e-4 for text: write 1.0e-4; --config can only set keys at the top)"
+        if path == ["photos_dir"]:
+            expected = "the name of a folder; --config takes digits alone, and 2024_11, for a number"
+            return UserError(_where(path), repr(value), expected, "write ./ in front: photos_dir=./2024_11")
     elif error.validator == "enum":
         expected = nearest(value, error.validator_value)
     hint = part.get("description")

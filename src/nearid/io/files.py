@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)  # it can only be read by setting it
+
 
 @contextmanager
 def replacing(target: Path | str, shared: bool = False) -> Iterator[Path]:
@@ -32,6 +35,8 @@ def replacing(target: Path | str, shared: bool = False) -> Iterator[Path]:
     private = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(3)}.partial"
     try:
         yield private
+        # Some writers (safetensors) make files that nobody else may read, whatever the umask allows.
+        private.chmod(0o666 & ~_UMASK)
         with private.open("rb+") as stream:
             os.fsync(stream.fileno())
         private.replace(target)

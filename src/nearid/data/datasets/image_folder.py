@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -87,7 +88,7 @@ class Dataset:
                 views.append(self._load_view(picture, masks.get(picture)))
             except UserError as error:
                 dropped.append(Dropped(name, printable(picture.name), printable(error.found)))
-        class_name, description = self._classes.get(folder.name, ("object", name.replace("_", " ")))
+        class_name, description = self._classes.get(_compose(folder.name), ("object", name.replace("_", " ")))
         return Identity(index, name, class_name, description, tuple(views)), dropped
 
     def _load_view(self, picture: Path, mask_file: Path | None) -> View:
@@ -122,8 +123,8 @@ class Dataset:
         if not path.exists():
             return {}
         rows = read_sheet(path, ("subject", "class"), ("description",))
-        subjects = [row["subject"] for row in rows]
-        folders = {folder.name for folder in self._folders}
+        subjects = [_compose(row["subject"]) for row in rows]
+        folders = {_compose(folder.name) for folder in self._folders}
         twice = sorted({subject for subject in subjects if subjects.count(subject) > 1})
         if set(subjects) != folders or twice:
             raise UserError(
@@ -133,11 +134,18 @@ class Dataset:
                 "one line per folder",
                 "mend the file, or delete it: without it all identities are of one class",
             )
-        return {row["subject"]: (row["class"], row["description"] or row["class"]) for row in rows}
+        return {_compose(row["subject"]): (row["class"], row["description"] or row["class"]) for row in rows}
+
+
+def _compose(name: str) -> str:
+    """`name` with composed accents: file systems and tables write the same one in two ways."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _normalise(name: str) -> str:
-    return re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_") or "_"
+    """Letters and digits of any script in lower case; of a name without any, its code points."""
+    plain = re.sub(r"(_|[^\w\u0300-\u036f])+", "_", _compose(name).lower()).strip("_")
+    return plain or "_".join(f"{ord(sign):x}" for sign in name)
 
 
 def _sort_files(folder: Path) -> tuple[list[Path], dict[Path, Path], list[tuple[Path, str]]]:
@@ -147,13 +155,12 @@ def _sort_files(folder: Path) -> tuple[list[Path], dict[Path, Path], list[tuple[
     drawn = [path for place in inside for path in sorted(place.iterdir()) if not path.name.startswith(".")]
     named = [path for path in files if _is_picture(path) and _MASK.fullmatch(path.stem)]
     pictures = [path for path in files if _is_picture(path) and path not in named]
-    stems = [picture.stem for picture in pictures]
-    twice = sorted(picture.name for picture in pictures if stems.count(picture.stem) > 1)
-    if twice:
-        raise UserError(folder, f"views of one name: {twice}", "one picture per name", "rename or remove one of them")
+    firsts: dict[str, Path] = {}
+    twice = [picture for picture in pictures if firsts.setdefault(picture.stem, picture) != picture]
+    pictures = list(firsts.values())
     views = {name: picture for picture in pictures for name in (picture.stem, picture.name)}
     masks: dict[Path, Path] = {}
-    strays = []
+    strays = [(path, f"another view of this name: {firsts[path.stem].name}") for path in twice]
     for path in named + drawn:
         match = _MASK.fullmatch(path.stem)
         names = [path.stem, *([match["view"] or match["view_"]] if match else [])]
@@ -164,7 +171,7 @@ def _sort_files(folder: Path) -> tuple[list[Path], dict[Path, Path], list[tuple[
             strays.append((path, "a mask without its picture"))
         elif masks.setdefault(picture, path) != path:
             strays.append((path, f"a second mask of {picture.name}: {masks[picture].name} is taken"))
-    known = {*pictures, *named, *inside}
+    known = {*pictures, *twice, *named, *inside}
     strays += [(path, f"not a picture ({', '.join(sorted(_SUFFIXES))})") for path in files if path not in known]
     return pictures, masks, strays
 

@@ -1,0 +1,42 @@
+"""An exception that nobody foresaw: four lines for the person, the full trace in a file to be sent."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from nearid import __version__
+from nearid.errors import UserError
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def explain_fault(error: BaseException, log: Path | None) -> UserError:
+    """What to print of `error`; its trace is written beside `log`, or among the machine's temporary files.
+
+    The trace may be unwritable too (a full disk): then it goes to the terminal, since nothing else has it.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)]
+    frame = own[-1] if own else frames[-1] if frames else None
+    place = f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}" if frame else "nearid"
+    said = " ".join(str(error).split())
+    found = f"{type(error).__name__}: {said[:300]}" if said else type(error).__name__
+    text = "".join(traceback.format_exception(error))
+    command = " ".join(sys.argv[1:])
+    report = f"nearid {__version__}, Python {sys.version.split()[0]}\n{command}\n\n{text}"
+    target = log.with_suffix(".trace.txt") if log else _temporary()
+    try:
+        target.write_text(report, encoding="utf-8", errors="backslashreplace")
+        action = f"send {target} to the project, with the config and what you did"
+    except OSError:
+        print(text, file=sys.stderr, flush=True)
+        action = "send the lines above to the project, with the config and what you did"
+    return UserError(place, found, "a step that ends well: this is a fault of this program", action)
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"nearid-trace-{os.getpid()}.txt"
