@@ -1,6 +1,7 @@
 """Scores from images and from cached tokens, runs that are stopped, and files that two scorers leave."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -130,12 +131,39 @@ def test_a_stopped_embedder_continues(tokenised, tmp_path, monkeypatch, origin):
     assert resumed.read_bytes() == whole.read_bytes()
     assert not (resumed.parent / ".progress").exists()
     # What another code or another head left is not used.
+    shutil.rmtree(resumed.parent / ".kept")
     stop_at(4)
     with pytest.raises(KeyboardInterrupt):
         score_nearid_bench(settings, world.layout, resumed, "code")
     stop_at(99)
     score_nearid_bench(settings, world.layout, resumed, "other code")
     assert len(asked) == 6
+
+
+def test_another_source_scores_that_one_alone(tokenised, tmp_path, monkeypatch):
+    world, entry = tokenised
+    settings = world.settings("s", kind="head", ablation="t") | {"backbone": entry}
+    whole, grown = tmp_path / "whole" / "b.parquet", tmp_path / "grown" / "b.parquet"
+    score_nearid_bench(settings, world.layout, whole, "code")
+    embed, asked = embeddings.TokenEmbedder.embed, []
+
+    def listen(self, collection, images):
+        asked.append(collection)
+        return embed(self, collection, images)
+
+    monkeypatch.setattr(embeddings.TokenEmbedder, "embed", listen)
+    first, second = settings["sources"]
+    score_nearid_bench(settings | {"sources": [first]}, world.layout, grown, "code")
+    assert set(asked) == {"positives", first}
+    asked.clear()
+    score_nearid_bench(settings, world.layout, grown, "code")
+    assert set(asked) == {"positives", second}
+    assert grown.read_bytes() == whole.read_bytes()
+    asked.clear()
+    score_nearid_bench(settings | {"sources": [second, first]}, world.layout, grown, "code")
+    assert asked == []
+    score_nearid_bench(settings, world.layout, grown, "other code")
+    assert set(asked) == {"positives", first, second}
 
 
 def test_two_scorers_write_no_file_in_common(tokenised):

@@ -1,15 +1,18 @@
-"""Vectors that a stopped scoring run has made already, kept outside the declared results."""
+"""What scoring has made already, outside the declared results: vectors until the scores stand, scores by source."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from nearid.io.files import replacing
 from nearid.io.resume import Parts
+from nearid.io.tables import read_table, write_table
 
 
 class KeptVectors:
@@ -42,3 +45,35 @@ class KeptVectors:
         """Remove all parts; call it once the scores stand."""
         if self._parts is not None:
             self._parts.clear()
+
+
+class KeptSources:
+    """The scores of each source beside a scores file, so that another source scores that one alone.
+
+    Args:
+        output: the scores file.
+        keys: source -> hash of all that its scores depend on; empty keeps nothing.
+        schema: of the columns kept.
+    """
+
+    def __init__(self, output: Path, keys: Mapping[str, str], schema: pa.Schema) -> None:
+        self._folder = output.parent / ".kept" / output.stem
+        self._keys, self._schema = keys, schema
+
+    def has(self, source: str) -> bool:
+        """Whether its scores stand, of the same key."""
+        return bool(self._keys[source]) and self._path(source).is_file()
+
+    def get(self, source: str) -> pa.Table:
+        """Its scores."""
+        return read_table(self._path(source), self._schema.names)
+
+    def put(self, source: str, columns: Mapping[str, Any]) -> None:
+        """Keep its scores in place of older ones."""
+        if self._keys[source]:
+            for stale in self._folder.glob(f"{source}.*.parquet"):
+                stale.unlink()
+            write_table(self._path(source), columns, self._schema)
+
+    def _path(self, source: str) -> Path:
+        return self._folder / f"{source}.{self._keys[source][:16]}.parquet"

@@ -18,7 +18,7 @@ from nearid.io.hashing import hash_json
 from nearid.io.tables import read_presence, read_table, write_table
 from nearid.layout import Layout
 from nearid.scores.answers import Answers, answers_path, refuse_rated, with_counts
-from nearid.scores.kept import KeptVectors
+from nearid.scores.kept import KeptSources, KeptVectors
 from nearid.scores.margins import CROSSES, SIMILARITIES, VIEW_PAIRS, Columns
 from nearid.scores.pictures import PictureBook
 from nearid.scores.scorers import Embedder, ImageKey, Pair, PairScorer, Shown, load_scorer
@@ -73,29 +73,32 @@ def score_nearid_bench(settings: Mapping[str, Any], layout: Layout, output: Path
     views_present = np.arange(MAX_VIEWS) < roster.n_images[:, None]
     present = {source: find_distractors(layout, source, roster) for source in settings["sources"]}
     if isinstance(scorer, Embedder):
-        collections = ["positives", *settings["sources"]]
-        key = scorer.fingerprint(collections, [str(shard) for shard in np.unique(roster.shards)])
-        kept = KeptVectors(output, key and hash_json([key, code, dict(settings)]))
-        schema, parts = SCHEMA, _embed_all(scorer, settings, roster, views_present, present, kept)
+        write_table(output, _embed_all(scorer, settings, roster, views_present, present, output, code), SCHEMA)
     elif isinstance(scorer, PairScorer):
         answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: NearID-bench")
         book = PictureBook(layout, [settings["split"]])
         parts = _ask_all(answers, settings, roster, views_present, present, book)
-        schema, kept = with_counts(SCHEMA, answers.counts()), None
+        columns = _join([_list_columns(source, roster, parts[source]) for source in settings["sources"]])
+        write_table(output, columns, with_counts(SCHEMA, answers.counts()))
     else:
         raise refuse_rated(settings, "NearID-bench")
+
+
+def _list_columns(source: str, roster: Roster, parts: Mapping[str, Columns]) -> dict[str, list[Any]]:
+    """The rows of one source, by condition."""
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
-    for source in settings["sources"]:
-        for condition in settings["conditions"]:
-            columns["row"].extend(roster.rows)
-            columns["id"].extend(roster.ids)
-            columns["source"].extend([source] * len(roster.ids))
-            columns["condition"].extend([condition] * len(roster.ids))
-            for name, values in parts[source, condition].items():
-                columns[name].extend(values)
-    write_table(output, columns, schema)
-    if kept is not None:
-        kept.clear()
+    for condition, values in parts.items():
+        columns["row"].extend(roster.rows)
+        columns["id"].extend(roster.ids)
+        columns["source"].extend([source] * len(roster.ids))
+        columns["condition"].extend([condition] * len(roster.ids))
+        for name, column in values.items():
+            columns[name].extend(column)
+    return columns
+
+
+def _join(parts: Sequence[Mapping[str, Sequence[Any]]]) -> dict[str, list[Any]]:
+    return {name: [value for part in parts for value in part[name]] for name in SCHEMA.names}
 
 
 def _embed_all(
@@ -104,19 +107,41 @@ def _embed_all(
     roster: Roster,
     views_present: NDArray[np.bool_],
     present: Mapping[str, NDArray[np.bool_]],
-    kept: KeptVectors,
-) -> dict[tuple[str, str], Columns]:
-    def embed(collection: str, where: NDArray[np.bool_], condition: str) -> NDArray[np.float64]:
-        keys = roster.keys(where, condition)
-        return spread_slots(kept.get(lambda: scorer.embed(collection, keys)) if keys else None, where)
+    output: Path,
+    code: str,
+) -> dict[str, list[Any]]:
+    """Columns of all sources; those of a source that nothing has changed for are taken as they stand."""
+    sources, conditions = settings["sources"], settings["conditions"]
+    shards = [str(shard) for shard in np.unique(roster.shards)]
+    # What the others are, and in how many shards they lie, is nothing to a source.
+    own = {key: value for key, value in settings.items() if key not in ("sources", "token_shards")}
+    rows = [part.tolist() for part in (roster.rows, roster.ids, roster.shards, roster.shard_rows, roster.n_images)]
+    keys = {}
+    for source in sources:
+        key = scorer.fingerprint(["positives", source], shards)
+        keys[source] = key and hash_json([key, code, own, rows, present[source].tolist()])
+    stand = KeptSources(output, keys, SCHEMA)
+    todo = [source for source in sources if not stand.has(source)]
+    kept = KeptVectors(output, (all(keys.values()) and hash_json([keys, todo])) or "")
 
-    conditions = settings["conditions"]
-    views = {condition: embed("positives", views_present, condition) for condition in conditions}
-    return {
-        (source, condition): compare(views[condition], embed(source, present[source], condition))
-        for source in settings["sources"]
-        for condition in conditions
-    }
+    def embed(collection: str, where: NDArray[np.bool_], condition: str) -> NDArray[np.float64]:
+        image_keys = roster.keys(where, condition)
+        return spread_slots(kept.get(lambda: scorer.embed(collection, image_keys)) if image_keys else None, where)
+
+    made: dict[str, dict[str, list[Any]]] = {}
+    if todo:
+        views = {condition: embed("positives", views_present, condition) for condition in conditions}
+        for source in todo:
+            parts = {
+                condition: compare(views[condition], embed(source, present[source], condition))
+                for condition in conditions
+            }
+            made[source] = _list_columns(source, roster, parts)
+    # All at once: what is left to do says which vectors of a stopped run are whose.
+    for source, columns in made.items():
+        stand.put(source, columns)
+    kept.clear()
+    return _join([made[source] if source in made else stand.get(source).to_pydict() for source in sources])
 
 
 def _ask_all(
@@ -126,7 +151,7 @@ def _ask_all(
     views_present: NDArray[np.bool_],
     present: Mapping[str, NDArray[np.bool_]],
     book: PictureBook,
-) -> dict[tuple[str, str], Columns]:
+) -> dict[str, dict[str, Columns]]:
     def show(collection: str, position: int, slot: int, condition: str) -> Shown:
         key = ImageKey(str(roster.shards[position]), int(roster.ids[position]), slot, condition)
         return Shown(collection, book.find(collection, key), condition)
@@ -138,7 +163,7 @@ def _ask_all(
         return columns
 
     everyone = range(len(roster.ids))
-    parts: dict[tuple[str, str], Columns] = {}
+    parts: dict[str, dict[str, Columns]] = {source: {} for source in settings["sources"]}
     unknown = {name: np.full(len(roster.ids), np.nan) for name in (*CROSSES, "random")}
     for condition in settings["conditions"]:
         pairs = {
@@ -155,7 +180,7 @@ def _ask_all(
                 for i in range(MAX_VIEWS)
                 if views_present[n, i] and present[source][n, i]
             }
-            parts[source, condition] = views | unknown | ask([f"cross_{i}{i}" for i in range(MAX_VIEWS)], pairs)
+            parts[source][condition] = views | unknown | ask([f"cross_{i}{i}" for i in range(MAX_VIEWS)], pairs)
     return parts
 
 
