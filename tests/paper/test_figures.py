@@ -1,5 +1,6 @@
 """Figures: what they compute against slow references, and equal data giving equal bytes."""
 
+import io
 import sys
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from nearid.paper.figures import (
     read_arrays,
 )
 from nearid.paper.identities import choose_identities
+from nearid.paper.style import Look
 from nearid.tokens.store import KEY, write_shard
 
 VISION = SiglipVisionConfig(hidden_size=16, intermediate_size=24, num_attention_heads=2, num_hidden_layers=1)
@@ -140,6 +142,14 @@ def test_identities_are_drawn_by_seed_with_three_views_first(layout):
     assert [identity.row for identity in chosen] == sorted(identity.row for identity in chosen)
     draws = {tuple(i.id for i in choose_identities(layout, "val", 4, seed, "a figure")) for seed in range(12)}
     assert len(draws) > 1
+
+
+def test_a_dollar_in_a_name_is_a_dollar():
+    look = Look()
+    with look.applied():
+        figure = look.canvas(1.0)
+        figure.text(0, 0, "a mug of $5, $x^{")
+        figure.savefig(io.BytesIO(), format="pdf")
 
 
 def test_a_figure_shows_what_is_there_and_says_so(layout, capsys):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import yaml
+
+from nearid.io.sheets import one_line
 
 CITATION = """```bibtex
 @article{cvejic2026nearid,
@@ -90,7 +93,7 @@ def model_card(facts: Facts, form: str) -> str:
     return f"""---
 {yaml.safe_dump(head, sort_keys=False)}---
 
-# {facts.display}
+# {_plain(facts.display)}
 
 A frozen SigLIP vision model whose attention-pooling head ({head_size:,} of {size:,} weights) was trained to tell *the
 same object* from one like it on the same background. Cosines of its embeddings say how alike two identities are.
@@ -101,7 +104,7 @@ same object* from one like it on the same background. Cosines of its embeddings 
 
 {USE[form]}
 
-## Measured in the run `{facts.run}`
+## Measured in the run `{_plain(facts.run)}`
 
 {measured}
 SSR: identities of which every margin is won; PA: margins that are won. Both in percent, on test identities.
@@ -117,6 +120,11 @@ learning rate {training["learning_rate"]}, seed {settings["seed"]}, distractors 
 {facts.licence}, as the backbone's.
 
 {CITATION}"""
+
+
+def _plain(text: str) -> str:
+    """Text of a config as one line that neither Markdown nor HTML reads as more."""
+    return escape(one_line(text), quote=False).replace("`", "'").replace("[", r"\[")
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, int | str]]:
