@@ -24,10 +24,10 @@ export DS_BUILD_OPS := 0
 # simply be started again (Snakemake's own would stay), and not before its orphaned jobs have ended.
 # The first job of a pack of heads trains all of them: the next one should not wait on a core meanwhile.
 SNAKEMAKE := @mkdir -p .snakemake && { flock --nonblock --conflict-exit-code 75 .snakemake/make.lock \
-  snakemake --logger nearid --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1
+  snakemake --logger nearid --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1 $(if $(GPUS),gpu=$(GPUS))
 ENDED := || { test $$? -ne 75 || echo "another run works here, or jobs of a killed one still do: wait, or end them" >&2; exit 1; }; }
 
-.PHONY: help setup demo test test-cpus test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan rehearsal
+.PHONY: help setup paper demo test test-cpus test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan rehearsal
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -48,6 +48,9 @@ demo: setup ## the whole way once on the embedded data, to a results page (no GP
 	$(SNAKEMAKE) --configfile config/demo.yaml $(ENDED)
 	@cat results/demo/paper/summary.txt
 	@echo "The page: $(abspath results/demo/paper/index.html)"
+
+paper: setup ## the paper's run on this machine, or another: make paper CONFIG=config/released.yaml GPUS=1
+	$(SNAKEMAKE) $(if $(CONFIG),--configfile $(CONFIG)) $(ENDED)
 
 test: setup ## the tests that need no GPU, cluster or network (ten minutes)
 	pytest

@@ -30,7 +30,7 @@ FIGURE5 = {
     "backbone": {},
     "backbone_id": "tiny",
     "token_shards": {"positives": 2, "sibling": 2},
-    "display": {"frozen": "Frozen", "trained": "NearID"},
+    "display": {"frozen": "Frozen", "trained": "NearID", "distractors": "Sibling"},
 }
 FIGURE7 = {"figure": "figure7", "seed": 3, "rows": 4, "condition": "full", "size_px": 16, "run": RUN}
 
@@ -118,8 +118,8 @@ def test_turn_undoes_a_rotation_and_keeps_the_spread():
 
 
 def test_figure5_names_what_is_missing(layout, with_tokens):
-    with pytest.raises(UserError, match="10 identities in split val"):
-        figure5.compute({**FIGURE5, "identities": 11}, layout)
+    with pytest.raises(UserError, match="no identities in split another"):
+        figure5.compute({**FIGURE5, "split": "another"}, layout)
     layout.head_file("nearid", "timelapse.safetensors").unlink()
     with pytest.raises(UserError, match=r"timelapse\.safetensors"):
         figure5.compute(FIGURE5, layout)
@@ -131,6 +131,7 @@ def test_identities_are_drawn_by_seed_with_three_views_first(layout):
     assert [identity.row for identity in chosen] == sorted(identity.row for identity in chosen)
     draws = {tuple(i.id for i in choose_identities(layout, "val", 4, seed, "a figure")) for seed in range(12)}
     assert len(draws) > 1
+    assert len(choose_identities(layout, "val", 99, 0, "a figure")) == 10, "as many as there are"
 
 
 def test_figure7_shows_each_image_with_its_score(layout, with_images):

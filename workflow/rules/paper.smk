@@ -170,7 +170,7 @@ rule make_page:
         metrics(SELECT["scorers"]),
         tables(),
         str(LAYOUT.paper("comparison.csv")),
-        str(LAYOUT.dropped),
+        dropped_records(),
         # The page links to the figures' files: a new look must not remake it.
         ancient(figures()),
     output:

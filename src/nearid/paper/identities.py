@@ -24,16 +24,18 @@ class Chosen:
 
 
 def choose_identities(layout: Layout, split: str, count: int, seed: int, key: str) -> list[Chosen]:
-    """`count` identities of `split` in row order, drawn for the figure `key`, three-view ones before two-view ones.
+    """`count` identities of `split`, or all if there are fewer, in row order, drawn for the figure `key`.
+
+    Those with three views come before those with two.
 
     Raises:
-        UserError: the split has fewer.
+        UserError: the split has none.
     """
     names = ["row", "id", "shard", "shard_row", "n_images", "name", "class_name", "split"]
     rows = [row for row in read_table(layout.identities, names).to_pylist() if row.pop("split") == split]
-    if len(rows) < count:
+    if not rows:
         raise UserError(
-            layout.identities, f"{len(rows)} identities in split {split}", f"{count} for {key}", "ask for fewer"
+            layout.identities, f"no identities in split {split}", f"some for {key}", "make the split larger"
         )
     rows.sort(key=lambda row: row["row"])
     order = keyed_rng("figure", key, seed).permutation(len(rows))

@@ -37,15 +37,15 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         [rows, 4, scorers] to image 1 (NaN for itself), `oracle` [rows, 4]; `scorers`, `ids`.
 
     Raises:
-        UserError: the set has fewer samples, or nobody scored it.
+        UserError: the set is empty, or nobody scored it.
     """
     run = Run.from_settings(settings["run"])
     scorers, absent = find_scored(run, layout, "mtg")
     path = layout.mtg("test")
     ids = read_table(path, ["id"])["id"].to_pylist()
-    count, size = settings["rows"], settings["size_px"]
-    if len(ids) < count:
-        raise UserError(path, f"{len(ids)} samples", f"{count} for {settings['figure']}", "ask for fewer")
+    count, size = min(settings["rows"], len(ids)), settings["size_px"]
+    if not ids:
+        raise UserError(path, "no samples", f"some for {settings['figure']}", "make the part-edit set again")
     chosen = sorted(keyed_rng("figure", settings["figure"], settings["seed"]).permutation(len(ids))[:count].tolist())
     masks = [f"image_{number}_{kind}_mask" for number in (1, 2) for kind in ("object", "part")]
     rows = read_table(path, ["id", *_FILES, *masks]).take(chosen).to_pylist()
