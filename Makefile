@@ -21,9 +21,9 @@ export DS_BUILD_OPS := 0
 # The workflow's own lock keeps one run at a time in a results folder (nearid.cluster.run_lock). Snakemake's would stay
 # behind a killed run.
 # The first job of a pack of heads trains all of them: the next one should not wait on a core meanwhile.
-SNAKEMAKE := @snakemake --logger nearid --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1
+SNAKEMAKE := @snakemake --logger nearid --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1 $(if $(GPUS),gpu=$(GPUS))
 
-.PHONY: help setup demo test test-cpus test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan rehearsal
+.PHONY: help setup paper demo test test-cpus test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan rehearsal
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -44,6 +44,9 @@ demo: setup ## the whole way once on the embedded data, to a results page (no GP
 	$(SNAKEMAKE) --configfile config/demo.yaml
 	@cat results/demo/paper/summary.txt
 	@echo "The page: $(abspath results/demo/paper/index.html)"
+
+paper: setup ## the paper's run on this machine, or another: make paper CONFIG=config/released.yaml GPUS=1
+	$(SNAKEMAKE) $(if $(CONFIG),--configfile "$$CONFIG")
 
 test: setup ## the tests that need no GPU, cluster or network (ten minutes)
 	pytest

@@ -134,13 +134,24 @@ def test_10_gated_models_without_a_token_and_a_cache_that_is_not_mine(tmp_path, 
     (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
     findings = list(check_downloads(load(), Layout(tmp_path / "r"), {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}))
     found = {finding.check: finding for finding in findings}
-    assert "flux_fill" in found["gated models"].found and "HF_TOKEN" in found["gated models"].action
+    assert "FLUX.1 dev non-commercial: flux_canny, flux_fill" in found["licences"].found
     assert found["offline"].level == "note"
     monkeypatch.setattr(doctor.os, "access", lambda *_: False)
     secret = {"HF_HOME": str(tmp_path), "HF_TOKEN": "hf_secret"}
     findings = list(check_downloads(load(), Layout(tmp_path / "r"), secret))
     assert [finding.check for finding in findings if finding.level == "fault"] == ["hub cache"]
     assert "hf_secret" not in doctor.format_findings(findings)
+
+
+def test_10_what_a_person_must_bring_or_accept_is_one_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    faults = {finding.found.split(":")[0]: finding for finding in doctor.check_files_read(load(), tmp_path)}
+    assert {"flux_fill", "flux_canny", "dreambench_samples"} <= set(faults)
+    assert all(finding.level == "fault" for finding in faults.values())
+    assert "HF_TOKEN" in faults["flux_fill"].action and "samples.zip" in faults["dreambench_samples"].action
 
 
 def test_11_a_partition_an_account_and_a_status_command_that_do_not_work(program, tmp_path):

@@ -41,7 +41,7 @@ FIGURE5 = {
     "backbone": {},
     "backbone_id": "tiny",
     "token_shards": {"positives": 2, "sibling": 2},
-    "display": {"frozen": "Frozen", "trained": "NearID"},
+    "display": {"frozen": "Frozen", "trained": "NearID", "distractors": "Sibling"},
 }
 FIGURE7 = {"figure": "figure7", "seed": 3, "rows": 4, "condition": "full", "size_px": 16, "run": RUN}
 
@@ -142,6 +142,7 @@ def test_identities_are_drawn_by_seed_with_three_views_first(layout):
     assert [identity.row for identity in chosen] == sorted(identity.row for identity in chosen)
     draws = {tuple(i.id for i in choose_identities(layout, "val", 4, seed, "a figure")) for seed in range(12)}
     assert len(draws) > 1
+    assert len(choose_identities(layout, "val", 99, 0, "a figure")) == 10, "as many as there are"
 
 
 def test_a_dollar_in_a_name_is_a_dollar():

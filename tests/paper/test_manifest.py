@@ -19,15 +19,16 @@ CONFIG = {
     "seed": 4,
     "groups": GROUPS,
     "ablations": {"nearid": {}, "infonce": {"seed": 7}},
-    "scorers": {scorer["id"]: {"benchmarks": []} for scorer in SCORERS},
+    "scorers": {scorer["id"]: {"benchmarks": [], "lacks": {}} for scorer in SCORERS},
     "select": {
+        "sources": [],
         "ablations": ["nearid", "infonce"],
         "scorers": [scorer["id"] for scorer in SCORERS],
         "benchmarks": ["nearid_bench"],
         "tables": ["table1"],
         "figures": ["figure5"],
     },
-    "paper": {"figures": {"figure5": {"animate": True, "seed": 11}}},
+    "paper": {"figures": {"figure5": {"animate": True, "seed": 11, "needs": ["tokens"]}}},
 }
 
 
@@ -56,7 +57,8 @@ def test_a_judge_s_key_is_in_no_file(written, layout, monkeypatch):
     secret = "sk-not-to-be-seen-5678"
     monkeypatch.setenv("OPENAI_API_KEY", secret)
     monkeypatch.setenv("JUDGE_KEY", secret)
-    judge = {"benchmarks": [], "kind": "vlm_judge", "endpoint": "http://node:8000/v1", "api_key_env": "JUDGE_API_KEY"}
+    judge = {"kind": "vlm_judge", "endpoint": "http://node:8000/v1", "api_key_env": "JUDGE_API_KEY"}
+    judge |= {"benchmarks": [], "lacks": {}}
     monkeypatch.setitem(CONFIG["scorers"], "colour_histogram", judge)
     assert written()["result"]["config"]["scorers"]["colour_histogram"]["api_key_env"] == "JUDGE_API_KEY"
     write_page(PAGE, layout)

@@ -27,6 +27,7 @@ from nearid.paper.figures import (
     training,
     weights,
 )
+from nearid.paper.style import Look
 from nearid.scores import mtg
 
 SCORED = {"seed": 3, "condition": "full", "run": RUN}
@@ -73,8 +74,7 @@ def test_figure8_holds_pictures_outlines_and_scores_of_the_same_samples(with_edi
         assert arrays["images"][place, :, 8, 8, 0].tolist() == [41, 42, 201, 202]
         assert arrays["similarities"][place, 1:, 1].tolist() == [rows[id][name] for name in ("s_12", "s_11e", "s_12e")]
     assert arrays["objects"][0, 0].mean() == 0.5 and 0.2 < arrays["parts"][0, 3].mean() < 0.3
-    with pytest.raises(UserError, match="5 samples"):
-        figure8.compute({**FIGURE8, "rows": 6}, with_edits)
+    assert len(figure8.compute({**FIGURE8, "rows": 6}, with_edits)["ids"]) == 5, "as many as there are"
 
 
 def test_margins_and_tiers_against_rows(layout, with_images):
@@ -114,6 +114,18 @@ def test_weights_puts_each_head_at_its_alpha(layout):
     assert arrays["alpha"].tolist() == [1.0] and arrays["beta"].tolist() == [0.0]
     assert arrays["alpha_ours"][0, 0].tolist() == [90.0, 86.0, 94.0]
     assert arrays["alpha_at"].tolist() == [0.0, 0.1, 0.25, 0.5, 1.0, 2.0]
+
+
+def test_figure4_shows_the_categories_that_people_rated():
+    """Object alone, as in the public ratings: bars of it, and not the paper's values."""
+    values = np.full((2, 4), np.nan)
+    values[:, 1] = 0.5, 0.4
+    arrays = {"values": values, "errors": values / 10, "paper": np.ones((2, 4)), "reasons": np.array(["", ""])}
+    arrays |= {"scorers": np.array(["NearID", "VSM"]), "ours": np.array([True, False])}
+    drawn = figure4.plot(arrays, Look())
+    assert "rated are object" in drawn.get_suptitle() and "paper" not in drawn.get_suptitle()
+    (axes,) = drawn.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["object"]
 
 
 def test_figure4_says_why_there_is_nothing(layout):

@@ -12,6 +12,7 @@ import torch
 from paper_run import RUN, TABLES, metrics
 from printed_run import tables_of_the_paper, write_printed_run
 
+from nearid.config import load, step_settings
 from nearid.errors import UserError
 from nearid.heads.objectives import create
 from nearid.io.files import write_json
@@ -148,6 +149,13 @@ def test_comparison_file_round_trips(layout):
 
 def test_tables_come_in_the_paper_s_order():
     assert in_order(["table10", "table2", "table1"]) == ["table1", "table2", "table10"]
+
+
+def test_the_papers_groups_come_in_its_order_and_a_source_is_in_the_smallest():
+    config = load()
+    run = Run.from_settings(step_settings("make_table", config, table="table5")["run"])
+    assert list(run.groups) == ["train", "unseen_fill", "unseen_canny", "main7", "all9"]
+    assert [run.group_of(source) for source in ("flux", "sdxl", "fluxc")] == ["train", "unseen_fill", "unseen_canny"]
 
 
 def test_the_order_of_groups_does_not_hang_on_how_settings_came():

@@ -10,6 +10,8 @@ from paper_run import RUN, TABLES, metrics
 from nearid.io.files import write_json
 from nearid.paper.comparison import compare_tables, to_csv
 from nearid.paper.metrics import Cell
+from nearid.paper.reference import describe_comparability, differing
+from nearid.paper.run import Run
 from nearid.paper.verdicts import Setting, judge
 
 SAME, TRAINED, OTHER = Setting(True, False), Setting(True, True), Setting(False, False)
@@ -88,3 +90,15 @@ def test_every_line_of_the_comparison_names_its_reason(layout):
     rows = list(csv.DictReader(io.StringIO(to_csv(compare_tables(tables, layout)))))
     assert rows and all(row["why"] for row in rows)
     assert {row["verdict"] for row in rows} <= {"reproduced", "deviates", "inconclusive", "not comparable"}
+
+
+def test_sizes_and_weights_that_are_not_the_papers_make_no_verdict(layout):
+    """A rehearsal's numbers, and those of other painting or training, are not the paper's, however near they lie."""
+    settings = RUN | {"dataset_kind": "syncd", "stand_ins": True}
+    assert differing(Run.from_settings(settings), "m_h", False) == ["a rehearsal on stand-ins"]
+    told = {"data": ["6 test identities (paper: 500)"], "training": ["epochs 2 (paper: 11)"]}
+    run = Run.from_settings(RUN | {"dataset_kind": "syncd", "differs": told})
+    assert differing(run, "m_h", False) == [], "DreamBench++ is what it is"
+    assert differing(run, "nearid_ssr", False) == told["data"]
+    assert differing(run, "m_o", True) == told["training"]
+    assert "6 test identities" in describe_comparability(run)[1]

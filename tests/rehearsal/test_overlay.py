@@ -5,7 +5,7 @@ import yaml
 
 from nearid.config import load
 from nearid.config.painting import planned_parts
-from nearid.rehearsal.needs import find_uses
+from nearid.config.uses import find_uses
 from nearid.rehearsal.overlay import SHARDS, TEST, TRAIN, VAL, shrink
 
 ALONE = ["released", "plain", "augmented", "demo"]

@@ -87,7 +87,7 @@ def test_metrics_of_sources_groups_and_mtg(tmp_path):
         (expected.ssr, expected.pa, 20, 40)
     )
     assert found["m_o_ci"][0] <= found["m_o"] <= found["m_o_ci"][1]
-    assert metrics["m_h"] is None and "not selected" in metrics["reasons"]["m_h"]
+    assert metrics["m_h"] is None and "not part of this run" in metrics["reasons"]["m_h"]
 
 
 def test_the_interval_of_a_pool_draws_identities_not_rows(tmp_path):
@@ -128,7 +128,7 @@ def test_what_is_not_selected_is_null_with_its_reason(tmp_path):
     write(layout, bench_rows())
     summarise(SETTINGS | {"benchmarks": ["nearid_bench"]}, layout)
     metrics = read_json(layout.metrics("s"))
-    assert metrics["mtg"] is None and "not selected" in metrics["reasons"]["mtg"]
+    assert metrics["mtg"] is None and "not part of this run" in metrics["reasons"]["mtg"]
 
 
 def test_a_missing_or_foreign_scores_file_is_named(tmp_path):

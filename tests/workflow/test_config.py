@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from nearid.config import check_members, complete, load, missing_members, required_downloads, step_settings
+from nearid.config.differences import differences
 from nearid.config.documentation import document
 from nearid.config.loading import schema
 from nearid.config.packs import packs
@@ -316,3 +317,15 @@ def test_unseen_sources_need_no_training_rows():
     config = load(DEMO)
     assert step_settings("inpaint_shard", config, source="sibling")["splits"] == ["train", "val", "test"]
     assert step_settings("inpaint_shard", config, source="sibling_low")["splits"] == ["val", "test"]
+
+
+def test_what_is_not_the_papers_is_told_and_the_papers_own_config_has_nothing_to_tell():
+    config = load()
+    assert differences(config) == {}
+    config["dataset"]["splits"]["test"] = 6
+    config["sources"]["powerpaint"]["options"]["steps"] = 2
+    config["training"]["epochs"] = 2
+    told = differences(config)
+    assert told["data"] == ["6 test identities (paper: 500)", "powerpaint painted with 2 steps (paper: 45)"]
+    assert told["training"] == ["epochs 2 (paper: 11)"]
+    assert step_settings("make_page", config)["run"]["differs"] == told

@@ -36,6 +36,8 @@ ROUTES = [
     (r"snakemake .*--profile slurm .*-n", "tests/workflow/test_workflow.py: --profile"),
     (r"snakemake --profile slurm.*", "needs a cluster; tests/cluster/test_slurm.py starts one: whole_way"),
     (r"snakemake results/paper/.*", "here, as a plan (-n): needs GPUs and the hub"),
+    (r"snakemake .*config/ratings.yaml", "tests/workflow/test_leaving_out.py: ratings.yaml"),
+    (r"snakemake .*config/calibrate.yaml.*", "needs the hub; tests/workflow/test_leaving_out.py: calibrate"),
     (r"snakemake (PATH|-n)", "a pattern"),
     (r"snakemake .*(--touch|--rerun-triggers mtime|--unlock).*", "here, on fake steps"),
     (r"snakemake --cores 2 --configfile config/demo.yaml( -- exports)?", "tests/workflow/test_whole_way.py: start"),

@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 import nearid.config
 from nearid.cluster import run_lock
+from nearid.cluster.gpus import visible_gpus
 from nearid.cluster.jobs import Jobs
 from nearid.cluster.needs import needs_of, needs_of_rule
 from nearid.cluster.slurm_checks import Request, find_first, refuse_unfit
@@ -54,6 +55,9 @@ shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
 try:
     config = nearid.config.complete(config)
+    # In each job of a run the same is missing as where it started, since what can be had is fetched or there.
+    if config["on_missing"] == "gap":
+        nearid.config.leave_out_missing(config)
 except UserError as error:
     raise WorkflowError(f"\n{error}") from None
 
@@ -61,6 +65,12 @@ SELECT = config["select"]
 RESULTS = str(nearid.config.results_folder(config))
 LAYOUT = Layout(RESULTS)
 SHARDS = shard_ids(config["dataset"]["shards"])
+
+
+# On one machine as many GPU jobs as it has GPUs; with a cluster's executor (it has nodes) each node hands out its own.
+if workflow.resource_settings.nodes is None and visible_gpus(os.environ):
+    if "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", visible_gpus(os.environ))
 
 
 wildcard_constraints:
@@ -78,12 +88,20 @@ wildcard_constraints:
     parts=r"\d+",
 
 
-def refuse_missing_members():
-    """Stop before any job when the config asks for what is not written yet."""
-    try:
-        nearid.config.check_members(config)
-    except UserError as error:
-        raise WorkflowError(f"\n{error}") from None
+def refuse_what_cannot_run():
+    """Stop before any job, with all that is wrong at once: what is not written yet, missing, or refused by the cluster."""
+    wrong = []
+    for check in (
+        nearid.config.check_members,
+        nearid.config.check_missing,
+        check_cluster,
+    ):
+        try:
+            check(config)
+        except UserError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise WorkflowError("\n" + "\n\n".join(wrong))
 
 
 def keep_others_out():
@@ -105,9 +123,17 @@ def refuse_missing_paths():
         )
 
 
-def prepare_slurm():
-    """Before the first submission on SLURM: tell what would be refused or wait for ever; give sbatch patience."""
-    if workflow.executor_plugin is None or workflow.executor_plugin.name != "slurm":
+def on_slurm():
+    return (
+        workflow.executor_plugin is not None
+        and workflow.executor_plugin.name == "slurm"
+    )
+
+
+def check_cluster(config):
+    """What SLURM would refuse, or let wait for ever."""
+    # With a file of partitions the plugin chooses one for each job.
+    if not on_slurm() or workflow.executor_settings.partition_config:
         return
     requests = [
         Request(
@@ -120,13 +146,13 @@ def prepare_slurm():
         for job in workflow.dag.needrun_jobs()
         if not job.is_local
     ]
-    try:
-        # With a file of partitions the plugin chooses one for each job.
-        if not workflow.executor_settings.partition_config:
-            refuse_unfit(requests)
-    except UserError as error:
-        raise WorkflowError(f"\n{error}") from None
-    find_first(ROOT / "slurm/bin")
+    refuse_unfit(requests)
+
+
+def prepare_slurm():
+    """Give sbatch patience."""
+    if on_slurm():
+        find_first(ROOT / "slurm/bin")
 
 
 # params: only what a step reads, so that a changed setting re-runs just the steps that use it
@@ -246,8 +272,13 @@ def positives():
 
 
 def roster():
-    """The rows of the data set and their splits."""
-    return [str(LAYOUT.identities), str(LAYOUT.splits)]
+    """The rows of the data set and their splits, where anything is made from them."""
+    made = nearid.config.needs_identities(config)
+    return [str(LAYOUT.identities), str(LAYOUT.splits)] if made else []
+
+
+def dropped_records():
+    return [str(LAYOUT.dropped)] if roster() else []
 
 
 def painted_parts(wildcards):

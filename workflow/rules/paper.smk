@@ -171,7 +171,7 @@ rule make_page:
         compared_files(),
         tables(),
         str(LAYOUT.paper("comparison.csv")),
-        str(LAYOUT.dropped),
+        dropped_records(),
         # The page links to the figures' files: a new look must not remake it.
         ancient(figures()),
     output:

@@ -21,9 +21,11 @@ def plan(
 ) -> None:
     """Jobs, GPU-hours, disk and wall time of config.yaml with OVERLAYS on top, in all and still to do."""
     from nearid.cluster.plan import format_plan, make_plan
-    from nearid.config import load, results_folder
+    from nearid.config import leave_out_missing, load, results_folder
     from nearid.layout import Layout
 
     config = json.loads(settings) if settings else load(*overlays)
+    if config["on_missing"] == "gap":
+        leave_out_missing(config)
     made = make_plan(config, Layout(results_folder(config)), gpus, cores, quota_gb)
     click.echo(json.dumps(asdict(made), indent=2) if as_json else format_plan(made), nl=as_json)

@@ -22,6 +22,7 @@ from nearid.cluster.plan import make_plan
 from nearid.cluster.slurm_checks import check_slurm
 from nearid.config.facts import download_facts
 from nearid.config.inputs import cached_model, is_hub_id, missing_path, missing_paths
+from nearid.config.missing import find_missing, has_token
 from nearid.layout import Layout
 
 # What a step does at first: a product on the GPU. Its own process, since a driver may end it.
@@ -68,6 +69,7 @@ def examine(config: Mapping[str, Any], layout: Layout, cluster: bool = False, ro
         lambda: check_downloads(config, layout, os.environ),
         lambda: check_paths(config),
         lambda: check_models(config),
+        lambda: check_files_read(config, root),
     ]
     if cluster:
         checks.append(lambda: check_slurm(root / "slurm/config.yaml"))
@@ -250,11 +252,15 @@ def check_downloads(config: Mapping[str, Any], layout: Layout, environment: Mapp
     above = next(path for path in (home, *home.absolute().parents) if path.exists())
     if not os.access(above, os.W_OK):
         yield Finding("hub cache", "fault", f"{home} cannot be written", "set HF_HOME to a folder of yours")
+    licences: dict[str, list[str]] = {}
+    for name in names:
+        licences.setdefault(config["downloads"][name]["licence"], []).append(name)
+    told = "; ".join(f"{licence}: {', '.join(own)}" for licence, own in licences.items())
+    yield Finding("licences", "note", told, "read those that you do not know: a run accepts them")
     gated = [name for name in names if download_facts().get(name, {}).get("gated")]
-    token = "HF_TOKEN" in environment or (home / "token").is_file()
-    if gated and not token:
-        action = "accept their licences on the hub, then `hf auth login` or set HF_TOKEN"
-        yield Finding("gated models", "fault", f"no hub token, but {', '.join(gated)} need one", action)
+    if gated and has_token(environment):
+        action = "accept their licences on the hub with the account of that token, else the fetch is refused"
+        yield Finding("gated models", "note", f"a token is here; {', '.join(gated)} need an accepted licence", action)
     if environment.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         yield Finding("offline", "note", "HF_HUB_OFFLINE is set", "unset it where the downloads run")
 
@@ -267,6 +273,16 @@ def check_paths(config: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("own files", "fault", f"{key}: {error.found}", error.action)
     if not missing:
         yield Finding("own files", "fine", "all that the config names are there")
+
+
+def check_files_read(config: Mapping[str, Any], root: Path) -> Iterator[Finding]:
+    """Every download, checkout, folder and file that a step will read and that cannot be had."""
+    missing = find_missing(config, root)
+    level: Literal["note", "fault"] = "note" if config["on_missing"] == "gap" else "fault"
+    for one in missing:
+        yield Finding("missing", level, f"{one.name}: {one.found} (for {one.needed_by})", one.action)
+    if not missing:
+        yield Finding("missing", "fine", "all that steps read is there, or can be fetched")
 
 
 def check_models(config: Mapping[str, Any]) -> Iterator[Finding]:

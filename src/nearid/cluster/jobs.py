@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nearid.config.counts import count_identities, count_images, count_views, options_of
-from nearid.config.downloads import required_downloads
 from nearid.config.facts import download_facts
+from nearid.config.gaps import needs_identities
 from nearid.config.packs import packs
 from nearid.config.painting import images_per_shard, parts_of_shard
 from nearid.config.steps import (
@@ -23,6 +23,7 @@ from nearid.config.steps import (
     token_variants,
     training_of,
 )
+from nearid.config.uses import find_uses
 from nearid.layout import Layout, shard_ids
 
 Config = Mapping[str, Any]
@@ -97,15 +98,7 @@ class Jobs:
 
     def fetch(self) -> Iterator[Job]:
         """Downloads that anything selected names."""
-        members = [self.config["dataset"].get(self.config["dataset"]["kind"], {})]
-        members += [self.config["sources"][source] for source in self.sources]
-        members += [self.config["scorers"][scorer] for scorer in self.scorers]
-        members += [self.config["backbones"][backbone] for backbone in self.backbones]
-        for scorer in self.scorers:
-            if "dreambench" in benchmarks_of(self.config, scorer):
-                steps = ("score_dreambench", "summarise_scores")
-                members += [step_settings(step, self.config, scorer=scorer) for step in steps]
-        for name in required_downloads(members, dict(self.config)):
+        for name in sorted({use.download for use in find_uses(self.config)}):
             size = download_facts().get(name, {}).get("gigabytes", _DOWNLOAD_GB) * 1e9
             yield Job("fetch", "fetch_download", name, "fetch", size, (Path("resources", name, "fetched.json"),), size)
 
@@ -114,7 +107,8 @@ class Jobs:
         files = (self.layout.identities, *map(self.layout.positives, self.shards))
         size = self._images * self._image_bytes * 1.1
         rate = f"curate/{self.config['dataset']['kind']}"
-        yield Job("data", "curate_positives", "all", rate, self._images, files, size)
+        if needs_identities(self.config):
+            yield Job("data", "curate_positives", "all", rate, self._images, files, size)
         for split in self._edits:
             count = 4 * self._part_edits(split)
             yield Job("data", "make_mtg", split, rate, count, (self.layout.mtg(split),), count * self._image_bytes)
@@ -139,9 +133,10 @@ class Jobs:
             # Marks go when the shard is there.
             size, rule, done = 0.0, "inpaint_part", target if target.exists() else mark
             count, name = count / parts, f"{name}.{part}of{parts}"
-        rate, each = f"{entry['engine']}/{entry['working_px']}", entry["seconds_per_image"]
-        large, offload = "model" in entry["options"], entry["options"].get("offload", "none")
-        timed = bool(each) or not large
+        painted = source not in self.config["released"]
+        rate = f"{entry['engine']}/{entry['working_px']}" if painted else "released"
+        each, large = entry["seconds_per_image"] if painted else 0.0, painted and "model" in entry["options"]
+        timed, offload = bool(each) or not large, entry["options"].get("offload", "none")
         return Job("distractors", rule, name, rate, count, (done,), size, large, each, timed, offload=offload)
 
     def shard(self, source: str, shard: str, parts: int) -> Job:
@@ -235,7 +230,8 @@ class Jobs:
             yield Job("paper", rule, figure, "figure", 1, (self.layout.figure(figure, "png"),), 2e6)
         yield Job("paper", "write_crate", "all", "table", 1, (self.layout.crate,), 1e5)
         folder = self.layout.paper("identities")
-        yield Job("paper", "show_identities", "all", "figure", 1, (folder,), self._images * self._image_bytes / 10)
+        if any("nearid_bench" in benchmarks_of(self.config, scorer) for scorer in self.scorers):
+            yield Job("paper", "show_identities", "all", "figure", 1, (folder,), self._images * self._image_bytes / 10)
         names = {"compare_with_paper": "comparison.csv", "make_page": "index.html"}
         names |= {"write_summary": "summary.txt", "write_manifest": "manifest.json"}
         for rule, name in names.items():

@@ -37,6 +37,7 @@ RATES = {
     "sdxl_inpaint": Rate(40, 1.4, 12_000, _A100),
     "powerpaint": Rate(40, 3.5, 10_000, _A100),
     "join": Rate(5, 0.002, 4000, "estimate"),
+    "released": Rate(5, 0.03, 4000, "estimate"),
     "extract/cpu": Rate(6, 4e-7, 650),
     # 0.665 TFLOP an image of 1.68 MB at half of the peak; eight cores decode twice as fast (14 ms an image on each).
     "extract/gpu": Rate(30, 2.5e-9, 6000, "estimate, A100 and 8 cores"),

@@ -5,21 +5,26 @@ Nothing heavy is imported here: every job of a cluster parses the workflow again
 
 from nearid.config.downloads import required_downloads
 from nearid.config.fingerprint import code_fingerprint, step_code
+from nearid.config.gaps import needs_identities
 from nearid.config.inputs import check_paths
 from nearid.config.loading import check_schema, complete, load, results_folder
 from nearid.config.members import check_members, missing_members
+from nearid.config.missing import check_missing, leave_out_missing
 from nearid.config.packs import companions_of, packs
 from nearid.config.steps import step_settings
 
 __all__ = [
     "check_members",
+    "check_missing",
     "check_paths",
     "check_schema",
     "code_fingerprint",
     "companions_of",
     "complete",
+    "leave_out_missing",
     "load",
     "missing_members",
+    "needs_identities",
     "packs",
     "required_downloads",
     "results_folder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,37 @@ def count_identities(config: Config) -> int:
     if config["dataset"]["kind"] == "image_folder":
         path = options_of(config)["path"]
         return sum(each.is_dir() for each in Path(path).iterdir()) if path and Path(path).is_dir() else 0
-    return int(options_of(config).get("identities") or _RELEASED_IDENTITIES)
+    given = options_of(config).get("identities")
+    if given:
+        return int(given)
+    there = _count_records(config)
+    return _RELEASED_IDENTITIES if there is None else min(there, _RELEASED_IDENTITIES)
+
+
+def _count_records(config: Config) -> int | None:
+    """Records of a release that is fetched, or in the folder that plays the hub; None where neither is.
+
+    Some of them will be dropped. A release that is fetched in the course of a run has as many as are assumed before, or
+    the run is a small one, whose shards that were cut are put together as they were (`nearid.config.painting`).
+    """
+    path = str(options_of(config).get("path", ""))
+    below = path.removeprefix("resources/")
+    places = [Path(path), *([Path(config["mirror"]) / below] if config["mirror"] and below != path else [])]
+    for place in places:
+        files = [file for file in (place / "metadata.json", *sorted(place.glob("data/*.parquet"))) if file.is_file()]
+        if files:
+            return sum(_count_rows(file, file.stat().st_mtime_ns) for file in files)
+    return None
+
+
+@functools.cache
+def _count_rows(file: Path, changed_ns: int) -> int:
+    """Rows of a Parquet file, or records of SynCD's JSON, each of which lists its files once."""
+    if file.suffix == ".json":
+        return file.read_bytes().count(b'"filenames"')
+    import pyarrow.parquet
+
+    return int(pyarrow.parquet.ParquetFile(file).metadata.num_rows)
 
 
 def count_views(config: Config) -> float:

@@ -11,7 +11,8 @@ from typing import Any
 import jsonschema
 import yaml
 
-from nearid.config.references import check_references, nearest
+from nearid.config.gaps import leave_out
+from nearid.config.references import check_drops, check_references, nearest
 from nearid.errors import UserError
 
 BASE = Path("config.yaml")
@@ -50,8 +51,15 @@ def complete(config: Mapping[str, Any]) -> Config:
     _fill_defaults(whole, schema())
     if whole["photos_dir"]:
         whole["dataset"]["image_folder"]["path"] = whole["photos_dir"]
-    check_references(whole)
+    settle(whole)
     return whole
+
+
+def settle(config: Config) -> None:
+    """Take out what is left out, and check the rest; for a complete config."""
+    check_drops(config)
+    leave_out(config)
+    check_references(config)
 
 
 def results_folder(config: Config) -> Path:

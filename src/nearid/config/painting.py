@@ -29,7 +29,7 @@ def planned_parts(config: Config, source: str) -> int:
 
 
 def parts_of_shard(config: Config, layout: Layout, source: str, shard: str) -> int:
-    """Jobs that paint this shard, or did where it is there already.
+    """Jobs that paint this shard, or did where it is there already, or where all its parts are painted.
 
     Another rate must not paint it again, and Snakemake does where the files that a result was made from are others.
     """
@@ -38,4 +38,16 @@ def parts_of_shard(config: Config, layout: Layout, source: str, shard: str) -> i
             return int(json.loads(layout.distractor_report(source, shard).read_text()).get("parts", 1))
         except (OSError, ValueError):
             pass  # without a readable report the shard is made anew
-    return planned_parts(config, source)
+    planned = planned_parts(config, source)
+    return next((parts for parts in _cut_before(layout, source, shard) if parts != planned), planned)
+
+
+def _cut_before(layout: Layout, source: str, shard: str) -> list[int]:
+    """In how many parts a shard is painted that has only to be put together."""
+    marks = list(layout.painted(source, shard, 1, 1).parent.glob(f"{shard}.*of*"))
+    totals = {int(mark.name.rpartition("of")[2]) for mark in marks if mark.name.rpartition("of")[2].isdigit()}
+    return [
+        parts
+        for parts in sorted(totals)
+        if all(layout.painted(source, shard, part, parts).exists() for part in range(1, parts + 1))
+    ]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nearid.config.gaps import droppable, needs_identities
 from nearid.config.members import objective_params
 from nearid.config.steps import training_of
 from nearid.config.variants import WHOLE, versions
@@ -65,6 +66,15 @@ def check_references(config: Mapping[str, Any]) -> None:
     _check_selection(config)
 
 
+def check_drops(config: Mapping[str, Any]) -> None:
+    """Whether `select.drop` names what there is.
+
+    Raises:
+        UserError: an unknown id.
+    """
+    _known(config["select"]["drop"], sorted(droppable(config)), "select.drop")
+
+
 def _check_download(name: str, entry: Mapping[str, Any]) -> None:
     where, places = f"config, key downloads.{name}", [key for key in NEEDED if key in entry]
     if len(places) != 1:
@@ -107,7 +117,8 @@ def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any
 
 def _check_selection(config: Mapping[str, Any]) -> None:
     select, paper = config["select"], config["paper"]
-    _selected([config["headline_group"]], select["groups"], "headline_group", "select.groups")
+    if needs_identities(config):
+        _selected([config["headline_group"]], select["groups"], "headline_group", "select.groups")
     for group in select["groups"]:
         _selected(config["groups"][group], select["sources"], f"select.groups ({group})", "select.sources")
     for scorer in select["scorers"]:
@@ -122,7 +133,8 @@ def _check_selection(config: Mapping[str, Any]) -> None:
                 f"config, key ablations.{name}.mix", "no rows at all", "sources or MTG copies", "mend the mix"
             )
     for name in select["tables"]:
-        _selected(paper["tables"][name]["scorers"], select["scorers"], f"paper.tables.{name}.scorers", "select.scorers")
+        shown = [scorer for scorer in paper["tables"][name]["scorers"] if scorer not in select["drop"]]
+        _selected(shown, select["scorers"], f"paper.tables.{name}.scorers", "select.scorers")
     for name in select["figures"]:
         figure, where = paper["figures"][name], f"paper.figures.{name}"
         _selected(figure["scorers"], select["scorers"], f"{where}.scorers", "select.scorers")

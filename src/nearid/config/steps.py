@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nearid.config.differences import differences
 from nearid.config.variants import MASKING, augmentation_id, is_drawn, sort_variants, versions
 from nearid.errors import UserError
 from nearid.layout import shard_ids
@@ -12,6 +13,8 @@ from nearid.layout import shard_ids
 Config = Mapping[str, Any]
 Settings = dict[str, Any]
 CONDITIONS = list(MASKING)
+BENCHMARKS = {"nearid_bench": "NearID-bench", "mtg": "MTG", "dreambench": "DreamBench++"}
+"""Benchmarks and their names."""
 
 
 def step_settings(step: str, config: Config, **ids: Any) -> Settings:
@@ -81,13 +84,27 @@ def token_shards(config: Config, backbone: str, collection: str) -> list[str]:
 
 def benchmarks_of(config: Config, scorer: str) -> list[str]:
     """The selected benchmarks that a scorer takes part in."""
-    own = config["scorers"][scorer]["benchmarks"]
-    return [name for name in config["select"]["benchmarks"] if not own or name in own]
+    own, lacks = config["scorers"][scorer]["benchmarks"], config["scorers"][scorer]["lacks"]
+    return [name for name in config["select"]["benchmarks"] if (not own or name in own) and name not in lacks]
+
+
+def why_absent(config: Config, scorer: str) -> dict[str, str]:
+    """Why a scorer has no scores of a benchmark, for each of which it has none."""
+    own, lacks = config["scorers"][scorer]["benchmarks"], config["scorers"][scorer]["lacks"]
+    reasons = {}
+    for name, title in BENCHMARKS.items():
+        if name in lacks:
+            reasons[name] = lacks[name]
+        elif name not in config["select"]["benchmarks"]:
+            reasons[name] = config["select"]["drop"].get(name) or f"{title} is not part of this run"
+        elif own and name not in own:
+            reasons[name] = f"takes no part in {title}"
+    return reasons
 
 
 def _entry(config: Config, catalogue: str, name: str) -> Settings:
     """A catalogue entry without what changes no result: a new display name must not paint or train again."""
-    aside = ("display", "paper_row", "m_h_from", "splits", "seconds_per_image", "choice", "wording")
+    aside = ("display", "paper_row", "m_h_from", "splits", "seconds_per_image", "choice", "wording", "lacks")
     return {key: value for key, value in config[catalogue][name].items() if key not in aside}
 
 
@@ -229,6 +246,7 @@ def _summarise(config: Config, ids: Config) -> Settings:
         "headline_group": config["headline_group"],
         "benchmarks": benchmarks,
         "seed": config["seed"],
+        "absent": why_absent(config, ids["scorer"]),
     }
     return settings | ({"dreambench": config["dreambench"]["ratings"]} if "dreambench" in benchmarks else {})
 
@@ -246,7 +264,11 @@ def _run(
 ) -> Settings:
     """What the paper stage needs to know of a run, for the table or figure `shown_in`."""
     trained = shown_in in _ABOUT_TRAINING
-    names = config["select"]["scorers"] if scorers is None else scorers
+    named = config["select"]["scorers"] if scorers is None else scorers
+    dropped = config["select"]["drop"]
+    names = [name for name in named if name not in dropped]
+    gone = [name for name in (config["scorers"] if scorers is None else scorers) if name in dropped]
+    left_out = [_scorer(config, name, trained) | {"reason": dropped[name]} for name in gone]
     return {
         "name": config["name"],
         "seed": config["seed"],
@@ -262,7 +284,9 @@ def _run(
         "benchmarks": config["select"]["benchmarks"],
         "official_splits": _has_official_splits(config),
         "released": sorted(set(config["released"]) & set(config["select"]["sources"])),
-    } | ({"stand_ins": True} if config["stand_ins"] else {})
+        **({"left_out": left_out} if left_out else {}),
+        **({"stand_ins": True} if config["stand_ins"] else {}),
+    }
 
 
 def _has_official_splits(config: Config) -> bool:
@@ -309,7 +333,11 @@ def _compared(config: Config) -> Settings:
     compared = _tables(config)
     if "figure4" in config["select"]["figures"]:
         compared["figure4"] = {"table": "figure4", "run": _run(config)}
-    return compared
+    differs = differences(config)
+    return {
+        name: settings | {"run": settings["run"] | ({"differs": differs} if differs else {})}
+        for name, settings in compared.items()
+    }
 
 
 def _compute_figure(config: Config, ids: Config) -> Settings:
@@ -331,6 +359,7 @@ def _compute_figure(config: Config, ids: Config) -> Settings:
             "display": {
                 "frozen": config["backbones"][backbone]["display"],
                 "trained": config["ablations"][figure["ablation"]]["display"],
+                "distractors": config["sources"][source]["display"],
             },
         }
     if {"images", "scores", "metrics"} & set(needs):
@@ -356,8 +385,17 @@ def _plot_figure(config: Config, ids: Config) -> Settings:
 
 def _page(config: Config, ids: Config) -> Settings:
     figures = config["select"]["figures"]
-    run = _run(config, shown_in="effects")
-    return {"run": run, "tables": _tables(config), "compared": _compared(config), "figures": figures}
+    differs = differences(config)
+    run = _run(config, shown_in="effects") | ({"differs": differs} if differs else {})
+    page = {"run": run, "tables": _tables(config), "compared": _compared(config), "figures": figures}
+    lacks = {f"{name}, {title}": why for name in config["select"]["scorers"] for title, why in _lacks(config, name)}
+    gaps = config["select"]["drop"] | lacks
+    return page | ({"gaps": gaps} if gaps else {})
+
+
+def _lacks(config: Config, scorer: str) -> list[tuple[str, str]]:
+    """Names of benchmarks that a scorer lacks here, with the reasons."""
+    return [(BENCHMARKS[name], why) for name, why in config["scorers"][scorer]["lacks"].items()]
 
 
 _STEPS: dict[str, Callable[[Config, Config], Settings]] = {

@@ -198,7 +198,9 @@ def _write_shards(
             for at in range(start, end)
         ]
     for row in identities:
-        row["class_name"] = row["category"]
+        # All of SynCD's are `rigid`: what an identity is, its text says.
+        told = row["category_description"] if row["category"] == "rigid" else row["category"]
+        row["class_name"] = told or row["category"]
     write_table(layout.identities, columns_of(identities, IDENTITIES), IDENTITIES)
     current = {layout.positives(shard) for shard in shard_ids(shards)}
     for stale in set(layout.positives("000").parent.glob("*.parquet")) - current:

@@ -11,18 +11,18 @@ from typing import Any
 from nearid.io.files import write_text
 from nearid.io.sheets import plain_cell
 from nearid.layout import Layout
-from nearid.paper.methods import NOT_RUN
 from nearid.paper.reference import (
     CORRELATIONS,
     TOLERANCES,
     comparability,
     describe_images,
+    differing,
     published,
     published_rows,
     published_value,
     same_images,
 )
-from nearid.paper.run import Run
+from nearid.paper.run import NOT_RUN, Run
 from nearid.paper.table import Column, Row, Table
 from nearid.paper.tables import build_table, in_order
 from nearid.paper.verdicts import DEVIATES, INCOMPARABLE, REPRODUCED, Setting, judge
@@ -116,8 +116,12 @@ def _compare(table: Table, row: Row, column: Column, run: Run) -> Pair:
     else:
         difference = round(cell.value - theirs, column.digits)
         other_words = {scorer.id for scorer in run.scorers if scorer.other_prompt}
+        retrained = (column.scorer or row.id) in {scorer.id for scorer in run.scorers if scorer.retrained}
+        other = differing(run, column.metric, retrained)
         if comparable and (column.scorer or row.id) in other_words:
             why = "other prompt"
+        elif comparable and other:
+            why = f"not the paper's: {'; '.join(other)}"
         elif column.metric == "count" and comparable:
             verdict, why = (REPRODUCED, "the same count") if not difference else (DEVIATES, "another count")
         elif comparable:
@@ -130,7 +134,7 @@ def _compare(table: Table, row: Row, column: Column, run: Run) -> Pair:
 def _setting(table: Table, row: Row, column: Column, run: Run) -> Setting:
     """What this cell shares with the paper's."""
     retrained = {scorer.id for scorer in run.scorers if scorer.retrained}
-    sources = row.sources or run.groups[run.headline_group]
+    sources = row.sources or run.groups.get(run.headline_group, ())
     same = same_images(run, column.metric, sources)
     images = describe_images(run, column.metric, sources)
     if (column.scorer or row.id) not in retrained:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from nearid.paper.methods import SWEPT_DEFAULTS, swept_place
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.reference import METHODS
-from nearid.paper.run import Run, Scorer
+from nearid.paper.run import NOT_RUN, Run, Scorer
 
 NEARID_AT_LEAST = 75.0
 GAP_AT_MOST = 10.0
@@ -84,6 +84,13 @@ class _Reader:
         scorer = self.run.in_paper_row(paper_row)
         return scorer.display if scorer else METHODS[paper_row]
 
+    def absent(self, paper_row: str) -> Cell:
+        """Why nobody stands in a row: its scorer was left out, or there is none."""
+        why = self.run.why_absent(lambda scorer: scorer.paper_row == paper_row)
+        return Cell(
+            reason=f"no scorer of this run stands for {METHODS[paper_row]}" + ("" if why == NOT_RUN else f": {why}")
+        )
+
     def present(self, paper_rows: Sequence[str]) -> list[str]:
         """Those rows for which the run has a scorer; all where it has none, so that a question says what is missing."""
         return [name for name in paper_rows if self.run.in_paper_row(name)] or list(paper_rows)
@@ -135,7 +142,7 @@ class _Reader:
         """A value of the scorer in a row; `measure` gets its metrics, and those that its M-H comes from."""
         scorer = self.run.in_paper_row(paper_row)
         if scorer is None:
-            return Cell(reason=f"no scorer of this run stands for {METHODS[paper_row]}")
+            return self.absent(paper_row)
         return measure(self.metrics[scorer.id], self.metrics[scorer.m_h_from or scorer.id])
 
 
@@ -284,12 +291,11 @@ def _about_weights(ask: _Reader) -> Iterator[Effect]:
 def _of_our_own(ask: _Reader) -> Iterator[Effect]:
     nearid = ask.run.in_paper_row("nearid")
     pairs = {"positive": "same object", "distractor": "distractor", "random": "random"}
-    absent = Cell(reason=f"no scorer of this run stands for {METHODS['nearid']}")
     yield _judge(
         f"Mean cosines of {ask.name('nearid')} are in order: same object > distractor > random",
         "ours",
         [
-            Reading(label, ask.metrics[nearid.id].cosine(pair) if nearid else absent, digits=2)
+            Reading(label, ask.metrics[nearid.id].cosine(pair) if nearid else ask.absent("nearid"), digits=2)
             for pair, label in pairs.items()
         ],
         lambda positive, distractor, random: positive > distractor > random,

@@ -25,7 +25,9 @@ class Chosen:
 
 
 def choose_identities(layout: Layout, split: str, count: int, seed: int, key: str) -> list[Chosen]:
-    """`count` identities of `split` in row order, drawn for the figure `key`, three-view ones before two-view ones.
+    """`count` identities of `split`, or all if there are fewer, in row order, drawn for the figure `key`.
+
+    Those with three views come before those with two.
 
     Where the split has fewer, the figure shows those, and its log says so.
 

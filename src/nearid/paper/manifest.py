@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import nearid
+from nearid.config.gaps import needs_identities
+from nearid.config.steps import benchmarks_of
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file, hash_json
 from nearid.layout import ENERGY, Layout, shard_ids
@@ -143,15 +145,14 @@ def find_artifacts(config: Mapping[str, Any], layout: Layout) -> list[Path]:
 def find_inputs(config: Mapping[str, Any], layout: Layout) -> list[Path]:
     """What the artifacts were made from; tokens and images, which may be huge, are left to their makers (`config`)."""
     select = config["select"]
-    files = [layout.identities, layout.splits, layout.dropped]
+    files = [layout.identities, layout.splits, layout.dropped] if needs_identities(config) else []
     for ablation in select["ablations"]:
         files += [layout.head_file(ablation, name) for name in ("head.safetensors", "config.json")]
     for source in select["sources"] if "data" in select["tables"] else []:
         files += [layout.distractor_report(source, shard) for shard in shard_ids(config["dataset"]["shards"])]
     for scorer in select["scorers"]:
         files.append(layout.metrics(scorer))
-        own = config["scorers"][scorer].get("benchmarks") or select["benchmarks"]
-        files += [layout.scores(scorer, benchmark) for benchmark in select["benchmarks"] if benchmark in own]
+        files += [layout.scores(scorer, benchmark) for benchmark in benchmarks_of(config, scorer)]
     return files
 
 

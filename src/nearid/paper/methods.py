@@ -25,7 +25,6 @@ COLUMNS = tuple(
         ("m_h", "M-H", _HUMAN, 3, "m_h"),
     )
 )
-NOT_RUN = "not part of this run"
 # The NearID objective's own (a test holds this): importing it would import torch.
 SWEPT_DEFAULTS = {"alpha": 0.5, "beta": 0.0}
 
@@ -62,7 +61,8 @@ def build_methods(
     printed = published_rows(name)
 
     def row(scorer: Scorer | None, paper_row: str | None, opens_block: bool = False) -> Row:
-        measured = measure(scorer) if scorer else dict.fromkeys((column.id for column in columns), Cell(reason=NOT_RUN))
+        gap = Cell(reason=run.why_absent(lambda other: place(other) == paper_row))
+        measured = measure(scorer) if scorer else dict.fromkeys((column.id for column in columns), gap)
         return Row(
             scorer.id if scorer else str(paper_row),
             display(scorer, paper_row),
@@ -79,6 +79,7 @@ def build_methods(
     own = [scorer for scorer in run.scorers if stands_for[scorer.id] not in printed]
     rows += [row(scorer, None, opens_block=bool(rows) and index == 0) for index, scorer in enumerate(own)]
     frozen = run.in_paper_row("siglip2")
+    whole = "" if any(column.id.startswith("fg_") for column in columns) else ", full image"
     borrowed = [
         f"M-H of {scorer.display} is that of scorer {scorer.m_h_from}, as in the paper."
         for scorer in run.scorers
@@ -93,7 +94,11 @@ def build_methods(
         best_along="column",
         labels=tuple(labels),
         notes=(
-            f"NearID-bench: test identities, full image, pooled over {run.names_in(run.headline_group)}.",
+            *(
+                [f"NearID-bench: test identities{whole}, pooled over {run.names_in(run.headline_group)}."]
+                if run.names_in(run.headline_group)
+                else []
+            ),
             "SSR, PA in percent; M-O, M-H are correlations. Intervals and counts are in the CSV file.",
             *([ABOUT_PA] if PRINTED_PA in {column.display for column in columns} else []),
             *borrowed,

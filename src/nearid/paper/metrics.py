@@ -57,7 +57,8 @@ class Metrics:
             entry = (node.get("methods") or {}).get(method) or {}
             value, error = entry.get("value"), entry.get("error")
         if value is None:
-            gap = Cell(reason=self._reason(("m_h",)))
+            rated = self.content.get("m_h") is not None
+            gap = Cell(reason=f"nobody rated category {category}" if rated else self._reason(("m_h",)))
             return gap, gap
         return Cell(value=value, count=node.get("pairs")), Cell(value=error, reason="a single correlation has none")
 

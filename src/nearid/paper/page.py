@@ -19,7 +19,7 @@ from nearid.paper.captions import FIGURES
 from nearid.paper.comparison import compare_tables
 from nearid.paper.effects import find_effects
 from nearid.paper.metrics import read_metrics
-from nearid.paper.reference import comparability
+from nearid.paper.reference import describe_comparability
 from nearid.paper.run import Run
 from nearid.paper.tables import build_table, in_order
 
@@ -73,7 +73,8 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    dropped = _read_dropped(layout.dropped)
+    # Ratings alone need no data set.
+    dropped = _read_dropped(layout.dropped) if layout.dropped.is_file() else []
     pairs = compare_tables(settings["compared"], layout)
     return environment.get_template("index.html.j2").render(
         run=run,
@@ -91,11 +92,12 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         effects=find_effects(run, metrics),
         tables=[build_table(settings["tables"][name], layout) for name in in_order(settings["tables"])],
         figures=[_figure_entry(name, layout) for name in _arrange(settings["figures"])],
-        browser="nearid_bench" in run.benchmarks,
+        browser=any(measured.content.get("nearid_bench") for measured in metrics.values()),
         comparison=pairs,
         verdicts=Counter(pair.verdict for pair in pairs),
-        comparable=comparability(run.dataset_kind),
-        counts=_count_identities(layout),
+        comparable=describe_comparability(run),
+        counts=_count_identities(layout) if layout.identities.is_file() else [],
+        gaps=settings.get("gaps", {}),
         dropped=dropped[:MAX_DROPPED],
         dropped_more=max(0, len(dropped) - MAX_DROPPED),
         hashes=[(scorer.id, hash_file(layout.metrics(scorer.id))) for scorer in run.scorers],

@@ -96,6 +96,25 @@ def describe_images(run: Run, metric: str, sources: Collection[str]) -> str:
     return "the paper's test identities, other distractors" if run.official_splits else "other test identities"
 
 
+def differing(run: Run, metric: str, retrained: bool) -> list[str]:
+    """What makes a value of this run another thing than the paper's, in words; nothing where it may be compared."""
+    if run.stand_ins:
+        return ["a rehearsal on stand-ins"]
+    data = [] if metric in _ON_PUBLIC_IMAGES else list(run.differs.get("data", ()))
+    return [*data, *(run.differs.get("training", ()) if retrained else ())]
+
+
+def describe_comparability(run: Run) -> tuple[bool, str]:
+    """Whether any of a run's numbers may be compared with the paper's, and what must not be."""
+    comparable, why = comparability(run.dataset_kind)
+    if run.stand_ins:
+        return False, "a rehearsal on stand-ins of the downloads, with tiny sizes"
+    told = [*run.differs.get("data", ()), *run.differs.get("training", ())]
+    if not comparable or not told:
+        return comparable, why
+    return True, f"{why}. Not where it hangs on what is not the paper's: {'; '.join(told)}"
+
+
 def comparability(dataset_kind: str) -> tuple[bool, str]:
     """Whether numbers from this kind of data set may be compared with the paper's, and why."""
     if dataset_kind in COMPARABLE_KINDS:

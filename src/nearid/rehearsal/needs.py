@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from nearid.config.downloads import FOLDER
-from nearid.config.steps import backbone_of, benchmarks_of, step_settings, training_of
+from nearid.config.uses import Use
 from nearid.errors import UserError
 from nearid.rehearsal.overlay import MTG, split_sizes
 
 Config = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Use:
-    """A config key whose value lies below `resources/<id>`.
-
-    Attributes:
-        download: the id.
-        key: of the config, for people.
-        purpose: what the value is to its owner, e.g. `backbones siglip path` or `sources flux_fill model`.
-        below: path inside the download.
-        owner: the entry that has the key.
-    """
-
-    download: str
-    key: str
-    purpose: str
-    below: str
-    owner: Mapping[str, Any]
-
-
-def find_uses(config: Config) -> list[Use]:
-    """Every use of a download by what `config` selects."""
-    return [use for entry in _entries(config) for use in _uses(*entry)]
 
 
 def save_stand_in(uses: list[Use], config: Config, folder: Path) -> None:
@@ -58,40 +33,6 @@ def save_stand_in(uses: list[Use], config: Config, folder: Path) -> None:
                 f"make a small folder like it and name it: --stand-in {alike[0].download}=FOLDER",
             )
         recipe(folder, alike, config)
-
-
-def _entries(config: Config) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Key, purpose and entry of everything selected that may name a download."""
-    select, kind = config["select"], config["dataset"]["kind"]
-    yield f"dataset.{kind}", f"dataset {kind}", config["dataset"].get(kind, {})
-    if "dreambench" in select["benchmarks"]:
-        yield "dreambench", "dreambench", {"ratings": config["dreambench"]["ratings"]}
-        rated = [name for name in select["scorers"] if "dreambench" in benchmarks_of(config, name)]
-        if any("path" in step_settings("score_dreambench", config, scorer=name) for name in rated):
-            yield "dreambench", "dreambench", {"samples": config["dreambench"]["samples"]}
-    for name in select["sources"]:
-        if name in config["released"]:
-            yield "released", "released", {"path": config["released"][name]}
-        else:
-            source = config["sources"][name]
-            yield f"sources.{name}.options", f"sources {source['engine']}", source["options"]
-    backbones = [backbone_of(config, name) for name in select["scorers"]]
-    backbones += [training_of(config, name)["backbone"] for name in select["ablations"]]
-    for backbone in dict.fromkeys(name for name in backbones if name):
-        entry = config["backbones"][backbone]
-        yield f"backbones.{backbone}", f"backbones {entry['kind']}", entry
-    for name in select["scorers"]:
-        entry = config["scorers"][name]
-        yield f"scorers.{name}", f"scorers {entry['kind']}", entry
-
-
-def _uses(key: str, purpose: str, entry: Mapping[str, Any]) -> Iterator[Use]:
-    for name, value in entry.items():
-        if isinstance(value, Mapping):
-            yield from _uses(f"{key}.{name}", f"{purpose} {name}", value)
-        elif isinstance(value, str) and value.startswith(FOLDER):
-            download, _, below = value.removeprefix(FOLDER).partition("/")
-            yield Use(download, f"{key}.{name}", f"{purpose} {name}", below, entry)
 
 
 def _by(module: str, function: str, **settings: Any) -> Callable[[Path, list[Use], Config], None]:

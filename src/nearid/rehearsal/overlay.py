@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nearid.config.counts import count_images
+from nearid.config.counts import count_views
 from nearid.config.downloads import FOLDER
 from nearid.config.painting import planned_parts
 from nearid.config.steps import step_settings
@@ -105,8 +105,7 @@ def _shrink_sources(config: Config, dataset: Overlay) -> Overlay:
     cut = [name for name in config["select"]["sources"] if planned_parts(config, name) > 1]
     for name in cut[:1]:
         splits = step_settings("inpaint_shard", config, source=name)["splits"]
-        held = {"dataset": {**config["dataset"], "splits": {**config["dataset"]["splits"], **dataset["splits"]}}}
-        images = count_images(held, splits) / dataset["shards"]
+        images = sum(split_sizes(config)[split] for split in splits) * count_views(config) / dataset["shards"]
         sources[name]["seconds_per_image"] = 60 * config["painting_minutes"] * 2 / math.ceil(images)
     return sources
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from nearid.config import code_fingerprint
+from nearid.config.uses import find_uses
 from nearid.io.files import read_json, write_json
 from nearid.io.hashing import hash_json
 from nearid.io.progress import track
-from nearid.rehearsal.needs import find_uses, save_stand_in
+from nearid.rehearsal.needs import save_stand_in
 from nearid.rehearsal.overlay import CHECKOUT, MIRROR, foreign_checkouts
 
 # What a rehearsal has of its own; everything else in a checkout is the same for both.

@@ -37,8 +37,8 @@ def summarise(settings: Mapping[str, Any], layout: Layout) -> None:
     """Write `scores/<scorer>/metrics.json`: its shape is in docs/architecture.md.
 
     Args:
-        settings: of the step: `scorer_id`, `groups`, `headline_group`, `benchmarks`, `seed`; `dreambench`, the folder
-            with the humans' ratings, where that benchmark is among them.
+        settings: of the step: `scorer_id`, `groups`, `headline_group`, `benchmarks`, `seed`; `absent`, why it
+            has no scores of the others; `dreambench`, the folder with the humans' ratings, where that is among them.
         layout: of the results folder.
 
     Raises:
@@ -66,7 +66,7 @@ def summarise(settings: Mapping[str, Any], layout: Layout) -> None:
             reasons["m_h"] = f"no pair of category {HEADLINE} has a score"
     for benchmark, name, title in TITLES:
         if benchmark not in benchmarks:
-            reasons[name] = f"{title} is not selected"
+            reasons[name] = settings.get("absent", {}).get(benchmark, f"{title} is not part of this run")
     answers = {name: read_counts(layout.scores(scorer_id, name)) for name in benchmarks}
     if any(answers.values()):
         metrics["answers"] = {name: counts for name, counts in answers.items() if counts is not None}

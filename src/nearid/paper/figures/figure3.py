@@ -82,7 +82,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         "images": images,
         "attention": attention,
         "ids": np.array([identity.id for identity in chosen]),
-        "names": np.array([settings["display"]["frozen"], settings["display"]["trained"], source]),
+        "names": np.array([settings["display"][name] for name in ("frozen", "trained", "distractors")]),
         "methods": np.array([scorer.display for scorer in run.scorers]),
         "rejection": np.array([np.nan if cell.value is None else cell.value for cell, _ in cells]),
         "parts": np.array([np.nan if cell.value is None else cell.value for _, cell in cells]),

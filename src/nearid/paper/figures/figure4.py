@@ -36,7 +36,8 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         cells = [metrics[scorer.id].alignment(None, category=category) for category in CATEGORIES.values()]
         values.append([_number(value.value) for value, _ in cells])
         errors.append([_number(error.value) for _, error in cells])
-        reasons.append(next((value.reason for value, _ in cells if value.value is None), ""))
+        empty = all(value.value is None for value, _ in cells)
+        reasons.append(cells[0][0].reason if empty else "")
         row = published_rows("figure4").get(paper_row_of(scorer) or "", {})
         paper.append([_number(row.get(category)) for category in CATEGORIES])
     return {
@@ -57,22 +58,28 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     """A radar per other scorer with NearID dashed in each, and all as bars with standard errors below."""
     from nearid.paper.style import MUTED
 
-    known = ~np.isnan(arrays["values"]).any(1)
-    shown, title = arrays["values"], "Agreement with humans (M-H)"
-    errors = arrays["errors"]
-    if not known.any():
+    shown, errors, title = arrays["values"], arrays["errors"], "Agreement with humans (M-H)"
+    if np.isnan(shown).all():
         # A run without human ratings has nothing of its own to show; the paper's values say what is meant.
-        shown, known = arrays["paper"], ~np.isnan(arrays["paper"]).any(1)
+        shown = arrays["paper"]
         title, errors = "The paper's values: this run has no human ratings", np.full_like(shown, np.nan)
+    known = ~np.isnan(shown).all(1)
+    # People may have rated some categories alone; a radar takes three at least.
+    rated = np.flatnonzero(~np.isnan(shown).all(0))
+    if 0 < len(rated) < len(CATEGORIES):
+        title += f": rated are {', '.join(list(CATEGORIES)[place] for place in rated)}"
     names = arrays["scorers"]
     ours = next(iter(np.flatnonzero(arrays["ours"] & known)), None)
     others = [index for index in np.flatnonzero(known) if index != ours]
-    figure = look.canvas(height_in=0.62 * look.width_in)
-    halves: Any = figure.subfigures(2, 1, height_ratios=(1, 1))
-    upper, lower = halves
+    radars = len(rated) == len(CATEGORIES)
+    figure = look.canvas(height_in=(0.62 if radars else 0.34) * look.width_in)
+    halves: Any = figure.subfigures(2 if radars else 1, 1, squeeze=False)[:, 0]
+    upper, lower = halves[0], halves[-1]
     angles = np.linspace(0, 2 * np.pi, len(CATEGORIES) + 1)
     top = max(0.1, float(np.nanmax(shown[known]))) if known.any() else 1.0
-    panels = upper.subplots(1, max(1, len(others)), subplot_kw={"projection": "polar"}, squeeze=False)[0]
+    panels = (
+        upper.subplots(1, max(1, len(others)), subplot_kw={"projection": "polar"}, squeeze=False)[0] if radars else []
+    )
     for axes, index in zip(panels, others, strict=False):
         axes.set_theta_offset(np.pi / 2)
         axes.plot(angles, np.append(shown[index], shown[index][0]), color=look.colour(index))
@@ -85,12 +92,14 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     axes = lower.subplots()
     width = 0.8 / max(1, int(known.sum()))
     for place, index in enumerate(np.flatnonzero(known)):
-        at = np.arange(len(CATEGORIES)) + (place - (known.sum() - 1) / 2) * width
+        at = np.arange(len(rated)) + (place - (known.sum() - 1) / 2) * width
         style = {"hatch": "//", "edgecolor": "white"} if index == ours else {}
-        axes.bar(at, shown[index], width, color=look.colour(index), label=names[index], **style)
-        if not np.isnan(errors[index]).all():
-            axes.errorbar(at, shown[index], errors[index], fmt="none", ecolor="black", elinewidth=0.6, capsize=1.5)
-    axes.set_xticks(range(len(CATEGORIES)), list(CATEGORIES))
+        axes.bar(at, shown[index][rated], width, color=look.colour(index), label=names[index], **style)
+        if not np.isnan(errors[index][rated]).all():
+            axes.errorbar(
+                at, shown[index][rated], errors[index][rated], fmt="none", ecolor="black", elinewidth=0.6, capsize=1.5
+            )
+    axes.set_xticks(range(len(rated)), [list(CATEGORIES)[place] for place in rated])
     axes.set_ylabel("M-H")
     figure.suptitle(title)
     missing = [f"{name}: {reason}" for name, reason in zip(names, arrays["reasons"], strict=True) if reason]

@@ -67,7 +67,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         "identity": images.identity,
         "distractor": images.distractor,
         "ids": np.array([identity.id for identity in chosen]),
-        "names": np.array([settings["display"]["frozen"], settings["display"]["trained"], settings["source"]]),
+        "names": np.array([settings["display"][name] for name in ("frozen", "trained", "distractors")]),
     }
     if settings["timelapse"]:
         kept = _read_state(layout, settings["ablation"], "timelapse.safetensors")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from nearid.paper.figures import Arrays
 from nearid.paper.identities import Chosen, choose_identities
 from nearid.paper.pictures import fit_square
 from nearid.paper.run import Run
+from nearid.paper.scored import find_scored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +41,8 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
 
     Returns:
         `images` [rows, columns, size, size, 3], `present` [rows, columns], `similarities` [rows, columns, scorers]
-        (NaN for the anchor and where there is none), `columns`, `scorers`, `rows`: their names; `ids` [rows].
+        (NaN for the anchor and where there is none), `columns`, `scorers`, `rows`: their names; `absent`: scorers
+        without scores; `ids` [rows].
 
     Raises:
         UserError: no identities, or images or scores of one are missing.
@@ -67,15 +69,17 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
                 images[row, column] = fit_square(decode_rgb(content, f"{path}, id {identity.id}, {name}"), size)
                 present[row, column] = True
     condition = settings["condition"]
+    scorers, absent = find_scored(run, layout, "nearid_bench")
     similarities = np.stack(
-        [_read_similarities(layout, scorer.id, condition, run, chosen) for scorer in run.scorers], axis=-1
+        [_read_similarities(layout, scorer.id, condition, run, chosen) for scorer in scorers], axis=-1
     )
     return {
         "images": images,
         "present": present,
         "similarities": similarities,
         "columns": np.array(columns),
-        "scorers": np.array([scorer.display for scorer in run.scorers]),
+        "scorers": np.array([scorer.display for scorer in scorers]),
+        "absent": np.array(absent, dtype=str),
         "rows": np.array([identity.class_name for identity in chosen]),
         "ids": np.array([identity.id for identity in chosen]),
     }
@@ -111,7 +115,12 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     for row in range(count):
         top = head_in + row * row_in
         lines = [top + picture_in + line_in * (index + 0.75) for index in range(len(arrays["scorers"]))]
-        write(label_in - 2 * gap_in, top + picture_in / 2, arrays["rows"][row], "right")
+        write(
+            label_in - 2 * gap_in,
+            top + picture_in / 2,
+            fill(shorten(arrays["rows"][row], 48, placeholder=" …"), 16),
+            "right",
+        )
         for y, scorer in zip(lines, arrays["scorers"], strict=True):
             write(label_in - 2 * gap_in, y, scorer, "right")
         for column in range(width):
@@ -130,6 +139,8 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     # Drawing an image has moved the limits.
     axes.set(xlim=(0, look.width_in), ylim=(height_in, 0))
     note = "Similarity to the anchor. ✗: a distractor at least as similar as one of the object's other views."
+    if len(arrays["absent"]):
+        note += f" Without scores: {', '.join(arrays['absent'])}."
     write(look.width_in / 2, height_in - 0.9 * line_in, note)
     return figure
 

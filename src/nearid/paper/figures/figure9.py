@@ -47,12 +47,12 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
 
 
 def plot(arrays: Arrays, look: Look) -> Figure:
-    """Empirical distribution functions; the oracle is the dashed line that a scorer should follow."""
+    """Empirical distribution functions; the oracle is the broad grey line that a scorer should follow."""
     figure = look.canvas(height_in=0.45 * look.width_in)
     panels = figure.subplots(1, 2, sharey=True)
     low = min(float(np.nanmin(arrays["scores"])), float(np.nanmin(arrays["oracle"])), 0.0)
     for axes, left, title in zip(panels, (True, False), ("(a) as they come", "(b) trained or asked"), strict=True):
-        axes.ecdf(arrays["oracle"], color="black", linestyle="--", label="oracle")
+        axes.ecdf(arrays["oracle"], color="0.7", linewidth=3, label="oracle")
         for place, index in enumerate(np.flatnonzero(arrays["left"] == left)):
             values, line = arrays["scores"][index], _LINES[place % len(_LINES)]
             values = values[~np.isnan(values)]

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from nearid.io.files import read_json
 from nearid.io.tables import read_table
 from nearid.layout import Layout
-from nearid.paper.methods import NOT_RUN
 from nearid.paper.metrics import Cell
 from nearid.paper.reference import published_rows
-from nearid.paper.run import Run
+from nearid.paper.run import NOT_RUN, Run
 from nearid.paper.table import Column, Row, Table
 
 _NAMES = {
@@ -45,7 +44,7 @@ def build_from_data(run: Run, layout: Layout) -> Table:
         "dropped": sum(1 for _ in layout.dropped.open()) - 1,
     }
     painted = {source.id: _count_painted(layout, source.id) for source in run.sources}
-    pooled = [painted[source] for source in run.groups[run.headline_group]]
+    pooled = [painted[source] for source in run.groups.get(run.headline_group, ())]
     found |= painted | {"distractors": None if None in pooled else sum(count for count in pooled if count is not None)}
     names = _NAMES | {source.id: f"Distractors of {source.display}" for source in run.sources}
     return Table(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nearid.paper.methods import NOT_RUN
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.reference import METHODS, published_rows
 from nearid.paper.run import Run, Scorer
@@ -17,7 +16,13 @@ CATEGORIES = {
     "human": "live_subject_human",
     "style": "style",
 }
-_PAPER_ROWS = {"siglip2_mean": "siglip2", "dino": "dinov2", "gpt4o": "gpt4o", "clip_i": "clip_i"}
+_PAPER_ROWS = {
+    "siglip2_mean": "siglip2",
+    "siglip2_mean_rated": "siglip2",
+    "dino": "dinov2",
+    "gpt4o": "gpt4o",
+    "clip_i": "clip_i",
+}
 _NAMES = METHODS | {"gpt4o": "GPT-4o", "clip_i": "CLIP-I"}
 
 
@@ -32,11 +37,10 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     standing = {
         paper_row_of(scorer): scorer for scorer in sorted(run.scorers, key=lambda scorer: scorer.id in _PAPER_ROWS)
     }
-    gap = Cell(reason=NOT_RUN)
     rows = [
         Row(scorer.id, scorer.display, _measure(metrics[scorer.id]), paper_row)
         if (scorer := standing.get(paper_row))
-        else Row(paper_row, _NAMES[paper_row], dict.fromkeys(CATEGORIES, gap), paper_row)
+        else Row(paper_row, _NAMES[paper_row], _gap(run, paper_row), paper_row)
         for paper_row in published_rows("figure4")
     ]
     return Table(
@@ -48,6 +52,11 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
         best_along="column",
         notes=("Fisher-z mean of the correlations over the generation methods of DreamBench++.",),
     )
+
+
+def _gap(run: Run, paper_row: str) -> dict[str, Cell]:
+    reason = run.why_absent(lambda scorer: paper_row_of(scorer) == paper_row)
+    return dict.fromkeys(CATEGORIES, Cell(reason=reason))
 
 
 def _measure(metrics: Metrics) -> dict[str, Cell]:

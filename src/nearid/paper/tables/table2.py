@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from nearid.paper.methods import NOT_RUN
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.reference import published_rows
-from nearid.paper.run import Run
+from nearid.paper.run import Run, Scorer
 from nearid.paper.table import Column, Row, Table
 
 # Columns of the paper by scorer; `h`, human against human, comes with every scorer's metrics.
-_COLUMNS = {"gpt4o": "g", "dino": "d", "clip_i": "c", "siglip2_mean": "s", "nearid": "nearid"}
+_COLUMNS = {"gpt4o": "g", "dino": "d", "clip_i": "c", "siglip2_mean": "s", "siglip2_mean_rated": "s"}
 _NAMES = {"h": "Human", "g": "GPT-4o", "d": "DINO", "c": "CLIP-I", "s": "SigLIP2 (mean)", "nearid": "NearID"}
 _AVERAGE = "fisher_z_average"
 
@@ -20,7 +19,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     """Correlation of each scorer with two groups of annotators, object category (paper table 2)."""
     shown: dict[str, tuple[str, str | None]] = {"h": (_NAMES["h"], next(iter(metrics), None))}
     for scorer in run.scorers:
-        shown[_COLUMNS.get(scorer.id, scorer.id)] = (scorer.display, scorer.id)
+        shown[_column_of(scorer)] = (scorer.display, scorer.id)
     # The paper's order, then our own.
     order = [*_NAMES, *(name for name in shown if name not in _NAMES)]
     shown = {name: shown.get(name, (_NAMES.get(name, name), None)) for name in order}
@@ -28,7 +27,8 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     for method in published_rows("table2"):
         cells: dict[str, Cell] = {}
         for name, (_, scorer_id) in shown.items():
-            value, error = Cell(reason=NOT_RUN), Cell(reason=NOT_RUN)
+            why = run.why_absent(lambda scorer, name=name: _column_of(scorer) == name)  # type: ignore[misc]
+            value, error = Cell(reason=why), Cell(reason=why)
             if scorer_id is not None:
                 who = "humans" if name == "h" else "categories"
                 value, error = metrics[scorer_id].alignment(None if method == _AVERAGE else method, who)
@@ -48,6 +48,11 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
             "other. Last row: Fisher-z mean over the methods and its standard error over them.",
         ),
     )
+
+
+def _column_of(scorer: Scorer) -> str:
+    """The paper's column of a scorer; NearID's is that of whoever stands in its row of the other tables."""
+    return "nearid" if scorer.paper_row == "nearid" else _COLUMNS.get(scorer.id, scorer.id)
 
 
 def _columns(shown: Mapping[str, tuple[str, str | None]]) -> Iterator[Column]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from nearid.paper.methods import ABOUT_PA, NOT_RUN, PRINTED_PA
+from nearid.paper.methods import ABOUT_PA, PRINTED_PA
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.reference import METHODS, published_rows
 from nearid.paper.run import Run, Source
@@ -19,11 +19,11 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     columns = tuple(_columns(run))
     rows = []
     for source in run.sources:
-        cells = {column.id: _cell(column, metrics, source.id, "sources") for column in columns}
+        cells = {column.id: _cell(run, column, metrics, source.id, "sources") for column in columns}
         labels = {"Res.": _resolution(source), "Group": run.group_of(source.id), "n": _counts(cells)}
         rows.append(Row(source.id, source.display, cells, source.id, labels, sources=(source.id,)))
     for index, group in enumerate(run.groups):
-        cells = {column.id: _cell(column, metrics, group, "groups") for column in columns}
+        cells = {column.id: _cell(run, column, metrics, group, "groups") for column in columns}
         labels = {"Group": group, "n": _counts(cells)}
         paper_row = f"avg_{_PAPER_GROUPS.get(group, group)}"
         display, sources = f"Pooled: {group}", run.groups[group]
@@ -55,9 +55,11 @@ def _columns(run: Run) -> Iterator[Column]:
             yield Column(f"{id}_{metric}", heading, display, metric, 1, paper_column, scorer=id)
 
 
-def _cell(column: Column, metrics: Mapping[str, Metrics], name: str, kind: str) -> Cell:
+def _cell(run: Run, column: Column, metrics: Mapping[str, Metrics], name: str, kind: str) -> Cell:
     scorer = column.id.removesuffix(f"_{column.metric}")
-    return metrics[scorer].rate(column.metric, name, kind) if scorer in metrics else Cell(reason=NOT_RUN)
+    if scorer in metrics:
+        return metrics[scorer].rate(column.metric, name, kind)
+    return Cell(reason=run.why_absent(lambda other: other.paper_row == scorer))
 
 
 def _counts(cells: Mapping[str, Cell]) -> str:

@@ -1,0 +1,144 @@
+"""What a run leaves out, and what goes with it: one word in `select.drop` holds everywhere.
+
+The reasons travel with the config (`select.drop` becomes id -> reason): tables, figures and the page give them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from nearid.config.steps import backbone_of, benchmarks_of, mix_of
+
+Config = dict[str, Any]
+LEFT_OUT = "left out of this run (`select.drop`)"
+CATALOGUES = ("sources", "ablations", "scorers", "groups", "tables", "figures", "benchmarks")
+"""Lists in `select` that a word may be taken out of."""
+
+
+def droppable(config: Mapping[str, Any]) -> set[str]:
+    """Every id that `select.drop` may name."""
+    known = {"nearid_bench", "mtg", "dreambench"}
+    for catalogue in (config, config["paper"]):
+        for name in CATALOGUES:
+            known |= set(catalogue.get(name, {}))
+    return known
+
+
+def leave_out(config: Config) -> None:
+    """Take out of `config` what `select.drop` names, and what cannot be made without it; nothing where it is empty.
+
+    Sources go from groups and mixtures too. A head without a mixture, a scorer without its head or benchmarks, a figure
+    or table without anything to show goes with what it needs, and has that as its reason. Again changes nothing.
+    """
+    select = config["select"]
+    given = select["drop"]
+    reasons: dict[str, str] = dict(given) if isinstance(given, dict) else dict.fromkeys(given, LEFT_OUT)
+    select["drop"] = reasons
+    if not reasons and not any(scorer["lacks"] for scorer in config["scorers"].values()):
+        return
+
+    def keep(kind: str, why: Callable[[str], str]) -> None:
+        """Keep what has no reason to go; `why` gives one that follows from others, or nothing."""
+        for name in select[kind]:
+            if name not in reasons and (reason := why(name)):
+                reasons[name] = reason
+        select[kind] = [name for name in select[kind] if name not in reasons]
+
+    def following(names: Iterable[str], what: str) -> str:
+        """The reason of something that all of `names` are needed for and none is left; nothing where one is."""
+        names = list(names)
+        gone = [name for name in names if name in reasons]
+        return f"{what} ({gone[0]}: {reasons[gone[0]]})" if names and len(gone) == len(names) else ""
+
+    keep("benchmarks", lambda name: "")
+    sources_of = {name: list(mix["sources"]) for name, mix in config["mixes"].items()}
+    keep("sources", lambda name: "")
+    keep("groups", lambda name: following(config["groups"][name], "none of its sources is in this run"))
+    for name, sources in config["groups"].items():
+        config["groups"][name] = _without(sources, reasons)
+    for mix in config["mixes"].values():
+        mix["sources"] = _without(mix["sources"], reasons)
+        mix["severities"] = {name: share for name, share in mix["severities"].items() if name not in reasons}
+
+    def why_no_head(name: str) -> str:
+        mix = mix_of(config, name)
+        if (mix["sources"] and mix["nearid_repeats"]) or mix["mtg_repeats"]:
+            return ""
+        drawn = sources_of[config["ablations"][name]["mix"]]
+        return following(drawn, "its mixture has nothing left") or "its mixture has nothing left"
+
+    def why_no_scorer(name: str) -> str:
+        scorer = config["scorers"][name]
+        if scorer.get("ablation") in reasons:
+            return f"its head is left out: {reasons[scorer['ablation']]}"
+        if benchmarks_of(config, name):
+            return ""
+        own = scorer["benchmarks"] or ["nearid_bench", "mtg", "dreambench"]
+        lacking = [
+            f"{name}: {(reasons | scorer['lacks']).get(name)}" for name in own if name in reasons | scorer["lacks"]
+        ]
+        return f"none of its benchmarks is in this run ({lacking[0]})" if lacking else ""
+
+    def why_no_figure(name: str) -> str:
+        figure = config["paper"]["figures"][name]
+        if figure.get("ablation") in reasons:
+            return f"its head is left out: {reasons[figure['ablation']]}"
+        if figure.get("benchmark") in reasons:
+            return f"its benchmark is left out: {reasons[figure['benchmark']]}"
+        shown = figure["scorers"] or select["scorers"]
+        if figure.get("benchmark") and shown:
+            lacking = {
+                name: config["scorers"][name]["lacks"].get(figure["benchmark"]) or reasons.get(name) for name in shown
+            }
+            if all(lacking.values()):
+                return f"nobody whom it shows has scores ({shown[0]}: {lacking[shown[0]]})"
+        for kind in ("scorers", "sources", "ablations"):
+            if reason := following(figure[kind], f"none of its {kind} is in this run"):
+                return reason
+        return ""
+
+    keep("ablations", why_no_head)
+    keep("scorers", why_no_scorer)
+    keep("figures", why_no_figure)
+    for figure in config["paper"]["figures"].values():
+        for kind in ("scorers", "sources", "ablations"):
+            figure[kind] = _without(figure[kind], reasons)
+    tables = config["paper"]["tables"]
+    keep("tables", lambda name: following(tables[name]["scorers"], "none of its scorers is in this run"))
+
+
+def needs_identities(config: Mapping[str, Any]) -> bool:
+    """Whether anything selected is made from the data set; ratings alone need none."""
+    select, figures = config["select"], config["paper"]["figures"]
+    shown = {need for name in select["figures"] for need in figures[name]["needs"]}
+    benched = "nearid_bench" in select["benchmarks"] and any(
+        "nearid_bench" in benchmarks_of(config, name) for name in select["scorers"]
+    )
+    return bool(select["sources"] or select["ablations"] or benched or {"images", "tokens"} & shown)
+
+
+def without_identities(config: Config, reason: str) -> None:
+    """Name all that is made from the data set in `select.drop`, with `reason`."""
+    select, figures = config["select"], config["paper"]["figures"]
+    pictured = [
+        name for name in select["figures"] if {"images", "tokens", "training_log"} & set(figures[name]["needs"])
+    ]
+    gone = [*select["sources"], *select["ablations"], *select["groups"], *pictured]
+    select["drop"] |= dict.fromkeys(["nearid_bench", *gone], reason)
+
+
+def without_backbone(config: Config, backbone: str, reason: str) -> None:
+    """Name all heads and scorers of a backbone in `select.drop`, with `reason`."""
+    select = config["select"]
+    heads = [name for name in config["ablations"] if _trunk(config, name) == backbone]
+    scorers = [name for name in select["scorers"] if backbone_of(config, name) == backbone]
+    select["drop"] |= dict.fromkeys([*heads, *scorers], reason)
+
+
+def _trunk(config: Mapping[str, Any], ablation: str) -> str:
+    return str(config["ablations"][ablation]["training"].get("backbone") or config["training"]["backbone"])
+
+
+def _without(names: Iterable[str], reasons: Mapping[str, str]) -> list[str]:
+    return [name for name in names if name not in reasons]
