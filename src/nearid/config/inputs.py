@@ -103,8 +103,9 @@ def _paths(step: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in settings.items():
         if key == "options" and "kind" in settings:  # the data set's
             yield from ((name, value[name]) for name in sorted(_OPTIONS.get(step, set()) & set(value)))
-        elif key in ("dataset", "params"):
-            continue  # painting is told of the data set and reads none of it; an objective's parameters are numbers
+        elif key in ("dataset", "params", "absent"):
+            # Painting is told of the data set and reads none of it; the others are numbers, and reasons by benchmark.
+            continue
         elif key == "hub":
             yield from ((key, folder) for _, folder in sorted(value.items()))
         elif isinstance(value, Mapping):
