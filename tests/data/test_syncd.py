@@ -14,7 +14,7 @@ from releases import SIDE, save_syncd
 
 from nearid.data.positives import curate, read_rows
 from nearid.errors import UserError
-from nearid.io.images import decode_stored_mask
+from nearid.io.images import decode_grey, decode_stored_mask
 from nearid.layout import Layout
 
 OPTIONS = {
@@ -159,6 +159,18 @@ def test_official_splits_are_kept_or_refused(release: Path, tmp_path: Path) -> N
     path.write_text(json.dumps(official | {"test": [2, 1]}))
     with pytest.raises(UserError, match="1 rows in two splits"):
         curated(release, tmp_path, official_splits=str(path))
+
+
+def test_raw_masks_are_kept_beside_the_cleaned_ones(release: Path, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "results")
+    curate(curation(release) | {"keep_raw_masks": True}, layout)
+    _, plain = curated(release, tmp_path / "plain")
+    rows = [row for shard in ("000", "001") for row in read_rows(layout.positives(shard))]
+    assert [{key: row[key] for key in plain[0]} for row in rows] == plain, "all else is what it was"
+    for slot in (1, 2):
+        with Image.open(release / f"rigid/masks/object0_{slot - 1}.jpg") as released:
+            assert np.array_equal(decode_grey(rows[0][f"raw_masks{slot}"]["bytes"]), np.asarray(released.convert("L")))
+    assert rows[0]["raw_masks3"] is None
 
 
 @pytest.mark.parametrize("form", ["one file", "folder", "released positives"])

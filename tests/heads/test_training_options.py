@@ -4,7 +4,9 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
+import image_world
 import numpy as np
+import pyarrow as pa
 import pytest
 import token_world as world
 import torch
@@ -14,11 +16,13 @@ from transformers import SiglipVisionConfig
 from nearid.cluster.ranks import Ranks
 from nearid.errors import UserError
 from nearid.heads import packs, training
-from nearid.heads.feeds import Batch
+from nearid.heads.feeds import Batch, ImageStore
 from nearid.heads.inputs import open_mix
 from nearid.heads.map_head import MAPHead
 from nearid.heads.objectives import create
 from nearid.heads.tuples import Mix, Tuples
+from nearid.io.images import decode_rgb, decode_stored_mask, encode_png
+from nearid.io.tables import IMAGE, image_bytes, read_table, write_table
 from nearid.layout import Layout
 
 SHAPES = {"anchor": (6, 5), "positives": (6, 2, 5), "distractors": (6, 3, 5)}
@@ -192,3 +196,31 @@ def test_options_that_are_not_given_are_the_defaults(tmp_path):
         for settings in (world.settings(), world.settings(**named))
     )
     assert np.array_equal(one.images, other.images)
+
+
+def test_raw_masks_black_out_training_images(tmp_path):
+    """The data set's grey masks, above 0, for views and for distractors; a part edit's has no other."""
+    layout = image_world.write_images(tmp_path)
+    path = next(layout.identities.parent.glob("positives/*.parquet"))
+    table = read_table(path)
+    random = np.random.default_rng(0)
+    raw, columns = {}, {}
+    for slot in (1, 2, 3):
+        shapes = [mask and decode_stored_mask(mask["bytes"]).shape for mask in table[f"masks{slot}"].to_pylist()]
+        raw[f"raw_masks{slot}"] = [shape and random.integers(0, 2, shape, np.uint8) for shape in shapes]
+    for name in table.column_names:
+        values = table[name].to_pylist()
+        columns[name] = [image_bytes(value) if isinstance(value, dict) else value for value in values]
+    for name, masks in raw.items():
+        columns[name] = [None if mask is None else encode_png(mask) for mask in masks]
+    schema = pa.schema([*table.schema, *(pa.field(name, IMAGE) for name in raw)])
+    write_table(path, columns, schema)
+    for collection, column in (("positives", "images"), ("one", "nimg")):
+        store = ImageStore(layout, collection, [path.stem], raw_masks=True)
+        images = read_table(path if collection == "positives" else layout.distractors("one", path.stem))
+        ids = images["id"].to_pylist()
+        for place, (id, slot, variant) in enumerate(store.keys):
+            row = ids.index(id)
+            pixels = decode_rgb(images[f"{column}{slot + 1}"][row].as_py()["bytes"])
+            shown = pixels if variant == b"full" else pixels * (raw[f"raw_masks{slot + 1}"][row] > 0)[..., None]
+            assert np.array_equal(store.pixels(place), shown), (collection, id, slot, variant)

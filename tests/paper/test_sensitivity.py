@@ -39,8 +39,8 @@ def test_each_head_differs_from_the_headline_head_in_one_choice_and_its_seed():
 def test_heads_that_draw_the_same_batches_are_one_pack():
     config = load(OVERLAY)
     together = packs(config)
-    assert len(together) == 21 and sum(map(len, together)) == 33
-    assert sorted(map(len, together)) == [1] * 18 + [5] * 3
+    assert len(together) == 24 and sum(map(len, together)) == 36
+    assert sorted(map(len, together)) == [1] * 21 + [5] * 3
 
 
 def test_the_table_says_what_a_choice_moves(tmp_path):

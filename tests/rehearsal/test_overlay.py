@@ -8,7 +8,7 @@ from nearid.config.painting import planned_parts
 from nearid.config.uses import find_uses
 from nearid.rehearsal.overlay import SHARDS, TEST, TRAIN, VAL, shrink
 
-ALONE = ["released", "plain", "augmented", "demo"]
+ALONE = ["released", "plain", "augmented", "sensitivity", "demo"]
 
 
 def rehearsed(tmp_path, *overlays):

@@ -7,10 +7,12 @@ import shutil
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from nearid.cli import nearid
 from nearid.errors import UserError
 from nearid.io.downloads import check_code, fetch
+from nearid.io.images import encode_png
 from nearid.io.mirror import Mirror
 from nearid.io.tables import read_table
 from nearid.rehearsal.matcher import CHECKOUT, save_features, save_matcher
@@ -18,6 +20,9 @@ from nearid.rehearsal.pipelines import save_stable_diffusion
 from nearid.scores.correspondences import match_share
 from nearid.scores.mtg import score_mtg
 from nearid.scores.nearid_bench import score_nearid_bench
+from nearid.scores.scorers import Shown
+from nearid.scores.scorers.vsm import Scorer
+from nearid.tokens.collections import Picture
 
 
 @pytest.fixture
@@ -140,3 +145,21 @@ def test_the_checkout_is_imported_only_as_it_was_fetched(world, weights, hub, tm
     settings["scorer"]["package"] = str(package)
     with pytest.raises(UserError, match=says):
         score_nearid_bench(settings, world.layout, tmp_path / "bench.parquet")
+
+
+@pytest.mark.parametrize("resize", ["nearest", "bilinear"])
+def test_raw_masks_weigh_by_their_grey_values(world, weights, hub, resize):
+    """Against PIL alone: grey as it is, resized as asked."""
+    rng = np.random.default_rng(1)
+    grey = rng.integers(0, 255, (40, 30), dtype=np.uint8)
+    image = rng.integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    picture = Picture("p", 1, 0, encode_png(image), encode_png(grey))
+    shown = Shown("positives", picture, "full")
+    how = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}[resize]
+    keys = set()
+    for masks, expected in (("raw", grey), ("cleaned", np.where(grey > 0, 255, 0).astype(np.uint8))):
+        scorer = Scorer(settings_for(world, weights, hub, masks=masks, mask_resize=resize), world.layout)
+        _, mask = scorer._prepare(shown)
+        assert np.array_equal(np.asarray(mask), np.asarray(Image.fromarray(expected).resize((768, 768), how)))
+        keys.add(scorer.key((shown, shown)))
+    assert len(keys) == 2

@@ -112,6 +112,8 @@ def test_missing_members_are_listed_together():
         ("select: {ablations: [infonce]}", "scorers.nearid.ablation", "only what this run makes"),
         ("select: {sources: [sibling, cut_paste]}", "select.groups", "only what this run makes"),
         ("scorers: {x: {display: X, kind: encoder}}", "scorers.x.backbone", "needs it"),
+        ("training: {masks: raw, tokens: online}", "training.masks", "keep_raw_masks"),
+        ("dataset: {keep_raw_masks: true}\ntraining: {masks: raw}", "training.masks", "online"),
         ("scorers: {infonce: {step: 100}}", "scorers.infonce.step", "keep_every_steps"),
         ("dataset: {shards: 0}", "dataset.shards", "minimum"),
         ("sources: {Sib: {display: S, engine: sibling}}", "sources", "a-z"),

@@ -11,7 +11,7 @@ from nearid.config.steps import step_settings, training_of
 Config = Mapping[str, Any]
 # Settings of the section training that say which images come in which batch; the others are each head's own.
 FEED_TRAINING = (
-    *("epochs", "batch_size", "last_batch", "mask_probability", "distractors"),
+    *("epochs", "batch_size", "last_batch", "mask_probability", "masks", "distractors"),
     *("tokens", "augmentation", "augmented_draws"),
 )
 

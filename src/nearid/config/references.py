@@ -57,6 +57,8 @@ def check_references(config: Mapping[str, Any]) -> None:
         if "backbone" in ablation["training"]:
             _known([ablation["training"]["backbone"]], config["backbones"], f"ablations.{name}.training.backbone")
         training = training_of(config, name)
+        if training.get("masks") == "raw":
+            _check_raw_masks(config, f"ablations.{name}.training.masks", training["tokens"])
         if training["tokens"] == "cached":
             versions(WHOLE, training["augmentation"], training["augmented_draws"])
     for name, scorer in config["scorers"].items():
@@ -73,6 +75,20 @@ def check_drops(config: Mapping[str, Any]) -> None:
         UserError: an unknown id.
     """
     _known(config["select"]["drop"], sorted(droppable(config)), "select.drop")
+
+
+def _check_raw_masks(config: Mapping[str, Any], where: str, tokens: str = "online") -> None:
+    if not config["dataset"]["keep_raw_masks"]:
+        raise UserError(
+            f"config, key {where}", "raw, and only cleaned masks are kept", "`dataset.keep_raw_masks: true`", "set it"
+        )
+    if tokens != "online":
+        raise UserError(
+            f"config, key {where}",
+            f"raw, with {tokens} tokens",
+            "`training.tokens: online`: the cache holds the foregrounds of the cleaned masks",
+            "set it, or leave `masks` out",
+        )
 
 
 def _check_download(name: str, entry: Mapping[str, Any]) -> None:
@@ -102,6 +118,8 @@ def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any
         _known([scorer["m_h_from"]], config["scorers"], f"{where}.m_h_from")
     if "ablation" in scorer:
         _known([scorer["ablation"]], config["ablations"], f"{where}.ablation")
+    if scorer.get("masks") == "raw":
+        _check_raw_masks(config, f"{where}.masks")
     if "choice" in scorer and "ablation" not in scorer:
         raise UserError(
             f"config, key {where}.choice", scorer["choice"], "a choice about a trained head", "leave it out"

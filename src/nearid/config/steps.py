@@ -115,7 +115,8 @@ def _dataset(config: Config) -> Settings:
 
 def _curate(config: Config, ids: Config) -> Settings:
     keys = ("shards", "splits", "clean_masks", "min_views")
-    return {"seed": config["seed"], **{key: config["dataset"][key] for key in keys}, **_dataset(config)}
+    raw = {"keep_raw_masks": True} if config["dataset"]["keep_raw_masks"] else {}
+    return {"seed": config["seed"], **{key: config["dataset"][key] for key in keys}, **raw, **_dataset(config)}
 
 
 def _mtg(config: Config, ids: Config) -> Settings:

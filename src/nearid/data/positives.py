@@ -16,7 +16,7 @@ from nearid.data.datasets import open_dataset
 from nearid.data.funnel import write_funnel
 from nearid.data.masks.cleaning import clean
 from nearid.data.records import MAX_VIEWS, Dataset, Dropped, Identity, View
-from nearid.data.schema import IDENTITIES, POSITIVES, columns_of, positives_row, read_rows
+from nearid.data.schema import IDENTITIES, POSITIVES, RAW_MASKS, columns_of, positives_row, read_rows
 from nearid.data.splits import choose_splits
 from nearid.data.uniqueness import drop_duplicates
 from nearid.errors import UserError
@@ -31,7 +31,6 @@ from nearid.layout import Layout, shard_ids
 
 __all__ = ["curate", "read_rows", "select_views"]
 
-_PART = POSITIVES.append(pa.field("name", pa.string()))
 _LIGHT = ["id", "name", "category", "category_description", "n_images", "objaverse_id", "split"]
 
 
@@ -51,6 +50,7 @@ def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
     """
     # Splits and shards are cut from the finished parts, so these settings may change between two tries.
     reading = {key: settings[key] for key in ("seed", "kind", "clean_masks", "min_views", "options")}
+    reading["keep_raw_masks"] = settings.get("keep_raw_masks", False)
     dataset = open_dataset(settings["kind"], settings["options"], settings["seed"])
     names = dataset.names()
     code = step_code("curate_positives", settings)
@@ -68,7 +68,7 @@ def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
     chosen = choose_splits(rows, settings)
     splits = chosen.splits
     split_of = {row: split for split, members in splits.items() for row in members}
-    _write_shards(rows, kept, split_of, parts, settings["shards"], layout)
+    _write_shards(rows, kept, split_of, parts, settings["shards"], layout, _schema(reading["keep_raw_masks"]))
     write_json(layout.splits, {**splits, "seed": chosen.seed})
     check_counts = settings["options"].get("check_counts", False)
     write_funnel(layout.funnel, len(names), dropped, rows, check_counts, chosen.found)
@@ -101,7 +101,7 @@ def select_views(identity: Identity, min_views: int, clean_masks: bool) -> tuple
         elif len(views) == MAX_VIEWS:
             reason = f"one view too many: there are {MAX_VIEWS} slots"
         else:
-            views.append(replace(view, mask=mask))
+            views.append(replace(view, mask=mask, raw_mask=view.mask))
             continue
         dropped.append(Dropped(identity.name, view.filename, reason))
         if identity.fixed_slots:
@@ -131,10 +131,16 @@ class _Loader:
                 identity, fell = select_views(identity, self.settings["min_views"], self.settings["clean_masks"])
                 dropped += fell
             if identity is not None:
-                rows.append({**positives_row(identity), "name": identity.name})
-        write_table(self.parts.path(members.start, ".parquet"), columns_of(rows, _PART), _PART)
+                row = positives_row(identity, self.settings.get("keep_raw_masks", False))
+                rows.append({**row, "name": identity.name})
+        schema = _schema(self.settings.get("keep_raw_masks", False)).append(pa.field("name", pa.string()))
+        write_table(self.parts.path(members.start, ".parquet"), columns_of(rows, schema), schema)
         write_json(self.parts.path(members.start, ".json"), [asdict(record) for record in dropped])
         return len(members)
+
+
+def _schema(keep_raw_masks: bool) -> pa.Schema:
+    return pa.schema([*POSITIVES, *RAW_MASKS]) if keep_raw_masks else POSITIVES
 
 
 def _make_loader(settings: dict[str, Any], parts: Parts) -> _Loader:
@@ -181,6 +187,7 @@ def _write_shards(
     parts: Parts,
     shards: int,
     layout: Layout,
+    schema: pa.Schema,
 ) -> None:
     """Cut the parts' rows at `kept` evenly into `shards` files, in order, and list them in the table of identities."""
     edges = [len(rows) * shard // shards for shard in range(shards + 1)]
@@ -191,8 +198,8 @@ def _write_shards(
     for shard, (start, end) in zip(shard_ids(shards), pairwise(edges), strict=True):
         members = [row | {"split": split_of[at]} for at, row in zip(range(start, end), full, strict=False)]
         for row in members:
-            row.update({name: image_bytes(row[name]) for name in row if name.startswith(("images", "masks"))})
-        write_table(layout.positives(shard), columns_of(members, POSITIVES), POSITIVES)
+            row.update({name: image_bytes(row[name]) for name in row if name.startswith(("images", "masks", "raw"))})
+        write_table(layout.positives(shard), columns_of(members, schema), schema)
         identities += [
             {**rows[at], "row": at, "shard": shard, "shard_row": at - start, "split": split_of[at]}
             for at in range(start, end)

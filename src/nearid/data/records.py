@@ -22,6 +22,7 @@ class View:
         mask: where the identity is, bool `[h, w]`, or grey as released (above 0 is object, cleaning takes the grey
             values into account); None where the data set has none.
         prompt: caption of the scene.
+        raw_mask: the mask as the data set has it, where `mask` has been cleaned.
         filename: file (or name) that the view came from.
         position: its place in the released record, by which `Identity.scores` finds it.
     """
@@ -31,6 +32,7 @@ class View:
     prompt: str
     filename: str
     position: int = 0
+    raw_mask: NDArray[np.uint8] | NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

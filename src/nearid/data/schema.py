@@ -41,6 +41,8 @@ POSITIVES = pa.schema(
         ("split", pa.string()),
     ]
 )
+RAW_MASKS = [pa.field(name, dtype) for name, dtype in _slots("raw_masks", IMAGE)]
+"""Behind the columns of the positives, where `dataset.keep_raw_masks` asks for them."""
 DISTRACTORS = pa.schema(
     [
         ("id", pa.int64()),
@@ -80,9 +82,9 @@ IDENTITIES = pa.schema(
 )
 
 
-def positives_row(identity: Identity) -> dict[str, Any]:
+def positives_row(identity: Identity, with_raw_masks: bool = False) -> dict[str, Any]:
     """One row of the positives; what a data set of ours does not know stays null or empty."""
-    row: dict[str, Any] = dict.fromkeys(POSITIVES.names)
+    row: dict[str, Any] = dict.fromkeys([*POSITIVES.names, *(field.name for field in RAW_MASKS)])
     row |= {
         "id": identity.id,
         "category": identity.class_name,
@@ -103,6 +105,8 @@ def positives_row(identity: Identity) -> dict[str, Any]:
             f"prompts{slot}": view.prompt,
             f"filenames{slot}": view.filename,
         }
+        if with_raw_masks and view.raw_mask is not None:
+            row[f"raw_masks{slot}"] = encode_png(view.raw_mask)
         if identity.scores:
             row[f"aesthetics{slot}"] = identity.scores.aesthetics[view.position]
             for other, earlier in enumerate(identity.views[: slot - 1]):

@@ -29,7 +29,7 @@ from nearid.layout import Layout
 from nearid.tokens import TokenStore
 from nearid.tokens.augmentation import augment
 from nearid.tokens.backbones import Backbone
-from nearid.tokens.collections import files_of, list_pictures, open_collection
+from nearid.tokens.collections import files_of, list_pictures, open_collection, with_raw_masks
 from nearid.tokens.staging import prefetch_bytes
 from nearid.tokens.store import Keyed
 
@@ -168,10 +168,12 @@ class ImageStore(Keyed):
         layout: where they lie.
         collection: `positives`, a source or `mtg_train`.
         shards: of it.
+        raw_masks: black out by the masks as the data set has them, not by the cleaned ones.
     """
 
-    def __init__(self, layout: Layout, collection: str, shards: Sequence[str]) -> None:
+    def __init__(self, layout: Layout, collection: str, shards: Sequence[str], raw_masks: bool = False) -> None:
         self._layout, self._collection = layout, collection
+        self._read = with_raw_masks(self._read_kept) if raw_masks else self._read_kept
         self._tables: dict[tuple[Path, tuple[str, ...]], pa.Table] = {}
         self.keys: list[tuple[int, int, bytes]] = []
         self._places: list[tuple[str, int]] = []
@@ -198,7 +200,7 @@ class ImageStore(Keyed):
         (picture,) = (picture for picture in pictures if picture.slot == slot)
         return picture.pixels(variant.decode())
 
-    def _read(self, path: Path, columns: Sequence[str]) -> pa.Table:
+    def _read_kept(self, path: Path, columns: Sequence[str]) -> pa.Table:
         key = path, tuple(columns)
         if key not in self._tables:
             self._tables[key] = map_table(path, columns, self._layout.image_copies)

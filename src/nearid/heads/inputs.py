@@ -130,7 +130,8 @@ def _open_pool(
 ) -> Pool:
     training = settings["training"]
     if training["tokens"] == "online":
-        return ImagePool({name: ImageStore(layout, name, shards) for name, shards in wanted.items()}, backbone)
+        raw = training.get("masks") == "raw"
+        return ImagePool({name: ImageStore(layout, name, shards, raw) for name, shards in wanted.items()}, backbone)
     shards = {
         name: [layout.tokens(settings["backbone_id"], name, shard) for shard in of] for name, of in wanted.items()
     }

@@ -76,7 +76,7 @@ def score_nearid_bench(settings: Mapping[str, Any], layout: Layout, output: Path
         write_table(output, _embed_all(scorer, settings, roster, views_present, present, output, code), SCHEMA)
     elif isinstance(scorer, PairScorer):
         answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: NearID-bench")
-        book = PictureBook(layout, [settings["split"]])
+        book = PictureBook(layout, [settings["split"]], settings["scorer"].get("masks") == "raw")
         parts = _ask_all(answers, settings, roster, views_present, present, book)
         columns = _join([_list_columns(source, roster, parts[source]) for source in settings["sources"]])
         write_table(output, columns, with_counts(SCHEMA, answers.counts()))

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nearid.errors import UserError
+from nearid.io.tables import read_table
 from nearid.layout import Layout
 from nearid.scores.scorers import ImageKey
-from nearid.tokens.collections import Picture, open_collection
+from nearid.tokens.collections import Picture, open_collection, with_raw_masks
 
 
 class PictureBook:
     """Pictures of a results folder, still encoded; a shard is read when it is first asked for.
 
+    With `raw_masks` the positives' masks are as the data set has them.
+
     The positives stay, since every source is held against them; of the other collections only the latest does.
     """
 
-    def __init__(self, layout: Layout, splits: Sequence[str]) -> None:
+    def __init__(self, layout: Layout, splits: Sequence[str], raw_masks: bool = False) -> None:
         self._layout, self._splits = layout, splits
+        self._read = with_raw_masks(read_table) if raw_masks else read_table
         self._shards: dict[tuple[str, str], dict[tuple[int, int], Picture]] = {}
 
     def find(self, collection: str, key: ImageKey) -> Picture:
@@ -31,7 +35,7 @@ class PictureBook:
             stale = [other for other in self._shards if other[0] not in ("positives", collection)]
             for other in stale:
                 del self._shards[other]
-            pictures, _ = open_collection(self._layout, *place, self._splits)
+            pictures, _ = open_collection(self._layout, *place, self._splits, self._read)
             self._shards[place] = {(picture.id, picture.slot): picture for picture in pictures}
         picture = self._shards[place].get((key.id, key.slot))
         if picture is None:

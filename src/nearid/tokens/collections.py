@@ -61,6 +61,16 @@ def fit_mask(mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.bo
     return np.asarray(Image.fromarray(mask).resize(image.shape[1::-1], Image.Resampling.NEAREST))
 
 
+def with_raw_masks(read: Reader) -> Reader:
+    """A reader that gives the positives' masks as the data set has them (`dataset.keep_raw_masks`)."""
+
+    def read_raw(path: Path, columns: Sequence[str]) -> pa.Table:
+        wanted = [f"raw_{name}" if name.startswith("masks") else name for name in columns]
+        return read(path, wanted).select(wanted).rename_columns(list(columns))
+
+    return read_raw
+
+
 def open_collection(
     layout: Layout, collection: str, shard: str, splits: Sequence[str], read: Reader = read_table
 ) -> tuple[list[Picture], list[Path]]:

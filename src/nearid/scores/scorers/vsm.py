@@ -21,7 +21,7 @@ from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.downloads import check_code
 from nearid.io.file_lists import hash_looks
-from nearid.io.images import decode_rgb, decode_stored_mask
+from nearid.io.images import decode_grey, decode_rgb, decode_stored_mask
 from nearid.io.offline import served_offline
 from nearid.scores.answers import hash_pair
 from nearid.scores.correspondences import match_share
@@ -44,6 +44,9 @@ class Scorer:
     sets have no masks for distractors. `own` gives it the mask of the view that it stands for. Images are never
     blacked out: the masks say what is compared, so `full` and `fg` are the same pairs. MTG has masks on both sides.
 
+    `masks: raw` weighs the features by the data set's grey masks, `mask_resize: bilinear` softens their rims: both as
+    in the authors' run.
+
     The package is the authors' checkout in the folder `package`, with all that it needs installed; its weights,
     `mtg_weights.safetensors` and `experiment_cfg.yaml`, lie in the folder `model`. `hub` has the folders of what the
     checkout itself loads from the hub, by repository: it finds them without a network.
@@ -58,6 +61,8 @@ class Scorer:
         scorer = settings["scorer"]
         self._where = f"scorers.{settings['scorer_id']}"
         self._masks = scorer.get("distractor_masks", "white")
+        self._raw = scorer.get("masks") == "raw"
+        self._resize = scorer.get("mask_resize", "nearest")
         self._package = Path(scorer.get("package", ""))
         self._weights = Path(scorer.get("model", ""))
         if not scorer.get("package") or not (self._package / "mtg").is_dir():
@@ -75,7 +80,8 @@ class Scorer:
         """Hash of images, masks, code and weights as their files look, and which masks count."""
         # Masks matter in both conditions, and the condition does not: equal pairs are matched once.
         white = [self._is_white(shown) for shown in pair]
-        return hash_pair(pair, True, "vsm", self._identity, white)
+        own = [name for name, on in (("raw", self._raw), (self._resize, self._resize != "nearest")) if on]
+        return hash_pair(pair, True, "vsm", self._identity, white, *own)
 
     def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
         """Positions in `pairs` and the share with the number of points, as JSON."""
@@ -116,13 +122,16 @@ class Scorer:
         pixels = decode_rgb(picture.image, picture.where)
         image = Image.fromarray(pixels).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
         if self._is_white(shown):
-            mask = np.ones(pixels.shape[:2], bool)
+            grey = Image.new("L", pixels.shape[1::-1], 255)
         elif picture.mask is None:
             return image, None
+        elif self._raw:
+            grey = Image.fromarray(decode_grey(picture.mask, f"{picture.where}, its mask"))
         else:
             mask = fit_mask(decode_stored_mask(picture.mask, f"{picture.where}, its mask"), pixels)
-        grey = Image.fromarray(mask.astype(np.uint8) * 255)
-        return image, grey.resize((SIZE_PX, SIZE_PX), Image.Resampling.NEAREST)
+            grey = Image.fromarray(mask.astype(np.uint8) * 255)
+        how = Image.Resampling.BILINEAR if self._resize == "bilinear" else Image.Resampling.NEAREST
+        return image, grey.resize((SIZE_PX, SIZE_PX), how)
 
     @cached_property
     def _model(self) -> Any:
