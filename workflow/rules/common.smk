@@ -93,7 +93,7 @@ def refuse_what_cannot_run():
     wrong = []
     for check in (
         nearid.config.check_members,
-        nearid.config.check_missing,
+        check_missing,
         check_cluster,
     ):
         try:
@@ -121,6 +121,15 @@ def refuse_missing_paths():
             f"{key}: {path} is not there any more; what is made of it stays as it is",
             file=sys.stderr,
         )
+
+
+def check_missing(config):
+    """What cannot be had of what this run reads: targets that were asked for by name may need little of it."""
+    jobs = workflow.dag.needrun_jobs()
+    fetched = {
+        job.wildcards.download for job in jobs if job.rule.name == "fetch_download"
+    }
+    nearid.config.check_missing(config, fetching=fetched)
 
 
 def on_slurm():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -71,13 +71,22 @@ def find_missing(config: Mapping[str, Any], root: Path = Path()) -> list[Missing
     return found
 
 
-def check_missing(config: Mapping[str, Any], root: Path = Path()) -> None:
+def check_missing(config: Mapping[str, Any], root: Path = Path(), fetching: Collection[str] | None = None) -> None:
     """Refuse a run that would read what cannot be had.
+
+    Args:
+        config: checked and complete.
+        root: what its paths are relative to.
+        fetching: the downloads that the run would fetch; a run of some targets needs not all. None: all.
 
     Raises:
         UserError: with everything that is missing, what needs it, and both ways on.
     """
-    missing = find_missing(config, root)
+    missing = [
+        one
+        for one in find_missing(config, root)
+        if fetching is None or one.name in fetching or one.name not in config["downloads"]
+    ]
     damaged = list(_find_damaged(config, root))
     if not missing and not damaged:
         return
