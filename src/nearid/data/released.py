@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nearid.errors import UserError
+from nearid.io.tables import check_size
 
 
 class ReleasedTable:
@@ -94,7 +95,9 @@ class ReleasedTable:
 
     def _open_uncached(self, path: Path) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(path)
+            file = pq.ParquetFile(path)
+            check_size(path, file)
+            return file
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(path, f"not a whole Parquet file ({error})", "a Parquet file", "fetch it again") from error
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -94,7 +95,7 @@ def _read(source: Path | str, columns: Sequence[str] | None, fields: Sequence[st
             missing = sorted(set(columns or ()) - set(names))
             if missing:
                 raise UserError(source, f"columns {', '.join(names)}", f"also {', '.join(missing)}", "remake the file")
-            _check_size(source, file.metadata)
+            check_size(source, file)
             return file.read(columns=None if fields is None else list(fields))
     except FileNotFoundError:
         raise UserError(source, "no such file", "a Parquet file", "run the rule that makes it") from None
@@ -102,16 +103,53 @@ def _read(source: Path | str, columns: Sequence[str] | None, fields: Sequence[st
         raise UserError(source, f"not a whole Parquet file ({error})", "a Parquet file", "remake it") from error
 
 
-def _check_size(source: Path | str, metadata: pq.FileMetaData) -> None:
+def check_size(source: Path | str, file: pq.ParquetFile) -> None:
+    """See to it that `file` unpacks to `MAX_SMALL_BYTES` at most, or to `MAX_RATIO` times its size.
+
+    Args:
+        source: where it is.
+        file: the same, opened.
+
+    Raises:
+        UserError: it declares more, or repeats long values (a Parquet dictionary) to more.
+    """
+    packed, metadata = Path(source).stat().st_size, file.metadata
     # Zeros shrink to a thousandth and less; pictures and numbers of ours do not.
-    declared = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    if declared > max(MAX_SMALL_BYTES, MAX_RATIO * Path(source).stat().st_size):
+    allowed = max(MAX_SMALL_BYTES, MAX_RATIO * packed)
+    unpacked, repeated = 0, {}
+    for index in range(metadata.num_columns):
+        chunks = [metadata.row_group(group).column(index) for group in range(metadata.num_row_groups)]
+        # One number may stand for any count of equal ones.
+        width = max(8, metadata.schema.column(index).length or 0)
+        unpacked += sum(max(chunk.total_uncompressed_size, width * chunk.num_values) for chunk in chunks)
+        texts = [chunk for chunk in chunks if chunk.physical_type == "BYTE_ARRAY" and chunk.has_dictionary_page]
+        most = sum(chunk.total_uncompressed_size * chunk.num_values for chunk in texts)
+        if most > allowed / metadata.num_columns:
+            repeated[texts[0].path_in_schema] = most
+    # Texts take more than their dictionary. How much is read from it, where it may be too much.
+    for path in repeated if unpacked <= allowed else ():
+        with pq.ParquetFile(source, read_dictionary=[path]) as short:
+            for group in range(metadata.num_row_groups):
+                column = short.read_row_group(group, columns=[path]).columns[0]
+                unpacked += sum(_repeated_bytes(chunk) for chunk in column.chunks)
+    if unpacked > allowed:
         raise UserError(
             source,
-            f"{declared:,} bytes when unpacked, from a file of {Path(source).stat().st_size:,}",
+            f"{unpacked:,} bytes when unpacked, from a file of {packed:,}",
             f"at most {MAX_RATIO} times the file's size",
             "take the file from its maker again",
         )
+
+
+def _repeated_bytes(values: pa.Array) -> int:
+    """Bytes of the texts in `values` were each written out; `values` may have them in structs and lists."""
+    while pa.types.is_nested(values.type):
+        values = values.field(0) if pa.types.is_struct(values.type) else values.values
+    if not pa.types.is_dictionary(values.type):
+        return int(values.nbytes)
+    uses = pc.value_counts(values.indices.drop_null())
+    lengths = pc.binary_length(values.dictionary).take(uses.field("values"))
+    return pc.sum(pc.multiply_checked(lengths.cast(pa.int64()), uses.field("counts"))).as_py() or 0
 
 
 def image_bytes(value: Mapping[str, Any] | None) -> bytes | None:
