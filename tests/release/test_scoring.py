@@ -305,3 +305,53 @@ def test_images_of_different_sizes_make_no_batch_but_are_embedded():
     model = IdentityModel(lambda pixels: pixels.mean((2, 3)), None, device="cpu")
     found = model.embed_prepared([torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 6)])
     assert found.shape == (2, 3) and np.allclose(np.linalg.norm(found, axis=1), 1)
+
+
+def test_a_picture_that_the_model_cannot_take_leaves_the_others(run, picture, tmp_path):
+    """Whatever fails in the image processor or for its size, `nearid score` names it and goes on."""
+    model = nearid.load(run.layout.head("nearid"), batch_size=3)
+    taken = model.processor
+
+    def keep_some_sizes(image, **options):
+        height, width = image.shape[:2]
+        if height == 1:
+            raise ValueError("mean must have 1 elements if it is an iterable, got 3")
+        if width in (21, 2000):
+            return {"pixel_values": torch.zeros(1, 3, height, width)}
+        return taken(image, **options)
+
+    model.processor = keep_some_sizes
+    shapes = {"a": (40, 30), "flat": (1, 9), "other": (21, 21), "b": (30, 40), "large": (2000, 2000)}
+    files = [str(picture(f"{name}.png", np.zeros((*shape, 3), np.uint8))) for name, shape in shapes.items()]
+    rows = score_pairs(pair_all(files[:1], files), model)
+    found = {Path(row.candidate).stem: row.problem for row in rows}
+    assert [bool(found[name]) for name in shapes] == [False, True, True, False, True]
+    assert "cannot take it (mean must" in found["flat"] and "21 x 21 px" in found["other"]
+    assert "2000 x 2000 px" in found["large"]
+    assert all(row.similarity is None for row in rows if row.problem)
+
+
+def test_score_ends_with_1_where_the_image_processor_fails(score, picture, monkeypatch):
+    from transformers import SiglipImageProcessorPil
+
+    first = picture("a.png")
+    picture("b.png", np.zeros((7, 7, 3), np.uint8))
+    whole = SiglipImageProcessorPil.__call__
+
+    def fail_on_small(self, image, **options):
+        if image.shape[0] == 7:
+            raise ValueError("odd size")
+        return whole(self, image, **options)
+
+    monkeypatch.setattr(SiglipImageProcessorPil, "__call__", fail_on_small)
+    done = score("--reference", first, "--candidates", first.parent)
+    assert done.exit_code == 1
+    lines = [line for line in done.output.splitlines() if ".png," in line]
+    assert ["odd size" in line for line in lines] == [False, True], done.output
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "many"])
+def test_a_batch_of_none_is_refused(score, picture, size):
+    one = picture("one.png")
+    done = score(one, one, "--batch-size", size)
+    assert done.exit_code == 2 and "--batch-size" in done.output and size in done.output

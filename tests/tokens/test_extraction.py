@@ -111,6 +111,23 @@ def test_damaged_image_is_named(settings, layout, name):
     assert not layout.tokens("tiny", "positives").exists()
 
 
+def test_a_picture_that_the_image_processor_cannot_take_is_named(settings, layout, monkeypatch):
+    from transformers import SiglipImageProcessorPil
+
+    shown, whole = [], SiglipImageProcessorPil.__call__
+
+    def fail_at_last(self, image, **options):
+        shown.append(image)
+        if len(shown) == 3:
+            raise ValueError("an odd picture")
+        return whole(self, image, **options)
+
+    monkeypatch.setattr(SiglipImageProcessorPil, "__call__", fail_at_last)
+    with pytest.raises(UserError, match=r"000\.parquet, id \d+, slot \d.*\n.*an odd picture"):
+        run(settings, layout, "positives")
+    assert not layout.tokens("tiny", "positives").exists()
+
+
 def damage(layout, **columns):
     """Cut off images or masks of the positives; `images2=[2]` is slot 1 of row 2."""
     views = slots("images", picture) | slots("masks", mask_of)

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from nearid.errors import UserError
+from nearid.io.images import UnpreparedError, naming_pictures
 from nearid.tokens import load_backbone
 
 pytestmark = pytest.mark.numerics
@@ -117,7 +118,25 @@ def test_a_model_of_another_kind_is_refused(tmp_path, images):
 def test_an_encoder_that_draws_while_it_embeds_is_refused(tmp_path, images):
     from transformers import ViTMAEConfig, ViTMAEModel
 
-    save(tmp_path, ViTMAEModel(ViTMAEConfig(**VISION)), ViTImageProcessorPil(size={"height": 28, "width": 28}))
+    # Of few patches it would draw the same ones twice now and then.
+    config = ViTMAEConfig(**{**VISION, "image_size": 56, "patch_size": 7})
+    save(tmp_path, ViTMAEModel(config), ViTImageProcessorPil(size={"height": 56, "width": 56}))
     settings = {"kind": "auto", "path": str(tmp_path), "revision": "", "precision": "float32", "batch_size": 4}
     with pytest.raises(UserError, match="draws while it embeds"):
         load_backbone(settings).tokens(images)
+
+
+@pytest.mark.parametrize("shapes", [((28, 28), (28, 42)), ((40, 33), (33, 40)), ((28, 28), (28, 28), (28, 56))])
+def test_a_processor_that_gives_mixed_sizes_is_refused_with_what_to_set(tmp_path, shapes):
+    processor = ViTImageProcessorPil(do_resize=False)
+    save(tmp_path, Dinov2Model(Dinov2Config(**VISION)), processor)
+    settings = {"kind": "dinov2", "path": str(tmp_path), "revision": "", "precision": "float32", "batch_size": 4}
+    backbone, pictures = load_backbone(settings), [np.zeros((*shape, 3), np.uint8) for shape in shapes]
+    with pytest.raises(UnpreparedError, match="do_center_crop") as told:
+        backbone.preprocess(pictures)
+    assert told.value.place == len(shapes) - 1 and f"{shapes[-1][1]} x {shapes[-1][0]} px" in told.value.found
+    with (
+        pytest.raises(UserError, match=r"00\.parquet, id 9, backbone"),
+        naming_pictures(lambda place: f"00.parquet, id {[5, 9, 9][place]}"),
+    ):
+        backbone.preprocess(pictures)

@@ -24,6 +24,7 @@ from nearid.config.variants import MASKING
 from nearid.errors import UserError
 from nearid.heads.tuples import PADDING, SLOTS, Indices, Tuples
 from nearid.io.hashing import hash_file
+from nearid.io.images import naming_pictures
 from nearid.io.tables import map_table
 from nearid.layout import Layout
 from nearid.tokens import TokenStore
@@ -232,7 +233,8 @@ class ImagePool(Pool):
         size = self._backbone.batch_size
 
         def prepare(shown: NDArray[np.float64]) -> Tensor:
-            return self._backbone.preprocess(self._read(position, parameters) for position, *parameters in shown)
+            with naming_pictures(lambda place: self._name(shown[place, 0])):
+                return self._backbone.preprocess(self._read(position, parameters) for position, *parameters in shown)
 
         def load(tuples: Tuples) -> Batch:
             shown = np.concatenate([tuples.images[..., None], tuples.augmentation], axis=-1, dtype=np.float64)
@@ -244,6 +246,11 @@ class ImagePool(Pool):
             return Batch(tuples, torch.cat([self._backbone.encode(pixels).half() for pixels in parts]), slots)
 
         return load
+
+    def _name(self, position: float) -> str:
+        collection, place = self.locate(int(position))
+        id, slot, _ = self.stores[collection].keys[place]
+        return f"{collection}, id {id}, slot {slot}"
 
     def _read(self, position: float, parameters: Sequence[float]) -> NDArray[np.uint8]:
         collection, place = self.locate(int(position))

@@ -31,6 +31,8 @@ MAX_PIXELS = 80_000_000
 MAX_BYTES = 6 * MAX_PIXELS
 # Rows are converted some at a time: whole copies of a large picture would take several times its size.
 STRIP_PIXELS = 4_000_000
+# What a model is shown of one picture: a batch of 32 such takes 800 MB.
+MAX_INPUT_PIXELS = 2_000_000
 # Of larger ones a processor of transformers takes a gigabyte for its copies.
 LARGE_PIXELS = 20_000_000
 
@@ -52,6 +54,54 @@ _LARGE = threading.Lock()
 
 class ImageError(UserError):
     """A picture that cannot be read. Callers that have others go on with those, and list this one."""
+
+
+class UnpreparedError(ImageError):
+    """A picture that a model's image processor cannot take, or makes too large; `place` is that in its batch."""
+
+    def __init__(self, where: object, found: str, expected: str, action: str, place: int = 0) -> None:
+        super().__init__(where, found, expected, action)
+        self.place = place
+
+
+@contextmanager
+def naming_pictures(name: Callable[[int], object]) -> Iterator[None]:
+    """Say which picture it is, where an image processor cannot take one of a batch.
+
+    Args:
+        name: from its place in the batch to what people call it.
+
+    Raises:
+        UnpreparedError: as raised in here, with that name before it.
+    """
+    try:
+        yield
+    except UnpreparedError as error:
+        where = f"{name(error.place)}, {error.where}"
+        raise UnpreparedError(where, error.found, error.expected, error.action, error.place) from error
+
+
+def prepare_picture(processor: Any, image: Any, place: int = 0, **options: Any) -> Any:
+    """Pixels `[1, 3, h, w]`, a tensor, that the image `processor` of a model makes of one `image`.
+
+    Raises:
+        UnpreparedError: it cannot, or gives more than `MAX_INPUT_PIXELS`; `place` is that in the batch.
+    """
+    remedy = (
+        "set `size`, `do_resize` and `do_center_crop` in the model's preprocessor_config.json, or change the picture"
+    )
+    try:
+        pixels = processor(image, return_tensors="pt", **options)["pixel_values"]
+        *_, height, width = pixels.shape
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        found = f"its image processor cannot take it ({_reason(error)})"
+        raise UnpreparedError(
+            "the model", found, "a picture as its image processor wants them", remedy, place
+        ) from error
+    if height * width > MAX_INPUT_PIXELS:
+        found = f"its image processor gives {width} x {height} px"
+        raise UnpreparedError("the model", found, f"at most {MAX_INPUT_PIXELS:,} px", remedy, place)
+    return pixels
 
 
 def encode_png(image: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:

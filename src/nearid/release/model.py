@@ -20,7 +20,7 @@ from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.heads.released import read_vision_state, vision_config_of
 from nearid.io.files import read_json
-from nearid.io.images import one_large_picture
+from nearid.io.images import one_large_picture, prepare_picture
 from nearid.io.model_folders import load_pretrained
 from nearid.release.pictures import open_picture
 from nearid.scores.scorers.head import load_head
@@ -65,20 +65,35 @@ class IdentityModel:
         """The network's input `[1, 3, h, w]` for one image; may run in any thread.
 
         Raises:
-            UserError: it cannot be read.
+            UserError: it cannot be read, or the model's image processor cannot take it.
         """
         with one_large_picture(image):
-            prepared = self.processor(open_picture(image), return_tensors="pt", input_data_format="channels_last")
-        pixels: Tensor = prepared["pixel_values"]
+            pixels: Tensor = prepare_picture(self.processor, open_picture(image), input_data_format="channels_last")
         return pixels
 
     @torch.inference_mode()
     def embed_prepared(self, pixels: Sequence[Tensor]) -> NDArray[np.float32]:
-        """Unit vectors `[images, dim]` of prepared images, as one batch."""
+        """Unit vectors `[images, dim]` of prepared images, as one batch.
+
+        Raises:
+            UserError: the model takes no images of this size.
+        """
         # A processor that does not crop gives images of their own sizes, which make no batch.
         same = len({tuple(image.shape[1:]) for image in pixels}) == 1
         batches = [torch.cat(list(pixels))] if same else list(pixels)
-        embedded = torch.cat([self.network(batch.to(self.device)).float() for batch in batches])
+        try:
+            embedded = torch.cat([self.network(batch.to(self.device)).float() for batch in batches])
+        except (ValueError, RuntimeError) as error:
+            # What transformers and torch say of a size that the model does not take; not of a full GPU.
+            if isinstance(error, RuntimeError) and "must match" not in str(error):
+                raise
+            sizes = sorted({f"{image.shape[3]} x {image.shape[2]}" for image in pixels})
+            raise UserError(
+                "the model",
+                f"its image processor gives {', '.join(sizes[:3])} px ({str(error).strip().splitlines()[0]})",
+                "images of the size that the model takes",
+                "set `size` and `do_center_crop` in its preprocessor_config.json",
+            ) from error
         return functional.normalize(embedded, dim=-1).cpu().numpy()
 
     def similarity(self, first: Any, second: Any) -> float | NDArray[np.float32]:

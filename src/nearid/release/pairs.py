@@ -136,10 +136,11 @@ def score_pairs(pairs: Sequence[Pair], model: Embedder) -> list[Scored]:
             opened = list(zip(batch, pool.map(partial(_try_prepare, model), batch), strict=True))
             problems |= {name: found for name, found in opened if isinstance(found, str)}
             good = [(name, found) for name, found in opened if not isinstance(found, str)]
-            if good:
-                vectors |= zip(
-                    (name for name, _ in good), model.embed_prepared([image for _, image in good]), strict=True
-                )
+            for name, vector in _embed(model, good).items():
+                if isinstance(vector, str):
+                    problems[name] = vector
+                else:
+                    vectors[name] = vector
     return [_compare(pair, vectors, problems) for pair in pairs]
 
 
@@ -200,6 +201,19 @@ def _try_prepare(model: Embedder, name: str) -> Any:
         return model.prepare(name)
     except UserError as error:
         return error.found
+
+
+def _embed(model: Embedder, prepared: Sequence[tuple[str, Any]]) -> dict[str, NDArray[np.float32] | str]:
+    """The vector of each name, or what is wrong: one that the model cannot take leaves the others of its batch."""
+    if not prepared:
+        return {}
+    try:
+        vectors = model.embed_prepared([image for _, image in prepared])
+    except UserError as error:
+        if len(prepared) == 1:
+            return {prepared[0][0]: error.found}
+        return {name: found for one in prepared for name, found in _embed(model, [one]).items()}
+    return dict(zip((name for name, _ in prepared), vectors, strict=True))
 
 
 def _compare(pair: Pair, vectors: dict[str, NDArray[np.float32]], problems: dict[str, str]) -> Scored:

@@ -20,7 +20,7 @@ from nearid.config.variants import FOREGROUND, MASKING, WHOLE, parse
 from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.hashing import hash_json
-from nearid.io.images import one_large_picture
+from nearid.io.images import naming_pictures, one_large_picture
 from nearid.io.progress import track
 from nearid.io.resume import Parts
 from nearid.tokens.augmentation import PARAMETERS, UNCHANGED, augment, parameters_of
@@ -127,7 +127,8 @@ def _blocks(
 
     def prepare(number: int) -> Tensor:
         # Closed at once when it is left early: it may hold what other threads wait for.
-        with closing(_pixels(batches[number])) as pixels:
+        batch = batches[number]
+        with closing(_pixels(batch)) as pixels, naming_pictures(lambda place: batch[place].picture.where):
             return backbone.preprocess(pixels)
 
     def launch(number: int, pixels: Tensor) -> tuple[int, Tensor, Tensor, Any]:

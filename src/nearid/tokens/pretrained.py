@@ -20,6 +20,7 @@ from transformers.utils import logging
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
+from nearid.io.images import UnpreparedError, prepare_picture
 from nearid.io.model_folders import load_pretrained
 
 
@@ -102,14 +103,25 @@ class PretrainedVision:
         """Pixels [images, 3, height, width], float32, of images [h, w, 3]; may run in any thread.
 
         Images are taken one after the other, so that a batch of large ones never lies in memory as a whole.
+
+        Raises:
+            UnpreparedError: the processor cannot take one, or gives it another size than the first.
         """
-        pixels = torch.cat([self._preprocess_one(image) for image in images])
+        each: list[Tensor] = []
+        for image in images:
+            each.append(prepare_picture(self.processor, Image.fromarray(image), len(each)))
+            if each[-1].shape != each[0].shape:
+                (*_, first_height, first_width), (*_, height, width) = each[0].shape, each[-1].shape
+                raise UnpreparedError(
+                    f"backbone {self._path}",
+                    f"its image processor gives {width} x {height} px, of another {first_width} x {first_height} px",
+                    "one size for all pictures",
+                    "set `do_center_crop` and `crop_size`, or height and width in `size`, in preprocessor_config.json",
+                    place=len(each) - 1,
+                )
+        pixels = torch.cat(each)
         # Pinned memory goes to the device while it computes.
         return pixels.pin_memory() if self.device.type == "cuda" else pixels
-
-    def _preprocess_one(self, image: NDArray[np.uint8]) -> Tensor:
-        pixels: Tensor = self.processor(Image.fromarray(image), return_tensors="pt")["pixel_values"]
-        return pixels
 
     def on_device(self, pixels: Tensor) -> Tensor:
         """Preprocessed `pixels` where the model is, in its number format."""
