@@ -28,7 +28,7 @@ from nearid.tokens.extraction import extract
 
 SO400M = dict(hidden_size=1152, intermediate_size=4304, num_hidden_layers=27, num_attention_heads=16, image_size=384)
 TINY = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=56)
-# TFLOP of a forward pass of an image (spec performance.md 4), and dense half-precision peaks.
+# TFLOP of a forward pass of an image (docs/performance.md 3), and dense half-precision peaks.
 TFLOP = 0.665
 PEAKS = {"A100": 312, "H100": 989, "H200": 989}
 

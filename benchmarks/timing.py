@@ -54,7 +54,7 @@ def compare(
 def keep_memory() -> None:
     """Start this script again with a C library that keeps large blocks instead of giving each back at once.
 
-    Else page faults of fresh blocks outweigh the work of quick candidates (spec performance.md, section 1).
+    Else page faults of fresh blocks outweigh the work of quick candidates (docs/performance.md 1).
     """
     wanted = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(1 << 32))
     if any(os.environ.get(name) != value for name, value in wanted.items()):

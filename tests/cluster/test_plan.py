@@ -53,7 +53,7 @@ def test_the_paper_fits_a_page_and_adds_up(tmp_path):
         sum(row.size for row in stages)
     )
     assert plan.remaining == plan.total
-    # Spec generators.md: about 525 A100 hours for the four training sources, 9 for the others' test images.
+    # docs/generators.md 5: about 525 A100 hours for the four training sources, 9 for the others' test images.
     painting = next(row for row in stages if row.stage == "distractors")
     assert 480 < painting.gpu_s / 3600 < 600
     assert painting.wall_s == pytest.approx(painting.gpu_s / 8)

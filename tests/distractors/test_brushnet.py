@@ -1,4 +1,4 @@
-"""BrushNet by hooks: where it joins the UNet, and how its released weights are read (spec generators.md 3)."""
+"""BrushNet by hooks: where it joins the UNet, and how its released weights are read (docs/generators.md 3)."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""DeepSpeed's stages and any number of ranks do what a plain loop of PyTorch does (spec performance.md 5)."""
+"""DeepSpeed's stages and any number of ranks do what a plain loop of PyTorch does (docs/performance.md 4)."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""Two ranks with unequal counts give the golden value and gradient of one device (spec losses.md 2, 6.4)."""
+"""Two ranks with unequal counts give the golden value and gradient of one device (docs/losses.md 2, 6)."""
 
 import json
 from pathlib import Path

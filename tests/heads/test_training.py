@@ -89,7 +89,7 @@ def test_it_equals_a_plain_loop(tmp_path, trained, objective):
             )  # fmt: skip
             optimizer.zero_grad()
             loss.backward()
-            # The key bias has no gradient but rounding noise, which AdamW would blow up (spec performance.md 1).
+            # The key bias has no gradient but rounding noise, which AdamW would blow up (docs/performance.md 1).
             head.attention.in_proj_bias.grad[world.DIM : 2 * world.DIM] = 0
             torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
             optimizer.step()

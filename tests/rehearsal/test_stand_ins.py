@@ -41,7 +41,7 @@ def test_columns_of_the_released_sets(mirror):
     positives = pq.read_schema(next((mirror / "nearid/data").glob("*.parquet")))
     assert positives.remove_metadata() == POSITIVES
     distractors = pq.read_schema(next((mirror / "nearid_flux/data").glob("*.parquet"))).names
-    # Spec data.md 1.3, no column of ours among them.
+    # docs/protocol.md 1.3, no column of ours among them.
     expected = ["id", "category", "category_description", "nimg1", "nimg2", "nimg3", "n_images", "objaverse_id"]
     assert distractors == [*expected, "prompts1", "prompts2", "prompts3", "quality"]
     edits = pq.read_schema(next((mirror / "mtg/data").glob("test-*.parquet"))).names
@@ -96,7 +96,7 @@ def test_weights_have_the_released_precision(mirror, file, precision):
 
 
 def test_names_inside_the_weights(mirror):
-    """What our own loaders look for by name (spec generators.md 3)."""
+    """What our own loaders look for by name (docs/generators.md 3)."""
     brushnet = load_file(mirror / "powerpaint/PowerPaint_Brushnet/diffusion_pytorch_model.safetensors")
     prefixes = {re.match(r"[a-z_]+", key)[0] for key in brushnet}
     assert {"conv_in_condition", "brushnet_down_blocks", "brushnet_mid_block", "brushnet_up_blocks"} <= prefixes

@@ -34,7 +34,7 @@ def tables(draw, least=0):
 
 
 def slow_rates(table):
-    """Success rates as the paper words them, identity by identity (spec data.md 4.1)."""
+    """Success rates as the paper words them, identity by identity (docs/protocol.md 4.1)."""
     rows = [{name: float(table[name][row]) for name in NAMES} for row in range(len(table["sim_01"]))]
     success = mean_success = valid = wins = trials = 0
     for row in rows:

@@ -28,7 +28,7 @@ def in_the_repository(monkeypatch):
 
 
 def test_the_paper_is_near_what_the_specification_counts(tmp_path):
-    """Spec performance.md 4: 239 k training images, 0.40 TB a variant, 17 min each on an A100, 3.1 TB read a run."""
+    """docs/performance.md 3: 239 k training images, 0.40 TB a variant, 17 min each on an A100, 3.1 TB read a run."""
     plan = plan_tokens(load(PLAIN), Layout(tmp_path))
     trained = [row for row in plan.collections if row.images > 10_000]
     assert sum(row.images for row in trained) == pytest.approx(5 * 45_215 + 20_000, rel=0.001)

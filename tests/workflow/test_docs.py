@@ -1,4 +1,4 @@
-"""Every command that README and docs show exists, with its options, and is run by a test or marked; links lead on."""
+"""Commands that README and docs show exist and are run by a test or marked; links and citations lead somewhere."""
 
 import re
 import shlex
@@ -153,6 +153,63 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
         if not re.match(r"[a-z]+:", target) and not target.startswith("results/"):
             assert (page.parent / target).exists(), target
+
+
+# Where code and docs cite a page: its numbered sections, losses' rows R and D, a heading by its words.
+ANCHOR = r"(?:\d+(?:\.\d+)*|[DR]\d+(?:-neg)?)"
+CITATION = re.compile(rf"docs/(\w+)\.md((?:(?:,| and)? {ANCHOR}\b)*)(?:, \"([^\"\n]+)\")?")
+PLACES = ("src", "workflow", "docs", "tests", "config", "slurm", "benchmarks", "envs", ".ci")
+KINDS = (".py", ".md", ".smk", ".yaml", ".toml", ".sh", ".html", ".js", ".css")
+# Files of a run, and documents of others that are named as theirs.
+ELSEWHERE = re.compile(r"seeds|table\w+|NearID_README|REPRODUCTION|LICENSE")
+
+
+def texts():
+    """(file, text) of code, docs and config."""
+    below = (path for place in PLACES for path in (ROOT / place).rglob("*"))
+    for path in sorted({*below, *(path for path in ROOT.iterdir() if not path.name.startswith("."))}):
+        read = path.suffix in KINDS or path.name in ("Makefile", "Snakefile")
+        if path.is_file() and read and path != Path(__file__).resolve():
+            yield path.relative_to(ROOT).as_posix(), path.read_text()
+
+
+def anchors_of(page):
+    """What a page can be cited by: numbers and words of its headings, rows R and D."""
+    text = (ROOT / f"docs/{page}.md").read_text()
+    headings = re.findall(rf"^#+ (?:({ANCHOR}) )?(.+)$", text, re.MULTILINE)
+    return {part for heading in headings for part in heading} | set(re.findall(r"^\| (D\d+) \|", text, re.MULTILINE))
+
+
+def test_citations_lead_somewhere():
+    followed, astray = 0, []
+    for file, text in texts():
+        for page, numbers, words in CITATION.findall(text):
+            cited = {*re.findall(ANCHOR, numbers), *([words] if words else [])}
+            there = (ROOT / f"docs/{page}.md").is_file()
+            followed += len(cited)
+            astray += [] if there and cited <= anchors_of(page) else [f"{file}: docs/{page}.md {sorted(cited)}"]
+    assert not astray
+    assert followed > 80
+
+
+def test_rows_of_the_losses_are_there():
+    known = anchors_of("losses")
+    for file, text in texts():
+        if file.startswith("src/nearid/heads/") or file == "docs/losses.md":
+            assert set(re.findall(r"\b[DR]\d+(?:-neg)?\b", text)) <= known, file
+
+
+def test_no_document_is_cited_that_is_not_here():
+    here = {Path(file).name for file, _ in texts()}
+    for file, text in texts():
+        named = {match for match in re.findall(r"(\w+)\.md\b", text) if not ELSEWHERE.fullmatch(match)}
+        assert {f"{name}.md" for name in named} <= here, file
+        assert not re.search(r"\b[Ss]pec[ /]\w+\.md", text), file
+
+
+def test_the_readme_links_every_page():
+    linked = set(re.findall(r"\]\((docs/\w+\.md)\)", (ROOT / "README.md").read_text()))
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")} <= linked
 
 
 def test_there_is_something_to_check():

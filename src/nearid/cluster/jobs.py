@@ -31,7 +31,7 @@ Config = Mapping[str, Any]
 PNG_BYTES = 1.15
 JOIN = "join"
 """Rate of putting a shard together that parts have painted."""
-# What the released sets hold (spec data.md): part edits, side of a view.
+# What the released sets hold (docs/protocol.md 1.4, 2): part edits, side of a view.
 _RELEASED = {"train": 5_000, "test": 100, "size_px": 512}
 # (tokens, width) of an image where no local config.json says it.
 _SHAPES = {"siglip": (729, 1152), "clip": (257, 1024), "dinov2": (257, 1024)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Config = Mapping[str, Any]
-# What the released sets hold (spec data.md): identities, views per identity.
+# What the released sets hold (docs/protocol.md 1.2): identities, views per identity.
 _RELEASED_IDENTITIES = 19_386
 _RELEASED_VIEWS = 45_215 / 19_386
 

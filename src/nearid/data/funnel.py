@@ -13,7 +13,7 @@ from nearid.data.splits import Found
 from nearid.io.files import write_text
 
 PAPER = {"identities": 19386, "images": 45215, "with two views": 12943, "with three views": 6443}
-"""Of the paper's data set. It prints 6,433 three-view identities, which gives neither of its totals (data.md 1.2)."""
+"""Of the paper's data set. It prints 6,433 three-view identities, which gives neither total (docs/protocol.md 1.2)."""
 
 
 def write_funnel(

@@ -1,4 +1,4 @@
-"""The part-edit set (Mind-the-Glitch, spec data.md section 2): two views, each also with a part changed."""
+"""The part-edit set (Mind-the-Glitch, docs/protocol.md 2): two views, each also with a part changed."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_VIEWS = 3
-"""Image slots per identity in the released set (spec data.md 1.3)."""
+"""Image slots per identity in the released set (docs/protocol.md 1.3)."""
 
 
 @dataclass(frozen=True)

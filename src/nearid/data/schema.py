@@ -1,4 +1,4 @@
-"""Columns of the released sets (spec data.md 1.3) and the rows that we write under them."""
+"""Columns of the released sets (docs/protocol.md 1.3) and the rows that we write under them."""
 
 from __future__ import annotations
 

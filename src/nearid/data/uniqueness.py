@@ -1,4 +1,4 @@
-"""One identity per asset and per foreground text (spec data.md 1.2): SynCD has used some assets twice."""
+"""One identity per asset and per foreground text (docs/protocol.md 1.2): SynCD has used some assets twice."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A copy of the UNet that also sees the masked view gives one residual per site of the UNet, through convolutions that
 start at zero; hooks add them there. The stock pipeline runs unchanged: guidance, schedule, generators and decoding are
-its own. Facts and traps: spec generators.md 3.
+its own. Facts and traps: docs/generators.md 3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PowerPaint's text encoder: CLIP with thirty learned words that say what is to be painted (spec generators.md 3)."""
+"""PowerPaint's text encoder: CLIP with thirty learned words that say what is to be painted (docs/generators.md 3)."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class _Index:
             for slot in [slot for slot in of if (id, slot) not in store.gaps]:
                 for masking, named in enumerate(self.variants):
                     for version, (variant, whole) in enumerate(zip(named, self.variants[0], strict=True)):
-                        # An image without a mask has no foreground and stays as it is (spec data.md 3).
+                        # An image without a mask has no foreground and stays as it is (docs/protocol.md 3).
                         shown = variant if store.contains(id, slot, variant) else whole
                         found[place, slot, masking * versions + version] = self.pool.find(collection, id, slot, shown)
         return found

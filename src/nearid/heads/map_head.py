@@ -1,4 +1,4 @@
-"""SigLIP's attention-pooling head, folded around its one fixed query (spec performance.md, section 1).
+"""SigLIP's attention-pooling head, folded around its one fixed query (docs/performance.md 1).
 
 The head's only query is a learned probe, so `softmax(q K^T) V` needs neither keys nor values: the probe is folded into
 the key projection, raw tokens are pooled, and the pooled vectors are projected. The result is the same function with

@@ -1,6 +1,6 @@
 """Pieces that the objectives share: unit vectors, masked reductions, and the pool gathered over all ranks.
 
-Notation of spec losses.md, section 2: rows `i` are the *global* batch, `b` of its `n` rows live on this rank.
+Notation of docs/losses.md 2: rows `i` are the *global* batch, `b` of its `n` rows live on this rank.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def gather_constant(rows: Tensor) -> Tensor:
 def global_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of `values` where `mask` over all ranks, such that the *average over ranks* is the one-device mean.
 
-    Local sum / global count * ranks (spec losses.md 2, "Devices"). Without valid entries: a zero in the graph.
+    Local sum / global count * ranks (docs/losses.md 2). Without valid entries: a zero in the graph.
     """
     size = world()[1]
     count = mask.sum()
@@ -68,7 +68,7 @@ def row_mean(values: Tensor) -> Tensor:
 
 
 def slot_mean(values: Tensor, mask: Tensor, global_mask: Tensor) -> Tensor:
-    """Average the rows of each slot, then the slots that have any row (spec losses.md 3): [b, slots] -> scalar."""
+    """Average the rows of each slot, then the slots that have any row (docs/losses.md 3): [b, slots] -> scalar."""
     rows = global_mask.sum(0).to(values.dtype)
     weights = (rows > 0) / rows.clamp(min=1) / (rows > 0).sum().clamp(min=1)
     return (values.masked_fill(~mask, 0.0) * weights).sum() * world()[1]

@@ -29,7 +29,7 @@ def rank_above_others(batch: Batch, temperature: float, negatives: Tensor | None
 
 
 def rank_by_severity(batch: Batch, temperature: float, margin: float, scale: OracleScale = "logit") -> Tensor:
-    """RankNet over pairs of a row's distractors: the less edited one should stay closer (spec losses.md, R2).
+    """RankNet over pairs of a row's distractors: the less edited one should stay closer (docs/losses.md R2).
 
     Args:
         margin: in units of `scale`.

@@ -1,4 +1,4 @@
-"""How much of an object a part edit changed: what the oracle objectives rank by (spec losses.md 1)."""
+"""How much of an object a part edit changed: what the oracle objectives rank by (docs/losses.md 1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training pooling heads on frozen tokens, alone or as a pack (paper section 4.1; spec data.md 3, losses.md)."""
+"""Training pooling heads on frozen tokens, alone or as a pack (paper 4.1; docs/protocol.md 3, docs/losses.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training tuples: which images make a sample in which epoch (spec data.md 3, losses.md 1).
+"""Training tuples: which images make a sample in which epoch (docs/protocol.md 3, docs/losses.md 1).
 
 A sample has six slots: anchor, two positives, three distractors; distractor k is painted on the background of view k
 *after* the anchor shuffle. Every draw is a function of (seed, epoch, data set, row, purpose, slot), so that batch
@@ -167,7 +167,7 @@ class Samples:
 class Mix:
     """Data sets with their repeats, concatenated and shuffled anew each epoch.
 
-    Repeats of a sample get identical draws within an epoch (spec data.md 3).
+    Repeats of a sample get identical draws within an epoch (docs/protocol.md 3).
     """
 
     samples: Sequence[Samples]

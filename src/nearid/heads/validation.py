@@ -1,4 +1,4 @@
-"""How heads do on the validation identities while they train: strict success rate and mean margin (spec data.md 4)."""
+"""How heads do on validation identities in training: strict success rate and mean margin (docs/protocol.md 4.1)."""
 
 from __future__ import annotations
 

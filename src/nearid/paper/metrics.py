@@ -38,11 +38,11 @@ class Metrics:
         return self._cell(("nearid_bench", condition, kind, name), metric, *counts)
 
     def mtg(self, metric: str, condition: str = "full") -> Cell:
-        """`m_o`, `m_o_pair`, `mtg_ssr` or `mtg_pa` (spec data.md 2)."""
+        """`m_o`, `m_o_pair`, `mtg_ssr` or `mtg_pa` (docs/protocol.md 2)."""
         return self._cell(("mtg", condition), metric, "trials" if metric == "mtg_pa" else "n")
 
     def m_h(self) -> Cell:
-        """Alignment with humans on DreamBench++ (spec data.md 4.6)."""
+        """Alignment with humans on DreamBench++ (docs/protocol.md 4.6)."""
         value = self.content.get("m_h")
         if value is None:
             return Cell(reason=self._reason(("m_h",)))

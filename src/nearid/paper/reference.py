@@ -32,8 +32,8 @@ METHODS = {
     "qwen3vl_8b": "Qwen3-VL 8B",
 }
 
-# Spec data.md 4.2: how far half precision alone moved the authors' own numbers.
-# M-H: section 6, the authors' own ratings give .515475 where they print .516.
+# docs/protocol.md 4.2: how far half precision alone moved the authors' own numbers.
+# M-H: docs/protocol.md 4.6, the authors' own ratings give .515475 where they print .516.
 TOLERANCES = {
     "nearid_pa_table": 0.04,
     "pa_table": 0.04,

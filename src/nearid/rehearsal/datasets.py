@@ -1,4 +1,4 @@
-"""Stand-ins of released data sets: SynCD's archives, Parquet of NearID and Mind-the-Glitch (spec data.md 1, 2)."""
+"""Stand-ins of released data sets: SynCD's archives, Parquet of NearID and Mind-the-Glitch (docs/protocol.md 1, 2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stand-ins of diffusion models: diffusers' own classes with tiny random weights, in the released folders' layout.
 
-The smallest shapes that the pipelines take (spec generators.md 2); numbers of the released configs that change what a
+The smallest shapes that the pipelines take (docs/generators.md 2); numbers of the released configs that change what a
 pipeline computes (scaling, schedules, guidance) are the released ones.
 """
 

@@ -1,4 +1,4 @@
-"""Stand-ins of DreamBench++: samples of the seven methods, ratings of people and of models (spec data.md 4.6)."""
+"""Stand-ins of DreamBench++: samples of the seven methods, ratings of people and of models (docs/protocol.md 4.6)."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from nearid.tokens.store import TokenStore
 FORMS = ("siglip", "release")
 # What only we keep in a row of distractors: how a slot came to be.
 _OURS = re.compile(r"(seed|flag)\d")
-# Suffixes of the released sets on the hub (spec data.md 1.4); a source of one's own goes by its id.
+# Suffixes of the released sets on the hub (docs/protocol.md 1.4); a source of one's own goes by its id.
 _SUFFIXES = {"fluxc": "FluxC", "fluxc_1024": "FluxC_1024", "powerpaint": "PowerPaint", "sdxl": "SDXL"}
 _SUFFIXES |= {
     "sdxl_1024": "SDXL_1024",

@@ -1,4 +1,4 @@
-"""Agreement of scores with a reference: correlations and their Fisher-z mean (spec data.md 2)."""
+"""Agreement of scores with a reference: correlations and their Fisher-z mean (docs/protocol.md 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Similarity from dense correspondences: the share of semantic matches that also look alike (spec data.md 4.5)."""
+"""Similarity from dense correspondences: the share of semantic matches that also look alike (docs/protocol.md 4.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DreamBench++: a scorer's similarity of reference and generated image, held against human ratings (data.md 4.6)."""
+"""DreamBench++: similarity of reference and generated image, held against human ratings (docs/protocol.md 4.6)."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def summarise_dreambench(scores_path: Path, folder: Path, seed: int) -> Json:
 
 
 def _over_categories(alignments: Mapping[str, Alignment]) -> float | None:
-    # Never one pooled correlation: categories differ in their level (spec data.md 4.6).
+    # Never one pooled correlation: categories differ in their level (docs/protocol.md 4.6).
     if set(alignments) != set(CATEGORIES):
         return None
     return fisher_mean([alignment.m_h for alignment in alignments.values()], LIMIT)

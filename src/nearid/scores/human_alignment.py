@@ -1,4 +1,4 @@
-"""Agreement with human ratings on DreamBench++: pure functions on ratings by key (spec data.md 4.6)."""
+"""Agreement with human ratings on DreamBench++: pure functions on ratings by key (docs/protocol.md 4.6)."""
 
 from __future__ import annotations
 

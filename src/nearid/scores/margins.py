@@ -1,4 +1,4 @@
-"""Directed margins and the rates drawn from them: pure functions on columns of similarities (spec data.md 4.1)."""
+"""Directed margins and the rates drawn from them: pure functions on columns of similarities (docs/protocol.md 4.1)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def directed_margins(columns: Columns) -> NDArray[np.float64]:
 
 
 def edit_margins(columns: Columns) -> NDArray[np.float64]:
-    """Margins `[samples, 2]` of MTG: the two originals against an original and its edited copy (spec data.md 2)."""
+    """Margins `[samples, 2]` of MTG: the two originals against an original and its edited copy (docs/protocol.md 2)."""
     return np.stack([columns["s_12"] - columns["s_11e"], columns["s_12"] - columns["s_22e"]], axis=1)
 
 
@@ -80,7 +80,7 @@ def rate(margins: NDArray[np.float64]) -> Rates:
 
 
 def pool(rates: Mapping[str, Rates], sources: Iterable[str], where: object) -> Rates:
-    """Rates of a group of sources: SSR weighted by valid identities, PA by trials (spec data.md 4.1).
+    """Rates of a group of sources: SSR weighted by valid identities, PA by trials (docs/protocol.md 4.1).
 
     Raises:
         UserError: a source has no rates, or none of its identities is valid; `where` names the group. A pool of

@@ -1,4 +1,4 @@
-"""MTG: similarities of originals and edited copies beside the size of the edit (spec data.md 2)."""
+"""MTG: similarities of originals and edited copies beside the size of the edit (docs/protocol.md 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NearID-bench: similarities of views and distractors, per identity, source and condition (spec data.md 4.1)."""
+"""NearID-bench: similarities of views and distractors, per identity, source and condition (docs/protocol.md 4.1)."""
 
 from __future__ import annotations
 

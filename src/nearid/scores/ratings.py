@@ -1,4 +1,4 @@
-"""DreamBench++ rating files: methods, keys, and the two layouts of the release (spec data.md 4.6)."""
+"""DreamBench++ rating files: methods, keys, and the two layouts of the release (docs/protocol.md 4.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmentation of training images: flip, colour jitter, affine, drawn as numbers and then applied (spec data.md 3).
+"""Augmentation of training images: flip, colour jitter, affine, drawn as numbers and then applied (docs/protocol.md 3).
 
 Drawing and applying are apart, so that a draw can be keyed, recorded and compared: equal parameters give equal pixels.
 """

@@ -50,12 +50,12 @@ class Picture:
 
 
 def foreground(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """`image` [h, w, 3] with black outside `mask`, same frame (spec data.md 4.3)."""
+    """`image` [h, w, 3] with black outside `mask`, same frame (docs/protocol.md 4.3)."""
     return np.where(fit_mask(mask, image)[..., None], image, np.uint8(0))
 
 
 def fit_mask(mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """`mask` at the size of `image` [h, w, 3], resized by nearest neighbour where it has another (spec data.md 4.3)."""
+    """`mask` at the size of `image` [h, w, 3], resized by nearest neighbour if need be (docs/protocol.md 4.3)."""
     if mask.shape == image.shape[:2]:
         return mask
     return np.asarray(Image.fromarray(mask).resize(image.shape[1::-1], Image.Resampling.NEAREST))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nearid.tokens.backbones import Backbone
 
 NVME = 6.0
-"""Gigabytes a second of a node's own NVMe disk (estimate, spec performance.md 4)."""
+"""Gigabytes a second of a node's own NVMe disk (estimate, docs/performance.md 3)."""
 
 
 @dataclass(frozen=True)

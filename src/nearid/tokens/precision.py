@@ -1,6 +1,6 @@
 """What fewer bytes per token would cost: the error of the backbone's own embedding, measured on tokens of a run.
 
-Shards are float16. No other format is offered before its error on real tokens is known (spec performance.md 3): outlier
+Shards are float16. No other format is offered before its error on real tokens is known (docs/performance.md 2): outlier
 channels decide, and only real weights have them.
 """
 

@@ -25,7 +25,7 @@ from nearid.io.model_folders import load_pretrained
 
 
 class PretrainedVision:
-    """A frozen vision model with its own image processor (the PIL one, as the authors used; spec data.md 4.2).
+    """A frozen vision model with its own image processor (the PIL one, as the authors used; docs/protocol.md 4.2).
 
     A kind of backbone names the model types it takes and the class that loads them, and says what its tokens
     (`forward`) and its own embedding are (`nearid.tokens.backbones.Backbone`).

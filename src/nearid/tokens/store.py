@@ -1,4 +1,4 @@
-"""HDF5 shards of patch tokens and their reader (spec performance.md, section 3).
+"""HDF5 shards of patch tokens and their reader (docs/performance.md 2).
 
 A shard is written once, whole, under a private name, and never changed. Each image is one chunk at a 4 KiB boundary,
 neither compressed nor filtered, so that a reader asks HDF5 for the chunks' places in the file once and then reads them

@@ -1,4 +1,4 @@
-"""The released NearID positives (spec data.md 1.3)."""
+"""The released NearID positives (docs/protocol.md 1.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SynCD release (spec data.md 1.1): JSON records, JPEG views, and renders on black that stand for masks."""
+"""The SynCD release (docs/protocol.md 1.1): JSON records, JPEG views, and renders on black that stand for masks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Record = dict[str, Any]
 
 
 class Dataset:
-    """SynCD's rigid objects, after the filtering protocol (spec data.md 1.2).
+    """SynCD's rigid objects, after the filtering protocol (docs/protocol.md 1.2).
 
     Args:
         options: `path` of the unpacked release; `ids` counts the rigid records (`rigid`) or all (`release`);

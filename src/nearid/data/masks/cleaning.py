@@ -1,4 +1,4 @@
-"""Cleaning of released masks, which carry JPEG noise outside the object (spec data.md 4.3)."""
+"""Cleaning of released masks, which carry JPEG noise outside the object (docs/protocol.md 4.3)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from nearid.distractors.protocol import Prompt
 
 
 class Engine(DiffusionEngine):
-    """`FluxFillPipeline` (paper: 50 steps, guidance 30; spec generators.md 1)."""
+    """`FluxFillPipeline` (paper: 50 steps, guidance 30; docs/generators.md 1)."""
 
     pipeline: ClassVar[str] = "FluxFillPipeline"
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")

@@ -14,7 +14,7 @@ from nearid.distractors.diffusion import Batch, DiffusionEngine, load
 from nearid.distractors.protocol import Prompt
 from nearid.errors import UserError
 
-# The schedule that the Lightning weights were distilled with (their model card; spec generators.md 1).
+# The schedule that the Lightning weights were distilled with (their model card; docs/generators.md 1).
 _LIGHTNING = {
     "base_image_seq_len": 256,
     "base_shift": math.log(3),

@@ -18,7 +18,7 @@ from nearid.io.tables import image_bytes
 
 
 class Engine:
-    """Hands out `nimg{slot}` of the row with the target's id (spec data.md 1.3); `path` is the set's folder.
+    """Hands out `nimg{slot}` of the row with the target's id (docs/protocol.md 1.3); `path` is the set's folder.
 
     Where the data set is the released one, the rows of both must be the same ids in the same order; each row's text
     must be the target's in any case, so that a set curated here meets its own distractors or none.

@@ -1,4 +1,4 @@
-"""Training objectives, one module each; an id in the config is the name of the module (spec losses.md)."""
+"""Training objectives, one module each; an id in the config is the name of the module (docs/losses.md)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Terms(ABC):
     and gradient of one device. Computed in float32 or wider, whatever autocast says, unless a precision is asked for.
     """
 
-    # Whether padding slots enter the pools, so that they must be encoded like images (spec losses.md, D5).
+    # Whether padding slots enter the pools, so that they must be encoded like images (docs/losses.md D5).
     reads_padding: bool = False
     # Whether it needs the distractors' `severity`.
     reads_severity: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Circle loss with a hinge that ranks distractors (paper Table 4; spec losses.md, Circle + Rank)."""
+"""Circle loss with a hinge that ranks distractors (paper Table 4; docs/losses.md 4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Objective(Terms):
     """Circle loss against batch negatives and own distractors, plus `alpha` * hinge.
 
     Args:
-        margin: of the circle and of the hinge; margin and scale `gamma` are the authors' (spec losses.md, D14).
+        margin: of the circle and of the hinge; margin and scale `gamma` are the authors' (docs/losses.md D14).
         hinge: D10; the hardest batch negative on logits (the paper's form) or on cosines, or `mean_cosine`, the
             authors' mean over all columns of the pool, where own and padded ones count as 0.
         padding: D11, `keep` leaves padded positives of other rows among the circle's negatives.

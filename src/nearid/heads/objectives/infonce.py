@@ -1,4 +1,4 @@
-"""Symmetric InfoNCE with one positive per row (paper Table 4, first trained row; spec losses.md R1)."""
+"""Symmetric InfoNCE with one positive per row (paper Table 4, first trained row; docs/losses.md R1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Symmetric InfoNCE with the row's own distractors as further negatives (paper Table 4, "+ R neg"; R1-neg)."""
+"""Symmetric InfoNCE with the row's own distractors as negatives (paper Table 4, "+ R neg"; docs/losses.md R1-neg)."""
 
 from __future__ import annotations
 

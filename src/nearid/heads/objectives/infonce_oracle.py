@@ -1,4 +1,4 @@
-"""Symmetric InfoNCE and the oracle ranking of edits (paper Table 4, "+ Oracle"; spec losses.md R2)."""
+"""Symmetric InfoNCE and the oracle ranking of edits (paper Table 4, "+ Oracle"; docs/losses.md R2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nearid.heads.ranking import OracleScale, rank_by_severity
 class Objective(Terms):
     """As `infonce`, plus `oracle_weight` * RankNet over edits of known severity; distractors only there.
 
-    Weight and margin are not published (spec losses.md, D14); `oracle_scale` is D8.
+    Weight and margin are not published (docs/losses.md D14); `oracle_scale` is D8.
     """
 
     oracle_weight: float = 0.5

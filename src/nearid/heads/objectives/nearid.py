@@ -1,4 +1,4 @@
-"""The NearID objective: discrimination, ranking, cohesion (paper Eq. 1, 3.2, E.8; spec losses.md R7, R9)."""
+"""The NearID objective: discrimination, ranking, cohesion (paper Eq. 1, 3.2, E.8; docs/losses.md R7, R9)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nearid.heads.ranking import rank_above_others
 class Objective(Terms):
     """Discrimination + `alpha` * ranking + `beta` * cohesion.
 
-    The other arguments choose where paper and authors' code differ (spec losses.md 5); defaults are the paper's form.
+    The other arguments choose where paper and authors' code differ (docs/losses.md 5); defaults are the paper's form.
 
     Args:
         padding: D5, `keep` leaves padding slots in the pools as the authors' code does.

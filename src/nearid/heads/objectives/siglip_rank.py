@@ -1,4 +1,4 @@
-"""SigLIP's pairwise sigmoid loss with the NearID ranking term (paper Table 4; spec losses.md, SigLIP + Rank)."""
+"""SigLIP's pairwise sigmoid loss with the NearID ranking term (paper Table 4; docs/losses.md 4)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nearid.heads.ranking import rank_above_others
 class Objective(Terms):
     """Each anchor-positive pair of the batch and each own distractor is a yes-or-no question, plus `alpha` * ranking.
 
-    Scale and bias are fixed, as in the authors' code (spec losses.md, D14).
+    Scale and bias are fixed, as in the authors' code (docs/losses.md D14).
     """
 
     alpha: float = 0.5

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
-    """All directed margins (spec data.md 4.1).
+    """All directed margins (docs/protocol.md 4.1).
 
     Returns:
         `margins` [scorers, sources, identities, 6] (NaN: no trial), `scorers`, `sources`, `absent`: names.

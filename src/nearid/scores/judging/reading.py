@@ -1,4 +1,4 @@
-"""What a judge's answer says, read tolerantly: models wrap, cut off and misspell their JSON (spec data.md 4.4)."""
+"""What a judge's answer says, read tolerantly: models wrap, cut off and misspell their JSON (docs/protocol.md 4.4)."""
 
 from __future__ import annotations
 

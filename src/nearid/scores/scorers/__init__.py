@@ -26,7 +26,7 @@ class ImageKey(NamedTuple):
         shard: shard of the collection that holds it.
         id: identity, or sample of MTG.
         slot: view 0 to 2; for MTG 0 and 1 the originals, 2 and 3 their edited copies.
-        condition: `full`, or `fg`: black outside the mask (spec data.md 4.3).
+        condition: `full`, or `fg`: black outside the mask (docs/protocol.md 4.3).
     """
 
     shard: str

@@ -21,7 +21,7 @@ ROWS = 512
 
 
 class Scorer:
-    """Embeds the object's pixels as the square root of their colour histogram over `bins`^3 (6^3: spec demo.md).
+    """Embeds the object's pixels as the square root of their colour histogram over `bins`^3 cells.
 
     The dot product of two such vectors is the Bhattacharyya coefficient. Since only pixels inside the mask count,
     `full` and `fg` give the same. It bounds what the palette gives away: distractors should share it.

@@ -20,7 +20,7 @@ READOUTS = ("map", "mean")
 
 
 class Scorer(TokenEmbedder):
-    """Reads tokens by `readout`: `map`, the model's own embedding (spec data.md 4.2), or `mean` over its patches.
+    """Reads tokens by `readout`: `map`, the model's own embedding (docs/protocol.md 4.2), or `mean` over its patches.
 
     The mean over post-layernorm tokens is how the paper reads SigLIP2 on DreamBench++, and there only (4.6).
     """

@@ -1,4 +1,4 @@
-"""A vision-language model that judges pairs, on this machine or behind an endpoint (spec data.md 4.4)."""
+"""A vision-language model that judges pairs, on this machine or behind an endpoint (docs/protocol.md 4.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VSM: Mind-the-Glitch's model of semantic and visual correspondences, as an external package (spec data.md 4.5)."""
+"""VSM: Mind-the-Glitch's model of semantic and visual correspondences, an external package (docs/protocol.md 4.5)."""
 
 from __future__ import annotations
 
