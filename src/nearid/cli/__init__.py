@@ -25,8 +25,16 @@ STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
 # What the machine refused, and what its owner can do.
 _REFUSALS = {
     errno.EROFS: ("a read-only file system", "a folder that can be written", "choose another `results_dir`"),
-    errno.EACCES: ("no permission", "a folder that you may write", "mend the permissions, or choose another folder"),
-    errno.EPERM: ("no permission", "a folder that you may write", "mend the permissions, or choose another folder"),
+    errno.EACCES: (
+        "no permission",
+        "files that you may read, and results that you may write",
+        "mend the permissions, or choose another folder",
+    ),
+    errno.EPERM: (
+        "no permission",
+        "files that you may read, and results that you may write",
+        "mend the permissions, or choose another folder",
+    ),
     errno.ENOSPC: ("no space left on the disk", "room for the results", "free some space and run it again"),
     errno.EFBIG: ("a file that may not grow any more", "larger files allowed", "raise `ulimit -f` and run it again"),
     errno.EDQUOT: ("the disk quota is used up", "room for the results", "free some space and run it again"),

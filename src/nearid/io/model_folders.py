@@ -5,12 +5,33 @@ transformers would ask on the terminal whether to run it, and take a `y` from a 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from nearid.errors import UserError
 
 _NEEDS_CODE = ("trust_remote_code", "remote code", "custom code", "contains custom")
+
+
+def refuse_unreadable(folder: str | Path, error: BaseException) -> None:
+    """Say so where it is a permission that keeps a model or head from being loaded; else do nothing.
+
+    Libraries wrap what the system says into errors of their own, so the ones behind `error` and the text count too.
+
+    Raises:
+        UserError: a file of `folder`, or the folder, may not be read.
+    """
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, PermissionError) or "permission denied" in str(behind).lower():
+            raise UserError(
+                getattr(behind, "filename", None) or folder,
+                f"no permission to read it, for user {os.geteuid()}",
+                "files that you may read, in folders that you may enter",
+                "ask their owner for `chmod -R g+rX` or `a+rX` of the folder, or copy it",
+            ) from error
+        behind = behind.__cause__ or behind.__context__
 
 
 def load_pretrained(loader: Any, source: str | Path, **arguments: Any) -> Any:

@@ -21,7 +21,7 @@ from nearid.errors import UserError
 from nearid.heads.released import read_vision_state, vision_config_of
 from nearid.io.files import read_json
 from nearid.io.images import one_large_picture, prepare_picture
-from nearid.io.model_folders import load_pretrained
+from nearid.io.model_folders import load_pretrained, refuse_unreadable
 from nearid.release.pictures import open_picture
 from nearid.scores.scorers.head import load_head
 from nearid.tokens.backbones import load_backbone
@@ -120,8 +120,12 @@ def load(
     Raises:
         UserError: no such model, or it cannot be used.
     """
-    folder = Path(path_or_id) if Path(path_or_id).exists() else _fetch(str(path_or_id), revision)
-    network, processor = _open(folder)
+    try:
+        folder = Path(path_or_id) if Path(path_or_id).exists() else _fetch(str(path_or_id), revision)
+        network, processor = _open(folder)
+    except PermissionError as error:
+        refuse_unreadable(path_or_id, error)
+        raise
     model = IdentityModel(network, processor, batch_size, device)
     if isinstance(network, torch.nn.Module):
         network.to(model.device)
@@ -183,6 +187,7 @@ def _read_release(folder: Path, config: dict[str, Any]) -> SiglipVisionModel:
     try:
         model.load_state_dict(read_vision_state(folder / "model.safetensors"))
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+        refuse_unreadable(folder, error)
         raise _refuse(folder, f"no weights to load ({str(error).splitlines()[0]})") from error
     return model
 
@@ -191,6 +196,7 @@ def _read_processor(folder: Path) -> Any:
     try:
         return load_pretrained(AutoImageProcessor, folder, backend="pil", local_files_only=True)
     except (OSError, ValueError) as error:
+        refuse_unreadable(folder, error)
         raise _refuse(folder, f"no image processor ({str(error).splitlines()[0]})") from error
 
 

@@ -21,7 +21,7 @@ from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 from nearid.io.images import UnpreparedError, prepare_picture
-from nearid.io.model_folders import load_pretrained
+from nearid.io.model_folders import load_pretrained, refuse_unreadable
 
 
 class PretrainedVision:
@@ -76,6 +76,7 @@ class PretrainedVision:
                 )
             model, report = loaded
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            refuse_unreadable(self._path, error)
             reason = str(error).strip().splitlines()[0]
             raise self._refuse(
                 f"no model to load ({reason})", "config.json, preprocessor_config.json and whole weights"

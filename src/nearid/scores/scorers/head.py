@@ -17,6 +17,7 @@ from nearid.heads.map_head import MAPHead
 from nearid.heads.released import read_vision_state, vision_config_of
 from nearid.io.files import read_json
 from nearid.io.hashing import hash_file, hash_json
+from nearid.io.model_folders import refuse_unreadable
 from nearid.scores.embeddings import TokenEmbedder
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def load_head(folder: Path, step: int | None = None) -> MAPHead:
     except FileNotFoundError as error:
         raise UserError(folder, f"no {Path(error.filename or 'head.safetensors').name}", "a head", remedy) from error
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        refuse_unreadable(folder, error)
         raise UserError(folder, f"no readable head ({error})", "config.json and head.safetensors", remedy) from error
     return head.eval().requires_grad_(False)
 
