@@ -103,7 +103,9 @@ demo-seeds: setup ## the demo with three seeds (data and heads), and their sprea
 
 photos: setup ## your own photographs: make photos PHOTOS=folder
 	@test -n "$$PHOTOS" || { echo "say which folder: make photos PHOTOS=path/to/folder"; exit 2; }
-	$(SNAKEMAKE) --configfile config/demo.yaml config/photos.yaml --config "photos_dir=$$PHOTOS"
+	@# Snakemake would read a name such as 2024_11 or true as a number or a truth value.
+	$(SNAKEMAKE) --configfile config/demo.yaml config/photos.yaml \
+	  --config "photos_dir=$$(case "$$PHOTOS" in (*/*) ;; (*) printf ./;; esac)$$PHOTOS"
 	@cat results/photos/paper/summary.txt
 	@echo "The page: $(abspath results/photos/paper/index.html)"
 

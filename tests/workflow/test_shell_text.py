@@ -114,7 +114,24 @@ def test_photos_in_the_makefile_are_one_word(tmp_path):
         check=True,
     )
     assert "touch x" not in done.stdout.replace(f"{tmp_path}/.complete", "")
-    assert '"photos_dir=$PHOTOS"' in done.stdout
+    assert '$PHOTOS"' in done.stdout and EVIL_FOLDER not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "folder", ["2024_11", "true", "1e5", "things", "my photos ü", "/some/where", "../a b", EVIL_FOLDER]
+)
+def test_photos_stay_text_whatever_the_folder_is_called(tmp_path, folder):
+    """As Snakemake itself reads what the Makefile hands over."""
+    from snakemake.cli import parse_config
+
+    stand_in, got = tmp_path / "bin/snakemake", tmp_path / "got"
+    stand_in.parent.mkdir()
+    stand_in.write_text(f'#!/bin/sh\nfor last; do :; done\nprintf %s "$last" > "{got}"\nexit 1\n')
+    stand_in.chmod(0o755)
+    names = [f"PHOTOS={folder.replace('$', '$$')}", f"VENV={tmp_path}", "--old-file=setup"]
+    subprocess.run(["make", "photos", *names], cwd=ROOT, capture_output=True, check=False)
+    value = parse_config([got.read_text()])["photos_dir"]
+    assert isinstance(value, str) and value.removeprefix("./") == folder
 
 
 def poisoned(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
