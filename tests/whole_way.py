@@ -67,7 +67,10 @@ def read_results(project: Path) -> dict[str, bytes]:
     return manifests | {
         str(path.relative_to(results)): path.read_bytes()
         for path in sorted(results.rglob("*"))
-        if path.is_file() and path.relative_to(results).parts[0] not in TIMED and path.name not in OWN_STORY | {".lock"}
+        if path.is_file()
+        and path.relative_to(results).parts[0] not in TIMED
+        and path.name not in OWN_STORY | {".lock"}
+        and path.suffix != ".seen"
     }
 
 

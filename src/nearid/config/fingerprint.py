@@ -19,13 +19,15 @@ from nearid.io.formats import FORMATS
 
 Settings = Mapping[str, Any]
 
-# They say where results lie, how bytes get there and what went wrong, never what a result is.
+# They say where results lie, how bytes get there, what ends a step and what went wrong, never what a result is.
 _WITHOUT_EFFECT = (
     "nearid.errors",
     "nearid.layout",
     "nearid.config",
     "nearid.cli.options",
     "nearid.cluster.findings",
+    "nearid.cluster.run_lock",
+    "nearid.cluster.signals",
     "nearid.io",
 )
 # These decide pixels, draws and how heads learn together.
@@ -33,8 +35,10 @@ _WITH_EFFECT = (
     "nearid.config.variants",
     "nearid.config.packs",
     "nearid.io.images",
+    "nearid.io.masks",
     "nearid.io.metadata",
     "nearid.io.randomness",
+    "nearid.io.sheets",
 )
 
 # Step -> the function that its rule runs, and the formats that it reads or writes.
