@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -67,7 +68,11 @@ class ReleasedTable:
             UserError: there is none of this name.
         """
         self._need([name])
-        return [value for path in self._files for value in self._open(path).read(columns=[name])[name].to_pylist()]
+        found: list[Any] = []
+        for path in self._files:
+            with _whole(path):
+                found += self._open(path).read(columns=[name])[name].to_pylist()
+        return found
 
     def row(self, index: int, columns: Sequence[str]) -> dict[str, Any]:
         """The row at `index`; image columns are `{bytes, path}`.
@@ -84,8 +89,14 @@ class ReleasedTable:
         """All rows in order, some at a time."""
         self._need(columns)
         for path in self._files:
-            for batch in self._open(path).iter_batches(batch_size=64, columns=list(columns)):
-                yield batch.to_pylist()
+            batches = self._open(path).iter_batches(batch_size=64, columns=list(columns))
+            while True:
+                with _whole(path):
+                    batch = next(batches, None)
+                    rows = None if batch is None else batch.to_pylist()
+                if rows is None:
+                    break
+                yield rows
 
     def _need(self, columns: Sequence[str]) -> None:
         if missing := sorted(set(columns) - set(self.columns)):
@@ -94,12 +105,10 @@ class ReleasedTable:
             )
 
     def _open_uncached(self, path: Path) -> pq.ParquetFile:
-        try:
+        with _whole(path):
             file = pq.ParquetFile(path)
             check_size(path, file)
             return file
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(path, f"not a whole Parquet file ({error})", "a Parquet file", "fetch it again") from error
 
     def _groups(self, path: Path) -> range:
         return range(self._open(path).metadata.num_row_groups)
@@ -110,8 +119,19 @@ class ReleasedTable:
 
     def _group_uncached(self, group: int, columns: tuple[str, ...]) -> list[dict[str, Any]]:
         path, number = self._places[group]
-        rows: list[dict[str, Any]] = self._open(path).read_row_group(number, columns=list(columns)).to_pylist()
+        with _whole(path):
+            rows: list[dict[str, Any]] = self._open(path).read_row_group(number, columns=list(columns)).to_pylist()
         return rows
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    # A page may be damaged where the header is whole.
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(path, f"not a whole Parquet file ({reason})", "a Parquet file", "fetch it again") from error
 
 
 def check_alignment(first: ReleasedTable, second: ReleasedTable) -> None:

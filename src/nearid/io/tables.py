@@ -99,7 +99,7 @@ def _read(source: Path | str, columns: Sequence[str] | None, fields: Sequence[st
             return file.read(columns=None if fields is None else list(fields))
     except FileNotFoundError:
         raise UserError(source, "no such file", "a Parquet file", "run the rule that makes it") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(source, f"not a whole Parquet file ({error})", "a Parquet file", "remake it") from error
 
 
