@@ -2,11 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from nearid.config.inputs import cached_model, own_paths
+import nearid.config
+from nearid.config.inputs import KEYS, cached_model, own_paths
 
 OVERLAY = """
 name: mine
@@ -169,3 +173,32 @@ def test_a_model_of_the_hub_s_cache_is_an_input_where_it_is_there(tmp_path, monk
 )
 def test_a_step_s_own_files_are_what_it_reads(step, text, paths):
     assert own_paths(step, yaml.safe_load(text)) == paths
+
+
+# Keys whose value is any text and no file or folder of the user; a new key of the schema belongs here or into `KEYS`.
+NO_PATHS = {
+    "attention", "display", "hand", "lacks", "licence", "negative_prompt", "paper_row", "revision", "served_model",
+    "folder", "lora_file",  # inside of a download, of `lora`
+    "mirror",  # what is fetched from it is checked by its own mark
+    "photos_dir", "released",  # become `path`
+}  # fmt: skip
+
+
+def open_texts(node: Any) -> Iterator[str]:
+    """Keys below a part of the schema whose values are texts without a pattern, or mappings to such."""
+    if isinstance(node, dict):
+        for key, value in node.get("properties", {}).items():
+            if any(
+                isinstance(one, dict) and one.get("type") == "string" and not one.keys() & {"enum", "pattern"}
+                for one in (value, value.get("additionalProperties"))
+            ):
+                yield key
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from open_texts(inner)
+
+
+def test_each_key_of_the_schema_that_may_be_a_path_is_listed_or_is_none():
+    schema = yaml.safe_load(Path(nearid.config.__file__).with_name("schema.yaml").read_text())
+    found = set(open_texts(schema))
+    # What a step is told of the benchmark `dreambench` is the folder of its ratings.
+    assert found | {"dreambench"} == KEYS | NO_PATHS and not KEYS & NO_PATHS

@@ -1,6 +1,6 @@
 """Lists of the files below a folder, which change only when these do: what stands for a user's folder among inputs.
 
-Looking is cheap (names, sizes and times of 100,000 files take a second); content is read only of what seems to be new.
+Looking is cheap (names, sizes and times of 100,000 files take two seconds); only what seems to be new is read.
 """
 
 from __future__ import annotations
