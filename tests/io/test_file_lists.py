@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from nearid.io import file_lists
-from nearid.io.file_lists import hash_looks, refresh_list
+from nearid.io.file_lists import hash_looks, hash_models, refresh_list
 
 
 @pytest.fixture
@@ -129,6 +129,18 @@ def test_a_hash_of_looks_takes_missing_sources_for_empty(folder, tmp_path):
     assert before == hash_looks(folder)
     write_older(folder, "mug/0.jpg")
     assert hash_looks(folder) != before
+
+
+def test_a_download_is_known_by_its_recorded_contents_wherever_it_lies(folder, tmp_path):
+    before = hash_models(folder)
+    write_older(folder, "mug/0.jpg")
+    assert hash_models(folder) != before, "a folder of one's own is known by the times of its files"
+    (folder / "fetched.json").write_text('{"files": {"mug/0.jpg": {"size": 3, "sha256": "aa"}}}')
+    shutil.copytree(folder, tmp_path / "moved")
+    write_older(tmp_path / "moved", "mug/0.jpg")
+    assert hash_models(folder) == hash_models(tmp_path / "moved") != before
+    (tmp_path / "moved/fetched.json").write_text('{"files": {"mug/0.jpg": {"size": 3, "sha256": "bb"}}}')
+    assert hash_models(folder) != hash_models(tmp_path / "moved")
 
 
 def test_no_source_is_an_error_of_the_caller(tmp_path):

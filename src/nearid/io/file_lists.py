@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from nearid.io.files import replacing
+from nearid.io.files import read_json, replacing
 from nearid.io.hashing import hash_file, hash_json
 
 HASHED_BYTES = 2_000_000_000
@@ -106,6 +106,23 @@ def hash_looks(*sources: Path) -> str:
     """Hash of names, sizes and times of all files below those `sources` that are there."""
     looked_at = [dict(_look_through(source)) for source in sources if source.exists()]
     return hash_json([sorted([name, look.size, look.modified] for name, look in looks.items()) for looks in looked_at])
+
+
+def hash_models(*folders: Path) -> str:
+    """Hash of what model folders hold: of the contents recorded for a download, else as `hash_looks`.
+
+    A download's hash is the same on every machine, so that answers that took hours are kept when they are moved. To
+    read 60 GB for each run would cost minutes.
+    """
+    from nearid.io.downloads import MARK  # planning imports this module, and fetches nothing
+
+    marks = [folder / MARK for folder in folders]
+    return hash_json(
+        [
+            read_json(mark)["files"] if mark.is_file() else hash_looks(folder)
+            for mark, folder in zip(marks, folders, strict=True)
+        ]
+    )
 
 
 def _read_new(source: Path, looks: dict[str, _Look], record: Path) -> dict[str, str]:

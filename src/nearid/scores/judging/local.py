@@ -15,14 +15,13 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
-from nearid.io.hashing import hash_json
+from nearid.io.file_lists import hash_models
 from nearid.io.model_folders import load_pretrained
 from nearid.scores.judging.prompt import choose_prompt
 from nearid.scores.scorers import Pair
 
 TYPES = ("qwen3_vl", "qwen3_vl_moe")
 IMAGE_PAD = "<|image_pad|>"
-SMALL_BYTES = 1 << 20
 
 
 class Judge:
@@ -48,15 +47,7 @@ class Judge:
             raise self._refuse(f"no model ({str(error).strip().splitlines()[0]})") from error
         if kind not in TYPES:
             raise self._refuse(f"model type {kind!r}")
-        # Hashing 60 GB for each run would cost minutes: contents of small files, sizes and times of large ones must do.
-        files = sorted(path for path in self._path.iterdir() if path.is_file())
-        states = [(path, path.stat()) for path in files]
-        sizes = [
-            (path.name, state.st_size, 0 if state.st_size <= SMALL_BYTES else state.st_mtime_ns)
-            for path, state in states
-        ]
-        texts = [path.read_bytes().hex() for path in files if path.stat().st_size <= SMALL_BYTES]
-        self.identity = ["local", hash_json([sizes, texts]), self._tokens]
+        self.identity = ["local", hash_models(self._path), self._tokens]
 
     def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
         """Positions and answers of `pairs`, generated as one batch."""

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.downloads import check_code
-from nearid.io.file_lists import hash_looks
+from nearid.io.file_lists import hash_models
 from nearid.io.images import decode_grey, decode_rgb, decode_stored_mask
 from nearid.io.offline import served_offline
 from nearid.scores.answers import hash_pair
@@ -74,10 +74,10 @@ class Scorer:
         for name, folder in self._hub.items():
             if not folder.is_dir():
                 raise self._refuse(f"no folder {folder}", f"{name}, as it was fetched")
-        self._identity = hash_looks(self._package, self._weights, *self._hub.values())
+        self._identity = hash_models(self._package, self._weights, *self._hub.values())
 
     def key(self, pair: Pair) -> str:
-        """Hash of images, masks, code and weights as their files look, and which masks count."""
+        """Hash of images, masks, code and weights, and which masks count."""
         # Masks matter in both conditions, and the condition does not: equal pairs are matched once.
         white = [self._is_white(shown) for shown in pair]
         own = [name for name, on in (("raw", self._raw), (self._resize, self._resize != "nearest")) if on]
