@@ -335,6 +335,14 @@ def images(collection, shards=SHARDS):
     return [str(where(shard)) for shard in shards]
 
 
+def note_in_cache(path):
+    """Snakemake looks through a folder once, as long as it has time for that, and then takes a new file for missing."""
+    cache = workflow.iocache
+    cache.exists_local[path] = True
+    for known in (cache.mtime, cache.size, cache.checksum):
+        known.pop(path, None)
+
+
 @functools.cache
 def file_list(path):
     """The list that stands for a file or folder of the user among the inputs (docs/reruns.md).
@@ -346,6 +354,7 @@ def file_list(path):
     if Path(path).exists() and (workflow.is_main_process or not target.is_file()):
         try:
             refresh_list(target, Path(path))
+            note_in_cache(str(target))
         except OSError as error:
             # An exception here would count as a rule that makes nothing, in silence where its results are there.
             print(f"{path}: not looked after ({error})", file=sys.stderr, flush=True)
