@@ -11,6 +11,7 @@ import pytest
 from nearid.errors import UserError
 from nearid.io.downloads import fetch
 from nearid.io.hub import HuggingFace, RemoteFile, refuse_transport
+from nearid.io.mirror import Mirror
 
 SETTINGS = {"hub": "owner/set", "kind": "dataset", "revision": "c0ffee", "licence": "MIT", "files": [], "unpack": False}
 
@@ -110,6 +111,16 @@ def test_what_is_not_pinned_is_said_with_its_commit(
         assert not caplog.text
         fetch("set", SETTINGS | {"revision": ""}, tmp_path / "set", hub)
     assert "downloads.set is not pinned" in caplog.text and "revision: c0ffee" in caplog.text
+
+
+def test_a_mirror_has_no_commit_to_pin(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "mirror/set").mkdir(parents=True)
+    (tmp_path / "mirror/set/a.bin").write_text("a")
+    with caplog.at_level(logging.WARNING):
+        settings = SETTINGS | {"revision": "", "files": [], "unpack": False}
+        fetch("set", settings, tmp_path / "set", Mirror(tmp_path / "mirror/set"))
+    assert not caplog.text and not (tmp_path / "set/commit.json").exists()
+    assert read_mark(tmp_path / "set")["revision"]
 
 
 def test_a_later_fetch_keeps_to_the_first_one_s_commit(hub: Shelf, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from nearid.config import load
 from nearid.config.facts import download_facts, odd_files
 
 ROOT = Path(__file__).resolve().parents[2]
-OVERLAYS = [[], ["config/released.yaml"]]
+OVERLAYS = [[], ["config/released.yaml"], ["config/released.yaml", "config/calibrate.yaml"]]
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def in_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize("overlays", OVERLAYS, ids=["paper", "released"])
+@pytest.mark.parametrize("overlays", OVERLAYS, ids=["paper", "released", "calibrate"])
 def test_every_download_is_known_with_commit_and_licence(overlays):
     for name, entry in load(*overlays)["downloads"].items():
         fact = download_facts()[name]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from nearid.cluster.jobs import Jobs
-from nearid.config import check_missing, complete, leave_out_missing, load, step_settings
+from nearid.config import check_missing, check_paths, check_sizes, complete, leave_out_missing, load, step_settings
+from nearid.config.inputs import missing_paths
 from nearid.config.loading import settle
 from nearid.config.missing import find_missing
 from nearid.config.uses import find_uses
@@ -97,6 +98,42 @@ def test_a_download_that_lost_a_file_is_told_before_the_first_job(tmp_path):
     (folder / "fetched.json").write_text('{"files": {"a.json": {"size": 3, "sha256": ""}}}')
     with pytest.raises(UserError, match=r"a\.json: missing"):
         check_missing(config, tmp_path)
+
+
+def test_paths_that_are_not_there_are_one_list_with_the_downloads(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    config = copy.deepcopy(CONFIGS["ratings"])
+    config["mirror"] = "mirror"
+    config["scorers"]["nearid_rated"]["ratings"] = "lost/ratings"
+    config["scorers"]["gpt4o"]["ratings"] = "gone"
+    gone = missing_paths(config)
+    with pytest.raises(UserError) as error:
+        check_missing(config, tmp_path, gone=gone | {"scorers.x.prompt": "words.txt"})
+    assert "4 things" in error.value.found
+    for part in ("dreambench_ratings: no ", "lost/ratings: no ", "gone: no ", "scorers.x.prompt", "words.txt"):
+        assert error.value.found.count(part) == 1, part
+    with pytest.raises(UserError, match="2 paths that are not there") as error:
+        check_paths(config)
+    assert "'lost/ratings'" in error.value.found and "'gone'" in error.value.found
+
+
+@pytest.mark.parametrize(
+    ("splits", "told"),
+    [
+        ({"val": 0, "test": 100}, "val 0, and figure5 shows identities of val"),
+        ({"val": 500, "test": 300}, "val 500 and test 300, of at most 700 identities"),
+        ({"val": 40, "test": 0}, "test 0, and contact_sheets shows identities of test"),
+        ({"val": 40, "test": "all"}, "leave nothing to train infonce"),
+    ],
+)
+def test_splits_heads_and_figures_fit_together_before_the_first_job(splits, told):
+    config = load("config/demo.yaml")
+    check_sizes(config)
+    config["dataset"]["splits"] = splits
+    config["dataset"]["rendered"]["identities"] = 700
+    with pytest.raises(UserError) as error:
+        check_sizes(config)
+    assert told in error.value.found
 
 
 def dropped(words, name="paper"):

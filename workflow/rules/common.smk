@@ -19,7 +19,7 @@ from nearid.cluster.gpus import visible_gpus
 from nearid.cluster.jobs import Jobs
 from nearid.cluster.needs import needs_of, needs_of_rule
 from nearid.cluster.slurm_checks import Request, find_first, refuse_unfit
-from nearid.config.inputs import missing_path, missing_paths, own_paths
+from nearid.config.inputs import missing_paths, own_paths
 from nearid.config.painting import parts_of_shard
 from nearid.config.steps import (
     backbone_of,
@@ -93,6 +93,7 @@ def refuse_what_cannot_run():
     wrong = []
     for check in (
         nearid.config.check_members,
+        nearid.config.check_sizes,
         check_missing,
         check_cluster,
     ):
@@ -114,13 +115,21 @@ def keep_others_out():
 
 def refuse_missing_paths():
     """Stop while planning when the config names what is not there, and was not there for an earlier run either."""
+    gone = {}
     for key, path in missing_paths(config).items():
         if not path or not LAYOUT.file_list(path).is_file():
-            raise WorkflowError(f"\n{missing_path(key, path)}")
+            gone[key] = path
+            continue
         print(
             f"{key}: {path} is not there any more; what is made of it stays as it is",
             file=sys.stderr,
         )
+    if not gone:
+        return
+    try:
+        nearid.config.check_missing(config, gone=gone)
+    except UserError as error:
+        raise WorkflowError(f"\n{error}") from None
 
 
 def check_missing(config):

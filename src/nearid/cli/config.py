@@ -16,11 +16,12 @@ def config() -> None:
 @config.command()
 @click.argument("overlays", nargs=-1, type=click.Path(path_type=Path))
 def check(overlays: tuple[Path, ...]) -> None:
-    """Validate config.yaml with OVERLAYS on top, and say whether all members, files and folders it names exist."""
-    from nearid.config import check_members, check_paths, load
+    """Validate config.yaml with OVERLAYS on top: members, files and folders that it names, sizes that fit together."""
+    from nearid.config import check_members, check_paths, check_sizes, load
 
     values = load(*overlays)
     check_members(values)
+    check_sizes(values)
     check_paths(values)
     click.echo(f"{values['name']}: fine")
 

@@ -23,6 +23,8 @@ from nearid.cluster.slurm_checks import check_slurm
 from nearid.config.facts import download_facts
 from nearid.config.inputs import cached_model, is_hub_id, missing_path, missing_paths
 from nearid.config.missing import find_missing, has_token
+from nearid.config.sizes import check_sizes
+from nearid.errors import UserError
 from nearid.layout import Layout
 
 # What a step does at first: a product on the GPU. Its own process, since a driver may end it.
@@ -68,6 +70,7 @@ def examine(config: Mapping[str, Any], layout: Layout, cluster: bool = False, ro
         lambda: check_space(config, layout),
         lambda: check_downloads(config, layout, os.environ),
         lambda: check_paths(config),
+        lambda: check_split_sizes(config),
         lambda: check_models(config),
         lambda: check_files_read(config, root),
     ]
@@ -273,6 +276,16 @@ def check_paths(config: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("own files", "fault", f"{key}: {error.found}", error.action)
     if not missing:
         yield Finding("own files", "fine", "all that the config names are there")
+
+
+def check_split_sizes(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """That every split that something selected reads has identities, as far as that is known."""
+    try:
+        check_sizes(config)
+    except UserError as error:
+        yield Finding("splits", "fault", error.found, error.action)
+    else:
+        yield Finding("splits", "fine", "sizes of splits, heads and figures fit together")
 
 
 def check_files_read(config: Mapping[str, Any], root: Path) -> Iterator[Finding]:

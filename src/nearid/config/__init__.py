@@ -11,6 +11,7 @@ from nearid.config.loading import check_schema, complete, load, results_folder
 from nearid.config.members import check_members, missing_members
 from nearid.config.missing import check_missing, leave_out_missing
 from nearid.config.packs import companions_of, packs
+from nearid.config.sizes import check_sizes
 from nearid.config.steps import step_settings
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "check_missing",
     "check_paths",
     "check_schema",
+    "check_sizes",
     "code_fingerprint",
     "companions_of",
     "complete",

@@ -21,14 +21,19 @@ def options_of(config: Config) -> Mapping[str, Any]:
 
 def count_identities(config: Config) -> int:
     """Identities of the data set; those of the released sets where the config does not say."""
+    there = known_identities(config)
+    if there is None:
+        return 0 if config["dataset"]["kind"] == "image_folder" else _RELEASED_IDENTITIES
+    return there if options_of(config).get("identities") else min(there, _RELEASED_IDENTITIES)
+
+
+def known_identities(config: Config) -> int | None:
+    """How many identities there can be at most, before any is dropped; None where that is not known yet."""
     if config["dataset"]["kind"] == "image_folder":
         path = options_of(config)["path"]
-        return sum(each.is_dir() for each in Path(path).iterdir()) if path and Path(path).is_dir() else 0
+        return sum(each.is_dir() for each in Path(path).iterdir()) if path and Path(path).is_dir() else None
     given = options_of(config).get("identities")
-    if given:
-        return int(given)
-    there = _count_records(config)
-    return _RELEASED_IDENTITIES if there is None else min(there, _RELEASED_IDENTITIES)
+    return int(given) if given else _count_records(config)
 
 
 def _count_records(config: Config) -> int | None:

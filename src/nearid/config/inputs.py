@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,22 @@ def check_paths(config: Mapping[str, Any]) -> None:
     """Say which of the user's files and folders are not there.
 
     Raises:
-        UserError: the first one.
+        UserError: with all of them.
     """
-    for key, path in missing_paths(config).items():
+    missing = missing_paths(config)
+    if len(missing) > 1:
+        listed = [f"{key}: {path!r}" if path else f"{key}: nothing" for key, path in missing.items()]
+        raise UserError(
+            "config", f"{len(missing)} paths that are not there:" + in_lines(listed), "files and folders of yours",
+            "mend the paths, or connect the disk that they are on",
+        )  # fmt: skip
+    for key, path in missing.items():
         raise missing_path(key, path)
+
+
+def in_lines(told: Iterable[str]) -> str:
+    """A list as part of an error, under its column."""
+    return "".join(f"\n            - {line}" for line in told)
 
 
 def _selected_entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -13,6 +13,7 @@ from typing import Any
 from nearid.config.downloads import FOLDER
 from nearid.config.facts import download_facts
 from nearid.config.gaps import without_backbone, without_identities
+from nearid.config.inputs import in_lines, missing_path
 from nearid.config.loading import settle
 from nearid.config.steps import benchmarks_of, step_settings
 from nearid.config.uses import Use, find_paths
@@ -71,13 +72,19 @@ def find_missing(config: Mapping[str, Any], root: Path = Path()) -> list[Missing
     return found
 
 
-def check_missing(config: Mapping[str, Any], root: Path = Path(), fetching: Collection[str] | None = None) -> None:
+def check_missing(
+    config: Mapping[str, Any],
+    root: Path = Path(),
+    fetching: Collection[str] | None = None,
+    gone: Mapping[str, str] | None = None,
+) -> None:
     """Refuse a run that would read what cannot be had.
 
     Args:
         config: checked and complete.
         root: what its paths are relative to.
         fetching: the downloads that the run would fetch; a run of some targets needs not all. None: all.
+        gone: config keys whose paths are known not to be there.
 
     Raises:
         UserError: with everything that is missing, what needs it, and both ways on.
@@ -88,20 +95,21 @@ def check_missing(config: Mapping[str, Any], root: Path = Path(), fetching: Coll
         if fetching is None or one.name in fetching or one.name not in config["downloads"]
     ]
     damaged = list(_find_damaged(config, root))
-    if not missing and not damaged:
+    known = {use.key for one in missing for use in one.uses}
+    told = [missing_path(key, path) for key, path in (gone or {}).items() if key not in known]
+    if not missing and not damaged and not told:
         return
     lines = [
         f"{one.name}: {one.found}\n                for {one.needed_by}\n                {one.action}" for one in missing
     ]
-    lines += [f"{error.where}: {error.found}\n                {error.action}" for error in damaged]
+    lines += [f"{error.where}: {error.found}\n                {error.action}" for error in (*damaged, *told)]
     without = (
         "bring it; or leave out what needs it: `select: {drop: [...]}` with ids of scorers, sources, heads, or "
         "`on_missing: gap` for all of this at once, with the reasons in tables, figures and page"
     )
     raise UserError(
         f"config `{config['name']}`, before the first job",
-        f"{len(lines)} things that a step will read are missing:"
-        + "".join(f"\n            - {line}" for line in lines),
+        f"{len(lines)} things that a step will read are missing:" + in_lines(lines),
         "all downloads, checkouts and folders of what is selected",
         without,
     )

@@ -21,6 +21,7 @@ from nearid.io.files import read_json, write_json
 from nearid.io.git import GitRepository
 from nearid.io.hashing import hash_file
 from nearid.io.hub import Hub, HuggingFace, RemoteFile, is_whole
+from nearid.io.mirror import Mirror
 from nearid.io.progress import track
 from nearid.io.web import WebFile
 
@@ -60,7 +61,8 @@ def fetch(name: str, settings: Settings, folder: Path, hub: Hub | None = None) -
     revision = settings["revision"] or _read_commit(folder, repository)
     with _opened(settings, folder, hub) as origin:
         commit, files = origin.resolve(repository, settings.get("kind", ""), revision)
-        if "hub" in settings:
+        # What a mirror has is told from its files; it is no commit that a config could name.
+        if "hub" in settings and not isinstance(origin, Mirror):
             _keep_commit(where, settings, folder, commit)
         wanted = _wanted(where, settings, files, folder)
         for file in track(wanted, name, total=len(wanted)):
