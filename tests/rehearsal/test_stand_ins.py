@@ -10,17 +10,22 @@ import torch
 from safetensors.torch import load_file
 
 from nearid.config import load
-from nearid.config.facts import odd_files
+from nearid.config.facts import download_facts, odd_files
 from nearid.data.schema import POSITIVES
 from nearid.rehearsal.workspace import fill_mirror
 
 
 @pytest.fixture(scope="module")
 def mirror(tmp_path_factory):
-    """Stand-ins of all that config.yaml and config/released.yaml download."""
+    """Stand-ins of all that config.yaml and its overlays download."""
     root = tmp_path_factory.mktemp("rehearsal")
-    names = fill_mirror(load(), root, {}) + fill_mirror(load("config/released.yaml"), root, {})
-    assert {"syncd", "flux_fill", "qwen3vl_30b", "nearid", "nearid_fluxc_1024"} <= set(names)
+    released = ["config/released.yaml"]
+    names = [
+        name
+        for overlays in ([], released, [*released, "config/calibrate.yaml"])
+        for name in fill_mirror(load(*overlays), root, {})
+    ]
+    assert set(names) == set(download_facts()) - {"nearid_splits", "dreambench_plus"}, "no step reads those two here"
     return root / "mirror"
 
 
@@ -109,5 +114,7 @@ def test_names_inside_the_weights(mirror):
         "lora_up.weight",
         "alpha",
     }
+    head = load_file(mirror / "nearid_siglip2/model.safetensors")
+    assert "backbone.vision_model.head.probe" in head and all(key.startswith("backbone.") for key in head)
     for judge, kind in (("4b", "qwen3_vl"), ("8b", "qwen3_vl"), ("30b", "qwen3_vl_moe")):
         assert json.loads((mirror / f"qwen3vl_{judge}/config.json").read_text())["model_type"] == kind

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from transformers import (
     BitImageProcessorPil,
     CLIPConfig,
@@ -16,6 +17,8 @@ from transformers import (
     SiglipConfig,
     SiglipImageProcessorPil,
     SiglipModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
     ViTConfig,
     ViTImageProcessorPil,
     ViTModel,
@@ -57,6 +60,24 @@ def save_vit(folder: Path) -> None:
     """A vision transformer, for a backbone of kind `auto`."""
     torch.manual_seed(14)
     _save(ViTModel(ViTConfig(**_VISION)), ViTImageProcessorPil(**_SQUARE), folder)
+
+
+def save_released_head(folder: Path) -> None:
+    """The authors' model: a SigLIP2 with its trained head under the names of their class, and code that nobody runs."""
+    torch.manual_seed(15)
+    model = SiglipVisionModel(SiglipVisionConfig(**_VISION))
+    processor = SiglipImageProcessorPil(**_SQUARE, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    _save(model, processor, folder)
+    weights = {f"backbone.vision_model.{name}": weight.contiguous() for name, weight in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    whole = {
+        "architectures": ["NearIDModel"],
+        "model_type": "nearid",
+        "vision_config": read_json(folder / "config.json"),
+    }
+    write_json(folder / "config.json", whole | {"embed_dim": _WIDTH["hidden_size"], "normalize_embeddings": True})
+    for name in ("configuration_nearid.py", "modeling_nearid.py"):
+        (folder / name).write_text('raise RuntimeError("code of a model folder was run")\n')
 
 
 def _save(model: Any, processor: Any, folder: Path) -> None:

@@ -119,6 +119,7 @@ _RECIPES: dict[str, Callable[[Path, list[Use], Config], None]] = {
     "backbones clip path": _by("encoders", "save_clip"),
     "backbones dinov2 path": _by("encoders", "save_dinov2"),
     "backbones auto path": _by("encoders", "save_vit"),
+    "scorers head path": _by("encoders", "save_released_head"),
     "scorers vsm model": _by("matcher", "save_matcher"),
     "scorers vsm package": _by("matcher", "save_checkout"),
     "scorers vsm hub CompVis/cleandift": _by("matcher", "save_features"),
