@@ -42,12 +42,12 @@ def missing_members(config: Config) -> dict[str, list[str]]:
 
 
 def objective_params(objective: str) -> set[str] | None:
-    """The parameters of an objective, read off its class without importing it; None if there is no such module."""
+    """The parameters of an objective, read off its `Loss` class without importing it; None: no such module."""
     path = find_module(f"nearid.heads.objectives.{objective}")
     if path is None:
         return None
     classes = (node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef))
-    body = next((node.body for node in classes if node.name == "Objective"), [])
+    body = next((node.body for node in classes if any(ast.unparse(base) == "Loss" for base in node.bases)), [])
     fields = (node.target for node in body if isinstance(node, ast.AnnAssign))
     return {target.id for target in fields if isinstance(target, ast.Name)}
 

@@ -21,7 +21,7 @@ from nearid.heads.checkpoints import Checkpoints
 from nearid.heads.engine import Engine, norm_of
 from nearid.heads.feeds import Batch
 from nearid.heads.map_head import MAPHead, pool_each
-from nearid.heads.objectives import Parts, Terms
+from nearid.heads.objectives import BatchLoss, Loss
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Member:
     """
 
     settings: Mapping[str, Any]
-    objective: Terms
+    objective: Loss
     head: MAPHead
     engine: Engine
     checkpoints: Checkpoints
@@ -80,7 +80,7 @@ def encode(members: Sequence[Member], batch: Batch, padding: Tensor | None = Non
     ]
 
 
-def evaluate(members: Sequence[Member], batch: Batch, padding: Tensor | None = None) -> list[Parts]:
+def evaluate(members: Sequence[Member], batch: Batch, padding: Tensor | None = None) -> list[BatchLoss]:
     """Each member's loss on the batch; `padding` as in `encode`."""
     device = members[0].engine.device
     valid = torch.from_numpy(batch.tuples.valid).to(device)

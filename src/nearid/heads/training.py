@@ -162,7 +162,7 @@ class _Pack:
                 warnings.answer()
             clock = time.monotonic()
 
-    def _resume(self, settings: Settings, objective: objectives.Terms, checkpoints: Checkpoints) -> Member:
+    def _resume(self, settings: Settings, objective: objectives.Loss, checkpoints: Checkpoints) -> Member:
         before = checkpoints.restore()
         head = MAPHead(self._backbone.config)
         head.load_state_dict(self._backbone.head_state())

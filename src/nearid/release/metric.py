@@ -80,8 +80,9 @@ class NearIDScore(_base()):  # type: ignore[misc]
 
     Example:
         >>> score = NearIDScore("results/demo/heads/nearid")  # doctest: +SKIP
-        >>> score.update(references, generated)  # lists of images, or tensors [n, 3, h, w] in [0, 1]
-        >>> score.compute()
+        >>> # lists of images, or tensors [n, 3, h, w] in [0, 1]
+        >>> score.update(references, generated)  # doctest: +SKIP
+        >>> score.compute()  # doctest: +SKIP
     """
 
     is_differentiable = False

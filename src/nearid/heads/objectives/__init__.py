@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, ClassVar, NamedTuple
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor
@@ -13,11 +14,11 @@ from torch import Tensor
 from nearid.errors import UserError
 from nearid.heads.pools import Batch, mean_cosines, normalise
 
-__all__ = ["Parts", "Terms", "create"]
+__all__ = ["BatchLoss", "Loss", "create"]
 
 
-class Parts(NamedTuple):
-    """What an objective gives for a batch.
+class BatchLoss(NamedTuple):
+    """The loss of one batch, and what a log shows of it.
 
     Args:
         loss: the scalar to descend.
@@ -30,8 +31,8 @@ class Parts(NamedTuple):
     cosines: dict[str, Tensor]
 
 
-class Terms(ABC):
-    """An objective as a weighted sum of named terms.
+class Loss(ABC):
+    """A weighted sum of named terms; each module here defines one subclass.
 
     Called with raw (unnormalised) head outputs `anchor [b, dim]`, `positives [b, p, dim]`, `distractors [b, k, dim]`
     and their masks; gives a scalar. Over several ranks the average of the ranks' values and gradients is the value
@@ -62,7 +63,7 @@ class Terms(ABC):
         picks: Tensor | None = None,
         owners: Tensor | None = None,
         precision: torch.dtype = torch.float32,
-    ) -> Parts:
+    ) -> BatchLoss:
         """The loss, its unweighted terms, and what a log shows of the batch.
 
         `precision`: float16 or bfloat16 has the products (so the logits) in it by autocast, as the authors' code.
@@ -72,15 +73,19 @@ class Terms(ABC):
             batch = Batch(x, y, z, positive_mask, distractor_mask, severity, picks, owners)
             terms = self.terms(batch)
             loss = torch.stack([weight * terms[name] for name, weight in self.weights().items()]).sum()
-            return Parts(loss, terms, mean_cosines(batch))
+            return BatchLoss(loss, terms, mean_cosines(batch))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """The loss; arguments as in `parts`."""
         return self.parts(*args, **kwargs).loss
 
 
-def create(name: str, **params: Any) -> Terms:
-    """The objective `name` with its parameters, e.g. `create("nearid", alpha=0.5)`.
+def create(name: str, **params: Any) -> Loss:
+    """The loss of the module `name` with its parameters.
+
+    >>> create("nearid", alpha=0.25)
+    NearIDLoss(alpha=0.25, beta=0.0, temperature=0.07, padding='exclude', ranking='pairs', cohesion='anchors')
+
 
     Raises:
         UserError: no such objective, or a parameter that it does not have.
@@ -89,9 +94,15 @@ def create(name: str, **params: Any) -> Terms:
         raise UserError(
             f"objective {name}", "no such module", f"a file {name}.py in {__name__}", "add it or mend the id"
         )
+    module = import_module(f"{__name__}.{name}")
+    loss = next(kind for kind in vars(module).values() if _is_defined_in(module, kind))
     try:
-        return import_module(f"{__name__}.{name}").Objective(**params)
+        return loss(**params)
     except TypeError as error:
         raise UserError(
             f"objective {name}", str(error), "its own parameters only", "mend the ablation's params"
         ) from error
+
+
+def _is_defined_in(module: ModuleType, kind: object) -> TypeGuard[type[Loss]]:
+    return isinstance(kind, type) and issubclass(kind, Loss) and kind.__module__ == module.__name__

@@ -9,13 +9,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from nearid.heads.objectives import Terms
+from nearid.heads.objectives import Loss
 from nearid.heads.pools import Batch, global_mean, masked_logsumexp, row_mean
 
 
 @dataclass(frozen=True)
-class Objective(Terms):
-    """Circle loss against batch negatives and own distractors, plus `alpha` * hinge.
+class CircleRankingLoss(Loss):
+    """Circle loss against batch negatives and own distractors, plus .5 hinge; margin m .25, scale .07 and gamma 64.
+
+        circle = mean of softplus( LSE over Y_i of -gamma [1 + m - c]+ (c - 1 + m)
+                                   + LSE over N_i and Z_i of gamma [c + m]+ (c - m) )
+        hinge  = mean of [ max over N_i of l(x_i, y) - l(x_i, z_ik) + m ]+
+
+    c is a cosine, l a cosine over the temperature; [.]+ carries no gradient where it is a weight (docs/losses.md 4).
 
     Args:
         margin: of the circle and of the hinge; margin and scale `gamma` are the authors' (docs/losses.md D14).
@@ -33,15 +39,15 @@ class Objective(Terms):
 
     @property
     def reads_padding(self) -> bool:  # type: ignore[override]
-        """See `Terms`."""
+        """See `Loss`."""
         return self.padding == "keep"
 
     def weights(self) -> dict[str, float]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {"circle": 1.0, "hinge": self.alpha}
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {"circle": self._circle(batch), "hinge": global_mean(self._hinge(batch), batch.distractor_mask)}
 
     def _circle(self, batch: Batch) -> Tensor:

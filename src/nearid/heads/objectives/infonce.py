@@ -7,22 +7,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nearid.heads.objectives import Terms
+from nearid.heads.objectives import Loss
 from nearid.heads.pools import Batch, gather, row_mean
 
 
 @dataclass(frozen=True)
-class Objective(Terms):
-    """Mean of the anchor -> positive and positive -> anchor losses over the picked positives; no distractors."""
+class InfoNCELoss(Loss):
+    """Mean of the anchor -> positive and positive -> anchor losses over the picked positives w; no distractors.
+
+        contrast = 1/2 mean of [ LSE_j l(x_i, w_j) - l(x_i, w_i) ] + 1/2 mean of [ LSE_j l(w_i, x_j) - l(w_i, x_i) ]
+
+    l is a cosine over the temperature, .07; LSE the log of the sum of exp.
+    """
 
     temperature: float = 0.07
 
     def weights(self) -> dict[str, float]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {"contrast": 1.0}
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {"contrast": contrast(batch, self.temperature)}
 
 

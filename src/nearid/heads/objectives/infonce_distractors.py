@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nearid.heads.objectives import Terms
+from nearid.heads.objectives import Loss
 from nearid.heads.objectives.infonce import contrast
 from nearid.heads.pools import Batch
 
 
 @dataclass(frozen=True)
-class Objective(Terms):
-    """As `infonce`, with each row's valid distractors in both denominators."""
+class InfoNCEDistractorsLoss(Loss):
+    """As `InfoNCELoss`, with each row's valid distractors in both denominators."""
 
     temperature: float = 0.07
 
     def weights(self) -> dict[str, float]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {"contrast": 1.0}
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {"contrast": contrast(batch, self.temperature, distractors=True)}

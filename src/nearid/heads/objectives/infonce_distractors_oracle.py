@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nearid.heads.objectives import Terms
+from nearid.heads.objectives import Loss
 from nearid.heads.objectives.infonce import contrast
 from nearid.heads.pools import Batch
 from nearid.heads.ranking import OracleScale, rank_by_severity
 
 
 @dataclass(frozen=True)
-class Objective(Terms):
-    """As `infonce_distractors`, plus `oracle_weight` * RankNet over edits of known severity.
+class InfoNCEDistractorsOracleLoss(Loss):
+    """As `InfoNCEDistractorsLoss`, plus .5 RankNet over edits of known severity, as in `InfoNCEOracleLoss`.
 
     Weight and margin are not published (docs/losses.md D14); `oracle_scale` is D8.
     """
@@ -27,11 +27,11 @@ class Objective(Terms):
     reads_severity = True
 
     def weights(self) -> dict[str, float]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {"contrast": 1.0, "oracle": self.oracle_weight}
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {
             "contrast": contrast(batch, self.temperature, distractors=True),
             "oracle": rank_by_severity(batch, self.temperature, self.oracle_margin, self.oracle_scale),

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nearid.heads.objectives import Terms
+from nearid.heads.objectives import Loss
 from nearid.heads.objectives.infonce import contrast
 from nearid.heads.pools import Batch
 from nearid.heads.ranking import OracleScale, rank_by_severity
 
 
 @dataclass(frozen=True)
-class Objective(Terms):
-    """As `infonce`, plus `oracle_weight` * RankNet over edits of known severity; distractors only there.
+class InfoNCEOracleLoss(Loss):
+    """As `InfoNCELoss`, plus .5 RankNet over edits of known severity; distractors only there.
+
+        oracle = mean of log(1 + exp( l(x_i, z_im) - l(x_i, z_ik) + .05 )) over pairs whose edit m is the severer
 
     Weight and margin are not published (docs/losses.md D14); `oracle_scale` is D8.
     """
@@ -27,11 +29,11 @@ class Objective(Terms):
     reads_severity = True
 
     def weights(self) -> dict[str, float]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {"contrast": 1.0, "oracle": self.oracle_weight}
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {
             "contrast": contrast(batch, self.temperature),
             "oracle": rank_by_severity(batch, self.temperature, self.oracle_margin, self.oracle_scale),

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nearid.heads.objectives import Terms
+from nearid.heads.objectives import Loss
 from nearid.heads.pools import (
     Batch,
     gather_constant,
@@ -22,12 +22,26 @@ from nearid.heads.ranking import rank_above_others
 
 
 @dataclass(frozen=True)
-class Objective(Terms):
-    """Discrimination + `alpha` * ranking + `beta` * cohesion.
+class NearIDLoss(Loss):
+    """Discrimination + .5 ranking, without cohesion (beta 0), at temperature .07: the paper's loss.
 
-    The other arguments choose where paper and authors' code differ (docs/losses.md 5); defaults are the paper's form.
+        discrimination = slotmean of [ LSE over Y and Z_i of l(x_i, .) - l(x_i, y_ip) ]     (equation 1)
+        ranking        = mean of log(1 + exp( LSE over N_i of l(x_i, .) - l(x_i, z_ik) ))   (equation 2)
+
+    LSE is the log of the sum of exp, l a cosine over the temperature; x anchors, y positives, z distractors, Y all
+    positives of the batch, N_i those of other identities, Z_i the row's own distractors (docs/losses.md 2, 4).
+
+    Distractors that equal their anchor are told apart from it by the first term alone:
+
+    >>> x, y = torch.eye(2)[:, None], torch.eye(2)[:, None]
+    >>> valid = torch.ones(2, 1, dtype=torch.bool)
+    >>> loss = NearIDLoss().parts(x[:, 0], y, x, valid, valid)
+    >>> {name: round(value.item(), 4) for name, value in loss.terms.items()}
+    {'discrimination': 0.6931, 'ranking': 0.0, 'cohesion': 0.0}
 
     Args:
+        alpha: weight of ranking; 0 to 2 in table 8.
+        beta: weight of cohesion; 0 to .3 in table 9.
         padding: D5, `keep` leaves padding slots in the pools as the authors' code does.
         ranking: D6, `pairs` averages over all valid (row, distractor) pairs, `slots` per slot first.
         cohesion: D7, `anchors` divides by all rows, `views` by the number of valid positives.
@@ -42,15 +56,15 @@ class Objective(Terms):
 
     @property
     def reads_padding(self) -> bool:  # type: ignore[override]
-        """See `Terms`."""
+        """See `Loss`."""
         return self.padding == "keep"
 
     def weights(self) -> dict[str, float]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {"discrimination": 1.0, "ranking": self.alpha, "cohesion": self.beta}
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """See `Terms`."""
+        """See `Loss`."""
         pool_mask = batch.global_positive_mask.flatten().expand(len(batch.anchor), -1)
         negatives, distractor_mask = batch.negatives, batch.distractor_mask
         if self.padding == "keep":

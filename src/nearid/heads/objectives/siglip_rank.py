@@ -8,16 +8,20 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from nearid.heads.objectives import Terms
+from nearid.heads.objectives import Loss
 from nearid.heads.pools import Batch, global_mean
 from nearid.heads.ranking import rank_above_others
 
 
 @dataclass(frozen=True)
-class Objective(Terms):
-    """Each anchor-positive pair of the batch and each own distractor is a yes-or-no question, plus `alpha` * ranking.
+class SigLIPRankingLoss(Loss):
+    """Each anchor-positive pair of the batch and each own distractor is a yes-or-no question, plus .5 ranking.
 
-    Scale and bias are fixed, as in the authors' code (docs/losses.md D14).
+        pairs       = mean over (i, y in Y) of BCE( l(x_i, y) - 10, y is row i's own )
+        distractors = mean of BCE( l(x_i, z_ik) - 10, 0 )
+
+    BCE is the binary cross-entropy of a logit, l a cosine over .07; ranking is that of `NearIDLoss`. Scale and
+    bias are fixed, as in the authors' code (docs/losses.md D14).
     """
 
     alpha: float = 0.5
@@ -25,11 +29,11 @@ class Objective(Terms):
     temperature: float = 0.07
 
     def weights(self) -> dict[str, float]:
-        """See `Terms`."""
+        """See `Loss`."""
         return {"pairs": 1.0, "distractors": 1.0, "ranking": self.alpha}
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """See `Terms`."""
+        """See `Loss`."""
         pairs = batch.pool / self.temperature + self.bias
         wrong = F.softplus(torch.where(batch.own_columns, -pairs, pairs))
         mask = batch.global_positive_mask.flatten().expand_as(pairs)
