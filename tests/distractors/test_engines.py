@@ -12,6 +12,7 @@ import torch
 from pictures import curation, draw, read_bytes, save_folder
 from test_runner import pairs
 from tiny_pipelines import save_all
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from nearid.data.positives import curate, read_rows
 from nearid.distractors import runner
@@ -173,6 +174,23 @@ def test_the_encoders_are_gone_before_the_first_image(models: dict[str, Any]) ->
     (prompt,) = engine.encode(["a disc"])
     engine.paint_batch([target(0)], [1], [prompt])
     assert engine._painter.text_encoder is None and engine._painter.text_encoder_2 is None
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("words", ["text, watermark, low resolution", ""])
+def test_sdxl_is_told_the_negative_prompt_of_the_config(models: dict[str, Any], words: str) -> None:
+    """Against both text encoders, read by hand."""
+    (prompt,) = engine_of(models["sdxl"], negative_prompt=words).encode(["a striped disc"])
+    folder, read = models["sdxl"]["options"]["model"], []
+    for kind, number in ((CLIPTextModel, ""), (CLIPTextModelWithProjection, "_2")):
+        tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder=f"tokenizer{number}")
+        encoder = kind.from_pretrained(folder, subfolder=f"text_encoder{number}", dtype=torch.float32)
+        ids = tokenizer(words, padding="max_length", max_length=77, return_tensors="pt").input_ids
+        read.append(encoder(ids, output_hidden_states=True))
+    hidden = torch.cat([part.hidden_states[-2] for part in read], -1)
+    torch.testing.assert_close(prompt["negative_prompt_embeds"], hidden[0])
+    torch.testing.assert_close(prompt["negative_pooled_prompt_embeds"], read[1].text_embeds[0])
+    assert not torch.allclose(prompt["prompt_embeds"], hidden[0])
 
 
 @pytest.fixture

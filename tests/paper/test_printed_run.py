@@ -1,5 +1,6 @@
 """The paper's own numbers as if they were a run: its tables come out as printed, and one wrong number is found."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_tables_come_out_as_printed(printed, name):
             theirs = published_value(name, row.paper_row, column.paper_column)
             if theirs is None:
                 unprinted = column.paper_column is None or (name, row.id) == ("table7", "nearid_cohesion")
+                unprinted |= name == "table4"  # of whose cells the weights alone are known
                 assert unprinted or row.cells[column.id].value is None, (row.id, column.id)
             elif (name, row.id, column.id) not in CONTRADICTED:
                 assert float(table.shown(row, column)) == theirs, (row.id, column.id)
@@ -82,6 +84,7 @@ def test_every_effect_of_the_paper_holds(printed):
         ("nearid_a2", ("nearid_bench", "full", "groups", "main7", "ssr"), -2.0, {("table8", "nearid_ssr")}),
         ("vsm", ("nearid_bench", "full", "sources", "sdxl", "pa_table"), 0.2, {("table5", "vsm_pa_table")}),
         ("vsm", ("dreambench", "categories", "style", "m_h"), 0.01, {("figure4", "style")}),
+        ("clip", ("mtg", "fg", "m_o"), 0.03, {("table7", "fg_m_o"), ("table7", "d_m_o")}),
     ],
 )
 def test_one_changed_number_is_found(tmp_path: Path, scorer, path, change, found):
@@ -89,9 +92,18 @@ def test_one_changed_number_is_found(tmp_path: Path, scorer, path, change, found
     assert {
         (pair.table, pair.column) for pair in pairs if pair.paper is not None and pair.verdict != "reproduced"
     } == found
-    # Another seed might move a correlation over 100 part edits as far; nothing else can have moved the others.
-    verdict = "inconclusive" if path[-1] == "m_o" else "deviates"
+    # Another seed might move a head's correlation over 100 part edits as far; nothing can have moved the others.
+    verdict = "inconclusive" if path[-1] == "m_o" and scorer != "clip" else "deviates"
     assert {pair.verdict for pair in pairs if (pair.table, pair.column) in found} >= {verdict}
+
+
+def test_a_changed_weight_is_found(printed):
+    tables = copy.deepcopy(compared_tables())
+    (scorer,) = (each for each in tables["table4"]["run"]["scorers"] if each["id"] == "nearid_cohesion")
+    scorer["training"]["params"]["beta"] = 0.2
+    pairs = compare_tables({"table4": tables["table4"]}, printed)
+    found = [(pair.row, pair.column, pair.why) for pair in pairs if pair.verdict == "deviates"]
+    assert found == [("nearid_cohesion", "cohesion", "another weight")]
 
 
 def test_one_changed_number_turns_its_effect(tmp_path: Path):

@@ -4,6 +4,7 @@ import copy
 import csv
 import io
 import json
+import math
 import shutil
 import subprocess
 
@@ -19,6 +20,7 @@ from nearid.io.files import write_json
 from nearid.layout import Layout
 from nearid.paper.comparison import compare_tables, write_comparison
 from nearid.paper.formats import to_csv, to_latex, to_markdown, write_table
+from nearid.paper.metrics import Cell, subtract
 from nearid.paper.reference import published
 from nearid.paper.run import Run
 from nearid.paper.tables import build_table, in_order
@@ -181,6 +183,28 @@ def test_table5_tells_at_what_size_a_source_paints(layout):
     run = RUN | {"sources": sources, "groups": {"all": ["sibling"]}}
     table = build_table({"table": "table5", "run": run}, layout)
     assert [row.labels["Res."] for row in table.rows[:3]] == ["512", "1024", "640 (512)"]
+
+
+def test_differences_have_intervals(layout):
+    def compared():
+        settings = {"table": "table7", "run": RUN | {"dataset_kind": "syncd"}}
+        pairs = compare_tables({"table7": settings}, layout)
+        return {pair.column: pair for pair in pairs if pair.row == "siglip2"}
+
+    masking = {"ssr_ci": [27.0, 34.0], "m_o_ci": [-0.1, 0.1]}
+    write_json(layout.metrics("siglip2"), metrics("siglip2", 20.0) | {"masking": masking})
+    ssr, m_o = (compared()[name] for name in ("d_ssr", "d_m_o"))
+    assert (ssr.low, ssr.high, ssr.verdict) == (27.0, 34.0, "reproduced") and (m_o.low, m_o.high) == (-0.1, 0.1)
+    # Nobody made intervals of the others: that is told.
+    write_json(layout.metrics("siglip2"), metrics("siglip2", 20.0))
+    assert (compared()["d_ssr"].low, compared()["d_ssr"].verdict) == (None, "inconclusive")
+
+
+def test_the_interval_of_a_difference_is_that_of_independent_values():
+    found = subtract(Cell(0.5, 0.4, 0.7), Cell(0.3, 0.27, 0.34))
+    below, above = math.hypot(0.1, 0.04), math.hypot(0.2, 0.03)
+    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.2 - below, 0.2 + above))
+    assert subtract(Cell(0.5), Cell(0.3, 0.2, 0.4)).low is None
 
 
 def test_table4_says_what_the_objectives_are_made_of():

@@ -87,6 +87,12 @@ def test_metrics_of_sources_groups_and_mtg(tmp_path):
         (expected.ssr, expected.pa, 20, 40)
     )
     assert found["m_o_ci"][0] <= found["m_o"] <= found["m_o_ci"][1]
+    gains = metrics["masking"]
+    assert gains["ssr"] == pytest.approx(
+        metrics["nearid_bench"]["fg"]["groups"]["all"]["ssr"] - full["groups"]["all"]["ssr"]
+    )
+    assert gains["m_o"] == pytest.approx(found["m_o"] - metrics["mtg"]["full"]["m_o"])
+    assert all(gains[f"{name}_ci"][0] < gains[name] < gains[f"{name}_ci"][1] for name in ("ssr", "m_o"))
     assert metrics["m_h"] is None and "not part of this run" in metrics["reasons"]["m_h"]
 
 

@@ -12,5 +12,5 @@ FORMATS = {
     "tokens": 1,  # tokens/<backbone>/<collection>/*.h5
     "head": 1,  # heads/<ablation>/head.safetensors and config.json
     "scores": 1,  # scores/<scorer>/*.parquet
-    "metrics": 1,  # scores/<scorer>/metrics.json
+    "metrics": 2,  # scores/<scorer>/metrics.json
 }

@@ -25,6 +25,8 @@ from nearid.paper.reference import (
 from nearid.paper.run import NOT_RUN, Run
 from nearid.paper.table import Column, Row, Table
 from nearid.paper.tables import build_table, in_order
+from nearid.paper.tables.data import COUNT
+from nearid.paper.tables.table4 import WEIGHT
 from nearid.paper.verdicts import DEVIATES, INCOMPARABLE, REPRODUCED, Setting, judge
 
 
@@ -122,8 +124,9 @@ def _compare(table: Table, row: Row, column: Column, run: Run) -> Pair:
             why = "other prompt"
         elif comparable and other:
             why = f"not the paper's: {'; '.join(other)}"
-        elif column.metric == "count" and comparable:
-            verdict, why = (REPRODUCED, "the same count") if not difference else (DEVIATES, "another count")
+        elif comparable and column.metric in (COUNT, WEIGHT):
+            verdict = DEVIATES if difference else REPRODUCED
+            why = f"{'another' if difference else 'the same'} {column.metric}"
         elif comparable:
             percent = column.metric not in CORRELATIONS
             verdict, why = judge(cell, theirs, tolerance, percent, _setting(table, row, column, run))

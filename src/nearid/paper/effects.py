@@ -104,11 +104,7 @@ class _Reader:
 
     def masked(self, paper_row: str) -> Reading:
         """What SSR gains where the background is masked."""
-        full, foreground = self.ssr(paper_row).cell, self.ssr(paper_row, condition="fg").cell
-        if full.value is None or foreground.value is None:
-            cell = Cell(reason=full.reason or foreground.reason)
-        else:
-            cell = Cell(foreground.value - full.value)
+        cell = self._measure(paper_row, lambda own, _: own.masked("ssr"))
         return Reading(self.name(paper_row), cell, digits=1, signed=True)
 
     def mtg(self, who: str | Scorer, metric: str, label: str) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,20 @@ class Cell:
     reason: str = ""
 
 
+def subtract(first: Cell, second: Cell) -> Cell:
+    """The difference of two values; its interval is that of independent ones, an upper bound where they go together.
+
+    From the two intervals, whether they are symmetric or not (Zou and Donner 2008).
+    """
+    assert first.value is not None and second.value is not None
+    difference = first.value - second.value
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return Cell(difference)
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Cell(difference, difference - below, difference + above)
+
+
 @dataclass(frozen=True)
 class Metrics:
     """The measured metrics of one scorer."""
@@ -40,6 +55,18 @@ class Metrics:
     def mtg(self, metric: str, condition: str = "full") -> Cell:
         """`m_o`, `m_o_pair`, `mtg_ssr` or `mtg_pa` (docs/protocol.md 2)."""
         return self._cell(("mtg", condition), metric, "trials" if metric == "mtg_pa" else "n")
+
+    def masked(self, metric: str) -> Cell:
+        """What `ssr` (headline group) or `m_o` gains where the background is masked, with its interval."""
+        headline = self.content["headline_group"]
+        full, foreground = (
+            self.rate(metric, headline, condition=side) if metric == "ssr" else self.mtg(metric, side)
+            for side in ("full", "fg")
+        )
+        if full.value is None or foreground.value is None:
+            return Cell(reason=full.reason or foreground.reason)
+        low, high = (self.content.get("masking") or {}).get(f"{metric}_ci") or (None, None)
+        return Cell(foreground.value - full.value, low, high)
 
     def m_h(self) -> Cell:
         """Alignment with humans on DreamBench++ (docs/protocol.md 4.6)."""

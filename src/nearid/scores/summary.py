@@ -21,6 +21,7 @@ from nearid.scores.bootstrap import interval
 from nearid.scores.correlations import edit_correlations, oracle_agreement
 from nearid.scores.human_alignment import HEADLINE
 from nearid.scores.margins import SIMILARITIES, Columns, Rates, count_wins, directed_margins, edit_margins, pool, rate
+from nearid.scores.masking import Difference, gain_in_agreement, gain_in_ssr
 
 RATES = ("ssr", "ssr_mean", "pa", "pa_table")
 TITLES = (
@@ -48,16 +49,25 @@ def summarise(settings: Mapping[str, Any], layout: Layout) -> None:
     reasons: dict[str, str] = {}
     metrics: Json = {"scorer": scorer_id, "headline_group": settings["headline_group"], "reasons": reasons}
     metrics |= dict.fromkeys(name for _, name, _ in TITLES)
+    masking: Json = {}
     if "nearid_bench" in benchmarks:
         table = read_table(layout.scores(scorer_id, "nearid_bench"), nearid_bench.SCHEMA.names)
         metrics["nearid_bench"] = summarise_nearid_bench(
             table, settings["groups"], settings["headline_group"], seed, reasons
         )
+        if {"full", "fg"} <= metrics["nearid_bench"].keys():
+            members = settings["groups"][settings["headline_group"]]
+            full, foreground = (
+                [nearid_bench.select(table, source, side) for source in members] for side in ("full", "fg")
+            )
+            masking |= _difference("ssr", gain_in_ssr(full, foreground, seed))
     if "mtg" in benchmarks:
         table = read_table(layout.scores(scorer_id, "mtg"), mtg.SCHEMA.names)
-        metrics["mtg"] = {
-            condition: summarise_mtg(columns, seed) for condition, columns in _by_condition(table).items()
-        }
+        edits = _by_condition(table)
+        metrics["mtg"] = {condition: summarise_mtg(columns, seed) for condition, columns in edits.items()}
+        if {"full", "fg"} <= edits.keys():
+            masking |= _difference("m_o", gain_in_agreement(edits["full"], edits["fg"], seed))
+    metrics["masking"] = masking or None
     if "dreambench" in benchmarks:
         metrics |= dreambench.summarise_dreambench(
             layout.scores(scorer_id, "dreambench"), Path(settings["dreambench"]), seed
@@ -170,6 +180,11 @@ def _by_condition(table: pa.Table) -> dict[str, dict[str, NDArray[np.float64]]]:
     parts = {name: table.filter(pc.field("condition") == name) for name in table["condition"].unique().to_pylist()}
     names = (*mtg.PAIRS, *mtg.ORACLES)
     return {condition: {name: part[name].to_numpy() for name in names} for condition, part in parts.items()}
+
+
+def _difference(name: str, found: Difference) -> Json:
+    value, bounds = found
+    return {name: _number(value), f"{name}_ci": _bounds(bounds)}
 
 
 def _mean(columns: Sequence[NDArray[np.float64]]) -> float | None:

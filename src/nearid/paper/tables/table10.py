@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from nearid.paper.methods import COLUMNS, Cells, build_methods, frozen_place, measure_benchmarks
-from nearid.paper.metrics import Cell, Metrics
+from nearid.paper.metrics import Cell, Metrics, subtract
 from nearid.paper.run import Run, Scorer
 from nearid.paper.table import Column, Table
 
@@ -28,7 +28,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
         theirs = metrics[reference.id].m_h() if reference else Cell(reason="no scorer stands for infonce")
         if ours.value is None or theirs.value is None:
             return Cell(reason=ours.reason or theirs.reason)
-        return Cell(ours.value - theirs.value)
+        return subtract(ours, theirs)
 
     table = build_methods(
         "table10",

@@ -10,6 +10,7 @@ from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.run import Run
 from nearid.paper.table import Column, Row, Table
 
+WEIGHT = "weight"
 _NONE = "-"
 _LABELS = ("L_disc", "L_rank", "Distractors", "Margin", "Oracle")
 _RANK = "sp(LSE(N) - l(x,z))"
@@ -88,7 +89,8 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
             scorer.id,
             scorer.display,
             {term: Cell(weights[scorer.id][term]) if term in weights[scorer.id] else absent for term in terms},
-            labels=describe(own.objective, own.params),
+            scorer.paper_row,
+            describe(own.objective, own.params),
         )
         for scorer, own in trained
     ]
@@ -96,7 +98,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
         "table4",
         "What the objectives are made of",
         "Objective",
-        tuple(Column(term, term, "Weight of the term", "weight", 2, None) for term in terms),
+        tuple(Column(term, term, "Weight of the term", WEIGHT, 2, term) for term in terms),
         tuple(rows),
         best_along=None,
         labels=_LABELS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nearid.paper.methods import PRINTED_PA, Cells, build_methods
-from nearid.paper.metrics import Cell, Metrics
+from nearid.paper.metrics import Metrics
 from nearid.paper.run import Run, Scorer
 from nearid.paper.table import Column, Table
 
@@ -47,14 +47,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
             for metric in ("ssr", "pa", "pa_table"):
                 cells[f"{condition}_{metric}"] = measured.rate(metric, run.headline_group, condition=condition)
             cells[f"{condition}_m_o"] = measured.mtg("m_o", condition)
-        return cells | {f"d_{metric}": _gain(cells, metric) for metric in ("ssr", "m_o")}
+        return cells | {f"d_{metric}": metrics[scorer.id].masked(metric) for metric in ("ssr", "m_o")}
 
     title = "Whole images against foregrounds"
     return build_methods("table7", title, "Method", run, metrics, columns=COLUMNS, measure=measure)
-
-
-def _gain(cells: Cells, metric: str) -> Cell:
-    full, foreground = cells[f"full_{metric}"], cells[f"fg_{metric}"]
-    if full.value is None or foreground.value is None:
-        return Cell(reason=full.reason or foreground.reason)
-    return Cell(foreground.value - full.value)
