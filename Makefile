@@ -28,14 +28,15 @@ SNAKEMAKE := @snakemake --logger nearid --nolock --rerun-incomplete --cores $(CO
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
 
-$(BIN)/.complete: envs/all.lock pyproject.toml
+$(BIN)/.complete: envs/all.lock envs/hashed.lock envs/build.lock pyproject.toml
 	@echo "setting up $(VENV) from envs/all.lock: some minutes and 3 GB the first time"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) --upgrade pip
-	@# torch first and alone: its wheel depends on the machine's index (CPU or CUDA), the rest does not.
+	@# Every file is held against the hashes in envs/; nothing but these tools builds those that come as sources.
+	@$(PIP) --require-hashes --requirement envs/build.lock
+	@$(PIP) --require-hashes --no-deps --no-build-isolation --requirement envs/hashed.lock
+	@# torch last and without: its wheel depends on the machine's index (CPU or CUDA), the rest does not.
 	@$(PIP) "$$(grep '^torch==' envs/all.lock)"
-	@$(PIP) --requirement envs/all.lock
-	@$(PIP) --no-deps --editable .
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 setup: $(BIN)/.complete ## create .venv from the lock

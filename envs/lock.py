@@ -1,11 +1,15 @@
 """Write envs/<name>.lock and envs/<name>.yaml from pyproject.toml and what is installed (`make lock`).
 
 A lock pins a name's extra with all that it brings along, in the versions of the running environment; the YAML file is
-the same for conda. `all.lock` holds every extra: `make setup` installs it.
+the same for conda. `all.lock` holds every extra. `make setup` installs `build.lock` (what builds packages) and then
+`hashed.lock`, which are pins with the hashes of all files that were published of a version, for any machine.
 """
 
+import subprocess
 import sys
+import tempfile
 import tomllib
+import venv
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -22,6 +26,10 @@ ENVIRONMENTS = {
     "workflow": ["workflow"],
     "all": ["data", "diffusion", "train", "eval", "paper", "workflow", "dev"],
 }
+# Their wheels differ by index (CPU, releases of CUDA), so that no list holds all hashes.
+UNHASHED = {"torch"}
+BUILD = ["pip", "setuptools"]
+UV = "uv==0.13.9"
 YAML = """# Made by `make lock` from pyproject.toml; {name}.lock pins what these packages bring along.
 channels:
   - conda-forge
@@ -48,6 +56,23 @@ def main() -> None:
         if name != "all":
             listed = "\n".join(f"      - {pin}" for pin in wanted)
             (FOLDER / f"{name}.yaml").write_text(YAML.format(name=name, pins=listed))
+    hashed = sorted(pin for pin in pins if pin.split("==")[0] not in UNHASHED)
+    write_hashed({"hashed": hashed, "build": [f"{name}=={version(name)}" for name in BUILD]})
+
+
+def write_hashed(locks: dict[str, list[str]]) -> None:
+    """Write locks of `pins` by name, with the hashes that the package index has of them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        venv.create(scratch, with_pip=True)
+        subprocess.run([f"{scratch}/bin/python", "-m", "pip", "install", "--quiet", UV], check=True)
+        for name, pins in locks.items():
+            wanted = Path(scratch, "wanted.txt")
+            wanted.write_text("\n".join(pins))
+            options = ["--quiet", "--no-config", "--no-deps", "--universal", "--no-header", "--no-annotate"]
+            target = FOLDER / f"{name}.lock"
+            command = [f"{scratch}/bin/uv", "pip", "compile", *options, "--generate-hashes", "--python-version", "3.11"]
+            done = subprocess.run([*command, str(wanted)], check=True, stdout=subprocess.PIPE, text=True)
+            target.write_text(f"# Made by `make lock`: pins and the hashes of their files.\n{done.stdout}")
 
 
 def closure(wanted: list[str]) -> set[str]:

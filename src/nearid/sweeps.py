@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,6 +35,8 @@ from nearid.layout import Layout
 Config = Mapping[str, Any]
 # SLURM sends it before the time limit; training answers between two steps (nearid.cluster.signals).
 os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "URG")
+# Local jobs inherit it; a cluster's are told in their script.
+os.environ["PYTHONSAFEPATH"] = "1"
 RULES = ("train_head", "train_head_with_timelapse")
 _ALIVE = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "SUSPENDED", "PREEMPTED", "SPECIAL_EXIT")
 
@@ -242,7 +245,7 @@ class Sweep:
             configs = ["--configfile", *map(str, self.overlays)]
             only = ["--touch", "--cores", "1", "--quiet", "all", "--allowed-rules", *RULES, "--forcerun", *heads]
             said = subprocess.run(
-                [sys.executable, "-m", "snakemake", *only, *configs, "--", *heads], capture_output=True, text=True
+                [sys.executable, "-P", "-m", "snakemake", *only, *configs, "--", *heads], capture_output=True, text=True
             )
             if said.returncode:
                 raise UserError(
@@ -275,6 +278,7 @@ class Sweep:
             name=_job_name(self.folder),
             slurm_signal_delay_s=needs.warning_s,
             slurm_array_parallelism=needs.parallel,
+            slurm_setup=["export PYTHONSAFEPATH=1"],  # a `yaml.py` where the job starts is a file like any other
             slurm_additional_parameters={"requeue": True, **(needs.extra or {})},
             **{f"slurm_{key}": value for key, value in named.items() if value},
         )
@@ -346,8 +350,8 @@ class Sweep:
         return sorted(path for path in wanted if not path.is_file())
 
     def _snakemake(self, files: Sequence[Path]) -> str:
-        configs = " ".join(map(str, self.overlays))
-        return f"snakemake --configfile {configs} … -- {' '.join(map(str, files[:3]))} …"
+        configs = shlex.join(map(str, self.overlays))
+        return f"snakemake --configfile {configs} … -- {shlex.join(map(str, files[:3]))} …"
 
 
 def _token_files(layout: Layout, settings: Mapping[str, Any]) -> Iterator[Path]:

@@ -14,7 +14,9 @@ import zipfile
 import pytest
 
 from nearid.errors import UserError
+from nearid.io import turns
 from nearid.io.downloads import check_by_hand, check_fetched, fetch, verify
+from nearid.io.hub import RemoteFile
 
 COMMON = {"revision": "", "licence": "MIT", "files": [], "unpack": False}
 
@@ -52,7 +54,8 @@ def repository(tmp_path):
 
 
 def names(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".lock"))
+    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def test_a_folder_of_a_git_repository_is_taken_at_its_commit(repository, tmp_path):
@@ -290,3 +293,32 @@ def test_two_archives_with_other_contents_for_one_file_are_refused(tmp_path):
     archive(tmp_path / "set/b.zip", {"emu2": "two"})
     with pytest.raises(UserError, match=r"another emu2 than a\.zip"):
         fetch("set", SAMPLES | {"files": ["emu2"]}, tmp_path / "set")
+
+
+class SlowHub:
+    """Gives a file once somebody else waits, and counts what is asked of it."""
+
+    def __init__(self, others):
+        self.others, self.brought = others, []
+
+    def resolve(self, repository, kind, revision):
+        return revision, [RemoteFile("a.txt", 1, None, None)]
+
+    def download(self, repository, kind, commit, file, folder):
+        assert self.others.wait(60), "the second fetch does not wait for the first"
+        self.brought.append(file)
+        (folder / file).write_text("a")
+
+
+def test_two_fetches_into_one_folder_take_turns(tmp_path, monkeypatch):
+    waits = threading.Event()
+    monkeypatch.setattr(turns, "print", lambda *said, **_: waits.set(), raising=False)
+    entry = {"hub": "a/b", "kind": "model", "revision": "c", "licence": "x", "files": [], "unpack": False}
+    hubs = [SlowHub(waits), SlowHub(waits)]
+    threads = [threading.Thread(target=fetch, args=("x", entry, tmp_path / "x", hub)) for hub in hubs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(hub.brought for hub in hubs) == [[], ["a.txt"]]
+    assert (tmp_path / "x/fetched.json").is_file()

@@ -108,6 +108,22 @@ def test_environments_agree_with_pyproject(name):
         assert set(listed) == wanted
 
 
+def test_what_is_installed_is_held_against_hashes():
+    """Every package of `all.lock` in its version, but torch, whose wheel differs by index; and what builds packages."""
+    pins = {
+        name: set(re.findall(r"^([^# ]+==[^ ]+)", "\n".join(read_lock(name)), re.M)) for name in ("hashed", "build")
+    }
+    wanted = {pin for pin in read_lock("all") if not pin.startswith(("#", "torch=="))}
+    assert pins["hashed"] == wanted, f"run `make lock`: {sorted(pins['hashed'] ^ wanted)}"
+    tools = {pin.split("==")[0] for pin in pins["build"]}
+    assert tools == {"pip", "setuptools"} and tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"][
+        "requires"
+    ] == [pin for pin in pins["build"] if pin.startswith("setuptools")]
+    for name in pins:
+        for entry in re.split(r"\n(?=\S)", "\n".join(read_lock(name)))[1:]:
+            assert re.fullmatch(r"\S+( \\\n    --hash=sha256:[0-9a-f]{64})+", entry), entry
+
+
 def test_dependencies_are_declared():
     """What the package imports stands in pyproject.toml."""
     names = {"PIL": "pillow", "cv2": "opencv-python-headless", "sklearn": "scikit-learn", "yaml": "pyyaml"}

@@ -58,11 +58,28 @@ def test_without_a_log_the_trace_is_among_the_temporary_files(tmp_path):
     assert len(done.stderr.splitlines()) == 4 and "ZeroDivisionError" in next(tmp_path.iterdir()).read_text()
 
 
+def test_a_trace_follows_no_link_that_others_put_there(tmp_path):
+    """Anybody may write in /tmp: the name of a trace cannot be foreseen."""
+    kept = tmp_path / "kept"
+    kept.write_text("mine")
+    body = f"import os; os.symlink({str(kept)!r}, {str(tmp_path)!r} + f'/nearid-trace-{{os.getpid()}}.txt'); 1 / 0"
+    run(body, TMPDIR=str(tmp_path))
+    assert kept.read_text() == "mine" and len(list(tmp_path.iterdir())) == 3
+
+
 def test_where_no_trace_can_be_written_it_is_printed(tmp_path):
     log = tmp_path / "log.txt"
     (tmp_path / "log.trace.txt").mkdir()
     done = run("1 / 0", "--log", log)
     assert "Traceback" in done.stderr and "send the lines above" in done.stderr.splitlines()[-1]
+
+
+def test_ctrl_c_is_told_by_the_run_and_not_by_each_of_its_steps():
+    end = "import os; os.kill(os.getpid(), 15)"
+    assert "ended by SIGTERM" in run(end).stderr
+    told = "from nearid.io.progress import LISTENER, name_of_stream; import os; os.environ[LISTENER] = name_of_stream(2)"
+    done = run(f"{told}; {end}")
+    assert (done.returncode, done.stderr) == (128 + 15, "")
 
 
 def test_an_interruption_is_a_line():

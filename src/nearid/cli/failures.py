@@ -28,8 +28,8 @@ def explain_fault(error: BaseException, log: Path | None) -> UserError:
     text = "".join(traceback.format_exception(error))
     command = " ".join(sys.argv[1:])
     report = f"nearid {__version__}, Python {sys.version.split()[0]}\n{command}\n\n{text}"
-    target = log.with_suffix(".trace.txt") if log else _temporary()
     try:
+        target = log.with_suffix(".trace.txt") if log else _temporary()
         target.write_text(report, encoding="utf-8", errors="backslashreplace")
         action = f"send {target} to the project, with the config and what you did"
     except OSError:
@@ -39,4 +39,7 @@ def explain_fault(error: BaseException, log: Path | None) -> UserError:
 
 
 def _temporary() -> Path:
-    return Path(tempfile.gettempdir()) / f"nearid-trace-{os.getpid()}.txt"
+    # A new file under a name that nobody can foresee: others may have put a link to one of ours in its place.
+    descriptor, name = tempfile.mkstemp(prefix="nearid-trace-", suffix=".txt")
+    os.close(descriptor)
+    return Path(name)

@@ -14,6 +14,7 @@ from typing import Any
 
 from nearid.cluster.findings import ask, brief
 from nearid.cluster.ranks import Ranks
+from nearid.io.progress import is_listened_to
 
 # Before the time limit (`--signal=URG@120` of slurm/config.yaml): harmless to those who do not know it.
 TIME_ENDS = signal.SIGURG
@@ -45,7 +46,9 @@ def stoppable() -> Iterator[None]:
         yield
     except Stopped as stop:
         name = signal.Signals(stop.number).name
-        print(f"\nended by {name}: start it again, and it goes on where it was", file=sys.stderr, flush=True)
+        # A run says so once for all of its steps.
+        if not is_listened_to():
+            print(f"\nended by {name}: start it again, and it goes on where it was", file=sys.stderr, flush=True)
         for child in multiprocessing.active_children():
             child.kill()
         sys.stdout.flush()

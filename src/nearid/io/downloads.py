@@ -23,6 +23,7 @@ from nearid.io.hashing import hash_file
 from nearid.io.hub import Hub, HuggingFace, RemoteFile, is_whole
 from nearid.io.mirror import Mirror
 from nearid.io.progress import track
+from nearid.io.turns import taking_turns
 from nearid.io.web import WebFile
 
 MARK = "fetched.json"
@@ -43,7 +44,8 @@ def fetch(name: str, settings: Settings, folder: Path, hub: Hub | None = None) -
 
     Files that are there already with the right content are not fetched again, so that a killed run goes on. The mark
     says where from, commit, licence and the checksum of each file. A repository of the hub without a revision is taken
-    at the commit of the first call (`commit.json`, to be deleted by whoever wants the newest one).
+    at the commit of the first call (`commit.json`, to be deleted by whoever wants the newest one). Two fetches into one
+    folder take turns.
 
     Args:
         name: id of the entry.
@@ -56,8 +58,13 @@ def fetch(name: str, settings: Settings, folder: Path, hub: Hub | None = None) -
         UserError: the place cannot be reached or refuses, a file's content is not what it announces, nothing matches
             a pattern, an archive cannot be unpacked, or what is to be brought by hand is not there or other.
     """
-    where, repository = f"downloads.{name}", _place(settings)
     folder.mkdir(parents=True, exist_ok=True)
+    with taking_turns(folder.with_name(f".{folder.name}.lock"), f"fetches {name}"):
+        _fetch(name, settings, folder, hub)
+
+
+def _fetch(name: str, settings: Settings, folder: Path, hub: Hub | None) -> None:
+    where, repository = f"downloads.{name}", _place(settings)
     revision = settings["revision"] or _read_commit(folder, repository)
     with _opened(settings, folder, hub) as origin:
         commit, files = origin.resolve(repository, settings.get("kind", ""), revision)

@@ -27,6 +27,11 @@ def name_of_stream(descriptor: int) -> str:
     return f"{behind.st_dev}:{behind.st_ino}"
 
 
+def is_listened_to() -> bool:
+    """Whether our stderr is the terminal on which another program tells of the steps."""
+    return os.environ.get(LISTENER, "") == name_of_stream(2) != ""
+
+
 class _Tee:
     """A terminal, and a log file that keeps the same.
 
@@ -76,7 +81,7 @@ def logging_to(log: Path) -> Iterator[None]:
     log.parent.mkdir(parents=True, exist_ok=True)
     before = sys.stderr
     with log.open("wb", buffering=0) as stream, ExitStack() as stack:
-        if quiet := os.environ.get(LISTENER, "") == name_of_stream(2) != "":
+        if quiet := is_listened_to():
             kept = stack.enter_context(_moved(2, stream.fileno()))
             terminal: TextIO = stack.enter_context(open(kept, "w", buffering=1, closefd=False))
         else:

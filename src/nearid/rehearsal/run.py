@@ -96,7 +96,7 @@ def _run(folder: Path, arguments: Sequence[str], quiet: bool = False) -> subproc
     # What is said goes to stderr, like the progress of all commands; a report alone is printed.
     output = subprocess.PIPE if quiet else sys.stderr
     errors = subprocess.PIPE if quiet else None
-    command = [sys.executable, "-m", *arguments]
+    command = [sys.executable, "-P", "-m", *arguments]
     with subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=output, stderr=errors) as process:
         try:
             said = process.communicate()

@@ -5,7 +5,6 @@ A copy is no source of truth: it is read instead of the shard as long as it is t
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,6 +16,7 @@ from typing import TypedDict
 from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.paths import make_private
+from nearid.io.turns import taking_turns
 
 VARIABLE = "NEARID_STAGING"
 RAM_VARIABLE = "NEARID_TOKENS_RAM_GB"
@@ -75,8 +75,7 @@ def stage(paths: Sequence[Path], folder: Path) -> list[Path]:
     """
     try:
         make_private(folder, "its copies are read for the shards")
-        with (folder / ".lock").open("w") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
+        with taking_turns(folder / ".lock", "copies token shards"):
             return [_copy(path, folder) for path in paths]
     except OSError as error:
         raise UserError(

@@ -1,0 +1,38 @@
+"""Taking turns: what two processes must not do in one folder at the same time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@contextmanager
+def taking_turns(lock: Path, purpose: str) -> Iterator[None]:
+    """Wait until no other process is in here with the file `lock`, and keep the next ones waiting meanwhile.
+
+    The kernel ends the turn of a process that was killed. A file system without locks is told, and gone on with.
+
+    Args:
+        lock: a file for this alone; it is made, and stays.
+        purpose: what the others do, for those who wait.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with lock.open("w") as turn:
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another process {purpose}; this one waits (for {lock})", file=sys.stderr, flush=True)
+            fcntl.flock(turn, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            print(f"{lock}: its file system has no locks; let no other process work there", file=sys.stderr, flush=True)
+        yield
