@@ -1,6 +1,17 @@
-"""The one exception that a user is meant to read."""
+"""The one exception that a user is meant to read, and how text that others wrote is shown."""
 
 from __future__ import annotations
+
+import re
+
+# All that a terminal would obey: the controls but line end and tab, marks that turn the direction of text, what is
+# half a character.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def harmless(text: str) -> str:
+    """`text` with whatever a terminal would obey spelled out; line ends and tabs stay."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class UserError(Exception):
@@ -18,4 +29,10 @@ class UserError(Exception):
         super().__init__(where, found, expected, action)
 
     def __str__(self) -> str:
-        return f"where:    {self.where}\nfound:    {self.found}\nexpected: {self.expected}\nnext:     {self.action}"
+        parts = {"where": self.where, "found": self.found, "expected": self.expected, "next": self.action}
+        return "\n".join(f"{f'{name}:':<10}{_part(text)}" for name, text in parts.items())
+
+
+def _part(text: str) -> str:
+    # Further lines are set in: no text of others can pass for a part of ours.
+    return harmless(text).replace("\n", "\n" + 10 * " ")

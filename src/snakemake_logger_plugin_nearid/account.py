@@ -16,6 +16,8 @@ from typing import Any, TextIO
 from snakemake_logger_plugin_nearid.logs import INTERRUPTED, read_problem, read_warnings, shorten, strip_frame
 
 RULE = re.compile(r"^(?:use rule \w+ as|rule|checkpoint) (\w+)", re.MULTILINE)
+# As `nearid.errors.harmless` has them.
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # Rules that make nothing themselves, and a total of all; the stage of rules that stand in no stage's file.
 GATHERING = ("all", "default", "total")
 OTHER = "other"
@@ -241,7 +243,9 @@ class Account:
         self._write(text)
 
     def _write(self, text: str) -> None:
-        self._stream.write(f"{text}\n")
+        # Of others' text too: what a terminal would obey is spelled out.
+        shown = CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+        self._stream.write(f"{shown}\n")
         self._stream.flush()
 
     def _draw(self) -> None:

@@ -14,6 +14,7 @@ from nearid.cluster.ranks import VARIABLES, read_ranks
 from nearid.config import check_paths, load
 from nearid.errors import UserError
 from nearid.io.files import replacing
+from nearid.io.progress import LISTENER, name_of_stream
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -74,12 +75,32 @@ def test_where_no_trace_can_be_written_it_is_printed(tmp_path):
     assert "Traceback" in done.stderr and "send the lines above" in done.stderr.splitlines()[-1]
 
 
-def test_ctrl_c_is_told_by_the_run_and_not_by_each_of_its_steps():
+def test_ctrl_c_is_told_by_the_run_and_not_by_each_of_its_steps(tmp_path):
     end = "import os; os.kill(os.getpid(), 15)"
     assert "ended by SIGTERM" in run(end).stderr
-    told = "from nearid.io.progress import LISTENER, name_of_stream; import os; os.environ[LISTENER] = name_of_stream(2)"
-    done = run(f"{told}; {end}")
-    assert (done.returncode, done.stderr) == (128 + 15, "")
+    with (tmp_path / "terminal").open("w") as terminal:
+        # As Snakemake's logger sets it.
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), LISTENER: name_of_stream(terminal.fileno())}
+        program = [sys.executable, "-c", PROGRAM.format(body=end), "--log", tmp_path / "log", "config", "check"]
+        done = subprocess.run(program, env=environment, stderr=terminal, check=False)
+    assert done.returncode == 128 + 15 and (tmp_path / "terminal").read_text() == ""
+    assert (tmp_path / "log").read_text() == "interrupted\n"
+
+
+EVIL = "a\x1b]0;title\x07\x9b2J\u202eb"
+
+
+@pytest.mark.parametrize("body", [f"print({EVIL!r}, file=sys.stderr)", f"raise ValueError({EVIL!r})"])
+def test_text_of_others_is_told_harmless(tmp_path, body):
+    done = run(body, "--log", tmp_path / "log")
+    assert "a\\x1b]0;title\\x07\\x9b2J\\u202eb" in done.stderr
+    assert (tmp_path / "log").read_text() == done.stderr
+    assert all(sign.isprintable() or sign == "\n" for sign in done.stderr)
+
+
+def test_text_of_others_forges_no_part_of_an_error():
+    error = UserError("a\nnext: run this", "b\x1b[2J", "c", "d")
+    assert str(error) == "where:    a\n          next: run this\nfound:    b\\x1b[2J\nexpected: c\nnext:     d"
 
 
 def test_an_interruption_is_a_line():

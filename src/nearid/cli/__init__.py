@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -16,9 +17,10 @@ import click
 from nearid import __version__
 from nearid.cli.failures import explain_fault
 from nearid.cluster.devices import explain_full_gpu
-from nearid.cluster.signals import stoppable
+from nearid.cluster.signals import Stopped, stoppable
 from nearid.errors import UserError
 from nearid.io import energy, progress
+from nearid.io.progress import LISTENER, HarmlessStream
 from nearid.layout import ENERGY
 
 STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
@@ -61,6 +63,10 @@ class _Commands(click.Group):
             place = f"the Python of {sys.prefix} on {socket.gethostname()}"
             action = "run `make setup` where this machine sees it, then `nearid doctor`"
             problem = UserError(place, f"no module {error.name}", "the packages of envs/all.lock", action)
+        except Stopped:
+            if LISTENER in os.environ:
+                print("interrupted", file=sys.stderr, flush=True)  # in the log, by which the run knows it
+            raise
         except KeyboardInterrupt:
             # click would say it after the log file is closed.
             print("interrupted", file=sys.stderr, flush=True)
@@ -98,6 +104,9 @@ def nearid(ctx: click.Context, log: Path | None) -> None:
 
 def main() -> None:
     """Run the command line; a problem that the user can mend is four lines and exit code 2, not a traceback."""
+    sys.stderr = HarmlessStream(sys.stderr)  # type: ignore[assignment]
+    if sys.stdout is not None and sys.stdout.isatty():  # what goes to a file stays as it is
+        sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]
     with stoppable():
         nearid()
 

@@ -46,7 +46,7 @@ def stoppable() -> Iterator[None]:
         yield
     except Stopped as stop:
         name = signal.Signals(stop.number).name
-        # A run says so once for all of its steps.
+        # A run says so, once for all of its steps.
         if not is_listened_to():
             print(f"\nended by {name}: start it again, and it goes on where it was", file=sys.stderr, flush=True)
         for child in multiprocessing.active_children():

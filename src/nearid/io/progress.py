@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
+from nearid.errors import harmless
+
 Item = TypeVar("Item")
+_GO_UP = re.compile(r"(\x1b\[A)+")
 
 LISTENER = "NEARID_LISTENER"
 """Variable with the `name_of_stream` of a terminal on which another program tells of the steps; they leave it alone."""
@@ -32,8 +36,33 @@ def is_listened_to() -> bool:
     return os.environ.get(LISTENER, "") == name_of_stream(2) != ""
 
 
+def _spell(text: str) -> str:
+    return "\r".join(map(harmless, text.split("\r")))
+
+
+class HarmlessStream:
+    """A terminal to which text of others is written as `nearid.errors.harmless` spells it; bars may be drawn anew."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    def write(self, text: str) -> int:
+        """See `TextIO`."""
+        # tqdm goes up to another bar's line in writes of their own.
+        self._terminal.write(text if _GO_UP.fullmatch(text) else _spell(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """See `TextIO`."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._terminal, name)
+
+
 class _Tee:
-    """A terminal, and a log file that keeps the same.
+    """A terminal, and a log file that keeps the same, for people to look at: both are spelled as `harmless` does.
 
     Args:
         terminal: is written first: the log's disk may be full, and that is what has to be said.
@@ -45,12 +74,13 @@ class _Tee:
         self._terminal, self._log, self._quiet = terminal, log, quiet
 
     def write(self, text: str) -> int:
+        length, text = len(text), _spell(text)
         if not self._quiet:
             self._terminal.write(text)
         kept = self._keep(text.encode(errors="backslashreplace"))
         if self._quiet and not kept:
             self._terminal.write(text)
-        return len(text)
+        return length
 
     def flush(self) -> None:
         self._terminal.flush()
