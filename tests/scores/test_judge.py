@@ -324,6 +324,19 @@ def test_a_batch_answers_as_its_pairs_alone(world, tmp_path):
     assert together == {n: dict(judge.answer([pair]))[0] for n, pair in enumerate(pairs)}
 
 
+def test_a_chat_template_may_lie_in_a_file_of_the_processor_s(tmp_path):
+    from nearid.scores.judging.local import Judge
+
+    folder = save_qwen(tmp_path / "qwen")
+    template = folder / "chat_template.jinja"
+    text = template.read_text()
+    template.unlink()
+    with pytest.raises(UserError, match="no chat template"):
+        _ = Judge({"model": str(folder), "max_new_tokens": 4})._parts
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": text}))
+    assert Judge({"model": str(folder), "max_new_tokens": 4})._parts[2].chat_template == text
+
+
 @pytest.mark.parametrize(
     "entry", [{}, {"model": "x", "endpoint": "http://localhost/v1"}, {"model": "/nowhere"}, {"endpoint": "http://x/v1"}]
 )

@@ -1,5 +1,6 @@
 """What is known of the downloads (facts.yaml) against what the configs say."""
 
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,14 @@ def test_files_asked_for_are_files_that_are_known():
     for name, entry in load()["downloads"].items():
         known = download_facts()[name]["files"]
         assert set(entry["files"]) <= {*known["needed"], *known["other"]}, name
+
+
+def test_weights_that_lie_in_a_repository_twice_are_fetched_once():
+    downloads = load()["downloads"]
+    for name, twice in {
+        "flux_fill": "flux1-fill-dev.safetensors",
+        "flux_canny": "flux1-canny-dev.safetensors",
+        "sdxl_inpaint": "unet/diffusion_pytorch_model.fp16.safetensors",
+    }.items():
+        assert downloads[name]["files"] and not any(fnmatch(twice, pattern) for pattern in downloads[name]["files"])
+        assert set(download_facts()[name]["files"]["needed"]) == set(downloads[name]["files"])

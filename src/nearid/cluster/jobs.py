@@ -211,7 +211,8 @@ class Jobs:
         elif backbone:
             rate, units, gpu = "score/tokens", count * self.token_bytes(backbone), False
         else:
-            rate, units, gpu, model = f"score/{entry['kind']}", count, "model" in entry, entry.get("model", "")
+            model = entry.get("model", "")
+            rate, units, gpu = f"score/{entry['kind']}", count, bool(model)
         size = download_facts().get(Path(model).name, {}).get("gigabytes", 0) if judge else 0
         return Job("scores", rule, scorer, rate, units, files, 1e6, gpu, model_gb=size)
 

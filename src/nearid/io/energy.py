@@ -1,7 +1,8 @@
 """Energy of a step, from the counters of the CPU packages (RAPL) and of NVIDIA GPUs (NVML), where they may be read.
 
 Both count for a whole device. Of the packages' energy a step gets the share of its own CPU time in all that the machine
-spent meanwhile, so that jobs side by side add up; of GPUs it gets all that it can see, if it used one.
+spent meanwhile, so that jobs side by side add up; of GPUs it gets those in whose memory it had anything. NVML lists
+every GPU of the machine, whatever the job was given.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from nearid.io.files import write_json
 POWERCAP = Path("/sys/class/powercap")
 STAT = Path("/proc/stat")
 NVML = "libnvidia-ml.so.1"
+_ID_BYTES = 96
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,13 @@ class Counters:
 
     Attributes:
         packages: joules by CPU package, and the joules at which its counter starts from zero again.
-        gpus: joules by GPU.
+        gpus: joules by a GPU's unique id.
         busy_s: CPU seconds spent on this machine by anybody.
         own_s: CPU seconds spent by this process and the children that it waited for.
     """
 
     packages: Mapping[str, tuple[float, float]]
-    gpus: Mapping[int, float]
+    gpus: Mapping[str, float]
     busy_s: float
     own_s: float
 
@@ -46,7 +48,7 @@ def metered(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        joules = difference(before, read_counters(), _used_gpu())
+        joules = difference(before, read_counters(), _used_gpus())
         try:
             if joules:
                 write_json(path, {"joules": joules})
@@ -54,8 +56,12 @@ def metered(path: Path) -> Iterator[None]:
             print(f"the step's energy is not kept: {error}", file=sys.stderr, flush=True)
 
 
-def difference(before: Counters, after: Counters, used_gpu: bool) -> dict[str, float]:
-    """Joules between two readings, by `cpu` and `gpu`; what has no counter is not there."""
+def difference(before: Counters, after: Counters, used: Collection[str]) -> dict[str, float]:
+    """Joules between two readings, by `cpu` and `gpu`; what has no counter is not there.
+
+    Args:
+        used: unique ids of the GPUs that this process used.
+    """
     joules = {}
     # A counter that is smaller than before has been round once.
     packages = [
@@ -66,8 +72,9 @@ def difference(before: Counters, after: Counters, used_gpu: bool) -> dict[str, f
     busy = after.busy_s - before.busy_s
     if packages and busy > 0:
         joules["cpu"] = round(sum(packages) * min(1.0, (after.own_s - before.own_s) / busy), 3)
-    if used_gpu and after.gpus:
-        joules["gpu"] = round(sum(joule - before.gpus.get(index, joule) for index, joule in after.gpus.items()), 3)
+    own = {id: joule for id, joule in after.gpus.items() if id in used}
+    if own:
+        joules["gpu"] = round(sum(joule - before.gpus.get(id, joule) for id, joule in own.items()), 3)
     return joules
 
 
@@ -99,7 +106,7 @@ def _read_busy(stat: Path) -> float:
     return sum(fields[:3] + fields[5:7]) / os.sysconf("SC_CLK_TCK")
 
 
-def _read_gpus(library: str) -> dict[int, float]:
+def _read_gpus(library: str) -> dict[str, float]:
     try:
         nvml = ctypes.CDLL(library)
         if nvml.nvmlInit_v2():
@@ -109,14 +116,20 @@ def _read_gpus(library: str) -> dict[int, float]:
     found, count = {}, ctypes.c_uint()
     nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
     for index in range(count.value):
-        device, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
+        device, millijoules, id = ctypes.c_void_p(), ctypes.c_ulonglong(), ctypes.create_string_buffer(_ID_BYTES)
         failed = nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(device))
+        failed = failed or nvml.nvmlDeviceGetUUID(device, id, _ID_BYTES)
         if not failed and not nvml.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(millijoules)):
-            found[index] = millijoules.value / 1e3
+            found[id.value.decode()] = millijoules.value / 1e3
     nvml.nvmlShutdown()
     return found
 
 
-def _used_gpu() -> bool:
+def _used_gpus() -> list[str]:
     torch = sys.modules.get("torch")
-    return bool(torch and torch.cuda.is_available() and torch.cuda.is_initialized())
+    if not (torch and torch.cuda.is_available() and torch.cuda.is_initialized()):
+        return []
+    seen = range(torch.cuda.device_count())
+    used = [number for number in seen if torch.cuda.max_memory_reserved(number)]
+    # NVML writes `GPU-` before what CUDA calls a device's UUID.
+    return [f"GPU-{torch.cuda.get_device_properties(number).uuid}" for number in used]

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.file_lists import hash_models
+from nearid.io.files import read_json
 from nearid.io.model_folders import load_pretrained
 from nearid.scores.judging.prompt import choose_prompt
 from nearid.scores.scorers import Pair
@@ -108,10 +109,19 @@ class Judge:
             )
             processor = load_pretrained(AutoImageProcessor, self._path, backend="pil", local_files_only=True)
             tokenizer = load_pretrained(AutoTokenizer, self._path, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
+            if not tokenizer.chat_template:
+                tokenizer.chat_template = self._read_template()
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise self._refuse(f"no model to load ({str(error).strip().splitlines()[0]})") from error
         model = model.eval().requires_grad_(False)
         return model, processor, tokenizer
+
+    def _read_template(self) -> str:
+        # Some releases have it in a file of the processor's, which the tokenizer does not look into.
+        path = self._path / "chat_template.json"
+        if not path.is_file():
+            raise self._refuse("no chat template, neither in tokenizer_config.json nor in a file of its own")
+        return str(read_json(path)["chat_template"])
 
     def _refuse(self, found: str) -> UserError:
         return UserError(
