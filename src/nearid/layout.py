@@ -1,4 +1,4 @@
-"""Where everything of one results folder lies: the one place that knows file names (docs/architecture.md)."""
+"""Where everything of one results folder lies: the one place that knows file names (docs/formats.md)."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Layout:
         """The run as an RO-Crate."""
         return below(self.root, "ro-crate-metadata.json")
 
-    # what leaves the house
+    # what other projects use
     def exported(self, form: str, ablation: str) -> Path:
         """A trained head as a model folder; `form` is siglip or release."""
         return below(self.root, "export", form, ablation)

@@ -1,6 +1,7 @@
 """The config: closed, cross-checked, cut into what each step reads."""
 
 import copy
+import runpy
 from pathlib import Path
 
 import jsonschema
@@ -55,6 +56,11 @@ def test_the_schema_is_closed_and_explains_itself():
 
 def test_config_readme_is_up_to_date():
     assert (ROOT / "config/README.md").read_text() == document(), "run `make docs`"
+
+
+def test_page_of_formats_is_up_to_date(capsys):
+    runpy.run_path(str(ROOT / "docs/formats.py"), run_name="__main__")
+    assert (ROOT / "docs/formats.md").read_text() == capsys.readouterr().out, "run `make docs`"
 
 
 def test_paper_config_is_the_full_reproduction():

@@ -20,7 +20,7 @@ BENCHMARKS = {"nearid_bench": "NearID-bench", "mtg": "MTG", "dreambench": "Dream
 def step_settings(step: str, config: Config, **ids: Any) -> Settings:
     """Settings of `step` for the given ids, e.g. `step_settings("train_head", config, ablation="nearid")`.
 
-    Ids that change no setting (a shard's, a thread count) are ignored. See docs/architecture.md for each step's keys.
+    Ids that change no setting (a shard's, a thread count) are ignored.
 
     Raises:
         UserError: an id is not in the config.

@@ -35,7 +35,7 @@ _LIGHT = ["id", "name", "category", "category_description", "n_images", "objaver
 
 
 def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
-    """Write all of `data/`: positives, identities, splits, dropped records and funnel (docs/architecture.md).
+    """Write all of `data/`: positives, identities, splits, dropped records and funnel (docs/formats.md).
 
     A killed run goes on from the parts in `data/.progress/`; the bytes are those of an undisturbed run, whatever the
     number of workers.

@@ -75,7 +75,7 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str, parts: int
     A killed run goes on from `distractors/<source>/.progress/<shard>/`; the bytes are those of an undisturbed run.
 
     Args:
-        settings: `{seed, source, source_id, splits, dataset}` (docs/architecture.md); the slots of identities in other
+        settings: `{seed, source, source_id, splits, dataset}`; the slots of identities in other
             splits stay empty, without a flag.
         layout: paths of the results folder.
         shard: id of the shard.

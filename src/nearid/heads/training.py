@@ -42,7 +42,7 @@ def train(settings: Settings, layout: Layout, code: str = "", companions: Sequen
     On one machine and thread count the same settings and tokens give the same bytes, killed or not, packed or not.
 
     Args:
-        settings: of the step `train_head` (docs/architecture.md).
+        settings: of the step `train_head` (`nearid.config.step_settings`).
         layout: where data and tokens lie and the head goes.
         code: fingerprint of this code; a killed try of other code is not gone on from.
         companions: settings and code of heads that draw the same batches. Those that are not up to date train along,

@@ -1,4 +1,4 @@
-"""What the paper stage knows of a run: its scorers, sources and groups (docs/architecture.md, settings `run`)."""
+"""What the paper stage knows of a run: its scorers, sources and groups (settings `run`)."""
 
 from __future__ import annotations
 

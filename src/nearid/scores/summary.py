@@ -35,7 +35,7 @@ Json = dict[str, Any]
 
 
 def summarise(settings: Mapping[str, Any], layout: Layout) -> None:
-    """Write `scores/<scorer>/metrics.json`: its shape is in docs/architecture.md.
+    """Write `scores/<scorer>/metrics.json`: its shape is in docs/formats.md.
 
     Args:
         settings: of the step: `scorer_id`, `groups`, `headline_group`, `benchmarks`, `seed`; `absent`, why it
