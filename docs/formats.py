@@ -72,6 +72,7 @@ Rates in percent. A value that cannot be had is null, and `reasons` says why, by
 {"scorer": id, "headline_group": g,
  "nearid_bench": {"full": {"sources": {s: V}, "groups": {g: V}, "cosine": {"positive", "distractor", "random"}}, "fg": …},
  "mtg": {"full": {m_o, m_o_pair, mtg_ssr, mtg_ssr_mean, mtg_pa, n, trials, identities, correlations, <name>_ci: [lo, hi], …}, "fg": …},
+ "masking": {"ssr", "ssr_ci", "m_o", "m_o_ci"} | null,                        # foreground minus full image
  "m_h": M-H of `object` | null, "m_h_error", "m_h_ci", "dreambench": {"categories": {c: H}, "humans": {c: H}, "all_categories"},
  "answers": {benchmark: {pairs, bad_json, bad_score, clipped, …}},           # of pair scorers
  "reasons": {"m_h": "DreamBench++ is not selected"}}
@@ -81,7 +82,8 @@ V = {ssr, ssr_mean, pa, pa_table, n, trials, identities, ssr_ci: [lo, hi], …, 
 
 `pa` counts pairs of images; `pa_table` is what the paper prints (docs/decisions.md). `n` counts identities with a valid margin, `identities` all.
 Intervals are 95 % bootstrap percentiles over identities, an identity with all its sources at once; draws depend on seed and
-test set only, so that scorers meet the same ones. `m_h_ci` draws reference subjects, each with all prompts and methods.
+test set only, so that scorers meet the same ones. `masking` is of the headline group and draws an identity in both conditions at
+once. `m_h_ci` draws reference subjects, each with all prompts and methods.
 
 ## Text files
 
