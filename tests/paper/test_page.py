@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from paper_run import PAGE, RUN, SSR, metrics, rates, write_scores
+from paper_run import PAGE, RUN, SSR, TABLES, metrics, rates, write_scores
 
 from nearid.io.files import write_bytes, write_json
 from nearid.paper.effects import find_effects
@@ -98,6 +98,23 @@ def test_what_a_run_lacks_is_not_tested_with_the_reason(layout):
     assert order == "no scorer of this run stands for InfoNCE"
     assert any("role `unseen` in group_roles" in numbers for numbers in told.values())
     assert all(told.values())
+
+
+def test_where_nothing_was_learned_nothing_carries_over_and_nothing_is_robust(layout):
+    """0 and 0 lie near each other, which says nothing."""
+    found = verdicts(layout, SSR | {"nearid": 20.0})
+    vacuous = [holds for claim, holds in found.items() if "It carries over" in claim or "hardly needs that" in claim]
+    assert vacuous == [False, False]
+
+
+def test_cards_show_the_first_table_and_nothing_that_was_not_measured(layout):
+    rows = [scorer for scorer in RUN["scorers"] if scorer["id"] in ("siglip2", "nearid")]
+    shown = {**PAGE, "tables": TABLES | {"table1": {"table": "table1", "run": {**RUN, "scorers": rows}}}}
+    cards = re.search(r'aria-label="Headline numbers">(.*?)</section>', render_page(shown, layout), re.DOTALL)[1]
+    assert cards.count("<div>") == 2 and "InfoNCE" not in cards
+    for scorer in SSR:
+        write_json(layout.metrics(scorer), metrics(scorer, 20.0) | {"nearid_bench": None, "mtg": None})
+    assert 'aria-label="Headline numbers"' not in render_page(shown, layout)
 
 
 def test_effects_speak_of_scorers_by_their_own_names_and_of_no_negative_zero(layout):

@@ -189,7 +189,7 @@ entry = {"endpoint": sys.argv[1], "served_model": "m", "timeout_s": 600, "concur
 scorer = Scorer({"scorer_id": "judge", "scorer": entry}, None)
 pictures = [Picture("p", n, 0, encode_png(np.full((16, 16, 3), n, np.uint8)), None) for n in range(9)]
 shown = [Shown("positives", picture, "full") for picture in pictures]
-Answers(scorer, Path(sys.argv[2]), "judge").measure([(shown[0], other) for other in shown])
+Answers(scorer, Path(sys.argv[2]), "judge").measure([(shown[0], other) for other in shown], "all")
 """
 
 

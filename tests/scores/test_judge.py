@@ -188,6 +188,7 @@ def test_a_misbehaving_server_loses_nothing_and_is_counted(world, serve, tmp_pat
     assert body["temperature"] == 0 and body["max_tokens"] == 512 and body["model"] == "tiny"
     assert [part["type"] for part in body["messages"][0]["content"]] == ["image_url", "image_url", "text"]
     told = capfd.readouterr()
+    assert "judge: NearID-bench, views, full" in told.err and "judge: NearID-bench, sibling, full" in told.err
     assert "try 1 of" in told.err and KEY not in told.err + told.out
     assert all(KEY not in path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
 
@@ -289,6 +290,7 @@ def test_qwen3vl_judges_through_the_command(world, tmp_path, mixture):
     for command in ("nearid-bench", "mtg"):
         done = CliRunner().invoke(nearid, ["scores", command, *results, "--settings", json.dumps(settings)])
         assert done.exit_code == 0, done.output
+        assert "Loading weights" not in done.output and "torchvision" not in done.output
     lines = world.layout.scores("judge", "mtg").with_suffix(".answers.jsonl").read_text().splitlines()
     assert len(lines) == 5 * 5 and any(json.loads(line)["answer"] for line in lines)
     summary = {"scorer_id": "judge", "groups": {"all": ["sibling"]}, "headline_group": "all", "seed": 0}

@@ -31,10 +31,11 @@ _SCHEDULERS = {
     "flow_match_euler": "FlowMatchEulerDiscreteScheduler",
     "unipc": "UniPCMultistepScheduler",
 }
-# Their bars would fill the logs, and so would a warning per image about parts that stay in float32 (SDXL's VAE).
-diffusers.utils.logging.set_verbosity_error()
-diffusers.utils.logging.disable_progress_bar()
-transformers.utils.logging.disable_progress_bar()
+# Their bars would fill the logs, and so would a warning per image about parts that stay in float32 (SDXL's VAE), and
+# what diffusers' imports make transformers say of torchvision, which we do without.
+for _library in (diffusers, transformers):
+    _library.utils.logging.set_verbosity_error()
+    _library.utils.logging.disable_progress_bar()
 
 
 @dataclass(frozen=True)

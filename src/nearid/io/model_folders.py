@@ -6,6 +6,8 @@ transformers would ask on the terminal whether to run it, and take a `y` from a 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,8 @@ def load_pretrained(loader: Any, source: str | Path, **arguments: Any) -> Any:
         OSError, ValueError: as `loader` raises them where files are missing or damaged.
     """
     try:
-        return loader.from_pretrained(source, trust_remote_code=False, **arguments)
+        with _quiet():
+            return loader.from_pretrained(source, trust_remote_code=False, **arguments)
     except ValueError as error:
         if not any(words in str(error) for words in _NEEDS_CODE):
             raise
@@ -52,3 +55,20 @@ def load_pretrained(loader: Any, source: str | Path, **arguments: Any) -> Any:
             "a model of a kind that the installed transformers or diffusers knows",
             "code from a model's folder is never run: save it as such a model, or write a scorer (docs/own_scorer.md)",
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # Else transformers lists every weight of the text tower, which we leave out knowingly, warns of the token ids of
+    # the one that it has by default, and of torchvision, which we do without; and it draws a bar into logs.
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()

@@ -18,9 +18,9 @@ from nearid.layout import Layout
 from nearid.paper.captions import FIGURES
 from nearid.paper.comparison import compare_tables
 from nearid.paper.effects import find_effects
-from nearid.paper.metrics import read_metrics
+from nearid.paper.metrics import Cell, Metrics, read_metrics
 from nearid.paper.reference import describe_comparability
-from nearid.paper.run import Run
+from nearid.paper.run import Run, Scorer
 from nearid.paper.tables import build_table, in_order
 
 # What the numbers of a run are, by kind of data: said before the first of them.
@@ -81,14 +81,7 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         what_it_is=STAND_INS
         if run.stand_ins
         else WHAT_IT_IS.get(run.dataset_kind, f"These are numbers on data of kind {run.dataset_kind}."),
-        headlines=[
-            (
-                scorer,
-                metrics[scorer.id].rate("ssr", run.headline_group),
-                metrics[scorer.id].rate("pa", run.headline_group),
-            )
-            for scorer in run.scorers
-        ],
+        headlines=_headlines(settings, run, metrics),
         effects=find_effects(run, metrics),
         tables=[build_table(settings["tables"][name], layout) for name in in_order(settings["tables"])],
         figures=[_figure_entry(name, layout) for name in _arrange(settings["figures"])],
@@ -118,6 +111,21 @@ def _figure_entry(name: str, layout: Layout) -> FigureEntry:
 def _read_dropped(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def _headlines(
+    settings: Mapping[str, Any], run: Run, metrics: Mapping[str, Metrics]
+) -> list[tuple[Scorer, Cell, Cell]]:
+    """SSR and PA of the headline group, of the first table's scorers that have them; without a table of all."""
+    first = in_order(settings["tables"])[:1]
+    shown = {scorer["id"] for name in first for scorer in settings["tables"][name]["run"]["scorers"]}
+    measured = [(scorer, metrics[scorer.id]) for scorer in run.scorers if scorer.id in shown or not shown]
+    group = run.headline_group
+    return [
+        (scorer, own.rate("ssr", group), own.rate("pa", group))
+        for scorer, own in measured
+        if own.rate("ssr", group).value is not None
+    ]
 
 
 def _count_identities(layout: Layout) -> list[tuple[str, int, int]]:

@@ -46,8 +46,8 @@ class Answers:
         self._known = _read(path)
         self._used: set[str] = set()
 
-    def measure(self, pairs: Sequence[Pair]) -> NDArray[np.float64]:
-        """Similarities `[pairs]`; pairs that look alike are asked once.
+    def measure(self, pairs: Sequence[Pair], what: str) -> NDArray[np.float64]:
+        """Similarities `[pairs]`; pairs that look alike are asked once. `what` is compared stands in progress lines.
 
         NaN where the answer gives none, and for the foreground of an image that has no mask.
         """
@@ -61,7 +61,7 @@ class Answers:
         if todo:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as stream:
-                for chunk in track(todo, self._label, len(chunks), len(chunks) - len(todo)):
+                for chunk in track(todo, f"{self._label}, {what}", len(chunks), len(chunks) - len(todo)):
                     # Closed at once where this run ends: what is asked meanwhile must not be waited for.
                     with closing(self._scorer.answer([pair for _, pair in chunk])) as answers:
                         for position, answer in answers:

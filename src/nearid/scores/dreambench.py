@@ -251,4 +251,4 @@ def _ask(answers: Answers, method: str, pairs: ImagePairs) -> dict[str, float]:
         (show("reference", number, source), show("generated", number, target))
         for number, (source, target) in enumerate(pairs.values())
     ]
-    return dict(zip(pairs, (SCALE * answers.measure(shown)).tolist(), strict=True))
+    return dict(zip(pairs, (SCALE * answers.measure(shown, method)).tolist(), strict=True))

@@ -67,7 +67,7 @@ def score_mtg(settings: Mapping[str, Any], layout: Layout, output: Path, code: s
             shown = [Shown(collection, book.find(collection, key), condition) for key in keys]
             starts = range(0, len(shown), 4)
             pairs = [(shown[start + i], shown[start + j]) for start in starts for i, j in PAIRS.values()]
-            values = answers.measure(pairs).reshape(len(samples), len(PAIRS))
+            values = answers.measure(pairs, condition).reshape(len(samples), len(PAIRS))
         columns["sample"].extend(samples)
         columns["condition"].extend([condition] * len(samples))
         for name, similarities in zip(PAIRS, values.T, strict=True):

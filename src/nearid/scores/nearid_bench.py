@@ -156,9 +156,9 @@ def _ask_all(
         key = ImageKey(str(roster.shards[position]), int(roster.ids[position]), slot, condition)
         return Shown(collection, book.find(collection, key), condition)
 
-    def ask(names: Sequence[str], pairs: Mapping[tuple[str, int], Pair]) -> dict[str, NDArray[np.float64]]:
+    def ask(names: Sequence[str], pairs: Mapping[tuple[str, int], Pair], what: str) -> dict[str, NDArray[np.float64]]:
         columns = {name: np.full(len(roster.ids), np.nan) for name in names}
-        for (name, position), value in zip(pairs, answers.measure(list(pairs.values())), strict=True):
+        for (name, position), value in zip(pairs, answers.measure(list(pairs.values()), what), strict=True):
             columns[name][position] = value
         return columns
 
@@ -172,7 +172,7 @@ def _ask_all(
             for i, j in VIEW_PAIRS
             if views_present[n, i] and views_present[n, j]
         }
-        views = ask(SIMILARITIES, pairs)
+        views = ask(SIMILARITIES, pairs, f"views, {condition}")
         for source in settings["sources"]:
             pairs = {
                 (f"cross_{i}{i}", n): (show("positives", n, i, condition), show(source, n, i, condition))
@@ -180,7 +180,8 @@ def _ask_all(
                 for i in range(MAX_VIEWS)
                 if views_present[n, i] and present[source][n, i]
             }
-            parts[source][condition] = views | unknown | ask([f"cross_{i}{i}" for i in range(MAX_VIEWS)], pairs)
+            crosses = ask([f"cross_{i}{i}" for i in range(MAX_VIEWS)], pairs, f"{source}, {condition}")
+            parts[source][condition] = views | unknown | crosses
     return parts
 
 

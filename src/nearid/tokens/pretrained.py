@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,6 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor
-from transformers.utils import logging
 
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
@@ -64,16 +63,15 @@ class PretrainedVision:
         dtype = torch.float32 if self._autocast else self._computed
         self._compiled = torch.compile(self.forward, dynamic=False) if settings.get("compile") else None
         try:
-            with _quiet():
-                found = load_pretrained(AutoConfig, self._path, **source).model_type
-                if model_types and found not in model_types:
-                    raise self._refuse(f"model type {found!r}", kind)
-                # "pil" by name: with torchvision installed, transformers would resize in another way.
-                self.processor = load_pretrained(AutoImageProcessor, self._path, backend="pil", **source)
-                # Never a pickle: it could run what its maker wants.
-                loaded: Any = load_pretrained(
-                    loader, self._path, dtype=dtype, output_loading_info=True, use_safetensors=True, **source
-                )
+            found = load_pretrained(AutoConfig, self._path, **source).model_type
+            if model_types and found not in model_types:
+                raise self._refuse(f"model type {found!r}", kind)
+            # "pil" by name: with torchvision installed, transformers would resize in another way.
+            self.processor = load_pretrained(AutoImageProcessor, self._path, backend="pil", **source)
+            # Never a pickle: it could run what its maker wants.
+            loaded: Any = load_pretrained(
+                loader, self._path, dtype=dtype, output_loading_info=True, use_safetensors=True, **source
+            )
             model, report = loaded
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             refuse_unreadable(self._path, error)
@@ -156,21 +154,6 @@ class PretrainedVision:
         return UserError(
             f"backbone {self._path}", found, expected, "mend `path` in config's `backbones`, or fetch or make the model"
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # Else transformers lists every weight of the text tower, which we leave out knowingly, warns of the token ids of
-    # the one that it has by default, and draws a bar into logs.
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def _hash_state(state: Mapping[str, Tensor]) -> str:
