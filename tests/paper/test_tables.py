@@ -245,3 +245,10 @@ def test_the_data_set_is_counted_beside_the_paper_s(layout):
     assert (pairs["distractors"].ours, pairs["distractors"].paper) == (129, 316505)
     assert (pairs["cut_paste"].ours, pairs["cut_paste"].why) == (30, "not in the paper")
     assert pairs["flux"].ours is None and pairs["dropped"].ours == 1
+
+
+def test_notes_speak_of_the_columns_that_a_table_has(layout):
+    notes = {name: " ".join(build_table({"table": name, "run": RUN}, layout).notes) for name in ("table1", "table7")}
+    assert "M-O, M-H are correlations" in notes["table1"]
+    assert "M-O is a correlation" in notes["table7"] and "M-H" not in notes["table7"]
+    assert "full image" in notes["table1"] and "full image" not in notes["table7"]

@@ -5,6 +5,7 @@ import yaml
 
 from nearid.config import load
 from nearid.config.painting import planned_parts
+from nearid.config.sizes import shown_split
 from nearid.config.uses import find_uses
 from nearid.rehearsal.overlay import SHARDS, TEST, TRAIN, VAL, shrink
 
@@ -39,7 +40,7 @@ def test_sizes_shrink_and_nothing_else_changes(tmp_path, overlays):
     sizes = small["dataset"]["splits"]
     assert sizes == {"val": VAL, "test": TEST}
     for figure in small["paper"]["figures"].values():
-        assert figure["identities"] <= sizes[figure["split"]]
+        assert figure["identities"] <= sizes[shown_split(figure) or figure["split"]]
 
 
 def test_sources_of_other_sizes_stay_apart_and_one_paints_in_parts(tmp_path):

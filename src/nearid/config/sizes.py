@@ -41,7 +41,7 @@ def _misfits(config: Config) -> Iterator[str]:
     if there is not None and held > there:
         yield f"val {val} and test {test}, of at most {there} identities"
     for name in config["select"]["figures"]:
-        split = _shown_split(config["paper"]["figures"][name])
+        split = shown_split(config["paper"]["figures"][name])
         if split and not sizes[split]:
             yield f"{split} 0, and {name} shows identities of {split}"
     nothing_trains = test == "all" or (there is not None and held == there)
@@ -54,7 +54,7 @@ def _misfits(config: Config) -> Iterator[str]:
         yield f"val {val} and test {test} leave nothing to train {', '.join(heads)}"
 
 
-def _shown_split(figure: Mapping[str, Any]) -> str | None:
+def shown_split(figure: Mapping[str, Any]) -> str | None:
     """The split whose identities a figure shows; None where it shows none, or part edits."""
     if "tokens" in figure["needs"]:
         return str(figure["split"])

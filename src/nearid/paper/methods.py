@@ -99,13 +99,22 @@ def build_methods(
                 if run.names_in(run.headline_group)
                 else []
             ),
-            "SSR, PA in percent; M-O, M-H are correlations. Intervals and counts are in the CSV file.",
+            f"SSR, PA in percent{_name_correlations(columns)}. Intervals and counts are in the CSV file.",
             *([ABOUT_PA] if PRINTED_PA in {column.display for column in columns} else []),
             *borrowed,
             *notes,
         ),
         baseline=frozen.id if frozen else None,
     )
+
+
+def _name_correlations(columns: Sequence[Column]) -> str:
+    """Which of the columns are correlations, as the end of a sentence."""
+    shown = {column.display for column in columns}
+    names = [name for name in ("M-O", "M-H") if name in shown]
+    if not names:
+        return ""
+    return f"; {names[0]} is a correlation" if len(names) == 1 else f"; {', '.join(names)} are correlations"
 
 
 def measure_benchmarks(run: Run, metrics: Mapping[str, Metrics], scorer: Scorer) -> Cells:

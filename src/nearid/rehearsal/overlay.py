@@ -9,6 +9,7 @@ from typing import Any
 from nearid.config.counts import count_views
 from nearid.config.downloads import FOLDER
 from nearid.config.painting import planned_parts
+from nearid.config.sizes import shown_split
 from nearid.config.steps import step_settings
 
 Config = Mapping[str, Any]
@@ -120,6 +121,6 @@ def _shrink_training(training: Config) -> Overlay:
 def _shrink_figures(config: Config) -> Overlay:
     sizes = split_sizes(config)
     return {
-        name: {"identities": min(figure["identities"], sizes[figure["split"]] or sizes["test"])}
+        name: {"identities": min(figure["identities"], sizes[shown_split(figure) or figure["split"]] or sizes["test"])}
         for name, figure in config["paper"]["figures"].items()
     }
