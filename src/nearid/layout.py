@@ -102,6 +102,10 @@ class Layout:
         """One file of a head: head.safetensors, config.json, log.jsonl, provenance.json, timelapse.safetensors."""
         return below(self.head(ablation), name)
 
+    def waiting_head(self, ablation: str) -> Path:
+        """A whole head that another head's job has made, until its own job takes it; undeclared."""
+        return below(self.head(ablation), ".waiting")
+
     def pack(self, pack: str) -> Path:
         """Folder whose lock is held by the job that trains the pack's heads; `pack` is the name of any of them."""
         return below(self.root, "heads", ".packs", pack)
@@ -110,6 +114,10 @@ class Layout:
     def scores(self, scorer: str, benchmark: str) -> Path:
         """Similarities; `benchmark` is nearid_bench, mtg or dreambench."""
         return below(self.root, "scores", scorer, f"{benchmark}.parquet")
+
+    def pack_of_scores(self, benchmark: str, backbone: str) -> Path:
+        """Folder whose lock is held by the job that scores a benchmark by the heads of a backbone."""
+        return below(self.root, "scores", ".packs", f"{benchmark}.{backbone}")
 
     def metrics(self, scorer: str) -> Path:
         """Every metric of a scorer with its counts."""

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from nearid.errors import UserError
-from nearid.heads import packs
+from nearid.heads import finished, packs
 
 pytestmark = pytest.mark.numerics
 
@@ -45,6 +45,32 @@ def test_a_pack_gives_each_head_the_bytes_that_it_has_alone(tmp_path, trained, a
     provenance = json.loads((trained(layout, [TWO, ONE]) / "provenance.json").read_text())
     assert (provenance["steps"], provenance["resumed_after_step"], provenance["trained_with"]) == (20, 0, ["one"])
     assert {name: results_of(layout, name) for name in ("one", "two")} == alone
+
+
+def test_a_head_that_was_trained_along_waits_for_its_own_job(tmp_path, trained, alone):
+    layout = world.write_world(tmp_path / "pack")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    one, two = (own | {"backbone": own["backbone"] | {"path": str(model)}} for own in (ONE, TWO))
+    trained(layout, [two, one])
+    assert finished.folder_of(layout, "one") == layout.waiting_head("one")
+    # Not for other settings, other code or another model.
+    assert not finished.take(layout, one | {"seed": 9}, "")
+    assert not finished.take(layout, one, "other code")
+    (model / "more.json").write_text("{}")
+    assert not finished.take(layout, one, "")
+    (model / "more.json").unlink()
+    assert finished.take(layout, one, "")
+    assert results_of(layout, "one") == alone["one"]
+    assert {path.name for path in layout.head("one").iterdir()} == {*finished.FILES, "timelapse.safetensors", ".lock"}
+    assert finished.folder_of(layout, "one") == layout.head("one")
+    assert not finished.take(layout, one, "")
+    # It is what a training of its own would have left, so none begins.
+    assert json.loads((layout.head("one") / "provenance.json").read_text())["trained_with"] == ["two"]
+    before = (layout.head("one") / "provenance.json").stat().st_mtime_ns
+    trained(layout, [two, one])
+    assert (layout.head("one") / "provenance.json").stat().st_mtime_ns == before
 
 
 def test_many_heads_agree_with_one(tmp_path, trained):

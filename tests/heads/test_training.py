@@ -186,7 +186,7 @@ def test_a_head_of_another_backbone_is_refused(tmp_path, trained, monkeypatch):
 
 def test_a_second_training_of_the_same_head_is_refused(tmp_path, trained):
     layout = world.write_world(tmp_path)
-    from nearid.heads.checkpoints import lock
+    from nearid.io.locks import lock
 
-    with lock(layout.head("tiny")), pytest.raises(UserError, match="another process"):
+    with lock(layout.head("tiny"), "trains this head"), pytest.raises(UserError, match="another process"):
         trained(layout, settings())

@@ -99,8 +99,11 @@ def end_by_hand(root, settings):
 
 def test_a_head_that_trains_is_not_trained_a_second_time_by_a_pack(tmp_path, trained, settings):
     from nearid.errors import UserError
-    from nearid.heads.checkpoints import lock
+    from nearid.io.locks import lock
 
     layout = world.write_world(tmp_path)
-    with lock(layout.pack("tiny.job")), pytest.raises(UserError, match="another process trains this head"):
+    with (
+        lock(layout.pack("tiny.job"), "trains this head"),
+        pytest.raises(UserError, match="another process trains this head"),
+    ):
         trained(layout, [settings, settings | {"ablation": "other"}])

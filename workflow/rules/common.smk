@@ -417,6 +417,13 @@ def companions(wildcards, threads):
     return json.dumps(companions_of(wildcards.ablation), sort_keys=True)
 
 
+def scored_along(benchmark):
+    """The scorers that are scored with one, as one JSON argument; like `companions` no trigger."""
+    return lambda wildcards, threads: json.dumps(
+        nearid.config.scored_along(config, wildcards.scorer, benchmark), sort_keys=True
+    )
+
+
 def launcher(wildcards, resources, threads):
     """Where a cluster's profile gives training several ranks (`mpi`, `tasks`, `nodes`), a step of srun starts them."""
     if not resources.get("mpi"):

@@ -1,3 +1,5 @@
+# Scorers that read the same tokens are scored together: the first of their jobs reads the tokens for all of them whose
+# heads are there, the others find their scores made. Companions are no trigger, as in heads.smk.
 rule score_nearid_bench:
     input:
         nearid_bench_files,
@@ -21,9 +23,10 @@ rule score_nearid_bench:
         results=results_folder,
         settings=settings("score_nearid_bench"),
         code=code("score_nearid_bench"),
+        companions=scored_along("nearid_bench"),
     shell:
         "python -m nearid --log {log:q} scores nearid-bench --results {params.results:q} --scorer {wildcards.scorer:q}"
-        " --settings {params.settings:q}"
+        " --settings {params.settings:q} --companions {params.companions:q}"
 
 
 rule score_mtg:
@@ -49,9 +52,10 @@ rule score_mtg:
         results=results_folder,
         settings=settings("score_mtg"),
         code=code("score_mtg"),
+        companions=scored_along("mtg"),
     shell:
         "python -m nearid --log {log:q} scores mtg --results {params.results:q} --scorer {wildcards.scorer:q}"
-        " --settings {params.settings:q}"
+        " --settings {params.settings:q} --companions {params.companions:q}"
 
 
 rule score_dreambench:
@@ -76,9 +80,10 @@ rule score_dreambench:
         results=results_folder,
         settings=settings("score_dreambench"),
         code=code("score_dreambench"),
+        companions=scored_along("dreambench"),
     shell:
         "python -m nearid --log {log:q} scores dreambench --results {params.results:q} --scorer {wildcards.scorer:q}"
-        " --settings {params.settings:q}"
+        " --settings {params.settings:q} --companions {params.companions:q}"
 
 
 rule summarise_scores:

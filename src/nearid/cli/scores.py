@@ -11,6 +11,10 @@ import click
 from nearid.cli.options import resolve, step
 from nearid.layout import Layout
 
+companions = click.option(
+    "--companions", metavar="JSON", default="{}", help="Scorers of the same tokens to score along, by id."
+)
+
 
 @click.group()
 def scores() -> None:
@@ -21,8 +25,11 @@ def scores() -> None:
 @click.option("--scorer", required=True, help="Id of the scorer.")
 @click.option("--split", help="Split to score instead of the settings' one; needs --output.")
 @click.option("--output", type=click.Path(path_type=Path), help="File to write instead of the scorer's own.")
+@companions
 @step("score_nearid_bench")
-def nearid_bench(layout: Layout, settings: dict[str, Any], scorer: str, split: str | None, output: Path | None) -> None:
+def nearid_bench(
+    layout: Layout, settings: dict[str, Any], scorer: str, split: str | None, output: Path | None, companions: str
+) -> None:
     """Similarities of views and distractors, per identity, source and condition."""
     from nearid.config import step_code
     from nearid.scores.nearid_bench import score_nearid_bench
@@ -31,19 +38,21 @@ def nearid_bench(layout: Layout, settings: dict[str, Any], scorer: str, split: s
         raise click.UsageError("--split needs --output: the scorer's own file holds the benchmark's split")
     if split:
         settings = settings | {"split": split}
-    code = step_code("score_nearid_bench", settings)
-    score_nearid_bench(settings, layout, output or layout.scores(scorer, "nearid_bench"), code)
+    code, others = step_code("score_nearid_bench", settings), _others("score_nearid_bench", settings, companions)
+    score_nearid_bench(settings, layout, output or layout.scores(scorer, "nearid_bench"), code, others)
 
 
 @scores.command()
 @click.option("--scorer", required=True, help="Id of the scorer.")
+@companions
 @step("score_mtg")
-def mtg(layout: Layout, settings: dict[str, Any], scorer: str) -> None:
+def mtg(layout: Layout, settings: dict[str, Any], scorer: str, companions: str) -> None:
     """Similarities of MTG's originals and edited copies, beside the size of the edit."""
     from nearid.config import step_code
     from nearid.scores.mtg import score_mtg
 
-    score_mtg(settings, layout, layout.scores(scorer, "mtg"), step_code("score_mtg", settings))
+    code, others = step_code("score_mtg", settings), _others("score_mtg", settings, companions)
+    score_mtg(settings, layout, layout.scores(scorer, "mtg"), code, companions=others)
 
 
 @scores.command()
@@ -54,6 +63,7 @@ def mtg(layout: Layout, settings: dict[str, Any], scorer: str) -> None:
 @click.option("--ratings", type=click.Path(path_type=Path), help="Instead: a folder of released rating files.")
 @click.option("--category", default="object", show_default=True, help="With --ratings: the category to report.")
 @click.option("--json", "as_json", is_flag=True, help="With --ratings: print JSON.")
+@companions
 def dreambench(
     scorer: str | None,
     results: Path | None,
@@ -62,6 +72,7 @@ def dreambench(
     ratings: Path | None,
     category: str,
     as_json: bool,
+    companions: str,
 ) -> None:
     """Scores of DreamBench++'s generated images; with --ratings: agreement of released ratings with the humans'."""
     from nearid.config import step_code
@@ -75,7 +86,8 @@ def dreambench(
         raise click.UsageError("say --scorer, or --ratings FOLDER")
     layout, values = resolve("score_dreambench", results, settings, config, {"scorer": scorer})
     code = step_code("score_dreambench", values)
-    dreambench.score_dreambench(values, layout, layout.scores(scorer, "dreambench"), code)
+    others = _others("score_dreambench", values, companions)
+    dreambench.score_dreambench(values, layout, layout.scores(scorer, "dreambench"), code, others)
 
 
 @scores.command()
@@ -86,3 +98,12 @@ def summarise(layout: Layout, settings: dict[str, Any], scorer: str) -> None:
     from nearid.scores.summary import summarise
 
     summarise(settings, layout)
+
+
+def _others(step: str, settings: dict[str, Any], companions: str) -> list[tuple[dict[str, Any], str]]:
+    """Settings and code of the companions: they differ from the scorer in their entry alone."""
+    from nearid.config import step_code
+
+    named = json.loads(companions).items()
+    others = [{**settings, "scorer": entry, "scorer_id": name} for name, entry in named]
+    return [(other, step_code(step, other)) for other in others]

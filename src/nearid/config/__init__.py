@@ -10,7 +10,7 @@ from nearid.config.inputs import check_paths
 from nearid.config.loading import check_schema, complete, load, results_folder
 from nearid.config.members import check_members, missing_members
 from nearid.config.missing import check_missing, leave_out_missing
-from nearid.config.packs import companions_of, packs
+from nearid.config.packs import companions_of, packs, scored_along
 from nearid.config.sizes import check_sizes
 from nearid.config.steps import step_settings
 
@@ -30,6 +30,7 @@ __all__ = [
     "packs",
     "required_downloads",
     "results_folder",
+    "scored_along",
     "step_code",
     "step_settings",
 ]

@@ -1,4 +1,4 @@
-"""Which heads train together: those that draw the same batches read each batch of tokens once for all of them."""
+"""Which heads train, and which scorers score, together: those that read the same tokens read them once for all."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from nearid.config.steps import step_settings, training_of
+from nearid.config.steps import backbone_of, benchmarks_of, step_settings, training_of
 
 Config = Mapping[str, Any]
+TOKEN_READERS = ("encoder", "head")
+"""Kinds of scorers that read a backbone's tokens, so that they are scored together."""
 # Settings of the section training that say which images come in which batch; the others are each head's own.
 FEED_TRAINING = (
     *("epochs", "batch_size", "last_batch", "mask_probability", "masks", "distractors"),
@@ -45,3 +47,17 @@ def feed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What of the settings of `train_head` chooses the batches."""
     training = {key: settings["training"][key] for key in FEED_TRAINING if key in settings["training"]}
     return {key: settings[key] for key in ("mix", "seed", "backbone", "backbone_id")} | {"training": training}
+
+
+def scored_along(config: Config, scorer: str, benchmark: str) -> dict[str, Any]:
+    """Entries, by id, of the other selected scorers that read the same tokens as `scorer` in a benchmark."""
+
+    def reads(name: str) -> list[Any] | None:
+        kind = config["scorers"][name]["kind"]
+        of_tokens = kind in TOKEN_READERS and benchmark in benchmarks_of(config, name)
+        return [backbone_of(config, name)] if of_tokens else None
+
+    own = reads(scorer)
+    others = [name for name in config["select"]["scorers"] if name != scorer and own and reads(name) == own]
+    step = f"score_{benchmark}"
+    return {name: step_settings(step, config, scorer=name)["scorer"] for name in others}

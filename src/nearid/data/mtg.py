@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from nearid.data.released import ReleasedTable
-from nearid.data.rendered import draw_edit, identity_from_seed, render_edit, render_view, view_plan
+from nearid.data.rendered import draw_edit, identity_from_seed, plans_of, render_edit, render_view
 from nearid.data.schema import MTG, columns_of
 from nearid.errors import UserError
 from nearid.io.images import encode_png
@@ -61,13 +61,15 @@ class _Renderer:
     """Renders one sample as a row."""
 
     def __init__(self, options: Mapping[str, Any], seed: int, split: str) -> None:
-        self._options, self._seed, self._stream = options, seed, f"mtg_{split}"
+        # Both views of a sample are edited; it has no third.
+        self._options = {**options, "three_view_fraction": 0.0}
+        self._seed, self._stream = seed, f"mtg_{split}"
 
     def __call__(self, sample: int) -> dict[str, Any]:
         instance = identity_from_seed(self._stream, self._seed, sample)
         size_px = self._options["size_px"]
         row: dict[str, Any] = {"id": sample}
-        for number, plan in enumerate(view_plan(self._stream, self._seed, sample, 0.0), start=1):
+        for number, plan in enumerate(plans_of(self._stream, self._seed, sample, self._options), start=1):
             # Each view has its own edit, as in the released set.
             edit = draw_edit(instance, keyed_rng("edit", self._stream, self._seed, sample, number))
             original, mask = render_view(instance, plan, size_px)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,7 +12,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.resume import Parts
 
@@ -96,26 +92,3 @@ class Checkpoints:
         if self._log:
             self._log.close()
         self._parts.clear()
-
-
-@contextmanager
-def lock(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Hold `folder` against a second training of the same head.
-
-    Raises:
-        UserError: another process holds it, and we do not `wait`.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if wait:
-                print("another job trains this pack of heads; waiting for it", file=sys.stderr, flush=True)
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                yield
-                return
-            raise UserError(
-                folder, "another process trains this head", "one training at a time", "wait for it, or end it"
-            ) from None
-        yield

@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from nearid.errors import UserError
 from nearid.heads.checkpoints import Checkpoints
+from nearid.heads.finished import FILES, versions
 from nearid.heads.inputs import Source
 from nearid.heads.tuples import PADDING, Tuples
 from nearid.io.files import read_json, replacing, write_json, write_text
@@ -21,8 +22,6 @@ from nearid.io.hashing import hash_json
 from nearid.layout import Layout
 
 Settings = Mapping[str, Any]
-VERSIONS = ("torch", "deepspeed", "transformers", "numpy", "safetensors")
-FILES = ("head.safetensors", "config.json", "log.jsonl", "provenance.json")
 
 
 def inputs_of(
@@ -42,7 +41,7 @@ def inputs_of(
 
 def key_of(inputs: str) -> str:
     """Hash of all that a half-trained head must agree with to be gone on from; the number of ranks is not among it."""
-    return hash_json([inputs, _versions()])
+    return hash_json([inputs, versions()])
 
 
 def is_current(layout: Layout, settings: Settings, inputs: str) -> bool:
@@ -55,10 +54,16 @@ def is_current(layout: Layout, settings: Settings, inputs: str) -> bool:
 
 
 def publish(
-    layout: Layout, source: Source, settings: Settings, vision_config: Settings, checkpoints: Checkpoints, inputs: str
+    layout: Layout,
+    source: Source,
+    settings: Settings,
+    vision_config: Settings,
+    checkpoints: Checkpoints,
+    inputs: str,
+    folder: Path,
 ) -> None:
-    """Write the declared files of a head from its last state, and clear its progress."""
-    folder, training = layout.head(settings["ablation"]), settings["training"]
+    """Write the files of a head from its last state to `folder`."""
+    training = settings["training"]
     state = checkpoints.restore()
     assert state is not None  # the last step always leaves one
     with replacing(folder / "head.safetensors") as private:
@@ -87,11 +92,9 @@ def publish(
         "seconds": round(state["seconds"], 1),
         "waited_for_data": waited,
         "machine": f"{platform.machine()}, {state['machine']}, {torch.get_num_threads()} threads",
-        "versions": _versions() | {"python": platform.python_version()},
+        "versions": versions() | {"python": platform.python_version()},
     }
     write_json(folder / "provenance.json", provenance)
-    (folder / "stopped.json").unlink(missing_ok=True)
-    checkpoints.clear()
 
 
 def report_stop(
@@ -137,7 +140,3 @@ def _waited(log: str) -> float:
 
 def _shards(layout: Layout, source: Source) -> dict[str, str]:
     return {str(path.relative_to(layout.root)): key for path, key in source.pool.content_keys().items()}
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in VERSIONS}

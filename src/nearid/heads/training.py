@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +19,8 @@ from nearid.cluster.ranks import Ranks, join
 from nearid.cluster.signals import Warnings
 from nearid.config.packs import feed
 from nearid.errors import UserError
-from nearid.heads import objectives, packs
-from nearid.heads.checkpoints import Checkpoints, lock
+from nearid.heads import finished, objectives, packs
+from nearid.heads.checkpoints import Checkpoints
 from nearid.heads.engine import Engine, deepspeed_config
 from nearid.heads.feeds import Batch, load_batches
 from nearid.heads.inputs import open_mix
@@ -28,12 +29,14 @@ from nearid.heads.packs import Member
 from nearid.heads.results import inputs_of, is_current, key_of, publish, report_stop
 from nearid.heads.tuples import Mix, Tuples
 from nearid.heads.validation import Validation
+from nearid.io.locks import lock
 from nearid.io.progress import track
 from nearid.layout import Layout
 from nearid.tokens import load_backbone
 from nearid.tokens.backbones import Backbone
 
 Settings = Mapping[str, Any]
+TRAINS = "trains this head"
 
 
 def train(settings: Settings, layout: Layout, code: str = "", companions: Sequence[tuple[Settings, str]] = ()) -> None:
@@ -55,9 +58,13 @@ def train(settings: Settings, layout: Layout, code: str = "", companions: Sequen
     ranks = join()
     names = sorted([settings["ablation"], *(other["ablation"] for other, _ in companions)])
     # Whoever comes second finds its head finished.
-    turn = lock(layout.pack(names[0]), wait=True) if companions and ranks.rank == 0 else nullcontext()
+    turn = (
+        lock(layout.pack(names[0]), "trains this pack of heads", wait=True)
+        if companions and ranks.rank == 0
+        else nullcontext()
+    )
     # A job that a launcher started twice must not wait for itself, and then train a second time.
-    alone = lock(layout.pack(f"{settings['ablation']}.job")) if ranks.rank == 0 else nullcontext()
+    alone = lock(layout.pack(f"{settings['ablation']}.job"), TRAINS) if ranks.rank == 0 else nullcontext()
     with alone, turn, Warnings(ranks) as warnings, _Pack([(settings, code), *companions], layout, ranks) as pack:
         pack.train(warnings)
         if ranks.rank > 0:
@@ -65,7 +72,12 @@ def train(settings: Settings, layout: Layout, code: str = "", companions: Sequen
         own = pack.members[0]
         if own.stopped:
             raise own.stopped
-        publish(layout, pack.source, settings, pack.vision_config, own.checkpoints, pack.inputs[0])
+        pack.write_waiting()
+        folder = layout.head(settings["ablation"])
+        publish(layout, pack.source, settings, pack.vision_config, own.checkpoints, pack.inputs[0], folder)
+        (folder / "stopped.json").unlink(missing_ok=True)
+        shutil.rmtree(layout.waiting_head(settings["ablation"]), ignore_errors=True)
+        own.checkpoints.clear()
 
 
 def is_trained(settings: Settings, layout: Layout, code: str = "") -> bool:
@@ -106,6 +118,10 @@ class _Pack:
             for place, ((one, _), objective, inputs) in enumerate(zip(wanted, terms, self.inputs, strict=True))
             if place == 0 or not is_current(layout, one, inputs)
         ]
+        self._made_of = {
+            one["ablation"]: (inputs, finished.ticket_of(layout, one, code))
+            for (one, code), inputs in zip(wanted[1:], self.inputs[1:], strict=True)
+        }
         self._locks = ExitStack()
         self.members: list[Member] = []
 
@@ -113,7 +129,7 @@ class _Pack:
         folders = [self.layout.head(one["ablation"]) for one, _, _ in self._wanted]
         if self.ranks.rank == 0:
             for folder in folders:
-                self._locks.enter_context(lock(folder))
+                self._locks.enter_context(lock(folder, TRAINS))
         else:
             dist.barrier()  # until rank 0 has swept stale progress
         keys = [key for _, _, key in self._wanted]
@@ -161,6 +177,17 @@ class _Pack:
                     self._save(member)
                 warnings.answer()
             clock = time.monotonic()
+
+    def write_waiting(self) -> None:
+        """Write the finished heads of companions whole, so that their own jobs have only to take them."""
+        for member in self.members[1:]:
+            inputs, ticket = self._made_of[member.name]
+            folder = self.layout.waiting_head(member.name)
+            if ticket is None or member.stopped or member.done < self.steps or finished.waits(folder, ticket):
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
+            publish(self.layout, self.source, member.settings, self.vision_config, member.checkpoints, inputs, folder)
+            finished.wait(folder, ticket)
 
     def _resume(self, settings: Settings, objective: objectives.Loss, checkpoints: Checkpoints) -> Member:
         before = checkpoints.restore()

@@ -17,6 +17,7 @@ from nearid.io.tables import read_table, write_table
 from nearid.layout import Layout
 from nearid.scores.answers import Answers, answers_path, with_counts
 from nearid.scores.correlations import fisher_mean
+from nearid.scores.embeddings import Vectors, embed_pixels_each
 from nearid.scores.human_alignment import (
     CATEGORIES,
     HEADLINE,
@@ -27,7 +28,7 @@ from nearid.scores.human_alignment import (
     bound_alignment,
     categories_of,
 )
-from nearid.scores.kept import KeptVectors
+from nearid.scores.packs import Companion, Key, Pack, each_embeds
 from nearid.scores.ratings import (
     HUMANS,
     METHODS,
@@ -45,12 +46,20 @@ SCALE = 100.0
 """Released metric files hold 100 times the cosine; so do ours."""
 DEPTH = 4  # of a run's folder below the samples' one
 CHUNK = 64
+SAMPLES = "samples"
+"""The one part that scores are kept in."""
 
 Json = dict[str, Any]
 ImagePairs = dict[str, tuple[Path, Path]]
 
 
-def score_dreambench(settings: Mapping[str, Any], layout: Layout, output: Path, code: str = "") -> None:
+def score_dreambench(
+    settings: Mapping[str, Any],
+    layout: Layout,
+    output: Path,
+    code: str = "",
+    companions: Sequence[Companion] = (),
+) -> None:
     """Write the scores of one scorer to `output`: a row per method and key.
 
     Args:
@@ -58,37 +67,45 @@ def score_dreambench(settings: Mapping[str, Any], layout: Layout, output: Path, 
         layout: of the results folder.
         output: Parquet file to write.
         code: fingerprint of the code; what another code left behind is not continued.
+        companions: scorers of the same backbone, which are scored along where their scores do not stand.
 
     Raises:
         UserError: samples, ratings or the scorer's files are missing or damaged.
     """
     # Its images are in no collection, so there are no cached tokens.
-    scorer = load_scorer({**settings, "tokens": "images"}, layout)
-    schema, kept = SCHEMA, None
-    scores: Mapping[str, Ratings]
+    settings = {**settings, "tokens": "images"}
+    scorer = load_scorer(settings, layout)
     if isinstance(scorer, Rated):
-        scores = scorer.ratings()
+        write_table(output, _list_columns(scorer.ratings()), SCHEMA)
+        return
+    samples = find_samples(Path(settings["path"]))
+    if isinstance(scorer, Embedder):
+        files = {path: hash_file(path) for pairs in samples.values() for pair in pairs.values() for path in pair}
+        others = [({**other, "tokens": "images"}, its_code) for other, its_code in companions]
+        with Pack(scorer, settings, code, output, others, layout, "dreambench", _keys(files), SCHEMA) as pack:
+            write_table(output, _embed_samples(pack, samples, files), SCHEMA)
+            pack.clear()
     else:
-        samples = find_samples(Path(settings["path"]))
-        if isinstance(scorer, Embedder):
-            files = {path: hash_file(path) for pairs in samples.values() for pair in pairs.values() for path in pair}
-            token = hash_json([sorted(set(files.values())), scorer.fingerprint([], []), code, dict(settings)])
-            kept = KeptVectors(output, token)
-            scores = _embed_samples(scorer, samples, files, kept)
-        else:
-            answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: DreamBench++")
-            scores = {method: _ask(answers, method, pairs) for method, pairs in samples.items()}
-            schema = with_counts(SCHEMA, answers.counts())
+        answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: DreamBench++")
+        scores = {method: _ask(answers, method, pairs) for method, pairs in samples.items()}
+        write_table(output, _list_columns(scores), with_counts(SCHEMA, answers.counts()))
+
+
+def _keys(files: Mapping[Path, str]) -> Key:
+    def keys(scorer: Embedder, settings: Mapping[str, Any], code: str) -> dict[str, str]:
+        return {SAMPLES: hash_json([sorted(set(files.values())), scorer.fingerprint([], []), code, dict(settings)])}
+
+    return keys
+
+
+def _list_columns(scores: Mapping[str, Ratings]) -> dict[str, Sequence[Any]]:
     rows = [(method, key, scores[method][key]) for method in METHODS for key in sorted(scores[method])]
-    columns: dict[str, Sequence[Any]] = {
+    return {
         "method": [method for method, _, _ in rows],
         "key": [key for _, key, _ in rows],
         "category": [_category(key) for _, key, _ in rows],
         "score": [score for _, _, score in rows],
     }
-    write_table(output, columns, schema)
-    if kept is not None:
-        kept.clear()
 
 
 def find_samples(folder: Path) -> dict[str, ImagePairs]:
@@ -210,24 +227,43 @@ def _pair_images(run: Path) -> ImagePairs:
 
 
 def _embed_samples(
-    scorer: Embedder, samples: Mapping[str, ImagePairs], files: Mapping[Path, str], kept: KeptVectors
-) -> dict[str, dict[str, float]]:
-    def embed(paths: Sequence[Path]) -> Any:
+    pack: Pack, samples: Mapping[str, ImagePairs], files: Mapping[Path, str]
+) -> Mapping[str, Sequence[Any]]:
+    def embed(paths: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
         chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-        return np.concatenate([scorer.embed_pixels(_Decoded(chunk)) for chunk in chunks])
+
+        def vectors(scorers: Sequence[Embedder]) -> Sequence[Vectors | UserError]:
+            return each_embeds(
+                scorers,
+                lambda scorer: np.concatenate([scorer.embed_pixels(_Decoded(chunk)) for chunk in chunks]),
+                lambda several: _joined([embed_pixels_each(several, _Decoded(chunk)) for chunk in chunks]),
+            )
+
+        return {one.name: own.astype(np.float64) for one, own in pack.embed(pack.wanting(SAMPLES), vectors)}
 
     # Runs carry copies of the references: each is embedded once.
     references = {files[source]: source for pairs in samples.values() for source, _ in pairs.values()}
-    vectors = dict(zip(references, kept.get(lambda: embed(list(references.values()))), strict=True))
-    scores = {}
+    place = {digest: number for number, digest in enumerate(references)}
+    shown = embed(list(references.values()))
+    scores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in shown}
     for method, pairs in samples.items():
-        targets = [target for _, target in pairs.values()]
-        generated = kept.get(lambda targets=targets: embed(targets))  # type: ignore[misc]
-        scores[method] = {
-            key: SCALE * float(np.dot(vectors[files[source]].astype(np.float64), vector.astype(np.float64)))
-            for (key, (source, _)), vector in zip(pairs.items(), generated, strict=True)
-        }
-    return scores
+        for name, generated in embed([target for _, target in pairs.values()]).items():
+            scores[name][method] = {
+                key: SCALE * float(np.dot(shown[name][place[files[source]]], vector))
+                for (key, (source, _)), vector in zip(pairs.items(), generated, strict=True)
+            }
+    for one in pack.wanting(SAMPLES):
+        one.made[SAMPLES] = _list_columns(scores[one.name])
+    return pack.close()[SAMPLES]
+
+
+def _joined(chunks: Sequence[Sequence[Vectors | UserError]]) -> list[Vectors | UserError]:
+    """Each scorer's vectors of all chunks, or its first error."""
+    joined: list[Vectors | UserError] = []
+    for parts in zip(*chunks, strict=True):
+        error = next((part for part in parts if isinstance(part, UserError)), None)
+        joined.append(error or np.concatenate([part for part in parts if not isinstance(part, UserError)]))
+    return joined
 
 
 class _Decoded(Sequence[NDArray[np.uint8]]):

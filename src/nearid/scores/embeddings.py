@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
@@ -26,8 +23,14 @@ from nearid.scores.scorers import ImageKey
 from nearid.tokens.backbones import Backbone, load_backbone
 from nearid.tokens.store import TokenStore, open_tokens
 
+if TYPE_CHECKING:
+    # Imported where anything is computed: a job whose scores stand already ends before PyTorch would be loaded.
+    import torch
+    from torch import Tensor
+
 BATCH = 64
 Item = TypeVar("Item")
+Vectors = NDArray[np.float32]
 
 
 class TokenEmbedder:
@@ -44,8 +47,13 @@ class TokenEmbedder:
 
     def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
         self.settings, self.layout = settings, layout
-        self.device = choose_device()
-        self._book = PictureBook(layout, [settings["split"]] if "split" in settings else [])
+        self.book = PictureBook(layout, [settings["split"]] if "split" in settings else [])
+        self._origins: dict[str, str] = {}
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where tokens are pooled."""
+        return choose_device()
 
     def read_out(self, tokens: Tensor) -> Tensor:
         """From float16 tokens `[batch, tokens, dim]` to embeddings `[batch, width]` of any length."""
@@ -61,54 +69,49 @@ class TokenEmbedder:
         """The frozen model; loaded only where it is needed, since cached tokens need none."""
         return load_backbone(self.settings["backbone"])
 
-    def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
+    def check_store(self, store: TokenStore) -> None:
+        """Refuse tokens that this embedder must not read; any are taken unless a subclass says otherwise."""
+
+    def embed(self, collection: str, images: Sequence[ImageKey]) -> Vectors:
         """Unit vectors `[images, dim]`; NaN for the foreground of an image that has no mask, and for a gap.
 
         Raises:
             UserError: tokens are missing or damaged, or an embedding is not finite.
         """
-        label = f"{self.settings['scorer_id']}: {collection}"
-        if self.from_images:
-            pairs = [(key, self._book.find(collection, key)) for key in images]
-            known = [key.condition == "full" or picture.mask is not None for key, picture in pairs]
-            pixels = (picture.pixels(key.condition) for (key, picture), ok in zip(pairs, known, strict=True) if ok)
-            return _spread(self._embed_pixels(pixels, _only(images, known), label), known)
-        store = self._open(collection)
-        # Of MTG some images may have no mask; of the views all have one, so a missing foreground is an error.
-        optional = collection.startswith("mtg_")
-        maskless = [
-            optional and not store.contains(*image[1:]) and store.contains(image.id, image.slot, "full")
-            for image in images
-        ]
-        gaps = [(image.id, image.slot) in store.gaps for image in images]
-        if any(gaps):
-            print(f"{label}: {sum(gaps)} of {len(images)} images are gaps and give NaN", file=sys.stderr, flush=True)
-        known = [not (missing or gap) for missing, gap in zip(maskless, gaps, strict=True)]
-        indices = [store.find(*image[1:]) for image, ok in zip(images, known, strict=True) if ok]
-        starts = range(0, len(indices), BATCH)
-        # Two buffers that are used again, one being read into: fresh pages cost more than the reading.
-        buffers = [np.empty((min(BATCH, len(indices)), *store.token_shape), np.float16) for _ in range(2)]
+        return _only_one(embed_each([self], collection, images))
 
-        def read(start: int) -> NDArray[np.float16]:
-            return store.read(indices[start : start + BATCH], out=buffers[start // BATCH % 2])
-
-        blocks = _ahead(starts, read)
-        vectors = [self._to_unit(torch.from_numpy(block)) for block in track(blocks, label, len(starts))]
-        store.close()
-        return _spread(self._check(vectors, label, _only(images, known)), known)
-
-    def embed_pixels(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def embed_pixels(self, images: Sequence[NDArray[np.uint8]]) -> Vectors:
         """Unit vectors `[images, dim]` of images [h, w, 3]."""
-        return self._embed_pixels(iter(images), range(len(images)), str(self.settings["scorer_id"]))
+        return _only_one(embed_pixels_each([self], images))
 
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
         """Hash of the token shards' contents; of model and image files where tokens are computed."""
         if self.from_images:
             files = sorted({path for name in collections for shard in shards for path in self._inputs(name, shard)})
-            model = [self.backbone.weights_hash, self.backbone.preprocess_hash]
-            return hash_json([*model, *(hash_file(path) for path in files)])
-        stores = [self._open(collection) for collection in collections]
-        return hash_json([store.attributes | {"content": list(store.content_keys.values())} for store in stores])
+            return hash_json([self._origin("", self._describe_model), *(hash_file(path) for path in files)])
+        return hash_json([self._origin(name, partial(self._describe_tokens, name)) for name in collections])
+
+    def share_origins(self, other: TokenEmbedder) -> None:
+        """Ask only once what tokens, or which model, both of these read."""
+        self._origins = other._origins
+
+    def _origin(self, name: str, describe: Callable[[], Any]) -> str:
+        if name not in self._origins:
+            self._origins[name] = hash_json(describe())
+        return self._origins[name]
+
+    def _describe_tokens(self, collection: str) -> Any:
+        store = open_tokens(self.layout, self.settings, collection)
+        return store.attributes | {"content": list(store.content_keys.values())}
+
+    def _describe_model(self) -> list[str]:
+        """A folder's files, which need not be loaded for it; of a model of the hub's cache what was loaded."""
+        path = self.settings["backbone"].get("path")
+        folder = Path(path) if path else None
+        files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]) if folder and folder.is_dir() else []
+        if files:
+            return [text for path in files for text in (path.name, hash_file(path))]
+        return [self.backbone.weights_hash, self.backbone.preprocess_hash]
 
     def _inputs(self, collection: str, shard: str) -> list[Path]:
         if collection.startswith("mtg_"):
@@ -116,40 +119,136 @@ class TokenEmbedder:
         views = self.layout.positives(shard)
         return [views] if collection == "positives" else [views, self.layout.distractors(collection, shard)]
 
-    def _open(self, collection: str) -> TokenStore:
-        return open_tokens(self.layout, self.settings, collection)
+    def to_unit(self, tokens: Tensor) -> Tensor:
+        """Unit vectors `[batch, dim]` on the CPU."""
+        import torch
+        from torch.nn import functional
 
-    def _embed_pixels(
-        self, pixels: Iterator[NDArray[np.uint8]], names: Sequence[ImageKey | int], label: str
-    ) -> NDArray[np.float32]:
-        size, count = self.backbone.batch_size, len(names)
-        vectors = []
-        for _ in track(range(0, count, size), label, -(-count // size)):
-            vectors.append(self._to_unit(self.backbone.tokens(islice(pixels, size)).half()))
-        return self._check(vectors, label, names)
+        with torch.inference_mode():
+            return functional.normalize(self.read_out(tokens.to(self.device)).float(), dim=-1).cpu()
 
-    @torch.inference_mode()
-    def _to_unit(self, tokens: Tensor) -> Tensor:
-        return functional.normalize(self.read_out(tokens.to(self.device)).float(), dim=-1).cpu()
 
-    def _check(self, vectors: list[Tensor], label: str, names: Sequence[ImageKey | int]) -> NDArray[np.float32]:
-        embeddings = torch.cat(vectors).numpy() if vectors else np.empty((0, 1), np.float32)
-        bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
-        if len(bad):
-            raise UserError(
-                label,
-                f"no finite embedding of {len(bad)} of {len(embeddings)} images, first {names[bad[0]]}",
-                "a finite vector per image",
-                "check that the head's training did not diverge (its log.jsonl), and that head and tokens fit",
-            )
+def embed_each(
+    embedders: Sequence[TokenEmbedder], collection: str, images: Sequence[ImageKey]
+) -> list[Vectors | UserError]:
+    """What each embedder's `embed` gives, or the error that it raises; tokens are read, or computed, once for all.
+
+    Args:
+        embedders: of the same tokens; at least one.
+
+    Raises:
+        UserError: tokens are missing or damaged.
+    """
+    first, label = embedders[0], _label(embedders, collection)
+    if first.from_images:
+        pairs = [(key, first.book.find(collection, key)) for key in images]
+        known = [key.condition == "full" or picture.mask is not None for key, picture in pairs]
+        pixels = (picture.pixels(key.condition) for (key, picture), ok in zip(pairs, known, strict=True) if ok)
+        names = _only(images, known)
+        found = _pool(embedders, _compute(first, pixels, len(names), label), names)
+        return [_spread(own, known) if isinstance(own, np.ndarray) else own for own in found]
+    import torch
+
+    store = open_tokens(first.layout, first.settings, collection)
+    # Of MTG some images may have no mask; of the views all have one, so a missing foreground is an error.
+    optional = collection.startswith("mtg_")
+    maskless = [
+        optional and not store.contains(*image[1:]) and store.contains(image.id, image.slot, "full") for image in images
+    ]
+    gaps = [(image.id, image.slot) in store.gaps for image in images]
+    if any(gaps):
+        print(f"{label}: {sum(gaps)} of {len(images)} images are gaps and give NaN", file=sys.stderr, flush=True)
+    known = [not (missing or gap) for missing, gap in zip(maskless, gaps, strict=True)]
+    indices = [store.find(*image[1:]) for image, ok in zip(images, known, strict=True) if ok]
+    starts = range(0, len(indices), BATCH)
+    # Two buffers that are used again, one being read into: fresh pages cost more than the reading.
+    buffers = [np.empty((min(BATCH, len(indices)), *store.token_shape), np.float16) for _ in range(2)]
+
+    def read(start: int) -> NDArray[np.float16]:
+        return store.read(indices[start : start + BATCH], out=buffers[start // BATCH % 2])
+
+    blocks = (torch.from_numpy(block) for block in track(_ahead(starts, read), label, len(starts)))
+    found = _pool(embedders, blocks, _only(images, known), lambda embedder: embedder.check_store(store))
+    store.close()
+    return [_spread(own, known) if isinstance(own, np.ndarray) else own for own in found]
+
+
+def embed_pixels_each(
+    embedders: Sequence[TokenEmbedder], images: Sequence[NDArray[np.uint8]]
+) -> list[Vectors | UserError]:
+    """What each embedder's `embed_pixels` gives, or the error that it raises; tokens are computed once for all."""
+    label = _label(embedders, "")
+    return _pool(embedders, _compute(embedders[0], iter(images), len(images), label), range(len(images)))
+
+
+def _compute(embedder: TokenEmbedder, pixels: Iterator[NDArray[np.uint8]], count: int, label: str) -> Iterator[Tensor]:
+    """Float16 tokens of `count` images [h, w, 3], in the batches of the backbone."""
+    backbone = embedder.backbone
+    size = backbone.batch_size
+    for _ in track(range(0, count, size), label, -(-count // size)):
+        yield backbone.tokens(islice(pixels, size)).half()
+
+
+def _pool(
+    embedders: Sequence[TokenEmbedder],
+    blocks: Iterable[Tensor],
+    names: Sequence[ImageKey | int],
+    check: Callable[[TokenEmbedder], None] = lambda embedder: None,
+) -> list[Vectors | UserError]:
+    """Each embedder's vectors of all blocks; one that fails takes no more of them."""
+    made: list[list[Tensor]] = [[] for _ in embedders]
+    failed: dict[int, UserError] = {}
+    for place, embedder in enumerate(embedders):
+        try:
+            check(embedder)
+        except UserError as error:
+            failed[place] = error
+    for block in blocks:
+        for place, embedder in enumerate(embedders):
+            if place not in failed:
+                try:
+                    made[place].append(embedder.to_unit(block))
+                except UserError as error:
+                    failed[place] = error
+        if len(failed) == len(embedders):
+            break
+    return [
+        failed[place] if place in failed else _check(made[place], str(embedder.settings["scorer_id"]), names)
+        for place, embedder in enumerate(embedders)
+    ]
+
+
+def _check(vectors: list[Tensor], label: str, names: Sequence[ImageKey | int]) -> Vectors | UserError:
+    """All rows as one array, or the error that says which is not finite."""
+    embeddings = np.concatenate([part.numpy() for part in vectors]) if vectors else np.empty((0, 1), np.float32)
+    bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if not len(bad):
         return embeddings
+    return UserError(
+        label,
+        f"no finite embedding of {len(bad)} of {len(embeddings)} images, first {names[bad[0]]}",
+        "a finite vector per image",
+        "check that the head's training did not diverge (its log.jsonl), and that head and tokens fit",
+    )
+
+
+def _label(embedders: Sequence[TokenEmbedder], collection: str) -> str:
+    who = str(embedders[0].settings["scorer_id"]) if len(embedders) == 1 else f"{len(embedders)} scorers"
+    return f"{who}: {collection}" if collection else who
+
+
+def _only_one(found: Sequence[Vectors | UserError]) -> Vectors:
+    (only,) = found
+    if isinstance(only, UserError):
+        raise only
+    return only
 
 
 def _only(images: Sequence[ImageKey], known: Sequence[bool]) -> list[ImageKey]:
     return [image for image, ok in zip(images, known, strict=True) if ok]
 
 
-def _spread(vectors: NDArray[np.float32], known: Sequence[bool]) -> NDArray[np.float32]:
+def _spread(vectors: Vectors, known: Sequence[bool]) -> Vectors:
     """Rows of `vectors` where `known`, NaN elsewhere."""
     if all(known):
         return vectors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,17 @@ class KeptVectors:
         self._parts = Parts(output.parent / ".progress" / output.stem, key) if key else None
         self._count = 0
 
-    def get(self, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
-        """The next part: from an earlier try, or made now and kept."""
+    def take(self) -> NDArray[np.float32] | None:
+        """The next part, where an earlier try has left it; else `put` it."""
         number, self._count = self._count, self._count + 1
-        if self._parts is None:
-            return make()
-        path = self._parts.path(number, ".npy")
-        if path.exists():
-            vectors: NDArray[np.float32] = np.load(path)
-            return vectors
-        vectors = make()
-        with replacing(path) as private, private.open("wb") as stream:
-            np.save(stream, vectors)
-        return vectors
+        path = self._parts.path(number, ".npy") if self._parts else None
+        return np.load(path) if path and path.exists() else None
+
+    def put(self, vectors: NDArray[np.float32]) -> None:
+        """Keep the part that `take` did not find."""
+        if self._parts is not None:
+            with replacing(self._parts.path(self._count - 1, ".npy")) as private, private.open("wb") as stream:
+                np.save(stream, vectors)
 
     def clear(self) -> None:
         """Remove all parts; call it once the scores stand."""
@@ -50,6 +48,8 @@ class KeptVectors:
 class KeptSources:
     """The scores of each source beside a scores file, so that another source scores that one alone.
 
+    A benchmark without sources is one part.
+
     Args:
         output: the scores file.
         keys: source -> hash of all that its scores depend on; empty keeps nothing.
@@ -59,6 +59,11 @@ class KeptSources:
     def __init__(self, output: Path, keys: Mapping[str, str], schema: pa.Schema) -> None:
         self._folder = output.parent / ".kept" / output.stem
         self._keys, self._schema = keys, schema
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """The sources, in order."""
+        return list(self._keys)
 
     def has(self, source: str) -> bool:
         """Whether its scores stand, of the same key."""

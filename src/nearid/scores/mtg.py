@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 from nearid.io.images import decode_stored_mask
 from nearid.io.tables import image_bytes, read_table, write_table
 from nearid.layout import Layout
 from nearid.scores.answers import Answers, answers_path, refuse_rated, with_counts
-from nearid.scores.kept import KeptVectors
+from nearid.scores.embeddings import Vectors, embed_each
+from nearid.scores.packs import Companion, Key, Pack, each_embeds
 from nearid.scores.pictures import PictureBook
 from nearid.scores.scorers import Embedder, ImageKey, PairScorer, Shown, load_scorer
 
@@ -30,7 +31,14 @@ SCHEMA = pa.schema(
 )
 
 
-def score_mtg(settings: Mapping[str, Any], layout: Layout, output: Path, code: str = "", split: str = "test") -> None:
+def score_mtg(
+    settings: Mapping[str, Any],
+    layout: Layout,
+    output: Path,
+    code: str = "",
+    split: str = "test",
+    companions: Sequence[Companion] = (),
+) -> None:
     """Write the similarities of one scorer to `output`: a row per condition and sample.
 
     Args:
@@ -39,46 +47,84 @@ def score_mtg(settings: Mapping[str, Any], layout: Layout, output: Path, code: s
         output: Parquet file to write.
         code: fingerprint of the code; what another code left behind is not continued.
         split: of MTG; `train` has its tokens for training, `test` is the benchmark.
+        companions: scorers of the same tokens, which are scored along where their scores do not stand.
 
     Raises:
         UserError: data, tokens or the scorer's files are missing.
     """
     samples, oracles = read_oracles(layout.mtg(split))
     scorer = load_scorer(settings, layout)
-    collection = f"mtg_{split}"
-    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
-    answers, kept, schema = None, None, SCHEMA
     if isinstance(scorer, Embedder):
-        key = scorer.fingerprint([collection], [SHARD])
-        kept = KeptVectors(output, key and hash_json([key, code, dict(settings)]))
+        with Pack(scorer, settings, code, output, companions, layout, "mtg", _keys(split), SCHEMA) as pack:
+            write_table(output, _embed_all(pack, f"mtg_{split}", samples, oracles), SCHEMA)
+            pack.clear()
     elif isinstance(scorer, PairScorer):
         answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: MTG")
-        book = PictureBook(layout, [])
+        parts = _ask_all(answers, settings["conditions"], f"mtg_{split}", samples, PictureBook(layout, []))
+        write_table(output, _list_columns(parts, samples, oracles), with_counts(SCHEMA, answers.counts()))
     else:
         raise refuse_rated(settings, "MTG")
-    for condition in settings["conditions"]:
-        keys = [ImageKey(SHARD, sample, slot, condition) for sample in samples for slot in range(4)]
-        if answers is None:
-            assert isinstance(scorer, Embedder) and kept is not None
-            embed = partial(scorer.embed, collection, keys)
-            vectors = kept.get(embed).astype(np.float64).reshape(len(samples), 4, -1)
-            values = np.stack([(vectors[:, i] * vectors[:, j]).sum(1) for i, j in PAIRS.values()], axis=1)
-        else:
-            shown = [Shown(collection, book.find(collection, key), condition) for key in keys]
-            starts = range(0, len(shown), 4)
-            pairs = [(shown[start + i], shown[start + j]) for start in starts for i, j in PAIRS.values()]
-            values = answers.measure(pairs, condition).reshape(len(samples), len(PAIRS))
+
+
+def _keys(split: str) -> Key:
+    def keys(scorer: Embedder, settings: Mapping[str, Any], code: str) -> dict[str, str]:
+        key = scorer.fingerprint([f"mtg_{split}"], [SHARD])
+        return {f"mtg_{split}": key and hash_json([key, code, dict(settings)])}
+
+    return keys
+
+
+def _embed_all(
+    pack: Pack, collection: str, samples: Sequence[int], oracles: NDArray[np.float64]
+) -> Mapping[str, Sequence[Any]]:
+    parts: dict[str, dict[str, NDArray[np.float64]]] = {one.name: {} for one in pack.members}
+    for condition in pack.members[0].settings["conditions"]:
+        keys = _image_keys(samples, condition)
+
+        def vectors(scorers: Sequence[Embedder], keys: Sequence[ImageKey] = keys) -> Sequence[Vectors | UserError]:
+            return each_embeds(
+                scorers,
+                lambda scorer: scorer.embed(collection, keys),
+                lambda several: embed_each(several, collection, keys),
+            )
+
+        for one, own in pack.embed(pack.wanting(collection), vectors):
+            slots = own.astype(np.float64).reshape(len(samples), 4, -1)
+            parts[one.name][condition] = np.stack([(slots[:, i] * slots[:, j]).sum(1) for i, j in PAIRS.values()], 1)
+    for one in pack.wanting(collection):
+        one.made[collection] = _list_columns(parts[one.name], samples, oracles)
+    return pack.close()[collection]
+
+
+def _ask_all(
+    answers: Answers, conditions: Sequence[str], collection: str, samples: Sequence[int], book: PictureBook
+) -> dict[str, NDArray[np.float64]]:
+    parts = {}
+    for condition in conditions:
+        shown = [Shown(collection, book.find(collection, key), condition) for key in _image_keys(samples, condition)]
+        starts = range(0, len(shown), 4)
+        pairs = [(shown[start + i], shown[start + j]) for start in starts for i, j in PAIRS.values()]
+        parts[condition] = answers.measure(pairs, condition).reshape(len(samples), len(PAIRS))
+    return parts
+
+
+def _image_keys(samples: Sequence[int], condition: str) -> list[ImageKey]:
+    return [ImageKey(SHARD, sample, slot, condition) for sample in samples for slot in range(4)]
+
+
+def _list_columns(
+    parts: Mapping[str, NDArray[np.float64]], samples: Sequence[int], oracles: NDArray[np.float64]
+) -> dict[str, list[Any]]:
+    """The rows of all conditions, from similarities `[samples, pairs]` and oracles `[samples, 2]`."""
+    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+    for condition, values in parts.items():
         columns["sample"].extend(samples)
         columns["condition"].extend([condition] * len(samples))
         for name, similarities in zip(PAIRS, values.T, strict=True):
             columns[name].extend(similarities)
         for name, oracle in zip(ORACLES, oracles.T, strict=True):
             columns[name].extend(oracle)
-    if answers is not None:
-        schema = with_counts(SCHEMA, answers.counts())
-    write_table(output, columns, schema)
-    if kept is not None:
-        kept.clear()
+    return columns
 
 
 def read_oracles(path: Path) -> tuple[Sequence[int], NDArray[np.float64]]:

@@ -18,8 +18,9 @@ from nearid.io.hashing import hash_json
 from nearid.io.tables import read_presence, read_table, write_table
 from nearid.layout import Layout
 from nearid.scores.answers import Answers, answers_path, refuse_rated, with_counts
-from nearid.scores.kept import KeptSources, KeptVectors
+from nearid.scores.embeddings import Vectors, embed_each
 from nearid.scores.margins import CROSSES, SIMILARITIES, VIEW_PAIRS, Columns
+from nearid.scores.packs import Companion, Key, Member, Pack, each_embeds
 from nearid.scores.pictures import PictureBook
 from nearid.scores.scorers import Embedder, ImageKey, Pair, PairScorer, Shown, load_scorer
 
@@ -52,7 +53,13 @@ class Roster:
         ]
 
 
-def score_nearid_bench(settings: Mapping[str, Any], layout: Layout, output: Path, code: str = "") -> None:
+def score_nearid_bench(
+    settings: Mapping[str, Any],
+    layout: Layout,
+    output: Path,
+    code: str = "",
+    companions: Sequence[Companion] = (),
+) -> None:
     """Write the similarities of one scorer to `output`: a row per source, condition and identity of the split.
 
     `sim_ij` compares views i and j, `cross_ij` view i with the distractor of view j, `random` is the mean similarity
@@ -64,6 +71,7 @@ def score_nearid_bench(settings: Mapping[str, Any], layout: Layout, output: Path
         layout: of the results folder.
         output: Parquet file to write.
         code: fingerprint of the code; what another code left behind is not continued.
+        companions: scorers of the same tokens, which are scored along where their scores do not stand.
 
     Raises:
         UserError: data, tokens or the scorer's files are missing or do not fit each other.
@@ -73,7 +81,10 @@ def score_nearid_bench(settings: Mapping[str, Any], layout: Layout, output: Path
     views_present = np.arange(MAX_VIEWS) < roster.n_images[:, None]
     present = {source: find_distractors(layout, source, roster) for source in settings["sources"]}
     if isinstance(scorer, Embedder):
-        write_table(output, _embed_all(scorer, settings, roster, views_present, present, output, code), SCHEMA)
+        keys = _keys(roster, present)
+        with Pack(scorer, settings, code, output, companions, layout, "nearid_bench", keys, SCHEMA) as pack:
+            write_table(output, _embed_all(pack, roster, views_present, present), SCHEMA)
+            pack.clear()
     elif isinstance(scorer, PairScorer):
         answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: NearID-bench")
         book = PictureBook(layout, [settings["split"]], settings["scorer"].get("masks") == "raw")
@@ -101,47 +112,58 @@ def _join(parts: Sequence[Mapping[str, Sequence[Any]]]) -> dict[str, list[Any]]:
     return {name: [value for part in parts for value in part[name]] for name in SCHEMA.names}
 
 
+def _keys(roster: Roster, present: Mapping[str, NDArray[np.bool_]]) -> Key:
+    shards = [str(shard) for shard in np.unique(roster.shards)]
+    rows = [part.tolist() for part in (roster.rows, roster.ids, roster.shards, roster.shard_rows, roster.n_images)]
+
+    def keys(scorer: Embedder, settings: Mapping[str, Any], code: str) -> dict[str, str]:
+        # What the others are, and in how many shards they lie, is nothing to a source.
+        own = {key: value for key, value in settings.items() if key not in ("sources", "token_shards")}
+        found = {}
+        for source in settings["sources"]:
+            key = scorer.fingerprint(["positives", source], shards)
+            found[source] = key and hash_json([key, code, own, rows, present[source].tolist()])
+        return found
+
+    return keys
+
+
 def _embed_all(
-    scorer: Embedder,
-    settings: Mapping[str, Any],
+    pack: Pack,
     roster: Roster,
     views_present: NDArray[np.bool_],
     present: Mapping[str, NDArray[np.bool_]],
-    output: Path,
-    code: str,
 ) -> dict[str, list[Any]]:
     """Columns of all sources; those of a source that nothing has changed for are taken as they stand."""
+    settings = pack.members[0].settings
     sources, conditions = settings["sources"], settings["conditions"]
-    shards = [str(shard) for shard in np.unique(roster.shards)]
-    # What the others are, and in how many shards they lie, is nothing to a source.
-    own = {key: value for key, value in settings.items() if key not in ("sources", "token_shards")}
-    rows = [part.tolist() for part in (roster.rows, roster.ids, roster.shards, roster.shard_rows, roster.n_images)]
-    keys = {}
+
+    def embed(
+        members: Sequence[Member], collection: str, where: NDArray[np.bool_], condition: str
+    ) -> dict[str, NDArray[np.float64]]:
+        keys = roster.keys(where, condition)
+        if not keys:
+            return {one.name: spread_slots(None, where) for one in members}
+
+        def vectors(scorers: Sequence[Embedder]) -> Sequence[Vectors | UserError]:
+            return each_embeds(
+                scorers,
+                lambda scorer: scorer.embed(collection, keys),
+                lambda several: embed_each(several, collection, keys),
+            )
+
+        return {one.name: spread_slots(own, where) for one, own in pack.embed(members, vectors)}
+
+    views = {
+        condition: embed(pack.wanting(*sources), "positives", views_present, condition) for condition in conditions
+    }
     for source in sources:
-        key = scorer.fingerprint(["positives", source], shards)
-        keys[source] = key and hash_json([key, code, own, rows, present[source].tolist()])
-    stand = KeptSources(output, keys, SCHEMA)
-    todo = [source for source in sources if not stand.has(source)]
-    kept = KeptVectors(output, (all(keys.values()) and hash_json([keys, todo])) or "")
-
-    def embed(collection: str, where: NDArray[np.bool_], condition: str) -> NDArray[np.float64]:
-        image_keys = roster.keys(where, condition)
-        return spread_slots(kept.get(lambda: scorer.embed(collection, image_keys)) if image_keys else None, where)
-
-    made: dict[str, dict[str, list[Any]]] = {}
-    if todo:
-        views = {condition: embed("positives", views_present, condition) for condition in conditions}
-        for source in todo:
-            parts = {
-                condition: compare(views[condition], embed(source, present[source], condition))
-                for condition in conditions
-            }
-            made[source] = _list_columns(source, roster, parts)
-    # All at once: what is left to do says which vectors of a stopped run are whose.
-    for source, columns in made.items():
-        stand.put(source, columns)
-    kept.clear()
-    return _join([made[source] if source in made else stand.get(source).to_pydict() for source in sources])
+        parts = {condition: embed(pack.wanting(source), source, present[source], condition) for condition in conditions}
+        for one in pack.wanting(source):
+            compared = {name: compare(views[name][one.name], parts[name][one.name]) for name in conditions}
+            one.made[source] = _list_columns(source, roster, compared)
+    found = pack.close()
+    return _join([found[source] for source in sources])
 
 
 def _ask_all(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from nearid.data.records import Dropped, Identity, View
-from nearid.data.rendered import identity_from_seed, render_view, view_plan
+from nearid.data.rendered import identity_from_seed, plans_of, render_view
 
 
 class Dataset:
     """Rendered identities 0, 1, … of the stream `nearid`.
 
     Args:
-        options: `identities`, `size_px` (side of a view), `three_view_fraction`.
+        options: `identities`, `size_px` (side of a view), `three_view_fraction`, `scenes`.
         seed: seed of the data set; another one gives other identities.
     """
 
@@ -31,7 +31,7 @@ class Dataset:
     def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
         """Render the views of one identity; none is ever dropped."""
         instance = identity_from_seed("nearid", self._seed, index)
-        plans = view_plan("nearid", self._seed, index, self._options["three_view_fraction"])
+        plans = plans_of("nearid", self._seed, index, self._options)
         name = self.names()[index]
         views = []
         for slot, plan in enumerate(plans):

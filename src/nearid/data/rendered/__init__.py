@@ -8,6 +8,7 @@ from nearid.data.rendered.instances import Instance, draw_instance, draw_sibling
 from nearid.data.rendered.views import (
     draw_edit,
     identity_from_seed,
+    plans_of,
     render_edit,
     render_sibling,
     render_view,
@@ -20,6 +21,7 @@ __all__ = [
     "draw_instance",
     "draw_sibling",
     "identity_from_seed",
+    "plans_of",
     "render_edit",
     "render_sibling",
     "render_view",

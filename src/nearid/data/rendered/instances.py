@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +16,18 @@ from nearid.data.rendered.shapes import CATEGORIES, N_PROPORTIONS
 CATEGORY_NAMES = tuple(CATEGORIES)
 PATTERN_NAMES = tuple(PATTERNS)
 MOTIF_NAMES = tuple(MOTIFS)
+TRAITS = ("proportions", "pattern", "motif")
+"""What siblings may differ in; they share category and palette."""
 COLOUR_NAMES = {
     "red": 0.0, "orange": 0.075, "yellow": 0.15, "green": 0.33, "teal": 0.48, "blue": 0.6, "purple": 0.76, "pink": 0.9
 }  # fmt: skip
 
-# Siblings differ by at least this much in at least three of the six proportions: a look-alike, not a copy.
+_TRAIT_OF = (
+    {"proportions": "proportions"}
+    | {name: "pattern" for name in ("pattern", "around", "rows")}
+    | {name: "motif" for name in ("motif", "motifs_around", "motif_height", "motif_size")}
+)
+# Siblings with other proportions differ by at least this much in at least three of the six: a look-alike, not a copy.
 SIBLING_PROPORTION_GAP = 0.4
 
 
@@ -67,14 +75,15 @@ def draw_instance(rng: np.random.Generator, category: str | None = None) -> Inst
     )
 
 
-def draw_sibling(instance: Instance, rng: np.random.Generator) -> Instance:
-    """Another instance of the same category in exactly the same palette: other proportions, pattern and motif."""
+def draw_sibling(instance: Instance, rng: np.random.Generator, traits: Collection[str] = TRAITS) -> Instance:
+    """Another instance of the same category in exactly the same palette, that differs in `traits` and in no other."""
     while True:
         proportions = _draw_proportions(rng)
         gaps = np.abs(np.subtract(proportions, instance.proportions))
         if (gaps > SIBLING_PROPORTION_GAP).sum() >= 3:
             break
-    return replace(instance, proportions=proportions, **_draw_markings(rng, instance))
+    drawn = {"proportions": proportions, **_draw_markings(rng, instance)}
+    return replace(instance, **{name: value for name, value in drawn.items() if _TRAIT_OF[name] in traits})
 
 
 def name_colour(colour: tuple[float, float, float]) -> str:

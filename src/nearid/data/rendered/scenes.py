@@ -1,4 +1,7 @@
-"""Twelve kinds of surroundings: a floor, a back wall, clutter behind the object and a light of its own."""
+"""Surroundings: a floor, a back wall, clutter behind the object and a light of its own.
+
+They come in twelve kinds, or wild: any floor before any wall in any colours, so that hardly two are alike.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class Scene:
     """One drawn scene.
 
     Attributes:
-        kind: key of `SCENES`. floor, wall: textures [128, 128, 3]; the wall's lowest row comes first.
+        kind: key of `SCENES`, or `WILD`. floor, wall: textures [128, 128, 3]; the wall's lowest row comes first.
         clutter: things behind and beside the object's place.
         light: direction towards the light [3]. tint: its colour [3]. ambient: fill light in [0, 1].
     """
@@ -43,7 +46,7 @@ class Scene:
     @property
     def caption(self) -> str:
         """The scene in words."""
-        return f"in the {self.kind}"
+        return "somewhere" if self.kind == WILD else f"in the {self.kind}"
 
 
 # floor kind, floor hue range, wall kind, wall hue range, saturation, value
@@ -62,6 +65,9 @@ SCENES: dict[str, tuple[str, tuple[float, float], str, tuple[float, float], floa
     "theatre": ("planks", (0.03, 0.08), "stripes", (0.96, 1.0), 0.85, 0.6),
 }
 SCENE_NAMES = tuple(SCENES)
+WILD = "wild"
+FLOORS = tuple(sorted({floor for floor, *_ in SCENES.values()}))
+WALLS = tuple(sorted({wall for _, _, wall, *_ in SCENES.values()}))
 
 
 def draw_scene(rng: np.random.Generator, kind: str | None = None) -> Scene:
@@ -76,6 +82,23 @@ def draw_scene(rng: np.random.Generator, kind: str | None = None) -> Scene:
         floor=_paint(floor, hues[0], saturation, value, rng),
         wall=_paint(wall, hues[1], saturation, value, rng),
         clutter=tuple(_draw_clutter(rng, hues) for _ in range(rng.integers(2, 5))),
+        light=(float(np.cos(azimuth)), float(np.sin(azimuth)), float(height)),
+        tint=(1.0 + 0.12 * min(warm, 0), 1.0 - 0.06 * abs(warm), 1.0 - 0.2 * max(warm, 0)),
+        ambient=float(rng.uniform(0.35, 0.6)),
+    )
+
+
+def draw_wild_scene(rng: np.random.Generator) -> Scene:
+    """A new scene of no kind: floor, wall, both colours, clutter and light are drawn on their own."""
+    floor, wall = FLOORS[rng.integers(len(FLOORS))], WALLS[rng.integers(len(WALLS))]
+    hues = float(rng.random()), float(rng.random())
+    azimuth, height = rng.uniform(-2.6, -0.5), rng.uniform(0.5, 1.2)
+    warm = rng.uniform(-1, 1)
+    return Scene(
+        kind=WILD,
+        floor=_paint(floor, hues[0], rng.uniform(0.05, 0.9), rng.uniform(0.35, 1.0), rng),
+        wall=_paint(wall, hues[1], rng.uniform(0.05, 0.9), rng.uniform(0.35, 1.0), rng),
+        clutter=tuple(_draw_clutter(rng, (rng.random(), rng.random())) for _ in range(rng.integers(2, 8))),
         light=(float(np.cos(azimuth)), float(np.sin(azimuth)), float(height)),
         tint=(1.0 + 0.12 * min(warm, 0), 1.0 - 0.06 * abs(warm), 1.0 - 0.2 * max(warm, 0)),
         ambient=float(rng.uniform(0.35, 0.6)),

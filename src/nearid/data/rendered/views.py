@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.data.rendered.instances import CATEGORY_NAMES, Instance, draw_instance, draw_sibling
+from nearid.data.rendered.instances import CATEGORY_NAMES, TRAITS, Instance, draw_instance, draw_sibling
 from nearid.data.rendered.markings import band_of_body, paint_body
-from nearid.data.rendered.scenes import SCENE_NAMES, Scene, draw_scene
+from nearid.data.rendered.scenes import SCENE_NAMES, WILD, Scene, draw_scene, draw_wild_scene
 from nearid.data.rendered.shapes import build_parts
 from nearid.data.rendered.stage import Image, Pose, composite, open_stage, project_box
 from nearid.io.randomness import keyed_rng
@@ -38,17 +38,29 @@ def identity_from_seed(stream: str, seed: int, identity_id: int) -> Instance:
 
 
 @functools.lru_cache(maxsize=8)  # a sibling asks for every view anew, and a plan paints all scenes of its identity
-def view_plan(stream: str, seed: int, identity_id: int, three_view_fraction: float) -> tuple[ViewPlan, ...]:
-    """Two or three views: scenes of different kinds, the object turned by 0.4 to 1.1 rad from one to the next."""
+def view_plan(
+    stream: str, seed: int, identity_id: int, three_view_fraction: float, scenes: str = "kinds"
+) -> tuple[ViewPlan, ...]:
+    """Two or three views: scenes of different kinds, the object turned by 0.4 to 1.1 rad from one to the next.
+
+    Args:
+        scenes: `kinds`, or `wild` for scenes of no kind.
+    """
     rng = keyed_rng("views", stream, seed, identity_id)
     count = 3 if rng.random() < three_view_fraction else 2
     kinds = rng.permutation(len(SCENE_NAMES))[:count]
     yaw = rng.uniform(0, 2 * np.pi)
     plans = []
     for kind in kinds:
-        plans.append(ViewPlan(draw_scene(rng, SCENE_NAMES[kind]), _draw_pose(rng, yaw)))
+        scene = draw_wild_scene(rng) if scenes == WILD else draw_scene(rng, SCENE_NAMES[kind])
+        plans.append(ViewPlan(scene, _draw_pose(rng, yaw)))
         yaw += rng.choice([-1, 1]) * rng.uniform(0.4, 1.1)
     return tuple(plans)
+
+
+def plans_of(stream: str, seed: int, identity_id: int, options: Mapping[str, Any]) -> tuple[ViewPlan, ...]:
+    """The `view_plan` of an identity of a data set with these `options` (`dataset.rendered` of the config)."""
+    return view_plan(stream, seed, identity_id, options["three_view_fraction"], options.get("scenes", "kinds"))
 
 
 def render_view(instance: Instance, plan: ViewPlan, size_px: int) -> tuple[Image, Mask]:
@@ -71,7 +83,13 @@ def render_instance(instance: Instance, plan: ViewPlan, size_px: int, scale: flo
 
 
 def render_sibling(
-    options: Mapping[str, Any], data_seed: int, identity_id: int, slot: int, seed: int, working_px: int
+    options: Mapping[str, Any],
+    data_seed: int,
+    identity_id: int,
+    slot: int,
+    seed: int,
+    working_px: int,
+    traits: int = len(TRAITS),
 ) -> Image:
     """Another instance on the background of a view: same category, palette, camera and light [working, working, 3].
 
@@ -80,10 +98,12 @@ def render_sibling(
     Args:
         options: `dataset.rendered` of the config. data_seed: seed of the data set.
         identity_id, slot: the view. seed: chooses the sibling. working_px: size to render at.
+        traits: in how many of `TRAITS` siblings differ; which these are is each identity's own.
     """
     instance = identity_from_seed("nearid", data_seed, identity_id)
-    plan = view_plan("nearid", data_seed, identity_id, options["three_view_fraction"])[slot]
-    sibling = draw_sibling(instance, keyed_rng("sibling", seed))
+    plan = plans_of("nearid", data_seed, identity_id, options)[slot]
+    differing = keyed_rng("traits", data_seed, identity_id).permutation(TRAITS)[:traits]
+    sibling = draw_sibling(instance, keyed_rng("sibling", seed), differing.tolist())
     own, other = (project_box(build_parts(one.category, one.proportions), plan.pose) for one in (instance, sibling))
     item = render_instance(sibling, plan, working_px, scale=float(np.min(own / other)))
     return composite(open_stage(working_px).render_scene(plan.scene, plan.pose), item)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearid.data.rendered import render_sibling
+from nearid.data.rendered.instances import TRAITS
 from nearid.distractors.engines import check_options
 from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import Target
@@ -16,6 +17,9 @@ from nearid.errors import UserError
 
 class Engine:
     """Renders the view again with a sibling: same palette, camera, light and background, other shape and markings.
+
+    `options.traits` says in how many of proportions, pattern and motif it differs, in all three unless said; which
+    these are is each identity's own.
 
     Raises:
         UserError: the data set is not rendered.
@@ -32,11 +36,12 @@ class Engine:
                 "kind rendered: a photograph has no scene to render again",
                 "choose another engine, cut_paste for example",
             )
-        check_options(source, set())
+        check_options(source, {"traits"})
+        self._traits = source["options"].get("traits", len(TRAITS))
         self._options = dataset["options"]
         self._working_px = source["working_px"]
         self._seed = seed
 
     def paint(self, target: Target, seed: int) -> NDArray[np.uint8]:
         """The frame with the sibling, long side `working_px`."""
-        return render_sibling(self._options, self._seed, target.id, target.slot, seed, self._working_px)
+        return render_sibling(self._options, self._seed, target.id, target.slot, seed, self._working_px, self._traits)

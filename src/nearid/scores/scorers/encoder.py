@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nearid.errors import UserError
-from nearid.heads.map_head import MAPHead
 from nearid.scores.embeddings import TokenEmbedder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nearid.heads.map_head import MAPHead
     from nearid.layout import Layout
     from nearid.tokens.store import TokenStore
 
@@ -41,12 +41,10 @@ class Scorer(TokenEmbedder):
             return self._map_head(tokens)
         return self.backbone.pooled(tokens)
 
-    def _open(self, collection: str) -> TokenStore:
-        store = super()._open(collection)
+    def check_store(self, store: TokenStore) -> None:
+        """Refuse tokens of another model: its head on these would give numbers, and no meaning."""
         if self._readout == "map":
-            # Another model's head on these tokens would give numbers, and no meaning.
             store.check_backbone(self.backbone)
-        return store
 
     @cached_property
     def _prefix(self) -> int:
@@ -58,6 +56,8 @@ class Scorer(TokenEmbedder):
         # The model's own attention pooling, folded: some 30 times faster on a CPU, and in float32 at any precision.
         if not self.backbone.map_head:
             return None
+        from nearid.heads.map_head import MAPHead
+
         head = MAPHead(self.backbone.config)
         head.load_state_dict(self.backbone.head_state())
         return head.eval().requires_grad_(False).to(self.device)

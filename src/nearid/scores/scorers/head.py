@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
-from transformers import SiglipVisionConfig
 
 from nearid.errors import UserError
-from nearid.heads.map_head import MAPHead
-from nearid.heads.released import read_vision_state, vision_config_of
+from nearid.heads.finished import folder_of
 from nearid.io.files import read_json
 from nearid.io.hashing import hash_file, hash_json
 from nearid.io.model_folders import refuse_unreadable
 from nearid.scores.embeddings import TokenEmbedder
 
 if TYPE_CHECKING:
+    # Imported where a head is read: a job whose scores stand already ends before PyTorch would be loaded.
+    from torch import Tensor
+
+    from nearid.heads.map_head import MAPHead
     from nearid.layout import Layout
 
 KEPT = "timelapse.safetensors"
@@ -42,14 +42,15 @@ class Scorer(TokenEmbedder):
                 "one of the two",
                 "mend the config",
             )
-        self.folder = layout.head(scorer["ablation"]) if scorer.get("ablation") else Path(scorer["path"])
+        self.folder = folder_of(layout, scorer["ablation"]) if scorer.get("ablation") else Path(scorer["path"])
         self._step: int | None = scorer.get("step")
 
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
         """Hash of what the tokens depend on and of the head's files."""
-        assert self._head  # reading it first says what is wrong with it
         weights = _weights_of(self.folder) if self._step is None else self.folder / KEPT
         files = (self.folder / "config.json", weights)
+        if not all(path.is_file() for path in files):
+            assert self._head  # reading it says what is wrong with it
         step = [] if self._step is None else [self._step]
         return hash_json([super().fingerprint(collections, shards), *map(hash_file, files), *step])
 
@@ -80,6 +81,12 @@ def load_head(folder: Path, step: int | None = None) -> MAPHead:
     Raises:
         UserError: a file is missing or cut off, or the weights are not those of the configured head.
     """
+    from safetensors.torch import load_file
+    from transformers import SiglipVisionConfig
+
+    from nearid.heads.map_head import MAPHead
+    from nearid.heads.released import read_vision_state, vision_config_of
+
     remedy = "train the head again (`train_head`), or mend the path"
     try:
         head = MAPHead(SiglipVisionConfig.from_dict(dict(vision_config_of(read_json(folder / "config.json")))))
@@ -99,6 +106,8 @@ def load_head(folder: Path, step: int | None = None) -> MAPHead:
 
 def _read_kept(path: Path, step: int) -> dict[str, Tensor]:
     """The state dict of one of the heads that a training kept."""
+    from safetensors.torch import load_file
+
     kept = load_file(path)
     state = {key.partition(".")[2]: tensor for key, tensor in kept.items() if key.startswith(f"step_{step:06d}.")}
     if not state:

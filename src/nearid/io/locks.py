@@ -1,0 +1,34 @@
+"""A folder that one job at a time works in."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nearid.errors import UserError
+
+
+@contextmanager
+def lock(folder: Path, work: str, wait: bool = False) -> Iterator[None]:
+    """Hold `folder` against a second job of the same work.
+
+    Args:
+        work: what the other one does, e.g. "trains this head".
+        wait: for the other one to end.
+
+    Raises:
+        UserError: another process holds it, and we do not `wait`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise UserError(folder, f"another process {work}", "one at a time", "wait for it, or end it") from None
+            print(f"another job {work}; waiting for it", file=sys.stderr, flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

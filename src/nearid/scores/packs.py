@@ -1,0 +1,179 @@
+"""Scorers that read the same tokens: one job reads them once for all whose scores do not stand yet.
+
+What it makes for a companion is kept beside that one's scores, whose own job then takes it as it stands: each scorer
+has its files and its place in the workflow for itself, and a new one scores itself alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nearid.errors import UserError
+from nearid.io.hashing import hash_json
+from nearid.io.locks import lock
+from nearid.layout import Layout
+from nearid.scores.embeddings import TokenEmbedder, Vectors
+from nearid.scores.kept import KeptSources, KeptVectors
+from nearid.scores.scorers import Embedder, load_scorer
+
+Columns = Mapping[str, Any]
+Companion = tuple[Mapping[str, Any], str]
+"""Settings of a step for another scorer, and the fingerprint of its code."""
+
+
+@dataclass(eq=False)
+class Member:
+    """One scorer of a pack.
+
+    Args:
+        settings: of the step.
+        scorer: what embeds.
+        stand: its scores that stand, by part.
+        todo: the parts that do not.
+        kept: its vectors of a stopped try.
+        stopped: why it gets no scores here; its own job says so again.
+    """
+
+    settings: Mapping[str, Any]
+    scorer: Embedder
+    stand: KeptSources
+    todo: list[str]
+    kept: KeptVectors
+    stopped: UserError | None = None
+    made: dict[str, Columns] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Id of the scorer."""
+        return str(self.settings["scorer_id"])
+
+
+Key = Callable[[Embedder, Mapping[str, Any], str], Mapping[str, str]]
+"""From a scorer, its settings and code to part -> hash of all that its scores depend on; empty keeps nothing."""
+Embed = Callable[[Sequence[Embedder]], Sequence[Vectors | UserError]]
+"""Vectors by each of these scorers, or the error of one that fails."""
+
+
+class Pack:
+    """A scorer, and the companions that can be scored along; the scorer is the first of `members`.
+
+    While it is open nobody else makes these scores: who comes second finds them made.
+
+    Args:
+        scorer: whose job this is.
+        settings, code: of its step.
+        output: its scores file.
+        companions: others that read the same tokens.
+        layout: of the results folder.
+        benchmark: whose scores they are.
+        key: see `Key`.
+        schema: of the columns.
+    """
+
+    def __init__(
+        self,
+        scorer: Embedder,
+        settings: Mapping[str, Any],
+        code: str,
+        output: Path,
+        companions: Sequence[Companion],
+        layout: Layout,
+        benchmark: str,
+        key: Key,
+        schema: pa.Schema,
+    ) -> None:
+        self._key, self._schema = key, schema
+        self._layout, self._benchmark, self._companions = layout, benchmark, companions
+        self._lock = ExitStack()
+        own = partial(self._join, scorer, settings, code, output)
+        self.members = [own()]
+        if self.members[0].todo and companions:
+            folder = layout.pack_of_scores(benchmark, settings["backbone_id"])
+            self._lock.enter_context(lock(folder, "scores this benchmark by heads of this backbone", wait=True))
+            self.members = [own()]
+        if self.members[0].todo and isinstance(scorer, TokenEmbedder):
+            self.members += self._find_companions(scorer)
+
+    def __enter__(self) -> Pack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    def _find_companions(self, scorer: TokenEmbedder) -> Iterator[Member]:
+        for settings, code in self._companions:
+            try:
+                companion = load_scorer(settings, self._layout)
+                assert isinstance(companion, TokenEmbedder)
+                companion.share_origins(scorer)
+                path = self._layout.scores(settings["scorer_id"], self._benchmark)
+                member = self._join(companion, settings, code, path)
+            except UserError:
+                continue  # its head is not there yet, or damaged: a matter of its own job
+            if member.todo:
+                yield member
+
+    def _join(self, scorer: Embedder, settings: Mapping[str, Any], code: str, output: Path) -> Member:
+        keys = self._key(scorer, settings, code)
+        stand = KeptSources(output, keys, self._schema)
+        todo = [part for part in keys if not stand.has(part)]
+        kept = KeptVectors(output, (all(keys.values()) and todo and hash_json([dict(keys), todo])) or "")
+        return Member(settings, scorer, stand, todo, kept)
+
+    def wanting(self, *parts: str) -> list[Member]:
+        """Members that have any of these parts still to do."""
+        return [one for one in self.members if not one.stopped and set(parts) & set(one.todo)]
+
+    def embed(self, members: Sequence[Member], embed: Embed) -> list[tuple[Member, Vectors]]:
+        """Vectors by each member, from a stopped try or made now; a companion that fails is left out from now on.
+
+        Raises:
+            UserError: of the first of all members.
+        """
+        found = {id(one): vectors for one in members if (vectors := one.kept.take()) is not None}
+        new = [one for one in members if id(one) not in found]
+        for one, made in zip(new, embed([one.scorer for one in new]) if new else (), strict=True):
+            if not isinstance(made, UserError):
+                one.kept.put(made)
+                found[id(one)] = made
+            elif one is self.members[0]:
+                raise made
+            else:
+                one.stopped = made
+                print(f"{one.name} is left to its own job:\n{made}", file=sys.stderr, flush=True)
+        return [(one, found[id(one)]) for one in members if id(one) in found]
+
+    def close(self) -> dict[str, Columns]:
+        """Keep what was made for each member; the first one's columns by part."""
+        own = self.members[0]
+        for one in self.members:
+            if not one.stopped:
+                # All at once: what is left to do says which vectors of a stopped run are whose.
+                for part, columns in one.made.items():
+                    one.stand.put(part, columns)
+        return {part: own.made.get(part) or own.stand.get(part).to_pydict() for part in own.stand.parts}
+
+    def clear(self) -> None:
+        """Remove the vectors; call it once the first one's scores are written."""
+        for one in self.members:
+            if not one.stopped:
+                one.kept.clear()
+
+
+def each_embeds(
+    scorers: Sequence[Embedder],
+    alone: Callable[[Embedder], Vectors],
+    together: Callable[[Sequence[TokenEmbedder]], list[Vectors | UserError]],
+) -> Sequence[Vectors | UserError]:
+    """By one scorer `alone`, by several `together`: only those that read tokens are ever several."""
+    if len(scorers) == 1:
+        return [alone(scorers[0])]
+    return together([scorer for scorer in scorers if isinstance(scorer, TokenEmbedder)])
