@@ -100,7 +100,10 @@ once. `m_h_ci` draws reference subjects, each with all prompts and methods.
 ## State of runs that were stopped
 
 Not declared to Snakemake, keyed by all that it depends on, and free to delete between runs: `.progress` folders of data, distractors, heads and scores;
-`heads/.images` (unpacked images of `tokens: online`); `heads/.packs/<first>` (lock of a pack); `.lock` (the run that works here).
+`heads/<ablation>/.waiting` (a whole head that another one's job has trained along, until its own job takes it; scorers may read it
+before); `scores/<scorer>/.kept` (scores by source, so that another source scores that one alone, and what another scorer's job has made
+along); `heads/.images` (unpacked images of `tokens: online`); `heads/.packs/<first>`, `scores/.packs/<benchmark>.<backbone>` (locks of
+packs); `.lock` (the run that works here).
 """
 
 
