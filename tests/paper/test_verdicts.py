@@ -7,6 +7,7 @@ import io
 import pytest
 from paper_run import RUN, TABLES, metrics
 
+from nearid.config import load, step_settings
 from nearid.io.files import write_json
 from nearid.paper.comparison import compare_tables, to_csv
 from nearid.paper.metrics import Cell
@@ -83,6 +84,22 @@ def test_rows_of_a_judge_with_other_words_are_not_compared(layout):
     changed = {"dataset_kind": "syncd", "scorers": scorers}
     assert verdict_of(layout, "table3", "siglip2", "nearid_ssr", **changed) == ("not comparable", "other prompt")
     assert verdict_of(layout, "table3", "nearid", "nearid_ssr", **changed)[1] != "other prompt"
+
+
+@pytest.mark.parametrize(
+    ("entry", "other"),
+    [
+        ("{}", False),
+        ("{prompt: mine.txt}", True),
+        ("{prompt: mine.txt, wording: paper}", False),
+        ("{prompt: ''}", True),  # our own
+    ],
+)
+def test_words_that_are_not_the_papers_are_told_ours_too(tmp_path, entry, other):
+    path = tmp_path / "words.yaml"
+    path.write_text(f"scorers: {{qwen3vl_30b: {entry}}}")
+    run = Run.from_settings(step_settings("make_table", load(path), table="table1")["run"])
+    assert [scorer.other_prompt for scorer in run.scorers if scorer.id == "qwen3vl_30b"] == [other]
 
 
 def test_every_line_of_the_comparison_names_its_reason(layout):

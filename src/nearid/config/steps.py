@@ -256,6 +256,8 @@ def _groups(config: Config) -> Settings:
     return {name: config["groups"][name] for name in config["select"]["groups"]}
 
 
+# The download of config.yaml. An overlay that names another file must not be taken for the paper's words.
+_PAPERS_WORDS = "resources/judge_words/"
 # Tables and figures about how heads were trained; others must not be remade for it.
 _ABOUT_TRAINING = ("table4", "table6", "table8", "table9", "weights", "effects", "sensitivity")
 
@@ -301,7 +303,7 @@ def _scorer(config: Config, name: str, trained: bool) -> Settings:
     entry = config["scorers"][name]
     settings = {"id": name, **{key: entry[key] for key in ("display", "paper_row", "kind")}}
     settings["retrained"] = "ablation" in entry
-    if entry.get("prompt") and entry.get("wording") != "paper":
+    if entry["kind"] == "vlm_judge" and not _asks_as_the_paper(entry):
         settings["other_prompt"] = True
     if trained and "choice" in entry:
         seed = config["ablations"][entry["ablation"]].get("seed", config["seed"])
@@ -318,6 +320,12 @@ def _scorer(config: Config, name: str, trained: bool) -> Settings:
     if entry.get("m_h_from") in config["select"]["scorers"]:
         settings["m_h_from"] = entry["m_h_from"]
     return settings
+
+
+def _asks_as_the_paper(judge: Config) -> bool:
+    """Whether a judge is asked in the paper's words: those of the authors' file, or of one that is said to hold them."""
+    prompt = judge.get("prompt", "")
+    return bool(prompt) and (prompt.startswith(_PAPERS_WORDS) or judge.get("wording") == "paper")
 
 
 def _table(config: Config, ids: Config) -> Settings:

@@ -53,7 +53,7 @@ FIGURES = {
     ),
     "figure10": (
         "Figure 10: what the judge is asked",
-        "The prompt of the vision-language judge, in our own words on the paper's structure.",
+        "The prompt of the vision-language judge, word by word as it was sent: the paper's, or whatever the config names.",
     ),
     "contact_sheets": (
         "Contact sheets of the sources",

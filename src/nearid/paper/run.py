@@ -29,7 +29,7 @@ class Scorer:
         training: how its head was trained, if it is one of this run's.
         m_h_from: the scorer whose M-H stands in its row, where the paper takes another read-out there.
         choice: in a table of choices about training, which this head stands for, and its seed.
-        other_prompt: whether it is a judge that was asked in other words than ours and the paper's.
+        other_prompt: whether it is a judge that was asked in other words than the paper's, be they ours.
         retrained: whether its head is trained by this run, which another seed would have made another.
     """
 

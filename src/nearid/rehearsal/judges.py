@@ -31,6 +31,12 @@ WIDTH, SEEN = 64, 16
 SHARD_BYTES = "100KB"
 
 
+def save_words(path: Path) -> None:
+    """What a judge is asked, as a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("Do both images show one and the same object?\nAnswer in JSON with its score, 0 to 10.\n")
+
+
 def save_judge(folder: Path, mixture: bool, seed: int) -> None:
     """A Qwen3-VL, dense or `mixture` of experts, in shards; `seed` decides which pictures get which score.
 

@@ -90,6 +90,13 @@ def _judge(folder: Path, uses: list[Use], config: Config) -> None:
     save_judge(folder, mixture=bool(re.search(r"-A\d+B", repository)), seed=int(billions[1]) if billions else 0)
 
 
+def _words(folder: Path, uses: list[Use], config: Config) -> None:
+    from nearid.rehearsal.judges import save_words
+
+    for below in {use.below for use in uses}:
+        save_words(folder / below)
+
+
 def _ratings(folder: Path, uses: list[Use], config: Config) -> None:
     from nearid.rehearsal.ratings import save_ratings
 
@@ -125,5 +132,6 @@ _RECIPES: dict[str, Callable[[Path, list[Use], Config], None]] = {
     "scorers vsm hub CompVis/cleandift": _by("matcher", "save_features"),
     "scorers vsm hub stabilityai/stable-diffusion-2-1": _by("pipelines", "save_stable_diffusion"),
     "scorers vlm_judge model": _judge,
+    "scorers vlm_judge prompt": _words,
     "scorers ratings ratings": _ratings,
 }
