@@ -11,6 +11,7 @@ from nearid.config import load, step_settings
 from nearid.config.packs import packs
 from nearid.io.files import write_json
 from nearid.layout import Layout
+from nearid.paper.formats import to_latex, to_markdown
 from nearid.paper.tables import build_table
 
 OVERLAY = "config/sensitivity.yaml"
@@ -47,6 +48,7 @@ def test_the_table_says_what_a_choice_moves(tmp_path):
     random = np.random.default_rng(0)
     layout = Layout(tmp_path / "tiny")
     values = {choice: random.uniform(20, 80, 3) for choice in ("default", "padding", "plain")}
+    values["moved"] = values["default"] + [10.0, 10.5, 9.5]
     scorers = []
     for choice, ssr in values.items():
         for seed, value in enumerate(ssr):
@@ -71,4 +73,7 @@ def test_the_table_says_what_a_choice_moves(tmp_path):
         )
         assert row.cells["m_h"].value is None and not math.isnan(change.value)
     assert table.shown(table.rows[1], table.columns[1])[0] in "+-", "changes show their sign"
+    # What three seeds cannot tell from nothing is not marked.
+    assert {row for row, _ in table.places()} == {"moved"} and ("moved", "d_nearid_ssr") in table.places()
+    assert "**+10.00**" in to_markdown(table) and r"\textbf{+10.00}" in to_latex(table)
     assert GROUPS["all"]

@@ -323,7 +323,7 @@ def _scorer(config: Config, name: str, trained: bool) -> Settings:
 
 
 def _asks_as_the_paper(judge: Config) -> bool:
-    """Whether a judge is asked in the paper's words: those of the authors' file, or of one that is said to hold them."""
+    """Whether a judge is asked in the paper's words: from the authors' file, or from one that is said to hold them."""
     prompt = judge.get("prompt", "")
     return bool(prompt) and (prompt.startswith(_PAPERS_WORDS) or judge.get("wording") == "paper")
 

@@ -53,7 +53,7 @@ FIGURES = {
     ),
     "figure10": (
         "Figure 10: what the judge is asked",
-        "The prompt of the vision-language judge, word by word as it was sent: the paper's, or whatever the config names.",
+        "The prompt of the vision-language judge, word by word: the paper's, or that of the config.",
     ),
     "contact_sheets": (
         "Contact sheets of the sources",

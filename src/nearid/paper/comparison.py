@@ -116,7 +116,7 @@ def _compare(table: Table, row: Row, column: Column, run: Run) -> Pair:
     elif theirs is None:
         why = "not in the paper"
     else:
-        difference = round(cell.value - theirs, column.digits)
+        difference = round(cell.value - theirs, column.digits) + 0.0  # no zero with a sign
         other_words = {scorer.id for scorer in run.scorers if scorer.other_prompt}
         retrained = (column.scorer or row.id) in {scorer.id for scorer in run.scorers if scorer.retrained}
         other = differing(run, column.metric, retrained)

@@ -51,7 +51,8 @@ class Table:
     Attributes:
         key: heading of the row names, and (lower case) their column in the CSV.
         labels: headings of the rows' labels.
-        best_along: whether values compete within a column, within a row among columns of the same metric, or not.
+        best_along: whether values compete within a column, within a row among columns of the same metric, or not; with
+            `zero` nothing competes, and what is marked is each difference whose interval does not hold zero.
         baseline: id of the row to which the CSV gives differences.
         deltas: ids of the rows that show theirs behind each value.
         podium: how many of the best values are marked.
@@ -62,7 +63,7 @@ class Table:
     key: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    best_along: Literal["column", "row"] | None
+    best_along: Literal["column", "row", "zero"] | None
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     baseline: str | None = None
@@ -88,6 +89,13 @@ class Table:
         """(row id, column id) -> 1, 2 or 3 of the best `podium` values; equal as printed is equally good."""
         if self.best_along is None:
             return {}
+        if self.best_along == "zero":
+            return {
+                (row.id, column.id): 1
+                for row in self.rows
+                for column in self.columns
+                if column.signed and not _holds_zero(row.cells[column.id])
+            }
         contests: dict[tuple[str, str], list[tuple[float, tuple[str, str]]]] = {}
         for row in self.rows:
             for column in self.columns:
@@ -129,3 +137,8 @@ class Table:
             else:
                 spans.append((column.spanner, 1))
         return spans
+
+
+def _holds_zero(difference: Cell) -> bool:
+    """Whether an interval holds zero; one that is not known may."""
+    return difference.low is None or difference.high is None or difference.low <= 0 <= difference.high
