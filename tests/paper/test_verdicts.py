@@ -11,6 +11,7 @@ from nearid.config import load, step_settings
 from nearid.io.files import write_json
 from nearid.paper.comparison import compare_tables, to_csv
 from nearid.paper.metrics import Cell
+from nearid.paper.page import _what_it_is
 from nearid.paper.reference import describe_comparability, differing
 from nearid.paper.run import Run
 from nearid.paper.verdicts import Setting, judge
@@ -74,6 +75,8 @@ def test_what_is_the_same_comes_from_the_run(layout):
     # One source painted again: no longer the paper's images.
     mixed = {"dataset_kind": "nearid", "official_splits": True, "released": released[1:]}
     assert "the paper's test identities, other distractors" in verdict_of(layout, *cell, **mixed)[1]
+    mapped = verdict_of(layout, *cell, dataset_kind="syncd", official_splits=True)[1]
+    assert "those that were found of the paper's test identities" in mapped
     assert "other test identities" in verdict_of(layout, *cell, dataset_kind="syncd")[1]
     # Part edits are public: the same images whatever the identities are.
     assert verdict_of(layout, "table3", "siglip2", "m_o", dataset_kind="syncd")[0] == "deviates"
@@ -119,3 +122,10 @@ def test_sizes_and_weights_that_are_not_the_papers_make_no_verdict(layout):
     assert differing(run, "nearid_ssr", False) == told["data"]
     assert differing(run, "m_o", True) == told["training"]
     assert "6 test identities" in describe_comparability(run)[1]
+
+
+def test_a_run_of_ratings_alone_is_not_told_to_be_one_of_distractors():
+    run = Run.from_settings(step_settings("make_page", load("config/ratings.yaml"))["run"])
+    assert describe_comparability(run) == (True, "DreamBench++ is public, and so are its ratings")
+    assert "no distractor" in _what_it_is(run)
+    assert "painted again" in _what_it_is(Run.from_settings(step_settings("make_page", load())["run"]))

@@ -37,6 +37,7 @@ WHAT_IT_IS = {
     "syncd": "These are numbers of the paper's curation with distractors that we painted again.",
     "nearid": "These are numbers on the data that the paper's authors released.",
 }
+PEOPLE_ALONE = "These are numbers about agreement with people on DreamBench++ alone: no distractor is part of this run."
 STAND_INS = (
     "A dress rehearsal: every download is a small stand-in (a model of random weights, or drawn pictures), and all "
     "sizes are tiny. It shows that each job runs and where each number comes from; no number means anything."
@@ -78,9 +79,7 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
     pairs = compare_tables(settings["compared"], layout)
     return environment.get_template("index.html.j2").render(
         run=run,
-        what_it_is=STAND_INS
-        if run.stand_ins
-        else WHAT_IT_IS.get(run.dataset_kind, f"These are numbers on data of kind {run.dataset_kind}."),
+        what_it_is=_what_it_is(run),
         headlines=_headlines(settings, run, metrics),
         effects=find_effects(run, metrics),
         tables=[build_table(settings["tables"][name], layout) for name in in_order(settings["tables"])],
@@ -95,6 +94,14 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         dropped_more=max(0, len(dropped) - MAX_DROPPED),
         hashes=[(scorer.id, hash_file(layout.metrics(scorer.id))) for scorer in run.scorers],
     )
+
+
+def _what_it_is(run: Run) -> str:
+    if run.stand_ins:
+        return STAND_INS
+    if run.benchmarks == ("dreambench",):
+        return PEOPLE_ALONE
+    return WHAT_IT_IS.get(run.dataset_kind, f"These are numbers on data of kind {run.dataset_kind}.")
 
 
 def _arrange(figures: list[str]) -> list[str]:

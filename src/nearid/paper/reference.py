@@ -93,7 +93,10 @@ def describe_images(run: Run, metric: str, sources: Collection[str]) -> str:
     """What a verdict says of the images that a metric was measured on."""
     if same_images(run, metric, sources):
         return "the paper's test images"
-    return "the paper's test identities, other distractors" if run.official_splits else "other test identities"
+    if not run.official_splits:
+        return "other test identities"
+    found = "" if run.dataset_kind == "nearid" else "those that were found of "
+    return f"{found}the paper's test identities, other distractors"
 
 
 def differing(run: Run, metric: str, retrained: bool) -> list[str]:
@@ -109,6 +112,8 @@ def describe_comparability(run: Run) -> tuple[bool, str]:
     comparable, why = comparability(run.dataset_kind)
     if run.stand_ins:
         return False, "a rehearsal on stand-ins of the downloads, with tiny sizes"
+    if comparable and run.benchmarks == ("dreambench",):
+        return True, "DreamBench++ is public, and so are its ratings"
     told = [*run.differs.get("data", ()), *run.differs.get("training", ())]
     if not comparable or not told:
         return comparable, why
