@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 ROOT = Path(workflow.basedir)
 ROOT = ROOT if (ROOT / "src").is_dir() else ROOT.parent
@@ -19,6 +20,7 @@ from nearid.cluster.gpus import visible_gpus
 from nearid.cluster.jobs import Jobs
 from nearid.cluster.needs import needs_of, needs_of_rule
 from nearid.cluster.slurm_checks import Request, find_first, refuse_unfit
+from nearid.cluster.wakeups import wake_once
 from nearid.config.inputs import missing_paths, own_paths
 from nearid.config.painting import parts_of_shard
 from nearid.config.steps import (
@@ -278,6 +280,7 @@ def costly(path):
 
 
 if workflow.is_main_process:
+    wake_once(JobScheduler)
     refuse_missing_paths()
 
 
