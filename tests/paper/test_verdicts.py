@@ -12,7 +12,7 @@ from nearid.io.files import write_json
 from nearid.paper.comparison import compare_tables, to_csv
 from nearid.paper.metrics import Cell
 from nearid.paper.page import _what_it_is
-from nearid.paper.reference import describe_comparability, differing
+from nearid.paper.reference import CORRELATIONS, TOLERANCES, describe_comparability, differing
 from nearid.paper.run import Run
 from nearid.paper.verdicts import Setting, judge
 
@@ -51,6 +51,22 @@ def test_several_seeds_replace_the_bound_by_what_they_differ():
     assert verdict(31.0, 31.5, 30.5) == ("reproduced", "the paper's test images: the spread of 3 seeds allows ±4.04")
     assert verdict(31.0, 31.1, 30.9)[0] == "deviates"
     assert verdict(31.0, 36.0, 26.0)[0] == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("metric", "digits", "paper", "released"),
+    [
+        ("ssr", 1, 99.4, 99.4),
+        ("pa_table", 1, 99.8, 99.77),
+        ("m_o", 3, 0.465, 0.454),
+        ("m_o_pair", 3, 0.486, 0.475),
+        ("mtg_ssr", 1, 35.0, 34.0),
+        ("mtg_pa", 1, 46.5, 46.0),
+    ],
+)
+def test_the_authors_own_numbers_of_their_released_head_are_reproduced(metric, digits, paper, released):
+    tolerance = TOLERANCES.get(metric, 0.0) + 0.5 * 10.0**-digits
+    assert judge(Cell(released), paper, tolerance, metric not in CORRELATIONS, SAME)[0] == "reproduced"
 
 
 def verdict_of(layout, table, row, column, **changes):

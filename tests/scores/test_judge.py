@@ -8,6 +8,7 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
 from click.testing import CliRunner
 from tiny_models import save_qwen
 
@@ -15,7 +16,7 @@ from nearid.cli import nearid
 from nearid.errors import UserError
 from nearid.io.files import read_json
 from nearid.io.tables import read_table
-from nearid.scores.judging import endpoint
+from nearid.scores.judging import endpoint, local
 from nearid.scores.judging.prompt import read_prompt
 from nearid.scores.judging.reading import read_answer
 from nearid.scores.nearid_bench import score_nearid_bench
@@ -302,6 +303,29 @@ def test_qwen3vl_judges_through_the_command(world, tmp_path, mixture):
     assert metrics["answers"]["nearid_bench"] == {"pairs": 24, "bad_json": 24, "bad_score": 24}
     assert metrics["nearid_bench"]["full"]["sources"]["sibling"]["n"] == 0
     assert "sibling" in metrics["reasons"]["nearid_bench.full.groups.all"]
+
+
+@pytest.mark.parametrize(
+    ("device", "installed", "chosen"),
+    [("cuda", True, "flash_attention_2"), ("cuda", False, "sdpa"), ("cpu", True, "sdpa")],
+)
+def test_flash_attention_is_used_where_it_can_be_and_told(tmp_path, monkeypatch, capfd, device, installed, chosen):
+    judge = local.Judge({"model": str(save_qwen(tmp_path / "qwen")), "max_new_tokens": 1})
+    asked = {}
+
+    def load(kind, path, **options):
+        asked.update(options)
+        raise OSError("that is enough")
+
+    monkeypatch.setattr(local, "load_pretrained", load)
+    monkeypatch.setattr(local, "choose_device", lambda: torch.device(device))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: object() if installed else None)
+    with pytest.raises(UserError, match="that is enough"):
+        judge._parts  # noqa: B018
+    assert asked["attn_implementation"] == chosen
+    told = capfd.readouterr().err
+    assert ("PyTorch's attention; the paper's was FlashAttention-2" in told) == (chosen == "sdpa")
+    assert f"{judge._path}: FlashAttention-2" in told or chosen == "sdpa"
 
 
 def test_a_batch_answers_as_its_pairs_alone(world, tmp_path):
