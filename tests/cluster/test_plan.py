@@ -26,6 +26,10 @@ def in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
+def painting_jobs(config, layout):
+    return Jobs(config, layout).of("inpaint_part", "inpaint_shard")
+
+
 @pytest.mark.parametrize("overlays", [(), ("config/demo.yaml",)], ids=["paper", "demo"])
 def test_jobs_are_those_of_the_workflow(overlays, tmp_path):
     options = ["--configfile", *overlays] if overlays else []
@@ -65,22 +69,22 @@ def test_painting_is_cut_into_jobs_of_an_hour(tmp_path):
     config, layout = load(), Layout(tmp_path)
     (told,) = make_plan(config, layout).painting
     assert float(re.search(r"Longest painting job: .*of\d+, ([\d.]+) min", told)[1]) == pytest.approx(61, abs=4)
-    painting = [job for job in Jobs(config, layout).distractors() if job.gpu]
+    painting = [job for job in painting_jobs(config, layout) if job.gpu]
     assert sum(job.units for job in painting if "flux_1024/" in job.name) == pytest.approx(45_215)
     hours = sum(job.units * job.seconds_per_unit for job in painting if job.rule == "inpaint_part") / 3600
     assert hours < sum(job.rule == "inpaint_part" for job in painting) < 1.1 * hours
     assert {job.name.partition("/")[0] for job in painting if job.rule == "inpaint_shard"} == {
         *("qwen", "powerpaint", "sdxl", "sdxl_1024", "fluxc", "fluxc_1024")
     }, "what takes less than an hour is one job"
-    read = config | {"released": {"flux": "resources/nearid_flux"}}
-    assert not any("of" in job.name for job in Jobs(read, layout).distractors() if job.name.startswith("flux/"))
+    read = config | {"released": {"flux": "released/flux"}}
+    assert not any("of" in job.name for job in painting_jobs(read, layout) if job.name.startswith("flux/"))
     config["painting_minutes"] = 30
-    assert sum(job.rule == "inpaint_part" for job in Jobs(config, layout).distractors()) > 1.9 * hours
+    assert sum(job.rule == "inpaint_part" for job in painting_jobs(config, layout)) > 1.9 * hours
 
 
 def test_a_slower_rate_than_the_config_says_is_written_out(tmp_path):
     config, layout = load(), Layout(tmp_path)
-    job = next(job for job in Jobs(config, layout).distractors() if job.name.startswith("qwen_1328/000."))
+    job = next(job for job in painting_jobs(config, layout) if job.name.startswith("qwen_1328/000."))
     benchmark = layout.benchmark(job.stage, job.rule, job.name)
     benchmark.parent.mkdir(parents=True)
     benchmark.write_text(f"s\tmax_rss\n{200 + 30 * job.units}\t4321\n")
@@ -95,7 +99,7 @@ def test_how_a_shard_was_painted_stays_its_plan(tmp_path):
     config, layout = load(), Layout(tmp_path)
 
     def jobs_of(shard):
-        return [job for job in Jobs(config, layout).distractors() if job.name.startswith(f"flux/{shard}")]
+        return [job for job in painting_jobs(config, layout) if job.name.startswith(f"flux/{shard}")]
 
     assert len(jobs_of("000")) == 8
     layout.painted("flux", "001", 2, 7).parent.mkdir(parents=True)

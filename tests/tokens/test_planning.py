@@ -74,7 +74,7 @@ def test_repair_plan_names_what_must_be_made_and_how(tmp_path):
     overlay.write_text(yaml.safe_dump({"results_dir": str(tmp_path)}))
     overlays = ["config/demo.yaml", str(overlay)]
     layout = Layout(tmp_path / "demo")
-    paths = [job.outputs[0] for job in Jobs(load(*map(Path, overlays)), layout).tokens()]
+    paths = [job.outputs[0] for job in Jobs(load(*map(Path, overlays)), layout).of("extract_tokens")]
     origin = {"backbone": "demo_siglip", "weights_hash": "w", "preprocess_hash": "p"}
     for number, path in enumerate(paths):
         keys = np.array([(number, 0, b"full")], KEY)

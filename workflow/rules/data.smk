@@ -1,17 +1,16 @@
 rule curate_positives:
     input:
-        fetched("curate_positives"),
-        own_files("curate_positives"),
+        inputs("curate_positives"),
     output:
-        positives(),
+        list(map(str, FILES.positives())),
         identities=str(LAYOUT.identities),
         splits=str(LAYOUT.splits),
         dropped=str(LAYOUT.dropped),
         funnel=str(LAYOUT.funnel),
     log:
-        log_of("data", "curate_positives"),
+        log_of("curate_positives"),
     benchmark:
-        benchmark_of("data", "curate_positives")
+        benchmark_of("curate_positives")
     conda:
         "../../envs/data.yaml"
     threads: 2
@@ -29,14 +28,13 @@ rule curate_positives:
 
 rule make_mtg:
     input:
-        fetched("make_mtg"),
-        own_files("make_mtg"),
+        inputs("make_mtg"),
     output:
         str(LAYOUT.mtg("{split}")),
     log:
-        log_of("data", "make_mtg", "{split}"),
+        log_of("make_mtg"),
     benchmark:
-        benchmark_of("data", "make_mtg", "{split}")
+        benchmark_of("make_mtg")
     conda:
         "../../envs/data.yaml"
     threads: 1

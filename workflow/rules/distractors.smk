@@ -2,16 +2,13 @@
 # images beside each other in the shard's undeclared progress folder. A mark says that a part is done.
 rule inpaint_part:
     input:
-        # An engine may take its donors from other shards: one job makes them all, and the roster with them.
-        str(LAYOUT.positives("{shard}")),
-        fetched("inpaint_shard"),
-        own_files("inpaint_shard"),
+        inputs("inpaint_part"),
     output:
         temp(touch(str(LAYOUT.painted("{source}", "{shard}", "{part}", "{parts}")))),
     log:
-        log_of("distractors", "inpaint_part", "{source}/{shard}.{part}of{parts}"),
+        log_of("inpaint_part"),
     benchmark:
-        benchmark_of("distractors", "inpaint_part", "{source}/{shard}.{part}of{parts}")
+        benchmark_of("inpaint_part")
     conda:
         "../../envs/diffusion.yaml"
     threads: 1
@@ -21,8 +18,8 @@ rule inpaint_part:
         gpu=gpus("inpaint_part"),
     params:
         results=results_folder,
-        settings=settings("inpaint_shard"),
-        code=code("inpaint_shard"),
+        settings=settings("inpaint_part"),
+        code=code("inpaint_part"),
     shell:
         "python -m nearid --log {log:q} distractors inpaint --results {params.results:q} --source {wildcards.source:q}"
         " --shard {wildcards.shard:q} --part {wildcards.part:q}/{wildcards.parts:q} --settings {params.settings:q}"
@@ -31,17 +28,14 @@ rule inpaint_part:
 # Paints a shard, or puts together what parts have painted.
 rule inpaint_shard:
     input:
-        str(LAYOUT.positives("{shard}")),
-        fetched("inpaint_shard"),
-        own_files("inpaint_shard"),
-        parts=painted_parts,
+        inputs("inpaint_shard"),
     output:
         shard=costly(LAYOUT.distractors("{source}", "{shard}")),
         report=str(LAYOUT.distractor_report("{source}", "{shard}")),
     log:
-        log_of("distractors", "inpaint_shard", "{source}/{shard}"),
+        log_of("inpaint_shard"),
     benchmark:
-        benchmark_of("distractors", "inpaint_shard", "{source}/{shard}")
+        benchmark_of("inpaint_shard")
     # First of all that may run: the images of a shard that is put together are no longer there twice.
     priority: 1
     conda:
@@ -63,18 +57,14 @@ rule inpaint_shard:
 
 rule make_quality_sheet:
     input:
-        positives(),
-        shards=lambda wildcards: distractors([wildcards.source]),
-        reports=lambda wildcards: [
-            str(LAYOUT.distractor_report(wildcards.source, shard)) for shard in SHARDS
-        ],
+        inputs("make_quality_sheet"),
     output:
         numbers=str(LAYOUT.quality("{source}", "json")),
         sheet=str(LAYOUT.quality("{source}", "png")),
     log:
-        log_of("distractors", "make_quality_sheet", "{source}"),
+        log_of("make_quality_sheet"),
     benchmark:
-        benchmark_of("distractors", "make_quality_sheet", "{source}")
+        benchmark_of("make_quality_sheet")
     conda:
         "../../envs/diffusion.yaml"
     threads: 1
@@ -93,5 +83,5 @@ rule make_quality_sheet:
 # Asked for by name, not part of what a run makes: snakemake --configfile config/demo.yaml -- quality_sheets
 rule quality_sheets:
     input:
-        [str(LAYOUT.quality(source, "png")) for source in SELECT["sources"]],
+        paths(FILES.quality_sheets),
     localrule: True

@@ -1,24 +1,20 @@
 # What a run gives away; asked for by name: `snakemake … -- exports`.
 rule exports:
     input:
-        exported_models,
-        str(LAYOUT.exported_data),
+        paths(FILES.exports),
     localrule: True
 
 
 rule export_model:
     input:
-        exported_head,
-        # The card takes names and licence from it; its times must not make the model anew.
-        ancient(str(LAYOUT.paper("manifest.json"))),
+        inputs("export_model"),
+        untimed("export_model"),
     output:
         directory(str(LAYOUT.exported("{form}", "{ablation}"))),
     log:
-        log_of("export", "export_model", "{form}/{ablation}"),
+        log_of("export_model"),
     benchmark:
-        benchmark_of("export", "export_model", "{form}/{ablation}")
-    wildcard_constraints:
-        form="siglip|release",
+        benchmark_of("export_model")
     conda:
         "../../envs/paper.yaml"
     resources:
@@ -34,15 +30,14 @@ rule export_model:
 
 rule export_datasets:
     input:
-        positives(),
-        distractors(SELECT["sources"]),
-        ancient(str(LAYOUT.paper("manifest.json"))),
+        inputs("export_datasets"),
+        untimed("export_datasets"),
     output:
         directory(str(LAYOUT.exported_data)),
     log:
-        log_of("export", "export_datasets"),
+        log_of("export_datasets"),
     benchmark:
-        benchmark_of("export", "export_datasets")
+        benchmark_of("export_datasets")
     conda:
         "../../envs/paper.yaml"
     resources:

@@ -3,21 +3,18 @@
 # it is (Snakemake records no param that depends on resources).
 rule train_head:
     input:
-        training_files,
-        roster(),
-        fetched("train_head"),
-        own_files("train_head"),
+        inputs("train_head"),
     output:
         head=costly(LAYOUT.head_file("{ablation}")),
         config=str(LAYOUT.head_file("{ablation}", "config.json")),
         log=str(LAYOUT.head_file("{ablation}", "log.jsonl")),
         provenance=str(LAYOUT.head_file("{ablation}", "provenance.json")),
     log:
-        log_of("heads", "train_head", "{ablation}"),
+        log_of("train_head"),
     benchmark:
-        benchmark_of("heads", "train_head", "{ablation}")
+        benchmark_of("train_head")
     wildcard_constraints:
-        ablation=with_timelapse(False),
+        ablation=those(config["ablations"], FILES.keeps_states, False),
     conda:
         "../../envs/train.yaml"
     # One thread: repeatable to the bit, and heads train side by side.
@@ -49,8 +46,8 @@ use rule train_head as train_head_with_timelapse with:
         provenance=str(LAYOUT.head_file("{ablation}", "provenance.json")),
         timelapse=str(LAYOUT.head_file("{ablation}", "timelapse.safetensors")),
     log:
-        log_of("heads", "train_head_with_timelapse", "{ablation}"),
+        log_of("train_head_with_timelapse"),
     benchmark:
-        benchmark_of("heads", "train_head_with_timelapse", "{ablation}")
+        benchmark_of("train_head_with_timelapse")
     wildcard_constraints:
-        ablation=with_timelapse(True),
+        ablation=those(config["ablations"], FILES.keeps_states, True),

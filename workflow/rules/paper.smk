@@ -1,7 +1,7 @@
 # What takes a second or two runs where Snakemake runs: a cluster job each would cost more than the work.
 rule make_table:
     input:
-        table_files,
+        inputs("make_table"),
     output:
         report(
             str(LAYOUT.table("{table}", "csv")),
@@ -12,9 +12,9 @@ rule make_table:
         str(LAYOUT.table("{table}", "tex")),
         str(LAYOUT.table("{table}", "md")),
     log:
-        log_of("paper", "make_table", "{table}"),
+        log_of("make_table"),
     benchmark:
-        benchmark_of("paper", "make_table", "{table}")
+        benchmark_of("make_table")
     localrule: True
     conda:
         "../../envs/paper.yaml"
@@ -32,14 +32,13 @@ rule make_table:
 
 rule compute_figure:
     input:
-        figure_files,
-        own_files("compute_figure"),
+        inputs("compute_figure"),
     output:
         str(LAYOUT.figure_data("{figure}")),
     log:
-        log_of("paper", "compute_figure", "{figure}"),
+        log_of("compute_figure"),
     benchmark:
-        benchmark_of("paper", "compute_figure", "{figure}")
+        benchmark_of("compute_figure")
     conda:
         "../../envs/paper.yaml"
     threads: 1
@@ -57,7 +56,7 @@ rule compute_figure:
 
 rule plot_figure:
     input:
-        str(LAYOUT.figure_data("{figure}")),
+        inputs("plot_figure"),
     output:
         str(LAYOUT.figure("{figure}", "pdf")),
         report(
@@ -67,11 +66,11 @@ rule plot_figure:
             labels={"figure": "{figure}", "form": "picture"},
         ),
     log:
-        log_of("paper", "plot_figure", "{figure}"),
+        log_of("plot_figure"),
     benchmark:
-        benchmark_of("paper", "plot_figure", "{figure}")
+        benchmark_of("plot_figure")
     wildcard_constraints:
-        figure=animated(False),
+        figure=those(config["paper"]["figures"], FILES.is_animated, False),
     localrule: True
     conda:
         "../../envs/paper.yaml"
@@ -105,16 +104,16 @@ use rule plot_figure as plot_animated_figure with:
             labels={"figure": "{figure}", "form": "animation"},
         ),
     log:
-        log_of("paper", "plot_animated_figure", "{figure}"),
+        log_of("plot_animated_figure"),
     benchmark:
-        benchmark_of("paper", "plot_animated_figure", "{figure}")
+        benchmark_of("plot_animated_figure")
     wildcard_constraints:
-        figure=animated(True),
+        figure=those(config["paper"]["figures"], FILES.is_animated, True),
 
 
 rule compare_with_paper:
     input:
-        compared_files(),
+        inputs("compare_with_paper"),
     output:
         report(
             str(LAYOUT.paper("comparison.csv")),
@@ -123,9 +122,9 @@ rule compare_with_paper:
             labels={"table": "all"},
         ),
     log:
-        log_of("paper", "compare_with_paper"),
+        log_of("compare_with_paper"),
     benchmark:
-        benchmark_of("paper", "compare_with_paper")
+        benchmark_of("compare_with_paper")
     localrule: True
     conda:
         "../../envs/paper.yaml"
@@ -142,16 +141,13 @@ rule compare_with_paper:
 
 rule show_identities:
     input:
-        positives(),
-        roster(),
-        distractors(SELECT["sources"]),
-        nearid_bench_scores(),
+        inputs("show_identities"),
     output:
         directory(str(LAYOUT.paper("identities"))),
     log:
-        log_of("paper", "show_identities"),
+        log_of("show_identities"),
     benchmark:
-        benchmark_of("paper", "show_identities")
+        benchmark_of("show_identities")
     conda:
         "../../envs/paper.yaml"
     threads: 1
@@ -168,18 +164,14 @@ rule show_identities:
 
 rule make_page:
     input:
-        compared_files(),
-        tables(),
-        str(LAYOUT.paper("comparison.csv")),
-        dropped_records(),
-        # The page links to the figures' files: a new look must not remake it.
-        ancient(figures()),
+        inputs("make_page"),
+        untimed("make_page"),
     output:
         str(LAYOUT.paper("index.html")),
     log:
-        log_of("paper", "make_page"),
+        log_of("make_page"),
     benchmark:
-        benchmark_of("paper", "make_page")
+        benchmark_of("make_page")
     localrule: True
     conda:
         "../../envs/paper.yaml"
@@ -196,13 +188,13 @@ rule make_page:
 
 rule write_summary:
     input:
-        metrics(SELECT["scorers"]),
+        inputs("write_summary"),
     output:
         str(LAYOUT.paper("summary.txt")),
     log:
-        log_of("paper", "write_summary"),
+        log_of("write_summary"),
     benchmark:
-        benchmark_of("paper", "write_summary")
+        benchmark_of("write_summary")
     localrule: True
     conda:
         "../../envs/paper.yaml"
@@ -219,23 +211,15 @@ rule write_summary:
 
 rule write_manifest:
     input:
-        tables(),
-        figures(),
-        metrics(SELECT["scorers"]),
-        *(head_files(ablation) for ablation in SELECT["ablations"]),
-        roster(),
-        browser(),
-        str(LAYOUT.paper("comparison.csv")),
-        str(LAYOUT.paper("index.html")),
-        str(LAYOUT.paper("summary.txt")),
+        inputs("write_manifest"),
     output:
         str(LAYOUT.paper("manifest.json")),
         str(LAYOUT.paper("provenance.js")),
         str(LAYOUT.paper("costs.csv")),
     log:
-        log_of("paper", "write_manifest"),
+        log_of("write_manifest"),
     benchmark:
-        benchmark_of("paper", "write_manifest")
+        benchmark_of("write_manifest")
     localrule: True
     conda:
         "../../envs/paper.yaml"
@@ -252,14 +236,14 @@ rule write_manifest:
 
 rule write_crate:
     input:
-        str(LAYOUT.paper("manifest.json")),
+        inputs("write_crate"),
     output:
         str(LAYOUT.crate),
         directory(str(LAYOUT.paper("workflow"))),
     log:
-        log_of("paper", "write_crate"),
+        log_of("write_crate"),
     benchmark:
-        benchmark_of("paper", "write_crate")
+        benchmark_of("write_crate")
     localrule: True
     conda:
         "../../envs/paper.yaml"

@@ -1,7 +1,7 @@
 # What the run will take, for people who have a Snakemake call at hand and not the config's files: `snakemake … -- plan`.
 rule plan:
     log:
-        log_of("plan", "plan"),
+        str(LAYOUT.log("plan", "plan", "all")),
     localrule: True
     conda:
         "../../envs/workflow.yaml"

@@ -2,16 +2,13 @@
 # heads are there, the others find their scores made. Companions are no trigger, as in heads.smk.
 rule score_nearid_bench:
     input:
-        nearid_bench_files,
-        roster(),
-        fetched("score_nearid_bench"),
-        own_files("score_nearid_bench"),
+        inputs("score_nearid_bench"),
     output:
         str(LAYOUT.scores("{scorer}", "nearid_bench")),
     log:
-        log_of("scores", "score_nearid_bench", "{scorer}"),
+        log_of("score_nearid_bench"),
     benchmark:
-        benchmark_of("scores", "score_nearid_bench", "{scorer}")
+        benchmark_of("score_nearid_bench")
     conda:
         "../../envs/eval.yaml"
     threads: 1
@@ -31,16 +28,13 @@ rule score_nearid_bench:
 
 rule score_mtg:
     input:
-        mtg_files,
-        str(LAYOUT.mtg("test")),
-        fetched("score_mtg"),
-        own_files("score_mtg"),
+        inputs("score_mtg"),
     output:
         str(LAYOUT.scores("{scorer}", "mtg")),
     log:
-        log_of("scores", "score_mtg", "{scorer}"),
+        log_of("score_mtg"),
     benchmark:
-        benchmark_of("scores", "score_mtg", "{scorer}")
+        benchmark_of("score_mtg")
     conda:
         "../../envs/eval.yaml"
     threads: 1
@@ -60,15 +54,13 @@ rule score_mtg:
 
 rule score_dreambench:
     input:
-        dreambench_files,
-        fetched("score_dreambench"),
-        own_files("score_dreambench"),
+        inputs("score_dreambench"),
     output:
         str(LAYOUT.scores("{scorer}", "dreambench")),
     log:
-        log_of("scores", "score_dreambench", "{scorer}"),
+        log_of("score_dreambench"),
     benchmark:
-        benchmark_of("scores", "score_dreambench", "{scorer}")
+        benchmark_of("score_dreambench")
     conda:
         "../../envs/eval.yaml"
     threads: 1
@@ -88,15 +80,13 @@ rule score_dreambench:
 
 rule summarise_scores:
     input:
-        lambda wildcards: score_files(wildcards.scorer),
-        fetched("summarise_scores"),
-        own_files("summarise_scores"),
+        inputs("summarise_scores"),
     output:
         str(LAYOUT.metrics("{scorer}")),
     log:
-        log_of("scores", "summarise_scores", "{scorer}"),
+        log_of("summarise_scores"),
     benchmark:
-        benchmark_of("scores", "summarise_scores", "{scorer}")
+        benchmark_of("summarise_scores")
     conda:
         "../../envs/eval.yaml"
     resources:

@@ -1,14 +1,12 @@
 rule extract_tokens:
     input:
-        collection_files,
-        fetched("extract_tokens"),
-        own_files("extract_tokens"),
+        inputs("extract_tokens"),
     output:
         str(LAYOUT.tokens("{backbone}", "{collection}", "{shard}")),
     log:
-        log_of("tokens", "extract_tokens", "{backbone}/{collection}/{shard}"),
+        log_of("extract_tokens"),
     benchmark:
-        benchmark_of("tokens", "extract_tokens", "{backbone}/{collection}/{shard}")
+        benchmark_of("extract_tokens")
     conda:
         "../../envs/train.yaml"
     # On a CPU one thread: sums in another order would give other bits.

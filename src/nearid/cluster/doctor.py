@@ -22,6 +22,7 @@ from nearid.cluster.plan import make_plan
 from nearid.cluster.slurm_checks import check_slurm
 from nearid.config.facts import download_facts
 from nearid.config.inputs import cached_model, is_hub_id, missing_path, missing_paths
+from nearid.config.members import used_backbones
 from nearid.config.missing import find_missing, has_token
 from nearid.config.sizes import check_sizes
 from nearid.errors import UserError
@@ -246,7 +247,7 @@ def check_space(config: Mapping[str, Any], layout: Layout) -> Iterator[Finding]:
 
 def check_downloads(config: Mapping[str, Any], layout: Layout, environment: Mapping[str, str]) -> Iterator[Finding]:
     """What is still to be fetched, and whether the hub will give it."""
-    names = [job.name for job in Jobs(config, layout).fetch() if not job.outputs[0].exists()]
+    names = [job.name for job in Jobs(config, layout).of("fetch_download") if not job.outputs[0].exists()]
     if not names:
         yield Finding("downloads", "fine", "nothing to fetch")
         return
@@ -300,7 +301,7 @@ def check_files_read(config: Mapping[str, Any], root: Path) -> Iterator[Finding]
 
 def check_models(config: Mapping[str, Any]) -> Iterator[Finding]:
     """Local backbones: there, and safetensors rather than pickles."""
-    for name in dict.fromkeys(Jobs(config, Layout(Path("results"))).backbones):
+    for name in used_backbones(config):
         path = config["backbones"][name]["path"]
         if path.startswith("resources/") or not path:
             continue

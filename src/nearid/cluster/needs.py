@@ -1,51 +1,14 @@
-"""What a job asks of a cluster: one table, which the rules and the plan both read."""
+"""What a job asks of a cluster: what its step says (`nearid.workflow.steps`), and more by the work that it has."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nearid.cluster.jobs import JOIN, Job
 from nearid.cluster.rates import default_rate
+from nearid.workflow.steps import RULES, Needs
 
-
-@dataclass(frozen=True)
-class Needs:
-    """What the first attempt of a job asks for.
-
-    Attributes:
-        memory_mb: of the machine's own memory.
-        minutes: a limit, with room; never less than what its kind of job has taken.
-        gpus: how many.
-        gpu_gb: of the GPU's memory, weights and the largest pass together; 0 without a GPU.
-    """
-
-    memory_mb: int
-    minutes: int
-    gpus: int = 0
-    gpu_gb: int = 0
-
-
-# By rule; the rules of the paper stage and of summaries have no other needs.
-_BY_RULE = {
-    "curate_positives": Needs(8000, 240),
-    "make_mtg": Needs(4000, 60),
-    "make_quality_sheet": Needs(8000, 120),
-    "train_head": Needs(8000, 720),
-    "score_nearid_bench": Needs(4000, 480),
-    "score_mtg": Needs(4000, 120),
-    "score_dreambench": Needs(4000, 120),
-    "summarise_scores": Needs(2000, 15),
-    "extract_tokens": Needs(4000, 60),
-    "pretrain_backbone": Needs(6000, 480),
-    "inpaint_shard": Needs(4000, 30),
-    "export_model": Needs(4000, 15),
-    "export_datasets": Needs(8000, 240),
-    "compute_figure": Needs(4000, 30),
-    "plot_figure": Needs(2000, 10),
-    "show_identities": Needs(4000, 30),
-}
-_PAPER = Needs(1000, 10)
 # Where a large model runs, by the rate of its work: memory and GPU memory. Weights pass through the machine's memory
 # file by file, as safetensors are mapped; SDXL is cast from float32. A painter's GPU memory is its weights and the
 # largest pass of its batch without fused attention: FLUX 24 GB and 18 for four images of 1024 pixels, Qwen-Image 45 and
@@ -78,8 +41,8 @@ _HEAD_MB, _HEAD_GB = 500, 0.5
 
 
 def needs_of(job: Job) -> Needs:
-    """The needs of `job`: by its rule; more where a large model runs, and time by its rate, half as much again."""
-    base = needs_of_rule(job.rule)
+    """The needs of `job`: by its step; more where a large model runs, and time by its rate, half as much again."""
+    base = RULES[job.rule].needs
     if job.rate == JOIN:
         return Needs(8000, 60)
     if job.stage not in _TIMED_STAGES or job.rule == "summarise_scores":
@@ -100,10 +63,3 @@ def needs_of(job: Job) -> Needs:
         return replace(base, minutes=max(base.minutes, 480))
     expected = (rate.start + rate.per_unit * job.units) / 60
     return replace(base, minutes=max(base.minutes, math.ceil(30 + 1.5 * expected)))
-
-
-def needs_of_rule(rule: str) -> Needs:
-    """What every job of `rule` asks for at least; the rules that close the paper are all alike."""
-    known = rule.removesuffix("_with_timelapse").replace("inpaint_part", "inpaint_shard")
-    known = known.replace("plot_animated_figure", "plot_figure")
-    return _BY_RULE.get(known, _PAPER)

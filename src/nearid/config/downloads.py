@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nearid.errors import UserError
@@ -10,7 +10,7 @@ from nearid.errors import UserError
 FOLDER = "resources/"
 
 
-def required_downloads(settings: Any, config: dict[str, Any]) -> list[str]:
+def required_downloads(settings: Any, config: Mapping[str, Any]) -> list[str]:
     """Ids in `downloads` that any value below `resources/<id>` in `settings` names.
 
     Raises:

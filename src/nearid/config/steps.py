@@ -51,6 +51,23 @@ def backbone_of(config: Config, scorer: str) -> str | None:
     return entry.get("backbone")
 
 
+def drawn_sources(mix: Mapping[str, Any]) -> list[str]:
+    """The sources whose distractors a mixture draws, beside the positives."""
+    return list(mix["sources"]) if mix["nearid_repeats"] else []
+
+
+def drawn_collections(config: Config, ablation: str) -> list[str]:
+    """The collections of images that an ablation's samples come from."""
+    mix = mix_of(config, ablation)
+    sources = drawn_sources(mix)
+    return [*(["positives", *sources] if sources else []), *(["mtg_train"] if mix["mtg_repeats"] else [])]
+
+
+def compared_collections(config: Config, benchmark: str) -> list[str]:
+    """The collections whose tokens a scorer reads for a benchmark; DreamBench++'s pictures have none."""
+    return {"nearid_bench": ["positives", *config["select"]["sources"]], "mtg": ["mtg_test"]}.get(benchmark, [])
+
+
 def token_variants(config: Config, backbone: str, collection: str) -> dict[str, list[str]]:
     """What of a collection's images each split needs (`nearid.config.variants`): training, its validation, benchmarks.
 
@@ -177,13 +194,7 @@ def _reading(config: Config, collection: str, backbone: str) -> list[Settings]:
 
 def _drawing(config: Config, collection: str) -> list[str]:
     """The ablations whose samples come from a collection."""
-    found = []
-    for ablation in config["ablations"]:
-        mix = mix_of(config, ablation)
-        drawn = ["positives", *mix["sources"]] if mix["sources"] and mix["nearid_repeats"] else []
-        if collection in [*drawn, *(["mtg_train"] if mix["mtg_repeats"] else [])]:
-            found.append(ablation)
-    return found
+    return [ablation for ablation in config["ablations"] if collection in drawn_collections(config, ablation)]
 
 
 def _train(config: Config, ids: Config) -> Settings:
@@ -216,13 +227,13 @@ def _score(config: Config, ids: Config) -> Settings:
 
 
 def _score_nearid_bench(config: Config, ids: Config) -> Settings:
-    sources = config["select"]["sources"]
-    read = _token_shards(config, backbone_of(config, ids["scorer"]), ["positives", *sources])
-    return {**_score(config, ids), **read, "sources": sources, "split": "test"}
+    read = _token_shards(config, backbone_of(config, ids["scorer"]), compared_collections(config, "nearid_bench"))
+    return {**_score(config, ids), **read, "sources": config["select"]["sources"], "split": "test"}
 
 
 def _score_mtg(config: Config, ids: Config) -> Settings:
-    return {**_score(config, ids), **_token_shards(config, backbone_of(config, ids["scorer"]), ["mtg_test"])}
+    read = _token_shards(config, backbone_of(config, ids["scorer"]), compared_collections(config, "mtg"))
+    return {**_score(config, ids), **read}
 
 
 def _token_shards(config: Config, backbone: str | None, collections: list[str]) -> Settings:
@@ -313,7 +324,7 @@ def _scorer(config: Config, name: str, trained: bool) -> Settings:
         settings["training"] = {
             "objective": ablation["objective"],
             "params": ablation["params"],
-            "sources": len(mix["sources"]) if mix["nearid_repeats"] else 0,
+            "sources": len(drawn_sources(mix)),
             "mtg": bool(mix["mtg_repeats"]),
         }
     # An overlay that does not select the other scorer shows this one's own value.

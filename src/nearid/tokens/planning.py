@@ -80,7 +80,7 @@ def plan_tokens(config: Mapping[str, Any], layout: Layout, read_gb_per_s: float 
         read_gb_per_s: gigabytes that training reads in a second.
     """
     jobs = Jobs(config, layout)
-    shards = list(jobs.tokens())
+    shards = jobs.of("extract_tokens")
     rates = {job.rate: default_rate(job) for job in shards} | measured_rates(layout, shards)
     by_collection: dict[tuple[str, str], list[Job]] = {}
     for job in shards:
@@ -167,7 +167,7 @@ def find_faults(config: Mapping[str, Any], layout: Layout, whole: bool = False) 
         whole: also read every image's tokens and every file that they come from, and load the backbones to compare.
     """
     models: dict[str, Backbone] = {}
-    for job in Jobs(config, layout).tokens():
+    for job in Jobs(config, layout).of("extract_tokens"):
         path = job.outputs[0]
         if not path.exists():
             progress = path.parent / ".progress" / path.stem

@@ -1,0 +1,142 @@
+"""The jobs of a config: what Snakemake plans for it, found by the same inputs and outputs."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nearid.config.downloads import required_downloads
+from nearid.config.fingerprint import step_code
+from nearid.config.inputs import own_paths
+from nearid.config.steps import step_settings
+from nearid.layout import Layout
+from nearid.workflow.files import Files
+from nearid.workflow.steps import STEPS, WILDCARDS, Step
+
+
+@dataclass(frozen=True)
+class JobId:
+    """A job of the step of this name, and its ids in the order of their wildcards."""
+
+    step: Step
+    values: tuple[tuple[str, str], ...]
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """Id by wildcard."""
+        return dict(self.values)
+
+    @property
+    def name(self) -> str:
+        """As in its log and benchmark."""
+        return _fill(self.step.job, self.ids)
+
+
+class Graph:
+    """Settings and inputs of each job, and all jobs that a target takes.
+
+    Args:
+        config: checked and complete.
+        layout: of its results.
+        listed: what stands for a file or folder of the user among the inputs; the layout's path by default.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], layout: Layout, listed: Callable[[str], Path | str] | None = None
+    ) -> None:
+        self.config, self.layout, self.files = config, layout, Files(config, layout)
+        self._listed = listed or layout.file_list
+        self.settings = functools.cache(self._find_settings)
+        self.inputs = functools.cache(self._find_inputs)
+
+    def _find_settings(self, name: str, **ids: str) -> Any:
+        """Settings of the step `name`."""
+        if name == "fetch_download":
+            return self.config["downloads"][ids["download"]]
+        return step_settings(STEPS[name].settings_of or name, self.config, **ids)
+
+    def code(self, name: str, **ids: str) -> str:
+        """Fingerprint of the code that a job of the step `name` runs."""
+        return step_code(STEPS[name].settings_of or name, self.settings(name, **ids))
+
+    def _find_inputs(self, name: str, **ids: str) -> list[str]:
+        """What a job of the step `name` reads, those aside whose times do not count (`ancient`)."""
+        step = STEPS[name]
+        found = [str(path) for path in step.inputs(self.files, **ids)]
+        if "downloads" in step.reads:
+            settings = self.settings(name, **ids)
+            found += [f"resources/{each}/fetched.json" for each in required_downloads(settings, self.config)]
+        if "own" in step.reads:
+            own = own_paths(step.settings_of or name, self.settings(name, **ids))
+            found += [str(self._listed(path)) for path in own]
+        return found
+
+    def ancient(self, name: str, **ids: str) -> list[str]:
+        """What else a job of the step `name` waits for, and whose times do not count."""
+        return [str(path) for path in STEPS[name].ancient(self.files, **ids)]
+
+    def rule(self, job: JobId) -> str:
+        """The rule of a job."""
+        variant = job.step.variant
+        return variant.rule if variant and variant.when(self.files, **job.ids) else job.step.name
+
+    def outputs(self, job: JobId) -> tuple[Path, ...]:
+        """What a job leaves."""
+        step, files = job.step, [*job.step.outputs(self.files)]
+        if step.variant and self.rule(job) == step.variant.rule:
+            files.append(step.variant.output(self.files))
+        return tuple(Path(_fill(str(path), job.ids)) for path in files)
+
+    def jobs(self, targets: Iterable[Path | str] | None = None) -> list[JobId]:
+        """The jobs that make `targets` where nothing is there yet, by step; all that the config makes by default."""
+        found: dict[JobId, None] = {}
+        waiting = [str(path) for path in (self.files.everything() if targets is None else targets)]
+        seen = set(waiting)
+        while waiting:
+            job = self.maker(waiting.pop())
+            if job is not None and job not in found:
+                found[job] = None
+                read = [*self.inputs(job.step.name, **job.ids), *self.ancient(job.step.name, **job.ids)]
+                new = [path for path in dict.fromkeys(read) if path not in seen]
+                seen.update(new)
+                waiting += new
+        place = {name: number for number, name in enumerate(STEPS)}
+        return sorted(found, key=lambda job: (place[job.step.name], job.values))
+
+    def maker(self, path: str) -> JobId | None:
+        """The job that makes a file; None for a list of the user's files, which is there.
+
+        Raises:
+            LookupError: no step makes it.
+        """
+        for pattern, step in self._patterns:
+            if match := pattern.fullmatch(path):
+                return JobId(step, tuple(match.groupdict().items()))
+        if Path(path).is_relative_to(self.layout.root / "inputs"):
+            return None
+        raise LookupError(f"{path}: no step makes it")
+
+    @functools.cached_property
+    def _patterns(self) -> list[tuple[re.Pattern[str], Step]]:
+        return [(_compile(str(path)), step) for step in STEPS.values() for path in self._templates(step)]
+
+    def _templates(self, step: Step) -> Iterator[Path]:
+        yield from step.outputs(self.files)
+        if step.variant:
+            yield step.variant.output(self.files)
+
+
+def _fill(template: str, ids: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda wildcard: ids.get(wildcard[1], wildcard[0]), template)
+
+
+def _compile(template: str) -> re.Pattern[str]:
+    """The files that a template with wildcards stands for."""
+    parts = re.split(r"\{(\w+)\}", template)
+    return re.compile(
+        "".join(f"(?P<{part}>{WILDCARDS[part]})" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+    )
