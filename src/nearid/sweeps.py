@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from nearid.io.hashing import hash_json
 from nearid.io.paths import below, make_private
 from nearid.io.progress import logging_to
 from nearid.layout import Layout
+from nearid.workflow.files import Files
 
 Config = Mapping[str, Any]
 # SLURM sends it before the time limit; training answers between two steps (nearid.cluster.signals).
@@ -255,7 +256,7 @@ class Sweep:
 
     def _training(self, name: str) -> Training:
         settings = step_settings("train_head", self.config, ablation=name)
-        rule = RULES[bool(settings["training"]["keep_every_steps"])]
+        rule = RULES[Files(self.config, self.layout).keeps_states(name)]
         return Training(settings, self.layout.root, step_code("train_head", settings), rule)
 
     def _executor(self, needs: Needs) -> Any:
@@ -344,23 +345,13 @@ class Sweep:
             return None
 
     def _missing_inputs(self) -> list[Path]:
-        wanted = {self.layout.splits, self.layout.identities}
-        for name in self.ablations:
-            wanted |= set(_token_files(self.layout, step_settings("train_head", self.config, ablation=name)))
+        files = Files(self.config, self.layout)
+        wanted = {path for name in self.ablations for path in files.of_head(name)}
         return sorted(path for path in wanted if not path.is_file())
 
     def _snakemake(self, files: Sequence[Path]) -> str:
         configs = shlex.join(map(str, self.overlays))
         return f"snakemake --configfile {configs} … -- {shlex.join(map(str, files[:3]))} …"
-
-
-def _token_files(layout: Layout, settings: Mapping[str, Any]) -> Iterator[Path]:
-    """At least one token file of each collection that a head draws from."""
-    mix, backbone = settings["mix"], settings["backbone_id"]
-    if mix["sources"] and mix["nearid_repeats"]:
-        yield from (layout.tokens(backbone, collection) for collection in ("positives", *mix["sources"]))
-    if mix["mtg_repeats"]:
-        yield layout.tokens(backbone, "mtg_train")
 
 
 def _spell(base: str, words: Sequence[str]) -> str:

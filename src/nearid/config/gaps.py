@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from nearid.config.steps import backbone_of, benchmarks_of, mix_of
+from nearid.config.steps import backbone_of, benchmarks_of, drawn_collections
 
 Config = dict[str, Any]
 LEFT_OUT = "left out of this run (`select.drop`)"
@@ -62,8 +62,7 @@ def leave_out(config: Config) -> None:
         mix["severities"] = {name: share for name, share in mix["severities"].items() if name not in reasons}
 
     def why_no_head(name: str) -> str:
-        mix = mix_of(config, name)
-        if (mix["sources"] and mix["nearid_repeats"]) or mix["mtg_repeats"]:
+        if drawn_collections(config, name):
             return ""
         drawn = sources_of[config["ablations"][name]["mix"]]
         return following(drawn, "its mixture has nothing left") or "its mixture has nothing left"

@@ -9,7 +9,7 @@ from typing import Any
 
 from nearid.config.gaps import droppable, needs_identities
 from nearid.config.members import objective_params
-from nearid.config.steps import training_of
+from nearid.config.steps import drawn_collections, training_of
 from nearid.config.variants import WHOLE, versions
 from nearid.errors import UserError
 
@@ -146,7 +146,7 @@ def _check_selection(config: Mapping[str, Any]) -> None:
     for name in select["ablations"]:
         mix = config["mixes"][config["ablations"][name]["mix"]]
         _selected(mix["sources"], select["sources"], f"ablations.{name} (its mix)", "select.sources")
-        if not (mix["sources"] and mix["nearid_repeats"]) and not mix["mtg_repeats"]:
+        if not drawn_collections(config, name):
             raise UserError(
                 f"config, key ablations.{name}.mix", "no rows at all", "sources or MTG copies", "mend the mix"
             )

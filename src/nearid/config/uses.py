@@ -9,7 +9,7 @@ from typing import Any
 
 from nearid.config.downloads import FOLDER
 from nearid.config.gaps import needs_identities
-from nearid.config.steps import backbone_of, benchmarks_of, mix_of, step_settings, training_of
+from nearid.config.steps import backbone_of, benchmarks_of, drawn_collections, step_settings, training_of
 
 Config = Mapping[str, Any]
 # Keys whose value is a path of a file or folder, wherever it lies.
@@ -64,7 +64,9 @@ def _entries(config: Config) -> Iterator[tuple[str, str, Mapping[str, Any], tupl
     """Key, purpose, entry and member of everything selected that may read files."""
     select, kind = config["select"], config["dataset"]["kind"]
     data = config["dataset"].get(kind, {})
-    edited = "mtg" in select["benchmarks"] or any(mix_of(config, name)["mtg_repeats"] for name in select["ablations"])
+    edited = "mtg" in select["benchmarks"] or any(
+        "mtg_train" in drawn_collections(config, name) for name in select["ablations"]
+    )
     if needs_identities(config):
         yield f"dataset.{kind}", f"dataset {kind}", {key: data[key] for key in data if key != "mtg"}, ("dataset", kind)
     if edited and "mtg" in data:

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import nearid
-from nearid.config.gaps import needs_identities
-from nearid.config.steps import benchmarks_of
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file, hash_json
-from nearid.layout import ENERGY, Layout, shard_ids
+from nearid.layout import ENERGY, Layout
 from nearid.paper.costs import compare_costs, judge_cost, to_csv
 from nearid.paper.scripts import dump_script
+from nearid.workflow.files import Files
 
 # What can move a number.
 PACKAGES = (
@@ -133,27 +132,18 @@ def find_seeds(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def find_artifacts(config: Mapping[str, Any], layout: Layout) -> list[Path]:
     """What this stage made for the selected tables and figures."""
-    select = config["select"]
-    files = [layout.table(table, suffix) for table in select["tables"] for suffix in ("csv", "tex", "md")]
-    files += [layout.figure(figure, suffix) for figure in select["figures"] for suffix in ("pdf", "png")]
-    files += [layout.figure(name, "gif") for name in select["figures"] if config["paper"]["figures"][name]["animate"]]
-    files += [layout.figure_data(figure) for figure in select["figures"]]
-    files += sorted(path for path in layout.paper("identities").glob("*") if path.is_file())
-    return files + [layout.paper(name) for name in ("comparison.csv", "index.html", "summary.txt")]
+    files = Files(config, layout)
+    browsed = sorted(path for path in layout.paper("identities").glob("*") if path.is_file())
+    return [*files.tables(), *files.figures(), *files.figure_data(), *browsed, *files.told()]
 
 
 def find_inputs(config: Mapping[str, Any], layout: Layout) -> list[Path]:
     """What the artifacts were made from; tokens and images, which may be huge, are left to their makers (`config`)."""
-    select = config["select"]
-    files = [layout.identities, layout.splits, layout.dropped] if needs_identities(config) else []
-    for ablation in select["ablations"]:
-        files += [layout.head_file(ablation, name) for name in ("head.safetensors", "config.json")]
-    for source in select["sources"] if "data" in select["tables"] else []:
-        files += [layout.distractor_report(source, shard) for shard in shard_ids(config["dataset"]["shards"])]
-    for scorer in select["scorers"]:
-        files.append(layout.metrics(scorer))
-        files += [layout.scores(scorer, benchmark) for benchmark in benchmarks_of(config, scorer)]
-    return files
+    files, select = Files(config, layout), config["select"]
+    heads = [path for ablation in select["ablations"] for path in files.head(ablation)]
+    reports = files.reports() if "data" in select["tables"] else []
+    scores = [path for scorer in select["scorers"] for path in files.scores(scorer)]
+    return [*files.identities(), *files.dropped_records(), *heads, *reports, *files.metrics(), *scores]
 
 
 def hash_files(files: Iterable[Path], root: Path) -> dict[str, str | None]:

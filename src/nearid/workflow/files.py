@@ -240,10 +240,8 @@ class Files:
     def of_manifest(self) -> list[Path]:
         """What the manifest is about."""
         heads = [path for ablation in self.select["ablations"] for path in self.head(ablation)]
-        closing = [self.layout.paper(name) for name in ("comparison.csv", "index.html", "summary.txt")]
-        return [
-            *self.tables(), *self.figures(), *self.metrics(), *heads, *self.identities(), *self.browser(), *closing,
-        ]  # fmt: skip
+        shown = [*self.tables(), *self.figures(), *self.browser(), *self.told()]
+        return [*shown, *self.metrics(), *heads, *self.identities()]
 
     def of_crate(self) -> list[Path]:
         """The manifest."""
@@ -258,6 +256,14 @@ class Files:
         still = [self.layout.figure(figure, form) for figure in self.select["figures"] for form in ("pdf", "png")]
         moving = [self.layout.figure(figure, "gif") for figure in self.select["figures"] if self.is_animated(figure)]
         return [*still, *moving]
+
+    def figure_data(self) -> list[Path]:
+        """What the selected figures plot."""
+        return [self.layout.figure_data(figure) for figure in self.select["figures"]]
+
+    def told(self) -> list[Path]:
+        """The comparison with the paper, the page and the summary."""
+        return [self.layout.paper(name) for name in ("comparison.csv", "index.html", "summary.txt")]
 
     def browser(self) -> list[Path]:
         """The page's browser of identities, where there is something to browse."""
