@@ -103,7 +103,8 @@ def test_what_is_done_is_not_to_do_and_its_rate_is_used(tmp_path):
     before = make_plan(config, layout)
     done = next(job for job in jobs if job.name == "sibling/000")
     done.outputs[0].parent.mkdir(parents=True)
-    done.outputs[0].touch()
+    for path in done.outputs:
+        path.touch()
     took = 10 * (default_rate(done).start + default_rate(done).per_unit * done.units)
     benchmark = layout.benchmark(done.stage, done.rule, done.name)
     benchmark.parent.mkdir(parents=True)
