@@ -16,6 +16,7 @@ from snakemake.logging import ColorizingTextHandler
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 
 from snakemake_logger_plugin_nearid.account import Account
+from snakemake_logger_plugin_nearid.chatter import Chatter
 
 __all__ = ["LogHandler"]
 
@@ -35,6 +36,8 @@ class LogHandler(LogHandlerBase):
             stream = sys.stdout if asked.stdout else sys.stderr
             self._snakemake = ColorizingTextHandler(nocolor=asked.nocolor, stream=stream)
             return
+        # Of all that is logged: the file is read too.
+        logging.getLogger("snakemake.logging").addFilter(Chatter())
         # Steps that would write to this terminal write to their log files alone.
         behind = os.fstat(2)
         os.environ[LISTENER] = f"{behind.st_dev}:{behind.st_ino}"

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from slurm_cluster import Cluster, missing_programs
+from slurm_cluster import Cluster, missing_accounting, missing_programs
 
 
 @pytest.fixture(scope="session")
@@ -13,7 +13,16 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
         pytest.skip("node daemons start jobs as other users: needs root")
     if missing_programs():
         pytest.skip(f"not installed: {', '.join(missing_programs())} (apt install slurmctld slurmd slurm-client munge)")
-    with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+    # Most tests hold with and without accounting.
+    with Cluster(tmp_path_factory.mktemp("slurm"), accounting=not missing_accounting()) as cluster:
         # Ranks find each other by name, which the nodes of this cluster do not have.
         cluster.variables["MASTER_ADDR"] = "127.0.0.1"
         yield cluster
+
+
+@pytest.fixture
+def accounting(cluster) -> Cluster:
+    """The same, for tests of accounts, limits and `sacct`."""
+    if not cluster.accounting:
+        pytest.skip(f"not installed: {', '.join(missing_accounting())} (tests/cluster/install.sh)")
+    return cluster

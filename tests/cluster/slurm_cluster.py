@@ -1,7 +1,8 @@
 """A real SLURM on this machine, from Debian's packages: controller, node daemons, munge, all in one private folder.
 
 `python tests/cluster/slurm_cluster.py start FOLDER` brings it up for trying the profile at home and prints the
-variables to set; `stop FOLDER` ends it. Root only, since the node daemons start other people's jobs.
+variables to set; `stop FOLDER` ends it. With `--bare` it has no accounting. Root only, since the node daemons start
+other people's jobs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import slurm_accounting
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 CPU_NODES = ("cpu1", "cpu2")
 GPU_NODE = "gpu1"  # its GPUs are counted, and are not there
@@ -25,12 +28,13 @@ NODES = (*CPU_NODES, GPU_NODE)
 # The nodes claim more than this machine has, so that the profile's own requests fit; jobs still share two cores.
 NODE = "CPUs=32 RealMemory=128000 State=UNKNOWN"
 
-# The profile as it is, and what a cluster without accounting, whose disk is this machine's, says besides.
-HOW = (
-    *("--profile", "slurm", "--slurm-status-command", "squeue", "--slurm-no-account"),
-    *("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"),
+# The profile as it is: states by `sacct`, the user's default account. The rest is impatience, on a disk of one's own.
+DEFAULTS = (
+    *("--profile", "slurm", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"),
     *("--max-status-checks-per-second", "1", "--max-jobs-per-timespan", "60/5s", "--jobs", "6"),
 )
+# What a cluster without accounting needs besides; it holds on one with accounting too.
+HOW = (*DEFAULTS, "--slurm-status-command", "squeue", "--slurm-no-account")
 
 CONFIGURATION = """\
 ClusterName=nearid_test
@@ -66,19 +70,30 @@ EnforcePartLimits=ALL
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1,sched_min_interval=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-{nodes}
+TaskProlog={root}/bin/task_prolog
+TaskEpilog={root}/bin/task_epilog
+{accounting}{nodes}
 PartitionName=cpu Nodes={cpu_nodes} Default=YES MaxTime=2880 State=UP PriorityTier=10 PreemptMode=OFF
 PartitionName=scavenge Nodes={cpu_nodes} MaxTime=2880 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=2
 PartitionName=short Nodes={cpu_nodes} MaxTime=10 State=UP PriorityTier=10 PreemptMode=OFF
 PartitionName=gpu Nodes=gpu1 MaxTime=2880 State=UP PriorityTier=10 PreemptMode=OFF
+PartitionName=whole Nodes={cpu_nodes} MaxTime=2880 State=UP PriorityTier=10 PreemptMode=OFF OverSubscribe=EXCLUSIVE
+PartitionName=lean Nodes={cpu_nodes} MaxTime=2880 State=UP PriorityTier=10 PreemptMode=OFF MaxMemPerCPU=1000
 """
 
 
 class Cluster:
-    """A cluster whose state lies in `root`; a context manager that brings it up and ends it."""
+    """A cluster whose state lies in `root`; a context manager that brings it up and ends it.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: an empty folder, or one of a cluster that was stopped.
+        accounting: whether it has a database of jobs, accounts and limits.
+        leashed: whether its daemons end with this process, however that ends.
+    """
+
+    def __init__(self, root: Path, accounting: bool = False, leashed: bool = True) -> None:
         self.root = root.resolve()
+        self.accounting, self._leashed = accounting, leashed
         self.programs = self.root / "bin"
         self.variables = {
             "SLURM_CONF": str(self.root / "slurm.conf"),
@@ -112,8 +127,11 @@ class Cluster:
                 os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))  # another /dev/null
         gpus = f"NodeName={GPU_NODE} Name=gpu Type=a100 File={self.root}/nvidia[0-3] Flags=nvidia_gpu_env\n"
         (self.root / "gres.conf").write_text(gpus)
+        daemon_port, self._database_port = _free_port(), _free_port()
+        accounting = slurm_accounting.CONFIGURATION.format(root=self.root, daemon_port=daemon_port)
         (self.root / "slurm.conf").write_text(
             CONFIGURATION.format(
+                accounting=accounting if self.accounting else "",
                 host=host,
                 controller_port=_free_port(),
                 root=self.root,
@@ -124,15 +142,48 @@ class Cluster:
         # Snakemake's job step takes SLURM's variables away, where this cluster is found among them.
         srun = f'#!/bin/sh\nSLURM_CONF={self.variables["SLURM_CONF"]} exec {_program("srun")} "$@"\n'
         self.plant("srun", srun)
+        # What a node does before and after each task; a test may plant others.
+        for name in ("task_prolog", "task_epilog"):
+            self.plant(name, "#!/bin/sh\n")
         files = {name: str(self.root / f"munge.{name}") for name in ("pid", "log", "seed")}
         options = ["--foreground", "--force", f"--socket={self.root}/munge.socket", f"--key-file={self.root}/munge.key"]
         options += [f"--pid-file={files['pid']}", f"--log-file={files['log']}", f"--seed-file={files['seed']}"]
         self._launch("munge", [_program("munged"), *options])
         self.wait("munge's socket", (self.root / "munge.socket").exists)
+        if self.accounting:
+            slurm_accounting.write_files(self.root, daemon_port, self._database_port)
+            self._start_database()
+            self.start_accounting()
+            for order in slurm_accounting.ASSOCIATIONS:
+                self.account(*order)
         self.start_controller()
         for name in NODES:
             self.start_node(name)
         self.wait("idle nodes", lambda: set(self.node_states().values()) == {"idle"})
+
+    def _start_database(self) -> None:
+        made = self.root / "database"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(mode=0o700)
+        command = slurm_accounting.installation(_program("mariadb-install-db"), self.root)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            raise RuntimeError(f"no database could be made:\n{done.stdout}{done.stderr}")
+        self._launch("database", slurm_accounting.database(_program("mariadbd"), self.root, self._database_port))
+        self.wait("the database", lambda: _answers(self._database_port))
+
+    def start_accounting(self) -> None:
+        """Start the daemon of the accounting, as after a restart of its machine."""
+        self._launch("accounting", [_program("slurmdbd"), "-D"])
+        ask = ("sacctmgr", "--noheader", "show", "cluster")
+        self.wait("an answer of the accounting", lambda: not self.run(*ask, check=False).returncode)
+
+    def account(self, *order: str) -> None:
+        """Change accounts, users or limits, as an administrator does; one that is there already stays."""
+        done = self.run("sacctmgr", "--immediate", *order, check=False)
+        said = done.stdout + done.stderr
+        if done.returncode and "Nothing new added" not in said and "already" not in said:
+            raise RuntimeError(f"sacctmgr {' '.join(order)}: {said}")
 
     def start_controller(self) -> None:
         """Start the controller, as after a restart of its machine."""
@@ -150,8 +201,17 @@ class Cluster:
         private.chmod(0o755)
         private.rename(self.programs / name)
 
+    def configure(self, old: str, new: str) -> None:
+        """Change a line of slurm.conf, as an administrator does, and have it read."""
+        file = self.root / "slurm.conf"
+        text = file.read_text()
+        if old not in text:
+            raise ValueError(f"{old} is not in {file}")
+        file.write_text(text.replace(old, new))
+        self.run("scontrol", "reconfigure")
+
     def kill(self, name: str) -> None:
-        """SIGKILL a daemon: `controller`, `munge` or a node."""
+        """SIGKILL a daemon: `controller`, `accounting`, `database`, `munge` or a node."""
         pid, started = json.loads((self.root / f"{name}.process").read_text())
         # A number may have been given to another process since.
         if _started(pid) == started:
@@ -162,7 +222,7 @@ class Cluster:
     def stop(self) -> None:
         """End all jobs, then all daemons."""
         self.clear()
-        for name in (*NODES, "controller", "munge"):
+        for name in (*NODES, "controller", "accounting", "database", "munge"):
             if (self.root / f"{name}.process").exists():
                 self.kill(name)
 
@@ -205,6 +265,8 @@ class Cluster:
         self.wait("empty queue", lambda: not self.run("squeue", "--noheader", check=False).stdout.strip(), seconds)
 
     def _launch(self, name: str, command: list[str]) -> None:
+        if self._leashed:
+            command = [_program("setpriv"), "--pdeathsig", "KILL", *command]
         with (self.root / f"{name}.out").open("a") as said:
             process = subprocess.Popen(
                 command, stdout=said, stderr=said, start_new_session=True, env={**os.environ, **self.variables}
@@ -227,6 +289,11 @@ def missing_programs() -> list[str]:
     return [name for name in PROGRAMS if _find(name) is None]
 
 
+def missing_accounting() -> list[str]:
+    """What accounting needs besides (Debian: slurmdbd mariadb-server-core mariadb-client-core)."""
+    return [name for name in slurm_accounting.PROGRAMS if _find(name) is None]
+
+
 def _find(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
@@ -247,6 +314,11 @@ def _started(pid: int) -> str | None:
     return None if fields[0] == "Z" else fields[19]
 
 
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -254,7 +326,7 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    cluster = Cluster(Path(sys.argv[2]))
+    cluster = Cluster(Path(sys.argv[2]), accounting="--bare" not in sys.argv, leashed=False)
     if sys.argv[1] == "start":
         cluster.start()
         print("\n".join(f"export {name}={value}" for name, value in cluster.variables.items()))

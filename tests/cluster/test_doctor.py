@@ -1,6 +1,7 @@
 """Ten planted faults, each found, each with what to do; a healthy place has none."""
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from nearid.cluster.doctor import (
     check_space,
     check_versions,
 )
-from nearid.cluster.slurm_checks import check_slurm
+from nearid.cluster.help_desk import format_page
+from nearid.cluster.slurm_checks import check_slurm, refuse_arrays
 from nearid.config import load
+from nearid.errors import UserError
 from nearid.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,6 +180,22 @@ def test_11_a_partition_an_account_and_a_status_command_that_do_not_work(program
     assert "after 30 s" in the_fault(check_slurm(profile), "job status").found
 
 
+@pytest.mark.parametrize(
+    ("at_a_time", "per_timespan", "status", "found"),
+    [
+        (100, None, "squeue", ""),
+        (64, 5, "squeue", "64 jobs at a time, 5 jobs in"),
+        (100, 100, "sacct", "states by sacct"),
+    ],
+)
+def test_11_arrays_of_which_jobs_would_be_lost(at_a_time, per_timespan, status, found):
+    if not found:
+        return refuse_arrays(100, at_a_time, per_timespan, status)
+    with pytest.raises(UserError) as refused:
+        refuse_arrays(100, at_a_time, per_timespan, status)
+    assert found in refused.value.found and "give --" in refused.value.action
+
+
 def test_12_no_library_to_render_with(monkeypatch):
     monkeypatch.setattr(doctor.ctypes.util, "find_library", lambda name: None)
     assert "libegl1" in the_fault(check_display(True), "rendering").action
@@ -189,6 +208,28 @@ def test_13_a_backbone_that_is_missing_or_a_pickle(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_text("")
     assert "pickles" in the_fault(check_models(config), "backbone").action
+
+
+def test_14_a_page_for_the_help_desk(program, tmp_path):
+    program("sinfo", "echo 'cpu|2-00:00:00|20|64|256000|(null)'; echo 'gpu|12:00:00|2|32+|512000+|gpu:a100:4'")
+    program("sacctmgr", "echo 'lab|normal|100|200||'")
+    program("scontrol", "echo 'MinJobAge               = 300 sec'")
+    profile = tmp_path / "config.yaml"
+    text = (ROOT / "slurm/config.yaml").read_text()
+    profile.write_text(text.replace('# slurm_partition: ""', "slurm_partition: gpu"))
+    faults = [doctor.Finding("job status", "fault", "sacct: no answer"), doctor.Finding("missing", "fault", "a model")]
+    page = format_page(load(), Layout(tmp_path / "paper"), profile, faults)
+    asked, offered, short = re.split("Offered|Short:", page)
+    assert "partition gpu" in asked and re.search(r"inpaint_part +544 +4 +24000 +\d+ +1 +66 GB", asked)
+    assert re.search(r"gpu +720 min +2 +32 +512000 +gpu:a100:4", offered) and re.search(
+        r"lab +normal +100 +200", offered
+    )
+    assert "MinJobAge 300 sec" in offered
+    assert "job status: sacct: no answer" in short and "a model" not in short
+    assert re.search(r"score_nearid_bench: no node of these partitions has .*9\d\d minutes, 1 GPU", short)
+    assert len(page.splitlines()) < 50 and max(map(len, page.splitlines())) < 200
+    program("sinfo", "exit 1")
+    assert "nothing that could be seen" in format_page(load(), Layout(tmp_path / "paper"), profile, [])
 
 
 def test_exit_code_and_a_broken_check(monkeypatch):

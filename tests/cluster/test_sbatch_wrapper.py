@@ -1,9 +1,11 @@
 """`slurm/bin/sbatch` asks the cluster's own sbatch, however PATH names its own folder, and never itself."""
 
 import os
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,3 +61,29 @@ def test_a_wrapper_by_another_name_is_found_out_too(tmp_path):
 def test_a_job_that_inherits_the_mark_may_submit(cluster):
     done = submit(cluster, NEARID_SBATCH=f"{os.uname().nodename} 999999999")
     assert (done.returncode, done.stdout) == (0, "--parsable|a b|"), done.stderr
+
+
+def test_by_another_name_it_is_sacctmgr(tmp_path):
+    there = plant(tmp_path / "there", "exit 1")
+    (there / "sbatch").rename(there / "sacctmgr")
+    (there / "sacctmgr").write_text('#!/bin/sh\necho "$@"\n')
+    environment = {**os.environ, "PATH": f"{WRAPPER.parent}{os.pathsep}{there}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["sacctmgr", "list", "user"], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "list user\n"), done.stderr
+
+
+def test_a_limit_of_submissions_is_asked_again_and_a_limit_of_size_is_not(tmp_path, monkeypatch):
+    program = runpy.run_path(str(WRAPPER))
+    policy = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+    limit = f"sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: {policy}"
+    assert program["FULL"].search(limit)
+    assert not program["FULL"].search(f"sbatch: error: QOSMaxWallDurationPerJobLimit\nsbatch: error: {policy}")
+    full = f"[ -e {tmp_path}/room ] && echo 7 && exit\necho QOSMaxSubmitJobPerUserLimit >&2; exit 1"
+    there = plant(tmp_path / "full", full)
+    monkeypatch.setenv("PATH", f"{there}{os.pathsep}{os.environ['PATH']}")
+    waited = []
+    clock = SimpleNamespace(monotonic=lambda: 0, sleep=lambda s: (waited.append(s), (tmp_path / "room").touch()))
+    monkeypatch.setitem(program["main"].__globals__, "time", clock)
+    monkeypatch.setattr("sys.stdin", None)
+    monkeypatch.setattr("sys.argv", ["sbatch"])
+    assert program["main"]() == 0 and waited == [program["FULL_ASK_S"]]

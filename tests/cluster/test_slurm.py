@@ -385,6 +385,23 @@ def test_a_half_installed_environment_is_told_by_the_job(cluster, tmp_path, on_s
     assert "no module vtkmodules" in log and "make setup" in log and "Traceback" not in log
 
 
+def test_a_node_with_another_python_runs_the_right_one(cluster, tmp_path, on_slurm):
+    project, theirs = copy_project(tmp_path / "project"), tmp_path / "theirs"
+    theirs.mkdir()
+    for name in ("python", "python3", "python3.11", "nearid", "snakemake"):
+        (theirs / name).write_text(f"#!/bin/sh\necho the node's own {name} >&2\nexit 1\n")
+        (theirs / name).chmod(0o755)
+    # What a site's modules do to a job, before it begins.
+    cluster.plant("task_prolog", f'#!/bin/sh\necho "export PATH={theirs}:$PATH"\n')
+    try:
+        found = end(on_slurm(project, "--", "results/test/data/identities.parquet"), project)
+    finally:
+        cluster.plant("task_prolog", "#!/bin/sh\n")
+    assert "data/identities.parquet" in found and submissions(project) == 1
+    job = next((project / ".snakemake/slurm_logs").rglob("*.log")).read_text()
+    assert "the node's own" not in job
+
+
 def test_from_another_folder_it_says_where_to_run(cluster, tmp_path):
     environment = {**os.environ, **cluster.variables}
     program = [sys.executable, "-m", "snakemake", "-n"]

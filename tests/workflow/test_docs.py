@@ -35,6 +35,7 @@ ROUTES = [
     (r"snakemake .*--until fetch_download", "needs the hub; tests/data/test_hub.py: fetch"),
     (r"snakemake .*--profile slurm .*-n", "tests/workflow/test_workflow.py: --profile"),
     (r"snakemake --profile slurm.*", "needs a cluster; tests/cluster/test_slurm.py starts one: whole_way"),
+    (r"snakemake --profile mysite", "tests/cluster/test_other_clusters.py: mysite"),
     (r"snakemake results/paper/.*", "here, as a plan (-n): needs GPUs and the hub"),
     (r"snakemake .*config/ratings.yaml", "tests/workflow/test_leaving_out.py: ratings.yaml"),
     (r"snakemake .*config/calibrate.yaml.*", "needs the hub; tests/workflow/test_leaving_out.py: calibrate"),
@@ -119,6 +120,15 @@ def test_make_rehearses(line):
     program = ["make", "--just-print", "PYTHON=true", *shlex.split(line)[1:]]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_each_line_of_what_happens_when_has_its_test():
+    page = (ROOT / "docs/slurm.md").read_text()
+    rows = re.search(r"\| trouble \|.*?\n\|---.*?\n((?:\|.*\n)+)", page)[1].splitlines()
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = [re.fullmatch(r"\|.*\|.*\| `(test_\w+)` \|", row) for row in rows]
+    assert all(named) and len(rows) > 20, [row for row, name in zip(rows, named, strict=True) if not name]
+    assert [name[1] for name in named if not re.search(rf"^def {name[1]}\(", tests, re.MULTILINE)] == []
 
 
 def test_claims_can_be_planned(tmp_path):

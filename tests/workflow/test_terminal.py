@@ -15,6 +15,7 @@ import pytest
 from nearid.io import progress
 from snakemake_logger_plugin_nearid import LogHandler
 from snakemake_logger_plugin_nearid.account import Account
+from snakemake_logger_plugin_nearid.chatter import Chatter
 from snakemake_logger_plugin_nearid.logs import read_problem
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -177,6 +178,21 @@ def test_steps_know_the_terminal_by_the_name_that_the_run_gives_it(monkeypatch):
     LogHandler(SimpleNamespace(**asked), None).close()
     given = os.environ.pop(progress.LISTENER)
     assert given == progress.name_of_stream(2)
+
+
+def test_lines_that_say_nothing_are_in_no_log(small):
+    # Jobs that may start one each second, as a cluster's profile has it for ten.
+    code, _ = run(small, "--config", "heads=[one]", "--max-jobs-per-timespan", "1/1s")
+    (log,) = (small / ".snakemake/log").glob("*.log")
+    assert code == 0 and log.read_text().count("Job rate limit reached") == 1
+    chatter = Chatter()
+    said = [
+        "No SLURM account given, trying to guess.",
+        "Unable to guess SLURM account. Trying to proceed without.",
+        "Guessed SLURM account: lab",
+    ]
+    kept = [text for text in said if chatter.filter(logging.makeLogRecord({"msg": text}))]
+    assert kept == ["Guessed SLURM account: lab"]
 
 
 def test_the_logger_leaves_it_to_the_workflow_which_nearid_is_meant():

@@ -19,7 +19,7 @@ from nearid.cluster import run_lock
 from nearid.cluster.gpus import visible_gpus
 from nearid.cluster.jobs import Jobs
 from nearid.cluster.needs import needs_of
-from nearid.cluster.slurm_checks import Request, find_first, refuse_unfit
+from nearid.cluster.slurm_checks import Request, find_first, refuse_arrays, refuse_unfit
 from nearid.cluster.wakeups import wake_once
 from nearid.config.inputs import missing_paths
 from nearid.errors import UserError
@@ -133,8 +133,11 @@ def on_slurm():
 
 def check_cluster(config):
     """What SLURM would refuse, or let wait for ever."""
+    if not on_slurm():
+        return
+    check_arrays()
     # With a file of partitions the plugin chooses one for each job.
-    if not on_slurm() or workflow.executor_settings.partition_config:
+    if workflow.executor_settings.partition_config:
         return
     requests = [
         Request(
@@ -148,6 +151,21 @@ def check_cluster(config):
         if not job.is_local
     ]
     refuse_unfit(requests)
+
+
+def check_arrays():
+    """What the plugin's job arrays need."""
+    settings, limit = (
+        workflow.executor_settings,
+        workflow.scheduling_settings.max_jobs_per_timespan,
+    )
+    if settings.array_jobs:
+        refuse_arrays(
+            sum(not job.is_local for job in workflow.dag.needrun_jobs()),
+            workflow.resource_settings.nodes,
+            limit.max_jobs if limit else None,
+            settings.status_command,
+        )
 
 
 def prepare_slurm():

@@ -81,6 +81,36 @@ def refuse_unfit(requests: Iterable[Request]) -> None:
         )
 
 
+def refuse_arrays(jobs: int, at_a_time: int, per_timespan: int | None, status_command: str) -> None:
+    """Stop where the SLURM plugin (2.8.0) would lose jobs of arrays, and wait for them without end.
+
+    Of the jobs of a rule that may start it submits an array only if it is given more than are left over, and does not
+    ask again for those that it was given. `sacct`, as it asks, tells tasks of an array by numbers of their own.
+
+    Args:
+        jobs: how many go to the cluster in this run.
+        at_a_time: how many Snakemake may have on the cluster at a time.
+        per_timespan: how many it may give to the plugin in the span of its rate limit; None: there is no such limit.
+        status_command: whom the plugin asks for states.
+
+    Raises:
+        UserError: fewer than all may start at once, or states of tasks would not be known.
+    """
+    found, action = [], []
+    if at_a_time < jobs:
+        found.append(f"{at_a_time} jobs at a time")
+    if per_timespan is not None and per_timespan < jobs:
+        found.append(f"{per_timespan} jobs in a span of time")
+    if found:
+        action.append(f"--jobs {jobs} --max-jobs-per-timespan {jobs}/10s")
+    if status_command != "squeue":
+        found.append(f"states by {status_command}, which does not know tasks of arrays by their number")
+        action.append("--slurm-status-command squeue")
+    if found:
+        expected = f"that all {jobs} jobs may start at once, and states by squeue: the plugin loses others"
+        raise UserError("--slurm-array-jobs", ", ".join(found), expected, f"give {' '.join(action)}")
+
+
 def find_first(programs: Path) -> None:
     """Let this process find the programs of a folder before others of their names."""
     os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
@@ -97,11 +127,37 @@ def read_partitions() -> list[Partition]:
         name, limit, gres = line.split("|")
         own = name.rstrip("*")
         gpus = "gpu" in gres or (own in found and found[own].gpus)
-        found[own] = Partition(own, name.endswith("*"), _minutes(limit), gpus)
+        found[own] = Partition(own, name.endswith("*"), minutes_of(limit), gpus)
     return list(found.values())
 
 
-def _minutes(limit: str) -> float:
+@dataclass(frozen=True)
+class Group:
+    """Nodes of a partition that are alike: minutes, and CPUs and memory of each."""
+
+    partition: str
+    minutes: float
+    nodes: int
+    cpus: int
+    memory_mb: int
+    gres: str
+
+
+def read_groups() -> list[Group]:
+    """The cluster's nodes by partition and kind; empty where `sinfo` does not answer."""
+    answer = ask("sinfo", "--noheader", "--format=%R|%l|%D|%c|%m|%G")
+    if answer is None or answer[0]:
+        return []
+    groups = []
+    for line in answer[1].splitlines():
+        name, limit, nodes, cpus, memory, gres = line.split("|")
+        # `64+`: at least.
+        count, each, mb = (int(word.rstrip("+")) for word in (nodes, cpus, memory))
+        groups.append(Group(name, minutes_of(limit), count, each, mb, gres if "gpu" in gres else ""))
+    return groups
+
+
+def minutes_of(limit: str) -> float:
     """Minutes of SLURM's `days-hours:minutes:seconds`."""
     if not re.fullmatch(r"[\d:-]+", limit):
         return float("inf")

@@ -1,0 +1,140 @@
+"""One page for a cluster's help desk: what a run asks for, what the cluster offers, what is short."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nearid.cluster.findings import Finding, ask
+from nearid.cluster.jobs import Job, Jobs
+from nearid.cluster.needs import needs_of
+from nearid.cluster.slurm_checks import Group, minutes_of, read_groups
+from nearid.layout import Layout
+
+# Rules that run beside Snakemake, and take no job of the cluster.
+LOCAL = {"fetch_download", "make_table", "plot_figure", "plot_animated_figure", "compare_with_paper"}
+LOCAL |= {"make_page", "write_summary", "write_manifest", "write_crate"}
+# What of `scontrol show config` a help desk looks at first.
+_SETTINGS = ("SLURM_VERSION", "ClusterName", "MinJobAge", "MaxArraySize", "MaxJobCount", "AccountingStorageType")
+# Findings that a help desk can do something about.
+_THEIRS = {"slurm", "partition", "account", "job status", "file system", "locks", "clock", "space"}
+_LIMITS = ("account", "qos", "maxjobs", "maxsubmitjobs", "grptres", "maxtres")
+
+
+def format_page(config: Mapping[str, Any], layout: Layout, profile: Path, findings: Iterable[Finding]) -> str:
+    """The page, of some thirty lines.
+
+    Args:
+        config: what is to be run.
+        layout: where its results go.
+        profile: slurm/config.yaml, or one like it.
+        findings: of `doctor`; faults of the cluster and what no partition can hold are what is short.
+    """
+    settings = yaml.safe_load(profile.read_text()) if profile.is_file() else {}
+    groups = read_groups()
+    rules = _by_rule(job for job in Jobs(config, layout).all() if job.rule not in LOCAL)
+    threads = settings.get("set-threads") or {}
+    asked = [_row(rule, jobs, int(threads.get(rule, 1))) for rule, jobs in rules.items()]
+    lines = ["For the cluster's help desk", "", f"Asked by {profile} for {config['name']}:"]
+    lines += [f"  {line}" for line in [*_terms(settings), *_table(_HEADS, [row[:-1] for row in asked])]]
+    lines += ["", "Offered (sinfo, sacctmgr, scontrol):"]
+    rows = [
+        (one.partition, _time(one.minutes), str(one.nodes), str(one.cpus), f"{one.memory_mb}", one.gres or "-")
+        for one in groups
+    ]
+    lines += [f"  {line}" for line in _table(("partition", "time limit", "nodes", "CPUs", "MB", "GPUs"), rows)]
+    lines += [f"  {line}" for line in [*_limits(), *_site()]]
+    lines += ["", "Short:"]
+    short = [f"{one.check}: {one.found}" for one in findings if one.level == "fault" and one.check in _THEIRS]
+    wanted = str((settings.get("default-resources") or {}).get("slurm_partition") or "")
+    short += _unfit(asked, [one for one in groups if not wanted or one.partition in wanted.split(",")])
+    lines += [f"  {line}" for line in short or ["nothing that could be seen from here"]]
+    return "\n".join(lines) + "\n"
+
+
+_HEADS = ("rule", "jobs", "CPUs", "MB", "minutes", "GPUs", "GPU memory")
+Row = tuple[str, str, str, str, str, str, str, tuple[int, int, int, int]]
+
+
+def _by_rule(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(job.rule, []).append(job)
+    return found
+
+
+def _row(rule: str, jobs: list[Job], threads: int) -> Row:
+    """The most that any job of a rule asks for, as words and as (CPUs, MB, minutes, GPUs)."""
+    needs = [needs_of(job) for job in jobs]
+    memory, minutes = max(one.memory_mb for one in needs), max(one.minutes for one in needs)
+    gpus, gpu_gb = max(one.gpus for one in needs), max(one.gpu_gb for one in needs)
+    words = (rule, str(len(jobs)), str(threads), str(memory), str(minutes), str(gpus or "-"))
+    return (*words, f"{gpu_gb} GB" if gpus else "-", (threads, memory, minutes, gpus))
+
+
+def _terms(settings: Mapping[str, Any]) -> list[str]:
+    defaults = settings.get("default-resources") or {}
+    named = {"partition": "slurm_partition", "account": "slurm_account", "constraint": "constraint"}
+    words = [f"{word} {defaults.get(key) or 'the default'}" for word, key in named.items()]
+    words.append(f"QOS {settings.get('slurm-qos') or 'the default'}")
+    pace = f"at most {settings.get('jobs')} jobs at a time, {settings.get('max-jobs-per-timespan')} submitted"
+    checks = float(settings.get("max-status-checks-per-second") or 10)
+    status = (
+        f"states by {settings.get('slurm-status-command', 'sacct')}, one call for all each {1 / checks:.0f} s at most"
+    )
+    return [", ".join(words), f"{pace}, {status}"]
+
+
+def _limits() -> list[str]:
+    answer = ask(
+        "sacctmgr", "--noheader", "--parsable2", "show", "associations", "where", "user=" + _user(), _columns()
+    )
+    if answer is None or answer[0] or not answer[1]:
+        return ["accounts: no accounting, or it does not answer"]
+    rows = sorted({tuple(line.split("|")) for line in answer[1].splitlines()})
+    return _table(_LIMITS, [tuple(word or "-" for word in row) for row in rows])
+
+
+def _columns() -> str:
+    return "format=" + ",".join(_LIMITS)
+
+
+def _user() -> str:
+    answer = ask("id", "--user", "--name")
+    return answer[1] if answer else ""
+
+
+def _site() -> list[str]:
+    answer = ask("scontrol", "show", "config")
+    found = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", answer[1], re.MULTILINE)) if answer and not answer[0] else {}
+    said = ", ".join(f"{name} {found[name]}" for name in _SETTINGS if name in found)
+    return [said or "scontrol does not answer"]
+
+
+def _unfit(asked: Iterable[Row], groups: list[Group]) -> list[str]:
+    """Rules of which no group of nodes of these partitions can hold a job."""
+    short = []
+    for row in asked if groups else ():
+        cpus, memory, minutes, gpus = row[-1]
+        fits = [
+            one.cpus >= cpus and one.memory_mb >= memory and one.minutes >= minutes and (not gpus or "gpu" in one.gres)
+            for one in groups
+        ]
+        if not any(fits):
+            wanted = f"{cpus} CPUs, {memory} MB, {minutes} minutes" + (f", {gpus} GPU" if gpus else "")
+            short.append(f"{row[0]}: no node of these partitions has {wanted}")
+    return short
+
+
+def _time(minutes: float) -> str:
+    return "none" if minutes == minutes_of("UNLIMITED") else f"{minutes:.0f} min"
+
+
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    cells = [heads, *rows]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(heads))]
+    return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in cells]
