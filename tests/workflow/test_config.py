@@ -1,6 +1,7 @@
 """The config: closed, cross-checked, cut into what each step reads."""
 
 import copy
+import os
 import runpy
 from pathlib import Path
 
@@ -137,6 +138,41 @@ def test_unreadable_overlays(tmp_path):
     assert "no such file" in refused("config/demmo.yaml").found
     assert "no YAML" in refused(overlay(tmp_path, "a: [1,")).found
     assert refused(overlay(tmp_path, "- 1")).found == "list"
+
+
+def bomb(levels=12):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 10)}]" for at in range(1, levels)]
+    return "downloads:\n" + "".join(f"  {line}\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seed: " + "[" * 200_000, "levels"),
+        ("seed: " + "{a: " * 100 + "1" + "}" * 100, "levels"),
+        (bomb(), "values"),
+        ("downloads: &d\n  x: *d\n", "levels"),
+        ("seed: " + "9" * 5000, "no YAML"),
+        ("name: 2024-02-31\n", "no YAML"),
+        ("training: {learning_rate: .nan}\n", "finite"),
+        ("training: {learning_rate: .inf}\n", "finite"),
+        ('paper: {title: "a\\e[2J"}\n', "control"),
+        ('"a\\e[2J": 1\n', "control"),
+        ("downloads: {x: {url: https://me:secret@host/x}}", "downloads.x"),
+        ("downloads: {x: {git: https://me:secret@host/x}}", "downloads.x"),
+    ],
+)
+def test_overlays_that_break_readers(tmp_path, text, says):
+    error = refused(overlay(tmp_path, text))
+    assert says in str(error) and "\x1b" not in str(error)
+
+
+def test_an_overlay_is_a_file_of_text(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "latin").write_bytes(b"name: \xe4\n")
+    for name in ("pipe", "latin", "."):
+        refused(tmp_path / name)
 
 
 def test_lists_are_replaced_and_mappings_merged(tmp_path):

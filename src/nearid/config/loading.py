@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,20 @@ import yaml
 
 from nearid.config.gaps import leave_out
 from nearid.config.references import check_drops, check_references, nearest
-from nearid.errors import UserError
+from nearid.errors import UserError, harmless
+from nearid.io.yaml_files import LOADER, MAX_DEPTH, read_yaml
 
 BASE = Path("config.yaml")
 _SCHEMA = Path(__file__).with_name("schema.yaml")
 Config = dict[str, Any]
-# libyaml's parser where it is built in: every cluster job reads these files again.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# An overlay of a kilobyte may name one list in another a billion times.
+_MAX_VALUES = 100_000
 
 
 @functools.cache
 def schema() -> dict[str, Any]:
     """The closed JSON schema of the config."""
-    return yaml.load(_SCHEMA.read_text(), _Loader)
+    return yaml.load(_SCHEMA.read_text(), LOADER)
 
 
 def load(*overlays: Path | str) -> Config:
@@ -46,6 +48,7 @@ def complete(config: Mapping[str, Any]) -> Config:
     Raises:
         UserError: where, found, expected, next.
     """
+    _check_values(config)
     whole = copy.deepcopy(dict(config))
     check_schema(whole)
     _fill_defaults(whole, schema())
@@ -76,14 +79,38 @@ def resolve(part: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(path: Path) -> Config:
     try:
-        content = yaml.load(path.read_text(), _Loader)
+        content = read_yaml(path, "a YAML mapping")
     except FileNotFoundError:
         raise UserError(path, "no such file", "a YAML file; run from the repository's root", "check the path") from None
-    except yaml.YAMLError as error:
-        raise UserError(path, f"no YAML: {error}", "a YAML mapping", "mend the file") from error
     if not isinstance(content, dict):
         raise UserError(path, type(content).__name__, "a YAML mapping", "mend the file")
     return content
+
+
+def _check_values(config: Mapping[str, Any]) -> None:
+    """Numbers are finite, text holds nothing that a terminal would obey, and all of it is of a bounded size."""
+    waiting: list[tuple[tuple[object, ...], Any]] = [((), config)]
+    for _ in range(_MAX_VALUES):
+        if not waiting:
+            return
+        path, value = waiting.pop()
+        if len(path) > MAX_DEPTH:
+            break
+        if isinstance(value, Mapping):
+            waiting += [((*path, key), inner) for key, inner in value.items()]
+            waiting += [((*path, "a key"), key) for key in value]
+        elif isinstance(value, list | tuple):
+            waiting += [((*path, at), inner) for at, inner in enumerate(value)]
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UserError(_where(path), str(value), "a finite number", "mend the value")
+        elif isinstance(value, str) and harmless(value) != value:
+            raise UserError(_where(path), value, "text without control characters", "mend the value")
+    raise UserError(
+        "the config",
+        f"more than {_MAX_VALUES:,} values, or {MAX_DEPTH} levels",
+        "fewer: the paper's config has three thousand",
+        "look for aliases (`*name`)",
+    )
 
 
 def _merge(below: Any, above: Any) -> Any:

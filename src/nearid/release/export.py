@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors.torch import save_file
 
 from nearid.data.schema import DISTRACTORS, POSITIVES
 from nearid.errors import UserError
 from nearid.io.files import read_json, sync_folder, write_json, write_text
+from nearid.io.sheets import read_text
 from nearid.io.tables import IMAGE, image_bytes, read_table, write_table
+from nearid.io.yaml_files import parse_yaml
 from nearid.layout import Layout
 from nearid.paper.page import WHAT_IT_IS
 from nearid.release.cards import Facts, data_card, model_card
@@ -177,8 +178,9 @@ def _find_licence(path: str, config: dict[str, Any]) -> str:
     if path.startswith("resources/"):
         return str(config.get("downloads", {}).get(path.split("/")[1], {}).get("licence", "other")).lower()
     card = Path(path) / "README.md"
-    if card.is_file() and (found := re.match(r"---\n(.*?)\n---", card.read_text(), re.DOTALL)):
-        return str((yaml.safe_load(found[1]) or {}).get("license", "other"))
+    if card.is_file() and (found := re.match(r"---\n(.*?)\n---", read_text(card), re.DOTALL)):
+        head = parse_yaml(found[1], card, "a model card's head: a YAML mapping")
+        return str(head.get("license", "other")) if isinstance(head, dict) else "other"
     return "other"
 
 

@@ -1,0 +1,55 @@
+"""YAML of other people: read within bounds, or told in one error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nearid.errors import UserError
+from nearid.io.sheets import decode_text
+
+MAX_BYTES = 10_000_000
+MAX_DEPTH = 50
+"""Mappings and lists in each other; libyaml's composer calls itself for each and would end the process."""
+# libyaml's parser where it is built in: every cluster job reads the config again.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_OPENS = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
+_CLOSES = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
+
+
+def read_yaml(path: Path, expected: str) -> Any:
+    """What the YAML file `path` holds.
+
+    Args:
+        path: a file, no pipe.
+        expected: for the error.
+
+    Raises:
+        UserError: it is no file, too large, or as of `parse_yaml`.
+        FileNotFoundError: there is none.
+        OSError: it cannot be read.
+    """
+    size = path.stat().st_size
+    if not path.is_file() or size > MAX_BYTES:
+        found = f"{size:,} bytes" if path.is_file() else "no file"
+        raise UserError(path, found, f"{expected} of at most {MAX_BYTES:,} bytes", "mend the path")
+    return parse_yaml(decode_text(path.read_bytes(), path), path, expected)
+
+
+def parse_yaml(text: str, where: object, expected: str) -> Any:
+    """What `text` holds: plain values alone, nested `MAX_DEPTH` deep at most.
+
+    Raises:
+        UserError: it is no YAML, or holds what Python cannot (a number of 5,000 digits, the 31st of February).
+    """
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=LOADER):
+            depth += isinstance(event, _OPENS) - isinstance(event, _CLOSES)
+            if depth > MAX_DEPTH:
+                raise UserError(where, f"more than {MAX_DEPTH} levels", expected, "mend the file")
+        return yaml.load(text, LOADER)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(where, f"no YAML: {error}", expected, "mend the file") from error
