@@ -114,6 +114,18 @@ def test_rows_follow_the_positives_and_empty_slots_say_why(folder: Layout) -> No
     assert not (folder.root / "distractors" / "aligned" / ".progress").exists()
 
 
+@pytest.mark.parametrize("bounds", [{"MAX_BATCH_PIXELS": 100, "ALWAYS_PAINTED_PIXELS": 100}, {"MAX_ASPECT": 0.5}])
+def test_views_that_would_fill_the_memory_are_not_painted(
+    folder: Layout, monkeypatch: pytest.MonkeyPatch, bounds: dict[str, float]
+) -> None:
+    for name, value in bounds.items():
+        monkeypatch.setattr(runner, name, value)
+    paint_shard(painting(FEATHERED, "large"), folder, "000")
+    report = json.loads(folder.distractor_report("large", "000").read_text())
+    assert report["painted"] == 0
+    assert all(reason.startswith("a view of") for reason in report["empty_by_reason"])
+
+
 def test_the_released_column_names(folder: Layout) -> None:
     paint_shard(painting(FEATHERED, "columns"), folder, "000")
     released = {"id", "category", "category_description", "n_images", "objaverse_id", "quality"}

@@ -15,7 +15,16 @@ from PIL import Image, ImageOps
 
 from nearid.errors import UserError
 from nearid.io import images
-from nearid.io.images import MAX_PIXELS, ImageError, decode_grey, decode_mask, decode_rgb, encode_png
+from nearid.io.images import (
+    MAX_PIXELS,
+    ImageError,
+    UnpreparedError,
+    decode_grey,
+    decode_mask,
+    decode_rgb,
+    encode_png,
+    prepare_picture,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = ROOT.parent / "shared/cases"
@@ -247,6 +256,45 @@ def tiff_of_tiles(side):
 def test_declared_sizes_are_bounded(content):
     with pytest.raises(ImageError, match=r"px are allowed|decompression bomb"):
         decode_rgb(content)
+
+
+def many_scans():
+    """A picture of a kilobyte or so with its last scan 20,000 times: each takes as long as all pixels."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (2000, 1000)).save(buffer, "JPEG", progressive=True)
+    content = buffer.getvalue()
+    # A comment that looks like the end of the picture is none.
+    scan = b"\xff\xfe\x00\x04\xff\xd9" + content[content.rfind(b"\xff\xda") : -2]
+    return content[:-2] + scan * 20_000 + b"\xff\xd9"
+
+
+def test_a_jpeg_of_endless_scans_is_refused():
+    with pytest.raises(ImageError, match="scans of 2000 x 1000"):
+        decode_rgb(many_scans())
+
+
+class Processor:
+    """An image processor that says what it would make; it must not be asked to."""
+
+    def __init__(self, **sizes):
+        self.__dict__ |= sizes
+
+    def __call__(self, *arguments, **options):
+        raise AssertionError("memory is taken for it")
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"size": {"height": 60_000, "width": 60_000}},
+        {"size": {"shortest_edge": 224}},
+        {"size": {"shortest_edge": 10_000}, "crop_size": {"height": 224, "width": 224}},
+        {"size": {"height": 2, "width": 2}, "crop_size": {"height": 10_000, "width": 10_000}},
+    ],
+)
+def test_what_a_processor_would_make_is_bounded_before_it_does(sizes):
+    with pytest.raises(UnpreparedError, match="of this picture"):
+        prepare_picture(Processor(**sizes), Image.new("L", (80_000, 10)))
 
 
 PROGRAM = """

@@ -38,6 +38,12 @@ ATTEMPTS = 4
 """Seeds that are tried for one view before its slot stays empty."""
 PAINTED = "ok"
 """Flag of a painted slot; any other flag is the reason of an empty one."""
+# Views of data sets have one megapixel. Others would fill the memory, some times over while a batch is finished.
+MAX_BATCH_PIXELS = 32_000_000
+ALWAYS_PAINTED_PIXELS = 2_000_000
+"""Of one view, however many are painted at once."""
+MAX_ASPECT = 16
+"""A longer view would be painted at a huge size where `working_px` is its short side."""
 
 _PART_SECONDS = 2.0
 _INHERITED = ["id", "category", "category_description", "n_images", "objaverse_id", "quality"]
@@ -161,7 +167,10 @@ class _Work:
         wanted = {self.rows[self.places[place][0]]["category_description"] for batch in missing for place in batch}
         brush = open_brush(self._engine, texts, wanted, self.progress)
         views = (
-            [_read_target(pictures[at], slot, self._positives) for at, slot in map(self.places.__getitem__, batch)]
+            [
+                _read_target(pictures[at], slot, self._positives, self._size)
+                for at, slot in map(self.places.__getitem__, batch)
+            ]
             for batch in missing
         )
         source_id, total = self._settings["source_id"], sum(map(len, batches))
@@ -290,7 +299,7 @@ def _finish(frame: NDArray[Any], target: Target, source: dict[str, Any]) -> byte
     return encode_png(finish(frame, target, source))
 
 
-def _read_target(row: dict[str, Any], slot: int, path: Path) -> Target | Outcome:
+def _read_target(row: dict[str, Any], slot: int, path: Path, batch_size: int) -> Target | Outcome:
     """The view to paint for, or the outcome of a view that no engine could use."""
     where = f"{path}, id {row['id']}, slot {slot}"
     image, mask = (image_bytes(row[f"{column}{slot + 1}"]) for column in ("images", "masks"))
@@ -300,6 +309,11 @@ def _read_target(row: dict[str, Any], slot: int, path: Path) -> Target | Outcome
         pixels, hole = decode_rgb(image, where), decode_stored_mask(mask, where)
     except UserError as error:
         return Outcome(None, 0, f"the view or its mask cannot be read: {error.found}", ())
+    height, width = hole.shape
+    most = max(MAX_BATCH_PIXELS // batch_size, ALWAYS_PAINTED_PIXELS)
+    if height * width > most or max(height, width) > MAX_ASPECT * min(height, width):
+        allowed = f"{most:,} px and a long side of {MAX_ASPECT} times the short one are painted"
+        return Outcome(None, 0, f"a view of {width} x {height} px; {allowed}", ())
     if not hole.any():
         return Outcome(None, 0, "empty mask", ())
     return Target(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from nearid.errors import UserError
 from nearid.io.masks import doubt, find_object
-from nearid.io.metadata import strip_metadata
+from nearid.io.metadata import count_scans, strip_metadata
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """Names in Pillow of what is opened. Each is decoded in this process, by a library that Pillow brings along."""
@@ -29,6 +29,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 MAX_PIXELS = 80_000_000
 # The most that so many pixels take up uncompressed, at 16 bits per channel.
 MAX_BYTES = 6 * MAX_PIXELS
+# A scan of a JPEG takes a few bytes in the file, and as long as all pixels take. Cameras write one, programs ten.
+MAX_SCANNED = 64 * MAX_PIXELS
 # Rows are converted some at a time: whole copies of a large picture would take several times its size.
 STRIP_PIXELS = 4_000_000
 # What a model is shown of one picture: a batch of 32 such takes 800 MB.
@@ -36,6 +38,7 @@ MAX_INPUT_PIXELS = 2_000_000
 # Of larger ones a processor of transformers takes a gigabyte for its copies.
 LARGE_PIXELS = 20_000_000
 
+_SIDES = ("height", "width", "shortest_edge", "longest_edge")  # of an image processor
 _TIFF_TILE = (322, 323)  # width and height of its tiles, for each of which memory is taken
 _TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: np.fliplr,
@@ -90,6 +93,10 @@ def prepare_picture(processor: Any, image: Any, place: int = 0, **options: Any) 
     remedy = (
         "set `size`, `do_resize` and `do_center_crop` in the model's preprocessor_config.json, or change the picture"
     )
+    asked = _asked_pixels(processor, image)
+    if asked > LARGE_PIXELS:
+        found = f"its image processor makes {asked:,} px of this picture"
+        raise UnpreparedError("the model", found, f"at most {LARGE_PIXELS:,} px", remedy, place)
     try:
         pixels = processor(image, return_tensors="pt", **options)["pixel_values"]
         *_, height, width = pixels.shape
@@ -102,6 +109,21 @@ def prepare_picture(processor: Any, image: Any, place: int = 0, **options: Any) 
         found = f"its image processor gives {width} x {height} px"
         raise UnpreparedError("the model", found, f"at most {MAX_INPUT_PIXELS:,} px", remedy, place)
     return pixels
+
+
+def _asked_pixels(processor: Any, image: Any) -> int:
+    """The most that `processor` makes of `image` on its way, by what it says of itself: nothing is made of it yet."""
+    shape = (image.height, image.width) if isinstance(image, Image.Image) else np.shape(image)[:2]
+    short, long = max(1, min(shape)), max(shape)
+    most = 0.0
+    for name in ("size", "crop_size", "pad_size"):
+        size = getattr(processor, name, None) or {}
+        # A mapping, or transformers' own class, by its version.
+        height, width, shortest, longest = (
+            (size.get(key) if isinstance(size, Mapping) else getattr(size, key, None)) or 0 for key in _SIDES
+        )
+        most = max(most, height * width, 0 if longest else shortest**2 * long / short)
+    return int(most)
 
 
 def encode_png(image: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
@@ -230,6 +252,7 @@ def _check_file(path: Path) -> Path:
 def _to_array(content: bytes, convert: Callable[[Image.Image], Image.Image], strip_pixels: int) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         _check_size(image)
+        _check_scans(image, content)
         image.load()
         width, height = image.size
         rows = max(1, strip_pixels // width)
@@ -255,6 +278,16 @@ def _check_size(image: Image.Image) -> None:
     for width, height in sizes:
         if width * height > MAX_PIXELS:
             raise Image.DecompressionBombError(f"{width} x {height} px; {MAX_PIXELS:,} px are allowed")
+
+
+def _check_scans(image: Image.Image, content: bytes) -> None:
+    if image.format == "TIFF":
+        # Strips may share their bytes, so that the pixels of each are not what counts.
+        scans = content.count(b"\xff\xda") if image.info.get("compression") in ("jpeg", "tiff_jpeg") else 1
+    else:
+        scans = count_scans(content) if image.format in ("JPEG", "MPO") else 1
+    if scans * image.width * image.height > MAX_SCANNED:
+        raise OSError(f"{scans:,} scans of {image.width} x {image.height} px; save it as PNG")
 
 
 def _read_orientation(image: Image.Image) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _EXIF = b"Exif\0\0"
+# Between pixels 0xff stands before 0 or the number of a restart; before anything else it is a marker.
+_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+_ALONE = (0x01, 0xD8)  # markers that no length follows
+_SCAN, _END = 0xDA, 0xD9
 
 
 def strip_metadata(content: bytes, keep_exif: bool) -> bytes:
@@ -19,6 +24,19 @@ def strip_metadata(content: bytes, keep_exif: bool) -> bytes:
     if content.startswith(_PNG):
         return _strip_png(content, keep_exif)
     return _strip_jpeg(content, keep_exif) if content.startswith(_JPEG) else content
+
+
+def count_scans(content: bytes) -> int:
+    """Scans of a JPEG file: each goes over all pixels, and takes a few bytes."""
+    place = scans = 0
+    while found := _MARKER.search(content, place):
+        marker, place = found[1][0], found.end()
+        if marker == _END:
+            break
+        scans += marker == _SCAN
+        if marker not in _ALONE:
+            place += int.from_bytes(content[place : place + 2], "big")
+    return scans
 
 
 def _strip_png(content: bytes, keep_exif: bool) -> bytes:
