@@ -46,7 +46,11 @@ KEY = "sk-not-to-be-seen-1234"
         ('{"a": ' + "[" * 100_000, math.nan, ("bad_json", "bad_score")),
         ("{" * 100_000, math.nan, ("bad_json", "bad_score")),
         ('{"score": ' + "[" * 5_000 + "8", math.nan, ("bad_json", "bad_score")),
-        ('{"score": ' + "9" * 10_000 + "}", math.nan, ("bad_score",)),
+        ('{"score": ' + "9" * 10_000 + "}", math.nan, ("bad_json", "bad_score")),
+        # The repair of a long one takes minutes: models that repeat themselves write such.
+        ("{" + "'e" * 10_000, math.nan, ("bad_json", "bad_score")),
+        ("{" + "'e" * 2_000 + "score: 5", 0.5, ("bad_json",)),
+        ('{"cues": "' + "x" * 10_000 + '", "score": 5}', 0.5, ()),
         ('{"score": 1e999}', math.nan, ("bad_score",)),
         ('{"score": "\ud800"}', math.nan, ("bad_score",)),
     ],

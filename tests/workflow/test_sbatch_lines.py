@@ -85,3 +85,11 @@ def test_the_lines_of_sbatch_are_the_golden_ones(slurm, project):
         GOLDEN.parent.mkdir(exist_ok=True)
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text()
+
+
+def test_the_name_of_an_overlay_runs_nothing(slurm, project):
+    """The plugin would put each job's command, overlays among it, between double quotes of the submitting shell."""
+    name = "a$(touch ran)`touch ran`\"; touch ran; 'b.yaml"
+    (project.root / name).write_text("{}\n")
+    assert slurm("--forcerun", "summarise_scores", overlays=(name,))
+    assert not (project.root / "ran").exists()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import re
+from contextlib import suppress
 from typing import Any
 
 import json_repair
@@ -13,6 +16,10 @@ from nearid.scores.scorers import Reading
 HIGHEST = 10.0
 LONGEST = 20_000
 """Characters that are read of an answer, several times those of 512 tokens."""
+LONGEST_REPAIR = 3_000
+"""Characters of an object that is no JSON: a repair's time grows with the square, 20,000 took a minute and a half."""
+DEEPEST = 50
+"""Brackets in each other; the repair of more takes minutes, or ends in an error."""
 _SCORE = re.compile(r"""["']?score["']?\s*[:=]\s*["']?([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)""", re.IGNORECASE)
 
 
@@ -40,12 +47,24 @@ def read_answer(answer: str) -> Reading:
 def _repair(answer: str) -> dict[Any, Any]:
     # From the first brace: what stands before it is prose or a fence, and what stands behind the object is left alone.
     start = answer.find("{")
+    if start < 0 or _depth(answer) > DEEPEST:
+        return {}
+    with suppress(ValueError):
+        if isinstance(whole := json.JSONDecoder().raw_decode(answer, start)[0], dict) and whole:
+            return whole
+    if len(answer) - start > LONGEST_REPAIR:
+        return {}
     try:
-        found = json_repair.loads(answer[start:]) if start >= 0 else None
+        found = json_repair.loads(answer[start:])
     except Exception:  # deep brackets, long numbers: an answer is kept, so that reading it must never fail
         found = None
     candidates = found if isinstance(found, list) else [found]
     return next((entry for entry in candidates if isinstance(entry, dict) and entry), {})
+
+
+def _depth(text: str) -> int:
+    steps = ((sign in "{[") - (sign in "}]") for sign in text if sign in "{[]}")
+    return max(itertools.accumulate(steps), default=0)
 
 
 def _number(value: Any) -> float:
