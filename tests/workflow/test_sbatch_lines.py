@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from nearid.cluster.slurm_checks import refuse_shell_text
+from nearid.errors import UserError
+
 GOLDEN = Path(__file__).parent / "golden/sbatch_lines.txt"
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = [f"results/test/{name}" for name in ("scores/nearid/metrics.json", "heads/infonce/head.safetensors")]
@@ -87,9 +90,18 @@ def test_the_lines_of_sbatch_are_the_golden_ones(slurm, project):
     assert text == GOLDEN.read_text()
 
 
-def test_the_name_of_an_overlay_runs_nothing(slurm, project):
-    """The plugin would put each job's command, overlays among it, between double quotes of the submitting shell."""
-    name = "a$(touch ran)`touch ran`\"; touch ran; 'b.yaml"
+@pytest.mark.slow
+def test_an_overlay_that_a_shell_would_read_is_refused_before_a_job(slurm, project):
+    name = "a$(touch ran)b.yaml"
     (project.root / name).write_text("{}\n")
-    assert slurm("--forcerun", "summarise_scores", overlays=(name,))
+    with pytest.raises(AssertionError, match="returncode"):
+        slurm("--forcerun", "summarise_scores", overlays=(name,))
     assert not (project.root / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["a$(touch ran)b.yaml", "a`touch ran`b.yaml", 'a"; touch ran; ".yaml', "a\\b.yaml"])
+def test_the_name_of_an_overlay_runs_nothing(name):
+    """The plugin puts each job's command, overlays among it, between double quotes of the submitting shell."""
+    refuse_shell_text(["config/demo.yaml", Path("it's; a & name > ü.yaml")])
+    with pytest.raises(UserError, match="would obey"):
+        refuse_shell_text(["config/demo.yaml", name])

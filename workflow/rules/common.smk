@@ -19,7 +19,13 @@ from nearid.cluster import run_lock
 from nearid.cluster.gpus import visible_gpus
 from nearid.cluster.jobs import Jobs
 from nearid.cluster.needs import needs_of
-from nearid.cluster.slurm_checks import Request, find_first, refuse_arrays, refuse_unfit
+from nearid.cluster.slurm_checks import (
+    Request,
+    find_first,
+    refuse_arrays,
+    refuse_shell_text,
+    refuse_unfit,
+)
 from nearid.cluster.wakeups import wake_once
 from nearid.config.inputs import missing_paths
 from nearid.errors import UserError
@@ -135,6 +141,7 @@ def check_cluster(config):
     """What SLURM would refuse, or let wait for ever."""
     if not on_slurm():
         return
+    refuse_shell_text([*workflow.configfiles, os.getcwd()])
     check_arrays()
     # With a file of partitions the plugin chooses one for each job.
     if workflow.executor_settings.partition_config:

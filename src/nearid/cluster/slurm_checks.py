@@ -111,6 +111,20 @@ def refuse_arrays(jobs: int, at_a_time: int, per_timespan: int | None, status_co
         raise UserError("--slurm-array-jobs", ", ".join(found), expected, f"give {' '.join(action)}")
 
 
+def refuse_shell_text(paths: Iterable[object]) -> None:
+    """Stop where the path of an overlay or of the checkout is something else to a shell between double quotes.
+
+    The plugin puts each job's command between such, and the config files stand in it.
+
+    Raises:
+        UserError: a path with `$`, a backquote, a double quote or a backslash.
+    """
+    for path in map(str, paths):
+        if re.search(r"[$`\"\\]", path):
+            expected = "no $, backquote, double quote or backslash in it: the shell that submits jobs would obey them"
+            raise UserError(path, "the name of a file or folder that a shell would read", expected, "rename it")
+
+
 def find_first(programs: Path) -> None:
     """Let this process find the programs of a folder before others of their names."""
     os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
