@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nearid.errors import UserError
-from nearid.io.tables import check_size
+from nearid.io.tables import check_header, check_size
 
 
 class ReleasedTable:
@@ -107,6 +107,7 @@ class ReleasedTable:
     def _open_uncached(self, path: Path) -> pq.ParquetFile:
         with _whole(path):
             file = pq.ParquetFile(path)
+            check_header(path, file)
             check_size(path, file)
             return file
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import faulthandler
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +146,41 @@ def check_size(source: Path | str, file: pq.ParquetFile) -> None:
             f"at most {MAX_RATIO} times the file's size",
             "take the file from its maker again",
         )
+
+
+def check_header(source: Path | str, file: pq.ParquetFile) -> None:
+    """See to it, in a process of its own, that the header of a `file` from others is one that Arrow can look at.
+
+    Raises:
+        UserError: it ends the process that looks, as Arrow does at some faults.
+    """
+    metadata = file.metadata
+    places = itertools.product(range(metadata.num_row_groups), range(metadata.num_columns))
+    if not _survives(lambda: [metadata.row_group(group).column(index) for group, index in places]):
+        raise UserError(
+            source, "not a whole Parquet file (what it says of a column)", "a Parquet file", "fetch it again"
+        )
+
+
+def _survives(look: Callable[[], object]) -> bool:
+    """Whether a process does that looks: Arrow ends the one in which it finds some faults of a header."""
+    sys.stderr.flush()
+    child = os.fork()
+    if not child:
+        try:
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            faulthandler.disable()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            look()
+        finally:
+            os._exit(0)  # an error is one here too, and told there
+    limit, pause = time.monotonic() + 60, 0.0005
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > limit:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
+    return ended[1] == 0
 
 
 def _repeated_bytes(values: pa.Array) -> int:
