@@ -2,7 +2,8 @@
 
 `python benchmarks/planning.py`: processor time of whole commands, rounds interleaved. `plan` is all that comes before
 the first job: imports, parsing, the graph of all jobs (`snakemake --rulegraph`). `dry_run` is `snakemake -n`, which
-also describes every job.
+also describes every job. `job` is what a job of a cluster pays before its own command: imports, parsing, its own part
+of the graph; a SLURM job pays it twice, since Snakemake starts itself again in a step. `imports` is Snakemake's share.
 """
 
 import json
@@ -16,6 +17,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 3
+# As Snakemake starts itself in a job of a cluster, but that nothing is run.
+JOB = (
+    *("--target-jobs", "curate_positives:", "--allowed-rules", "curate_positives", "--force", "--cores", "1", "-n"),
+    *("--max-inventory-time", "0", "--no-hooks", "--ignore-incomplete", "--mode", "remote"),
+)
 
 
 def measure(shards: int, folder: Path, *how: str) -> tuple[float, str]:
@@ -37,7 +43,7 @@ def measure(shards: int, folder: Path, *how: str) -> tuple[float, str]:
 def main() -> None:
     """Measure and print JSON."""
     sizes = (16, 160)
-    ways = {"plan": ("--rulegraph",), "dry_run": ("-n", "--quiet", "rules")}
+    ways = {"plan": ("--rulegraph",), "dry_run": ("-n", "--quiet", "rules"), "job": JOB, "imports": ("--version",)}
     with tempfile.TemporaryDirectory() as folder:
         rounds = [
             {(size, way): measure(size, Path(folder), *how) for size in sizes for way, how in ways.items()}

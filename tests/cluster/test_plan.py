@@ -59,6 +59,23 @@ def test_painting_is_cut_into_jobs_of_an_hour(tmp_path):
     assert sum(job.rule == "inpaint_part" for job in painting_jobs(config, layout)) > 1.9 * hours
 
 
+def test_growth_is_as_the_page_says(tmp_path):
+    """docs/scale.md: what grows with the identities, and what does not."""
+
+    def plan(identities, minutes=60):
+        overlay = tmp_path / "size.yaml"
+        size = f"dataset: {{kind: rendered, shards: 16, rendered: {{identities: {identities}}}}}"
+        overlay.write_text(f"{size}\npainting_minutes: {minutes}\n")
+        return {row.stage: row for row in make_plan(load(overlay), Layout(tmp_path / "paper"), gpus=8, cores=64).total}
+
+    small, large, longer = plan(4_000), plan(40_000), plan(40_000, 600)
+    assert large["distractors"].gpu_s == pytest.approx(10 * small["distractors"].gpu_s, rel=0.1)
+    assert large["heads"].gpu_s == pytest.approx(10 * small["heads"].gpu_s, rel=0.1)
+    assert large["scores"].gpu_s == pytest.approx(small["scores"].gpu_s, rel=0.01)
+    assert large["tokens"].size == pytest.approx(small["tokens"].size, rel=0.01)
+    assert longer["distractors"].jobs < large["distractors"].jobs / 3
+
+
 def test_a_slower_rate_than_the_config_says_is_written_out(tmp_path):
     config, layout = load(), Layout(tmp_path)
     job = next(job for job in painting_jobs(config, layout) if job.name.startswith("qwen_1328/000."))

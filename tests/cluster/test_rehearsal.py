@@ -1,7 +1,7 @@
 """A rehearsal through SLURM gives what one on this machine gives (make test-slurm)."""
 
 import pytest
-from slurm_cluster import HOW
+from slurm_cluster import DEFAULTS, HOW
 from whole_way import ROOT
 
 from nearid.rehearsal.run import rehearse
@@ -41,7 +41,9 @@ def test_a_rehearsal_on_the_cluster_equals_a_local_one(cluster, config, tmp_path
         monkeypatch.setenv(name, value)
     partitions = tmp_path / "partitions.yaml"
     partitions.write_text(PARTITIONS)
-    distant = rehearse(overlays, tmp_path / "far", [*HOW, "--slurm-partition-config", str(partitions)])
+    # With accounting as the plugin does it by default: states by sacct, the user's default account.
+    how = DEFAULTS if cluster.accounting else HOW
+    distant = rehearse(overlays, tmp_path / "far", [*how, "--slurm-partition-config", str(partitions)])
     assert distant.passed, str(distant)
     assert {rule["rule"] for rule in distant.rules} == {rule["rule"] for rule in local.rules}
     here, there = results(local, ROOT / "rehearsal"), results(distant, tmp_path / "far")
