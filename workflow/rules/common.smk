@@ -1,5 +1,6 @@
 # What all files here share: the checked config, paths, params and inputs. Nothing heavy is imported here, since every
 # job of a cluster parses the workflow again.
+import atexit
 import functools
 import json
 import os
@@ -28,6 +29,7 @@ from nearid.cluster.slurm_checks import (
 )
 from nearid.cluster.wakeups import wake_once
 from nearid.config.inputs import missing_paths
+from nearid.config.kept import Kept
 from nearid.errors import UserError
 from nearid.io.file_lists import refresh_list
 from nearid.layout import Layout
@@ -208,7 +210,10 @@ def file_list(path):
     return str(target)
 
 
-GRAPH = Graph(config, LAYOUT, listed=file_list)
+# Each job of a cluster parses the workflow again, and finds here what planning has found.
+KEPT = Kept(Path(".snakemake/nearid_fingerprints.json"))
+atexit.register(KEPT.save)
+GRAPH = Graph(config, LAYOUT, listed=file_list, kept=KEPT)
 FILES = GRAPH.files
 JOBS = Jobs(config, LAYOUT, GRAPH)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nearid.config.kept import Kept
 from nearid.config.members import PACKAGE, find_module
 from nearid.config.syntax import Module, Statement, Target, read_module
 from nearid.io.formats import FORMATS
@@ -105,11 +106,17 @@ def _objectives_shown(settings: Settings) -> list[str]:
     return sorted({scorer["training"]["objective"] for scorer in scorers if "training" in scorer})
 
 
-def step_code(step: str, settings: Settings) -> str:
-    """Fingerprint of the code of `step` with these settings, and of the formats of its files."""
+def step_code(step: str, settings: Settings, kept: Kept | None = None) -> str:
+    """Fingerprint of the code of `step` with these settings, and of the formats of its files.
+
+    Args:
+        step: its name.
+        settings: of a job.
+        kept: where fingerprints are looked for first.
+    """
     entry, formats = _STEPS[step]
-    numbers = tuple((name, FORMATS[name]) for name in formats)
-    return _fingerprint((f"nearid.{entry}",), _chosen(settings), numbers)
+    asked = ((f"nearid.{entry}",), _chosen(settings), tuple((name, FORMATS[name]) for name in formats))
+    return kept.get(repr(asked), lambda: _fingerprint(*asked)) if kept else _fingerprint(*asked)
 
 
 def code_fingerprint(*modules: str) -> str:

@@ -123,7 +123,8 @@ def without_identities(config: Config, reason: str) -> None:
     pictured = [
         name for name in select["figures"] if {"images", "tokens", "training_log"} & set(figures[name]["needs"])
     ]
-    gone = [*select["sources"], *select["ablations"], *select["groups"], *pictured]
+    counted = [name for name in select["tables"] if name == "data"]
+    gone = [*select["sources"], *select["ablations"], *select["groups"], *counted, *pictured]
     select["drop"] |= dict.fromkeys(["nearid_bench", *gone], reason)
 
 

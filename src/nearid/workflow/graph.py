@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nearid.config.downloads import required_downloads
+from nearid.config.downloads import named_downloads, required_downloads
 from nearid.config.fingerprint import step_code
 from nearid.config.inputs import own_paths
+from nearid.config.kept import Kept
 from nearid.config.steps import step_settings
+from nearid.config.uses import find_uses
 from nearid.layout import Layout
 from nearid.workflow.files import Files
 from nearid.workflow.steps import STEPS, WILDCARDS, Step
@@ -43,11 +45,17 @@ class Graph:
         config: checked and complete.
         layout: of its results.
         listed: what stands for a file or folder of the user among the inputs; the layout's path by default.
+        kept: where fingerprints are looked for first.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], layout: Layout, listed: Callable[[str], Path | str] | None = None
+        self,
+        config: Mapping[str, Any],
+        layout: Layout,
+        listed: Callable[[str], Path | str] | None = None,
+        kept: Kept | None = None,
     ) -> None:
+        self._kept = kept
         self.config, self.layout, self.files = config, layout, Files(config, layout)
         self._listed = listed or layout.file_list
         self.settings = functools.cache(self._find_settings)
@@ -61,19 +69,24 @@ class Graph:
 
     def code(self, name: str, **ids: str) -> str:
         """Fingerprint of the code that a job of the step `name` runs."""
-        return step_code(STEPS[name].settings_of or name, self.settings(name, **ids))
+        return step_code(STEPS[name].settings_of or name, self.settings(name, **ids), self._kept)
 
     def _find_inputs(self, name: str, **ids: str) -> list[str]:
         """What a job of the step `name` reads, those aside whose times do not count (`ancient`)."""
         step = STEPS[name]
         found = [str(path) for path in step.inputs(self.files, **ids)]
         if "downloads" in step.reads:
-            settings = self.settings(name, **ids)
-            found += [f"resources/{each}/fetched.json" for each in required_downloads(settings, self.config)]
+            named = required_downloads(self.settings(name, **ids), self.config)
+            found += [f"resources/{each}/fetched.json" for each in named if each not in self._left_out]
         if "own" in step.reads:
             own = own_paths(step.settings_of or name, self.settings(name, **ids))
             found += [str(self._listed(path)) for path in own]
         return found
+
+    @functools.cached_property
+    def _left_out(self) -> set[str]:
+        """Downloads among the settings of the data set that nothing in this run reads, such as its part edits."""
+        return set(named_downloads(self.config["dataset"])) - {use.download for use in find_uses(self.config)}
 
     def ancient(self, name: str, **ids: str) -> list[str]:
         """What else a job of the step `name` waits for, and whose times do not count."""
@@ -104,8 +117,18 @@ class Graph:
                 new = [path for path in dict.fromkeys(read) if path not in seen]
                 seen.update(new)
                 waiting += new
-        place = {name: number for number, name in enumerate(STEPS)}
-        return sorted(found, key=lambda job: (place[job.step.name], job.values))
+        return sorted(found, key=self._place)
+
+    def _place(self, job: JobId) -> tuple[object, ...]:
+        """Steps in the order of their table, ids in that of the config."""
+        order = self._order
+        return (order[job.step.name], *((order.get(value, len(order)), value) for _, value in job.values))
+
+    @functools.cached_property
+    def _order(self) -> dict[str, int]:
+        catalogues = ("backbones", "ablations", "scorers")
+        ids = ["positives", *self.config["sources"], *(name for kind in catalogues for name in self.config[kind])]
+        return {name: number for number, name in enumerate(dict.fromkeys([*STEPS, *ids]))}
 
     def maker(self, path: str) -> JobId | None:
         """The job that makes a file; None for a list of the user's files, which is there.
