@@ -17,8 +17,10 @@ from nearid.io.images import encode_png
 from nearid.io.tables import read_table, write_table
 from nearid.paper.figures import compute_figure as write_data
 from nearid.paper.figures import (
+    figure2,
     figure3,
     figure4,
+    figure7,
     figure8,
     figure9,
     margins,
@@ -75,6 +77,30 @@ def test_figure8_holds_pictures_outlines_and_scores_of_the_same_samples(with_edi
         assert arrays["similarities"][place, 1:, 1].tolist() == [rows[id][name] for name in ("s_12", "s_11e", "s_12e")]
     assert arrays["objects"][0, 0].mean() == 0.5 and 0.2 < arrays["parts"][0, 3].mean() < 0.3
     assert len(figure8.compute({**FIGURE8, "rows": 6}, with_edits)["ids"]) == 5, "as many as there are"
+
+
+@pytest.mark.parametrize("module", [figure7, figure8])
+@pytest.mark.parametrize("name", ["NearID (released head), scored with everything that there is", "a"])
+def test_names_of_scorers_are_not_cut_off(module, name):
+    look = Look()
+    pictures = np.zeros((1, 4, 4, 4, 3), np.uint8)
+    arrays = {"images": pictures, "similarities": np.full((1, 4, 1), 0.5), "scorers": np.array([name])}
+    arrays |= {"present": np.ones((1, 4), bool), "rows": np.array(["mug"]), "columns": np.array(["x"] * 4)}
+    arrays |= {"objects": np.zeros((1, 4, 4, 4)), "parts": np.zeros((1, 4, 4, 4)), "oracle": np.full((1, 4), np.nan)}
+    with look.applied():
+        figure = module.plot(arrays | {"absent": np.array([]), "ids": np.array([1])}, look)
+        renderer = figure.canvas.get_renderer()
+        shown = {text.get_text(): text.get_window_extent(renderer) for text in figure.axes[0].texts}
+        assert shown[name].x0 >= 0 and shown[name].x1 <= figure.bbox.x1 / 2
+
+
+def test_formulas_are_set_and_not_shown_as_source():
+    look = Look()
+    arrays = {"images": np.zeros((3, 4, 4, 3), np.uint8)}
+    with look.applied():
+        figure = figure2.plot(arrays, look)
+        formulas = [text for axes in figure.axes for text in axes.texts if "$" in text.get_text()]
+        assert len(formulas) == 2 and all(text.get_parse_math() for text in formulas)
 
 
 def test_margins_and_tiers_against_rows(layout, with_images):

@@ -13,6 +13,8 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -74,6 +76,14 @@ class Look:
                 }
             )
             yield
+
+    def fit_labels(self, texts: Iterable[str], least_in: float) -> tuple[float, float]:
+        """Inches for a column of labels, and their font size: smaller where a third of the figure would not do."""
+        font = FontProperties(size=self.font_size)
+        points = [text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts]
+        # A tenth more: with few pixels, letters are drawn wider than they are.
+        wanted_in, most_in = 1.1 * max(points, default=0) / 72, self.width_in / 3
+        return min(max(least_in, wanted_in), most_in), self.font_size * min(1, most_in / max(wanted_in, 1e-9))
 
     def canvas(self, height_in: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
         """An empty figure of this look, `height_in` high unless the style says otherwise."""

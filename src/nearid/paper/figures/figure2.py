@@ -41,8 +41,10 @@ def plot(arrays: Arrays, look: Look) -> Figure:
         _arrow(axes, start, end, "black", "->")
     _space(axes, (7.0, 2.3), look, trained=False)
     _space(axes, (9.05, 2.3), look, trained=True)
-    axes.text(8.02, 0.75, "$L_{disc}$: views of one object before all else", ha="center", color=look.colour(0))
-    axes.text(8.02, 0.4, "$L_{rank}$: its distractors before other objects", ha="center", color=look.colour(1))
+    terms = (("disc", "views of one object before all else"), ("rank", "its distractors before other objects"))
+    for index, (name, says) in enumerate(terms):
+        text = f"$L_{{{name}}}$: {says}"
+        axes.text(8.02, 0.75 - 0.35 * index, text, ha="center", color=look.colour(index), parse_math=True)
     # Drawing an image has moved the limits.
     axes.set(xlim=(0, _WIDTH), ylim=(0, _HEIGHT))
     return figure

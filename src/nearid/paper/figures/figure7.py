@@ -99,7 +99,9 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     from nearid.paper.style import MUTED, WARNING
 
     count, width = arrays["present"].shape
-    label_in, gap_in, line_in, head_in = 1.1, 0.05, 1.5 * look.font_size / 72, 0.4
+    gap_in, line_in, head_in = 0.05, 1.5 * look.font_size / 72, 0.4
+    name_in, name_size = look.fit_labels(arrays["scorers"], 1.0)
+    label_in = name_in + 3 * gap_in
     picture_in = (look.width_in - label_in) / width - gap_in
     row_in = picture_in + line_in * (len(arrays["scorers"]) + 0.6)
     height_in = head_in + count * row_in + 1.6 * line_in
@@ -122,7 +124,7 @@ def plot(arrays: Arrays, look: Look) -> Figure:
             "right",
         )
         for y, scorer in zip(lines, arrays["scorers"], strict=True):
-            write(label_in - 2 * gap_in, y, scorer, "right")
+            write(label_in - 2 * gap_in, y, scorer, "right", fontsize=name_size)
         for column in range(width):
             left = label_in + column * (picture_in + gap_in)
             middle = left + picture_in / 2

@@ -89,7 +89,9 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
 def plot(arrays: Arrays, look: Look) -> Figure:
     """A row per sample; dashed green: the object, red: the part that was edited; below, similarities to image 1."""
     rows, names = len(arrays["ids"]), arrays["scorers"]
-    line_in, label_in, gap_in, head_in = 1.5 * look.font_size / 72, 1.1, 0.06, 0.3
+    line_in, gap_in, head_in = 1.5 * look.font_size / 72, 0.06, 0.3
+    name_in, name_size = look.fit_labels(names, 0.95)
+    label_in = name_in + 0.15
     width_in = min(look.width_in, 6.0)
     picture_in = (width_in - label_in) / len(COLUMNS) - gap_in
     row_in = picture_in + line_in * (len(names) + 1.8)
@@ -103,9 +105,8 @@ def plot(arrays: Arrays, look: Look) -> Figure:
         top = head_in + row * row_in
         lines = [top + picture_in + line_in * (index + 0.8) for index in range(len(names) + 1)]
         for y, name in zip(lines, [*names, "oracle"], strict=True):
-            axes.text(
-                label_in - 0.1, y, name, ha="right", va="center", style="italic" if name == "oracle" else "normal"
-            )
+            style = "italic" if name == "oracle" else "normal"
+            axes.text(label_in - 0.1, y, name, ha="right", va="center", style=style, fontsize=name_size)
         for column, title in enumerate(COLUMNS):
             left = label_in + column * (picture_in + gap_in)
             if row == 0:
