@@ -62,6 +62,11 @@ class Layout:
         """How many identities each step of the curation kept and dropped, beside the paper's counts."""
         return below(self.root, "data", "funnel.tsv")
 
+    @property
+    def raters(self) -> Path:
+        """Samples and ratings of simulated raters, laid out as DreamBench++'s release."""
+        return below(self.root, "data", "raters")
+
     def mtg(self, split: str) -> Path:
         """The part-edit set; `split` is train or test."""
         return below(self.root, "data", "mtg", f"{split}.parquet")

@@ -26,6 +26,16 @@ def curate(layout: Layout, settings: dict[str, Any], workers: int) -> None:
 
 
 @data.command()
+@click.option("--workers", default=1, show_default=True, help="Processes that render.")
+@step("make_raters")
+def raters(layout: Layout, settings: dict[str, Any], workers: int) -> None:
+    """Make pictures of seven pretended methods, and what simulated raters say of them."""
+    from nearid.data.raters import write_raters
+
+    write_raters(settings, layout, workers)
+
+
+@data.command()
 @click.option("--split", required=True, type=click.Choice(["train", "test"]), help="Split of the part-edit set.")
 @click.option("--workers", default=1, show_default=True, help="Processes that render.")
 @step("make_mtg")

@@ -109,6 +109,14 @@ class Jobs:
         count = 4 * self._part_edits(split)
         return {"rate": f"curate/{self.config['dataset']['kind']}", "units": count, "size": count * self._image_bytes}
 
+    def pictures_of_raters(self) -> Work:
+        """Pictures of simulated raters: references, and what seven methods make of each."""
+        simulated = self.config["dreambench"]["simulated"]
+        count = simulated["subjects"] * (1 + 7 * simulated["prompts"])
+        # The references lie beside each method's pictures.
+        size = 2 * count * self._image_bytes
+        return {"rate": f"curate/{self.config['dataset']['kind']}", "units": float(count), "size": size}
+
     def painting(self, source: str, shard: str, part: str = "1", parts: str = "1") -> Work:
         """Images of one of the `parts` of a shard, or of all of it."""
         entry = self.config["sources"][source]
@@ -173,7 +181,7 @@ class Jobs:
         count = {
             "nearid_bench": images * (1 + len(self.select["sources"])) * 2 * (1.5 if judge else 1),
             "mtg": self._part_edits("test") * (5 if judge else 4) * 2,
-            "dreambench": 1_350 * 7,
+            "dreambench": self._rated_pictures,
         }[benchmark]
         model = ""
         if backbone and benchmark == "dreambench" and self.is_large(backbone):
@@ -203,6 +211,12 @@ class Jobs:
     def _image_bytes(self) -> float:
         size: float = options_of(self.config).get("size_px") or _RELEASED["size_px"]
         return size * size * PNG_BYTES
+
+    @property
+    def _rated_pictures(self) -> float:
+        """Pictures of DreamBench++'s methods, or of those that stand in for them."""
+        simulated = self.config["dreambench"].get("simulated")
+        return simulated["subjects"] * simulated["prompts"] * 7.0 if simulated else 1_350 * 7
 
     def _part_edits(self, split: str) -> float:
         return float(options_of(self.config).get(f"mtg_{split}", _RELEASED[split]))
@@ -261,6 +275,7 @@ _WORK: dict[str, Callable[..., Work]] = {
     "fetch_download": Jobs.fetch,
     "curate_positives": Jobs.curation,
     "make_mtg": Jobs.part_edits,
+    "make_raters": Jobs.pictures_of_raters,
     "inpaint_part": Jobs.painting,
     "inpaint_shard": Jobs.shard,
     "extract_tokens": Jobs.extraction,

@@ -45,6 +45,7 @@ _WITH_EFFECT = (
 # Step -> the function that its rule runs, and the formats that it reads or writes.
 _STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "curate_positives": ("cli.data.curate", ("records",)),
+    "make_raters": ("cli.data.raters", ()),
     "make_mtg": ("cli.data.mtg", ("part_edits",)),
     "inpaint_shard": ("cli.distractors.inpaint", ("records", "distractors")),
     "make_quality_sheet": ("cli.distractors.quality", ("records", "distractors")),

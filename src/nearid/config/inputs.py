@@ -106,7 +106,7 @@ def _selected_entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[
     for scorer in select["scorers"]:
         yield f"scorers.{scorer}", config["scorers"][scorer]
     rated = [scorer for scorer in select["scorers"] if "dreambench" in benchmarks_of(config, scorer)]
-    if rated:
+    if rated and not config["dreambench"].get("simulated"):
         looking = any(config["scorers"][scorer]["kind"] != "ratings" for scorer in rated)
         yield "dreambench", {key: path for key, path in config["dreambench"].items() if looking or key != "samples"}
 

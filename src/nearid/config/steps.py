@@ -105,6 +105,12 @@ def benchmarks_of(config: Config, scorer: str) -> list[str]:
     return [name for name in config["select"]["benchmarks"] if (not own or name in own) and name not in lacks]
 
 
+def simulated_raters(config: Config) -> Mapping[str, int]:
+    """Sizes of the pretended DreamBench++ where anything selected is held against it; else empty."""
+    rated = any("dreambench" in benchmarks_of(config, scorer) for scorer in config["select"]["scorers"])
+    return (config["dreambench"].get("simulated") or {}) if rated else {}
+
+
 def why_absent(config: Config, scorer: str) -> dict[str, str]:
     """Why a scorer has no scores of a benchmark, for each of which it has none."""
     own, lacks = config["scorers"][scorer]["benchmarks"], config["scorers"][scorer]["lacks"]
@@ -138,6 +144,10 @@ def _curate(config: Config, ids: Config) -> Settings:
 
 def _mtg(config: Config, ids: Config) -> Settings:
     return {"seed": config["seed"], **_dataset(config)}
+
+
+def _raters(config: Config, ids: Config) -> Settings:
+    return {"seed": config["seed"], "simulated": config["dreambench"]["simulated"], **_dataset(config)}
 
 
 def _inpaint(config: Config, ids: Config) -> Settings:
@@ -247,7 +257,10 @@ def _score_dreambench(config: Config, ids: Config) -> Settings:
     settings = _score(config, ids)
     # Released ratings need no pictures.
     rated = settings["scorer"]["kind"] == "ratings"
-    return settings | ({} if rated else {"path": config["dreambench"]["samples"]})
+    if rated:
+        return settings
+    simulated = config["dreambench"].get("simulated")
+    return settings | ({"simulated": True} if simulated else {"path": config["dreambench"]["samples"]})
 
 
 def _summarise(config: Config, ids: Config) -> Settings:
@@ -260,7 +273,10 @@ def _summarise(config: Config, ids: Config) -> Settings:
         "seed": config["seed"],
         "absent": why_absent(config, ids["scorer"]),
     }
-    return settings | ({"dreambench": config["dreambench"]["ratings"]} if "dreambench" in benchmarks else {})
+    if "dreambench" not in benchmarks:
+        return settings
+    simulated = config["dreambench"].get("simulated")
+    return settings | ({"simulated": True} if simulated else {"dreambench": config["dreambench"]["ratings"]})
 
 
 def _groups(config: Config) -> Settings:
@@ -300,6 +316,7 @@ def _run(
         "released": sorted(set(config["released"]) & set(config["select"]["sources"])),
         **({"left_out": left_out} if left_out else {}),
         **({"stand_ins": True} if config["stand_ins"] else {}),
+        **({"simulated_raters": True} if config["dreambench"].get("simulated") else {}),
     }
 
 
@@ -421,6 +438,7 @@ def _lacks(config: Config, scorer: str) -> list[tuple[str, str]]:
 _STEPS: dict[str, Callable[[Config, Config], Settings]] = {
     "curate_positives": _curate,
     "make_mtg": _mtg,
+    "make_raters": _raters,
     "inpaint_shard": _inpaint,
     "make_quality_sheet": _quality,
     "extract_tokens": _extract,

@@ -72,7 +72,7 @@ def _entries(config: Config) -> Iterator[tuple[str, str, Mapping[str, Any], tupl
     if edited and "mtg" in data:
         yield f"dataset.{kind}", f"dataset {kind}", {"mtg": data["mtg"]}, ("dataset", "mtg")
     rated = [name for name in select["scorers"] if "dreambench" in benchmarks_of(config, name)]
-    if rated:
+    if rated and not config["dreambench"].get("simulated"):
         yield "dreambench", "dreambench", {"ratings": config["dreambench"]["ratings"]}, ("dreambench", "ratings")
     if any("path" in step_settings("score_dreambench", config, scorer=name) for name in rated):
         yield "dreambench", "dreambench", {"samples": config["dreambench"]["samples"]}, ("dreambench", "samples")

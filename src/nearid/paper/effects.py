@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from nearid.paper.methods import SWEPT_DEFAULTS, swept_place
 from nearid.paper.metrics import Cell, Metrics
-from nearid.paper.reference import METHODS
+from nearid.paper.reference import METHODS, published_method
 from nearid.paper.run import NOT_RUN, Run, Scorer
 
 NEARID_AT_LEAST = 75.0
@@ -27,13 +27,15 @@ UNRANKED = ("infonce_rneg", "infonce_oracle", "infonce_rneg_oracle")
 class Effect:
     """A claim, its `place` in the paper ("ours" if it is none of its) and what this run says.
 
-    `holds` is None where the run cannot tell: `numbers` then says what is missing.
+    `holds` is None where the run cannot tell: `numbers` then says what is missing. `paper` is what the paper prints of
+    the same; empty where it prints none.
     """
 
     claim: str
     place: str
     numbers: str
     holds: bool | None
+    paper: str = ""
 
     @property
     def verdict(self) -> str:
@@ -49,9 +51,17 @@ class Reading:
     cell: Cell
     digits: int
     signed: bool = False
+    paper: float | None = None
 
     def __str__(self) -> str:
-        shown = f"{self.cell.value:{'+' if self.signed else ''}.{self.digits}f}"
+        return self._show(self.cell.value)
+
+    def printed(self) -> str:
+        """The paper's value, shown as ours."""
+        return self._show(self.paper)
+
+    def _show(self, value: float | None) -> str:
+        shown = f"{value:{'+' if self.signed else ''}.{self.digits}f}"
         return f"{self.label} {shown.lstrip('+-') if float(shown) == 0 else shown}"
 
 
@@ -100,7 +110,8 @@ class _Reader:
         cell = self._measure(
             paper_row, lambda own, _: own.rate("ssr", group or self.run.headline_group, condition=condition)
         )
-        return Reading(f"{self.name(paper_row)}{group and f' ({group})'}", cell, digits=1)
+        paper = None if group else published_method(paper_row, "nearid_ssr")
+        return Reading(f"{self.name(paper_row)}{group and f' ({group})'}", cell, digits=1, paper=paper)
 
     def masked(self, paper_row: str) -> Reading:
         """What SSR gains where the background is masked."""
@@ -112,13 +123,15 @@ class _Reader:
         digits = 3 if metric == "m_o" else 1
         if isinstance(who, Scorer):
             return Reading(f"{who.display} {label}", self.metrics[who.id].mtg(metric), digits)
-        return Reading(f"{self.name(who)} {label}", self._measure(who, lambda own, _: own.mtg(metric)), digits)
+        measured = self._measure(who, lambda own, _: own.mtg(metric))
+        return Reading(f"{self.name(who)} {label}", measured, digits, paper=published_method(who, metric))
 
     def m_h(self, who: str | Scorer) -> Reading:
         """Agreement with people, of whom the paper takes for it."""
         if isinstance(who, Scorer):
             return Reading(who.display, self.metrics[who.m_h_from or who.id].m_h(), digits=3)
-        return Reading(self.name(who), self._measure(who, lambda _, people: people.m_h()), digits=3)
+        measured = self._measure(who, lambda _, people: people.m_h())
+        return Reading(self.name(who), measured, digits=3, paper=published_method(who, "m_h"))
 
     def swept(self, weight: str, fixed: Mapping[str, float]) -> list[tuple[float, Scorer]]:
         """Heads of the NearID objective by the weight that differs, on the data that the main head has."""
@@ -313,6 +326,6 @@ def _of_our_own(ask: _Reader) -> Iterator[Effect]:
 def _judge(claim: str, place: str, readings: Sequence[Reading], holds: Callable[..., bool]) -> Effect:
     values = [reading.cell.value for reading in readings]
     reasons = dict.fromkeys(reading.cell.reason for reading in readings if reading.cell.value is None)
-    return Effect(
-        claim, place, "; ".join(reasons) or ", ".join(map(str, readings)), None if reasons else holds(*values)
-    )
+    printed = ", ".join(reading.printed() for reading in readings if reading.paper is not None)
+    numbers = "; ".join(reasons) or ", ".join(map(str, readings))
+    return Effect(claim, place, numbers, None if reasons else holds(*values), printed)

@@ -55,6 +55,15 @@ class FigureEntry:
     moves: bool
 
 
+@dataclass(frozen=True)
+class Example:
+    """The identity that the page begins with: its strip has a row of views, then one per source."""
+
+    id: int
+    class_name: str
+    sources: tuple[str, ...]
+
+
 def write_page(settings: Mapping[str, Any], layout: Layout) -> None:
     """Write paper/index.html (settings of `make_page`)."""
     write_text(layout.paper("index.html"), render_page(settings, layout))
@@ -81,8 +90,10 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         run=run,
         what_it_is=_what_it_is(run),
         headlines=_headlines(settings, run, metrics),
+        sentence=_sentence(run, metrics),
+        example=_find_example(layout, run),
         effects=find_effects(run, metrics),
-        tables=[build_table(settings["tables"][name], layout) for name in in_order(settings["tables"])],
+        tables=[build_table(settings["tables"][name], layout).filled() for name in in_order(settings["tables"])],
         figures=[_figure_entry(name, layout) for name in _arrange(settings["figures"])],
         browser=any(measured.content.get("nearid_bench") for measured in metrics.values()),
         comparison=pairs,
@@ -133,6 +144,35 @@ def _headlines(
         for scorer, own in measured
         if own.rate("ssr", group).value is not None
     ]
+
+
+def _sentence(run: Run, metrics: Mapping[str, Metrics]) -> str:
+    """The headline: how many of the test objects a frozen encoder and trained heads know; empty without these."""
+    told = []
+    for paper_row, words in (
+        ("siglip2", "The frozen encoder knows {} % of the test objects from their distractors"),
+        ("infonce", "a head trained with InfoNCE {} %"),
+        ("nearid", "one trained with NearID {} %"),
+    ):
+        scorer = run.in_paper_row(paper_row)
+        rate = metrics[scorer.id].rate("ssr", run.headline_group).value if scorer else None
+        if rate is not None:
+            told.append(words.format(f"{rate:.0f}"))
+    return f"{', '.join(told)}." if len(told) > 1 and run.in_paper_row("siglip2") else ""
+
+
+def _find_example(layout: Layout, run: Run) -> Example | None:
+    """The first test identity with three views, of which `show_identities` makes a strip of pictures."""
+    if not layout.identities.is_file() or not run.sources or "nearid_bench" not in run.benchmarks:
+        return None
+    rows = read_table(layout.identities, ["row", "id", "split", "n_images", "class_name"]).to_pylist()
+    tested = sorted(
+        (-row["n_images"], row["row"], row["id"], row["class_name"]) for row in rows if row["split"] == "test"
+    )
+    if not tested:
+        return None
+    _, _, id, class_name = tested[0]
+    return Example(id, class_name, tuple(source.display for source in run.sources))
 
 
 def _count_identities(layout: Layout) -> list[tuple[str, int, int]]:

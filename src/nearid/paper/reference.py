@@ -73,6 +73,12 @@ def published_rows(table: str) -> dict[str, dict[str, Any]]:
     return {str(row[content["columns"][0]]): row for row in content["rows"]}
 
 
+def published_method(row: str, column: str) -> float | None:
+    """What the paper prints of a method: where it stands first, in tables 1, 3 and 6."""
+    values = (published_value(table, row, column) for table in ("table1", "table3", "table6"))
+    return next((value for value in values if value is not None), None)
+
+
 def published_value(table: str, row: str | None, column: str | None) -> float | None:
     """A printed value, None where the paper has no such cell or left it empty."""
     return published_rows(table).get(row or "", {}).get(column or "")

@@ -59,6 +59,7 @@ class Run:
 
     Attributes:
         stand_ins: whether its downloads are (a rehearsal).
+        simulated_raters: whether those of DreamBench++ are (rendered data).
         group_roles: which groups are of sources trained on (`train`) or not (`unseen`).
         official_splits: whether its test identities are the paper's.
         released: the sources whose distractors are the authors' own.
@@ -75,6 +76,7 @@ class Run:
     headline_group: str
     benchmarks: tuple[str, ...]
     stand_ins: bool = False
+    simulated_raters: bool = False
     group_roles: Mapping[str, str] = field(default_factory=dict)
     released: tuple[str, ...] = ()
     official_splits: bool = False
@@ -100,6 +102,7 @@ class Run:
             official_splits=settings.get("official_splits", False),
             benchmarks=tuple(settings["benchmarks"]),
             stand_ins=settings.get("stand_ins", False),
+            simulated_raters=settings.get("simulated_raters", False),
             differs=settings.get("differs", {}),
             left_out=tuple((_read_scorer(entry), entry["reason"]) for entry in settings.get("left_out", ())),
         )

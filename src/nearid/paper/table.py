@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from nearid.paper.metrics import Cell
@@ -69,6 +69,29 @@ class Table:
     baseline: str | None = None
     deltas: tuple[str, ...] = ()
     podium: int = 1
+
+    def filled(self) -> Table:
+        """The table without rows and columns that have no value at all; a note names them, with the reason.
+
+        A table without any value stays as it is: its marks say why.
+        """
+        rows = [row for row in self.rows if any(cell.value is not None for cell in row.cells.values())]
+        if not rows:
+            return self
+        columns = [column for column in self.columns if any(row.cells[column.id].value is not None for row in rows)]
+        gone: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row not in rows:
+                reason = next(iter(row.cells.values())).reason
+                gone.setdefault(reason, []).append(row.display)
+        for column in self.columns:
+            if column not in columns:
+                # Columns of one heading, such as a value and its error, are one thing.
+                name = column.spanner if self.best_along != "column" and column.spanner else column.display
+                names = gone.setdefault(rows[0].cells[column.id].reason, [])
+                names += [] if name in names else [name]
+        notes = tuple(f"{', '.join(names)}: {reason}." for reason, names in gone.items())
+        return replace(self, rows=tuple(rows), columns=tuple(columns), notes=(*self.notes, *notes))
 
     def shown(self, row: Row, column: Column) -> str | None:
         """A value as printed, None for a gap."""

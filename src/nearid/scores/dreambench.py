@@ -78,7 +78,7 @@ def score_dreambench(
     if isinstance(scorer, Rated):
         write_table(output, _list_columns(scorer.ratings()), SCHEMA)
         return
-    samples = find_samples(Path(settings["path"]))
+    samples = find_samples(layout.raters / "samples" if settings.get("simulated") else Path(settings["path"]))
     if isinstance(scorer, Embedder):
         files = {path: hash_file(path) for pairs in samples.values() for pair in pairs.values() for path in pair}
         others = [({**other, "tokens": "images"}, its_code) for other, its_code in companions]

@@ -8,19 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from nearid.data.ratings import HUMANS, METHODS
 from nearid.errors import UserError
 from nearid.io.sheets import read_text
 
-METHODS = (
-    "textual_inversion_sd",
-    "dreambooth_sd",
-    "dreambooth_lora_sdxl",
-    "blip_diffusion",
-    "emu2",
-    "ip_adapter_plus_vit_h_sdxl",
-    "ip_adapter_vit_g_sdxl",
-)
-HUMANS = "data_human_rating/merged_data"
 CONCEPT = "concept_preservation_full"
 """GPT-4o was asked several questions: its ratings of the concept lie in a folder of their own."""
 SCORED = re.compile(r"data_(\w+)_rating")

@@ -70,7 +70,9 @@ def summarise(settings: Mapping[str, Any], layout: Layout) -> None:
     metrics["masking"] = masking or None
     if "dreambench" in benchmarks:
         metrics |= dreambench.summarise_dreambench(
-            layout.scores(scorer_id, "dreambench"), Path(settings["dreambench"]), seed
+            layout.scores(scorer_id, "dreambench"),
+            layout.raters if settings.get("simulated") else Path(settings["dreambench"]),
+            seed,
         )
         if metrics["m_h"] is None:
             reasons["m_h"] = f"no pair of category {HEADLINE} has a score"

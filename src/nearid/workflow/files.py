@@ -19,6 +19,7 @@ from nearid.config.steps import (
     compared_collections,
     drawn_collections,
     mix_of,
+    simulated_raters,
     step_settings,
     token_shards,
     training_of,
@@ -162,8 +163,17 @@ class Files:
         return [*self._tokens_seen(scorer, "mtg"), *self.scored_head(scorer), self.layout.mtg("test")]
 
     def of_dreambench(self, scorer: str) -> list[Path]:
-        """Its pictures are the user's own."""
-        return self.scored_head(scorer)
+        """Its pictures are the user's own, or those of simulated raters."""
+        return [*self.scored_head(scorer), *self.simulated_ratings(scorer)]
+
+    def simulated_ratings(self, scorer: str) -> list[Path]:
+        """The folder of simulated raters, where a scorer is held against them."""
+        rated = "dreambench" in benchmarks_of(self.config, scorer) and simulated_raters(self.config)
+        return [self.layout.raters] if rated else []
+
+    def of_summary(self, scorer: str) -> list[Path]:
+        """Its scores, and the ratings that they are held against where these are simulated."""
+        return [*self.scores(scorer), *self.simulated_ratings(scorer)]
 
     def _tokens_seen(self, scorer: str, benchmark: str) -> list[Path]:
         backbone = backbone_of(self.config, scorer)

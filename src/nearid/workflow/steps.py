@@ -124,6 +124,12 @@ STEPS: dict[str, Step] = {
             reads=_READS,
         ),
         Step(
+            name="make_raters",
+            stage="data",
+            outputs=lambda files: [files.layout.raters],
+            needs=Needs(4000, 60),
+        ),
+        Step(
             name="inpaint_part",
             stage="distractors",
             job="{source}/{shard}.{part}of{parts}",
@@ -210,7 +216,7 @@ STEPS: dict[str, Step] = {
             name="summarise_scores",
             stage="scores",
             job="{scorer}",
-            inputs=Files.scores,
+            inputs=Files.of_summary,
             outputs=lambda files: [files.layout.metrics("{scorer}")],
             needs=Needs(2000, 15),
             reads=_READS,

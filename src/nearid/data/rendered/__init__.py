@@ -7,6 +7,7 @@ holds the renderer, `views` puts them together: a view, a sibling on the same ba
 from nearid.data.rendered.instances import Instance, draw_instance, draw_sibling
 from nearid.data.rendered.views import (
     draw_edit,
+    draw_plan,
     identity_from_seed,
     plans_of,
     render_edit,
@@ -19,6 +20,7 @@ __all__ = [
     "Instance",
     "draw_edit",
     "draw_instance",
+    "draw_plan",
     "draw_sibling",
     "identity_from_seed",
     "plans_of",

@@ -119,13 +119,16 @@ class Edit:
     surfaces: tuple[str, ...]
 
 
-def draw_edit(instance: Instance, rng: np.random.Generator) -> Edit:
+def draw_edit(instance: Instance, rng: np.random.Generator, extent: float | None = None) -> Edit:
     """A change from small to large: a band of the body, and for the largest also the plain parts.
 
     Inside the band the object takes a sibling's markings with its own colours in other roles, so that a count of
     colours alone does not see how much was changed.
+
+    Args:
+        extent: share of the body's height that changes; above .85 and 1.05 also the plain parts. Drawn unless given.
     """
-    extent = rng.uniform(0.08, 1.25)
+    extent = rng.uniform(0.08, 1.25) if extent is None else extent
     height = min(extent, 1.0)
     low = rng.uniform(0, 1 - height)
     surfaces = tuple(name for name, limit in (("accent", 0.85), ("second", 1.05)) if extent > limit)
@@ -150,9 +153,10 @@ def render_edit(instance: Instance, edit: Edit, plan: ViewPlan, size_px: int) ->
     return image, stage.render_region(parts, band, edit.surfaces, plan.scene, plan.pose)
 
 
-def draw_plan(rng: np.random.Generator) -> ViewPlan:
-    """A single view with nothing to agree with."""
-    return ViewPlan(draw_scene(rng), _draw_pose(rng, rng.uniform(0, 2 * np.pi)))
+def draw_plan(rng: np.random.Generator, scenes: str = "kinds", yaw: float | None = None) -> ViewPlan:
+    """A single view; its turn too unless given. `scenes` as for `view_plan`."""
+    scene = draw_wild_scene(rng) if scenes == WILD else draw_scene(rng)
+    return ViewPlan(scene, _draw_pose(rng, rng.uniform(0, 2 * np.pi) if yaw is None else yaw))
 
 
 def _draw_pose(rng: np.random.Generator, yaw: float) -> Pose:
