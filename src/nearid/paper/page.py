@@ -43,6 +43,7 @@ STAND_INS = (
     "sizes are tiny. It shows that each job runs and where each number comes from; no number means anything."
 )
 MAX_DROPPED = 50
+PAPERS_ALPHA = 0.5
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         what_it_is=_what_it_is(run),
         headlines=_headlines(settings, run, metrics),
         sentence=_sentence(run, metrics),
+        own_alpha=_own_alpha(run),
         example=_find_example(layout, run),
         effects=find_effects(run, metrics),
         tables=[build_table(settings["tables"][name], layout).filled() for name in in_order(settings["tables"])],
@@ -144,6 +146,20 @@ def _headlines(
         for scorer, own in measured
         if own.rate("ssr", group).value is not None
     ]
+
+
+def _own_alpha(run: Run) -> str:
+    """What has to be said of a ranking weight that is not the paper's; empty where it is."""
+    scorer = run.in_paper_row("nearid")
+    if scorer is None or scorer.training is None:
+        return ""
+    alpha = scorer.training.params.get("alpha", PAPERS_ALPHA)
+    if alpha == PAPERS_ALPHA:
+        return ""
+    return (
+        f"The ranking term of {scorer.display} has weight {alpha:g} here, where the paper has {PAPERS_ALPHA:g}: it was "
+        "chosen on validation objects of this data. Table 8 shows what other weights do."
+    )
 
 
 def _sentence(run: Run, metrics: Mapping[str, Metrics]) -> str:
