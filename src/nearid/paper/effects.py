@@ -172,6 +172,7 @@ def _about_identities(ask: _Reader) -> Iterator[Effect]:
 
 def _about_parts_and_people(ask: _Reader) -> Iterator[Effect]:
     nearid, frozen = ask.name("nearid"), ask.name("siglip2")
+    raters = "simulated raters" if ask.run.simulated_raters else "people"
     yield _judge(
         f"{nearid} sees part edits that {frozen} misses: MTG SSR and PA",
         "table 1",
@@ -192,7 +193,7 @@ def _about_parts_and_people(ask: _Reader) -> Iterator[Effect]:
         lambda nearid, *others: nearid > max(others),
     )
     yield _judge(
-        f"{nearid} agrees with people better than {frozen}: M-H",
+        f"{nearid} agrees with {raters} better than {frozen}: M-H",
         "tables 1, 2",
         [ask.m_h("nearid"), ask.m_h("siglip2")],
         lambda nearid, frozen: nearid > frozen,

@@ -23,7 +23,8 @@ def write_summary(settings: Mapping[str, Any], layout: Layout) -> str:
 def summarise(run: Run, metrics: Mapping[str, Metrics]) -> str:
     """Headline numbers per scorer and which of the paper's effects hold."""
     others = [group for group in run.groups if group != run.headline_group]
-    heads = ["SSR", "PA", *(f"SSR {group}" for group in others), "MTG SSR", "M-O"]
+    rated = any(metrics[scorer.id].m_h().value is not None for scorer in run.scorers)
+    heads = ["SSR", "PA", *(f"SSR {group}" for group in others), "MTG SSR", "M-O", *(["M-H"] if rated else [])]
     width = max(len(scorer.display) for scorer in run.scorers)
     lines = ["A dress rehearsal on stand-ins: no number means anything."] if run.stand_ins else []
     lines += [
@@ -38,6 +39,7 @@ def summarise(run: Run, metrics: Mapping[str, Metrics]) -> str:
             *(_show(measured.rate("ssr", group)) for group in others),
             _show(measured.mtg("mtg_ssr")),
             _show(measured.mtg("m_o"), digits=3),
+            *([_show(measured.m_h(), digits=3)] if rated else []),
         ]
         cells = "".join(f"{text:>{_width(head)}}" for text, head in zip(texts, heads, strict=True))
         lines.append(f"{scorer.display:<{width}}{cells}")

@@ -27,7 +27,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
 
     Returns:
         `values`, `errors`, `paper` [scorers, categories] (NaN: none), `scorers`, `ours` [scorers]: which is NearID,
-        `reasons` [scorers]: why there is no value.
+        `reasons` [scorers]: why there is no value; `simulated`: whether the raters are.
     """
     run = Run.from_settings(settings["run"])
     metrics = read_metrics(layout, [scorer.id for scorer in run.scorers])
@@ -47,6 +47,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         "scorers": np.array([scorer.display for scorer in run.scorers]),
         "ours": np.array([scorer.paper_row == OURS for scorer in run.scorers]),
         "reasons": np.array(reasons),
+        "simulated": np.array(run.simulated_raters),
     }
 
 
@@ -58,7 +59,8 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     """A radar per other scorer with NearID dashed in each, and all as bars with standard errors below."""
     from nearid.paper.style import MUTED
 
-    shown, errors, title = arrays["values"], arrays["errors"], "Agreement with humans (M-H)"
+    raters = "simulated raters" if arrays.get("simulated", False) else "humans"
+    shown, errors, title = arrays["values"], arrays["errors"], f"Agreement with {raters} (M-H)"
     if np.isnan(shown).all():
         # A run without human ratings has nothing of its own to show; the paper's values say what is meant.
         shown = arrays["paper"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +15,12 @@ from nearid.layout import Layout
 from nearid.paper.metrics import read_metrics
 from nearid.paper.run import Run
 from nearid.paper.table import Table
+
+SIMULATED = (
+    "No person rated these pictures: simulated raters give whole scores of 0 to 4 by the share of the object that was "
+    "really changed, and by chance. The methods' names are DreamBench++'s, their pictures are rendered here."
+)
+"""What has to stand wherever simulated raters are shown."""
 
 
 def build_table(settings: Mapping[str, Any], layout: Layout) -> Table:
@@ -24,7 +31,16 @@ def build_table(settings: Mapping[str, Any], layout: Layout) -> Table:
         table: Table = module.build_from_data(run, layout)
     else:
         table = module.build(run, read_metrics(layout, run.needed_metrics()))
-    return table
+    return _name_raters(table) if run.simulated_raters else table
+
+
+def _name_raters(table: Table) -> Table:
+    """The table with its agreement with people named as one with simulated raters, and what these are."""
+    if not any(column.metric == "m_h" for column in table.columns):
+        return table
+    columns = [replace(one, spanner=one.spanner.replace("DreamBench++", "Simulated raters")) for one in table.columns]
+    title = table.title.replace("humans on DreamBench++", "simulated raters")
+    return replace(table, title=title, columns=tuple(columns), notes=(*table.notes, SIMULATED))
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -13,11 +13,6 @@ from nearid.paper.table import Column, Row, Table
 _COLUMNS = {"gpt4o": "g", "dino": "d", "clip_i": "c", "siglip2_mean": "s", "siglip2_mean_rated": "s"}
 _NAMES = {"h": "Human", "g": "GPT-4o", "d": "DINO", "c": "CLIP-I", "s": "SigLIP2 (mean)", "nearid": "NearID"}
 _AVERAGE = "fisher_z_average"
-SIMULATED = (
-    "No person rated these pictures: simulated raters give whole scores of 0 to 4 by the share of the object that was "
-    "really changed, and by chance. The methods' names are DreamBench++'s, their pictures are rendered here."
-)
-"""What has to stand wherever simulated raters are shown."""
 
 
 def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
@@ -41,12 +36,9 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
         average = method == _AVERAGE
         display = "Fisher-z average" if average else method
         rows.append(Row(method, display, cells, method, opens_block=average))
-    simulated = run.simulated_raters
     return Table(
         "table2",
-        "Agreement with simulated raters (objects of seven pretended methods)"
-        if simulated
-        else "Agreement with humans on DreamBench++, category object",
+        "Agreement with humans on DreamBench++, category object",
         "Generation method",
         tuple(_columns(shown)),
         tuple(rows),
@@ -54,7 +46,6 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
         notes=(
             "Mean correlation with the two groups of annotators and half their distance; Human: one group against the "
             "other. Last row: Fisher-z mean over the methods and its standard error over them.",
-            *([SIMULATED] if simulated else []),
         ),
     )
 
