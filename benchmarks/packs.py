@@ -26,7 +26,7 @@ from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionP
 
 from nearid.cluster.ranks import join
 from nearid.heads import objectives, packs
-from nearid.heads.engine import Engine
+from nearid.heads.engine import Engine, Learners
 from nearid.heads.feeds import Batch
 from nearid.heads.map_head import MAPHead, pool_each
 from nearid.heads.tuples import PADDING, Tuples
@@ -68,10 +68,13 @@ def measure(folder: Path, tuples: int, rounds: int) -> dict[str, Any]:
 
     heads = [member() for _ in range(19)]
 
+    learners = Learners([one.engine for one in heads])
+
     def step(members: list[Any]) -> None:
         losses = [parts.loss for parts in packs.evaluate(members, feed.read())]
-        for one, gradients in zip(members, packs.differentiate(members, losses), strict=True):
-            one.engine.learn(gradients)
+        engines = [one.engine for one in members]
+        learners.receive(engines, packs.differentiate(members, losses))
+        learners.step(engines)
 
     theirs = SiglipMultiheadAttentionPoolingHead(CONFIG)
     optimizer = torch.optim.AdamW(theirs.parameters(), fused=True)

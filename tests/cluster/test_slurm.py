@@ -107,7 +107,7 @@ def test_one_table_one_source_or_one_scorer_runs_again_alone(again, on_slurm, lo
 
 
 def test_ranks_of_a_step_are_one_training(cluster, tmp_path):
-    """Two nodes of a rank each, or one of two, give what one process gives (docs/performance.md 4)."""
+    """Two nodes of a rank each, or one of two, give what one process gives (docs/performance.md 5)."""
     program = (
         "import json, sys, token_world as world\n"
         "layout = world.write_world(sys.argv[1]) if sys.argv[2] == 'write' else None\n"

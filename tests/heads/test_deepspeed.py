@@ -1,4 +1,4 @@
-"""DeepSpeed's stages and any number of ranks do what a plain loop of PyTorch does (docs/performance.md 4)."""
+"""DeepSpeed's stages and any number of ranks do what a plain loop of PyTorch does (docs/performance.md 5)."""
 
 import json
 import signal

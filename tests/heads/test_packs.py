@@ -1,6 +1,7 @@
 """Heads that train together: each as if it were alone, whatever happens to the others."""
 
 import json
+import os
 import signal
 
 import numpy as np
@@ -169,6 +170,32 @@ def test_killed_while_its_members_are_at_different_steps_a_pack_gives_the_bytes_
             trained(folder, members[place:] + members[:place])
     for name in names:
         assert results_of(layout, name) == results_of(undisturbed, name)
+
+
+def train_and_die_saving(root, settings, number):
+    """Train; die by SIGKILL when half of the `number`-th state is written, while the training goes on."""
+    save, calls = torch.save, []
+
+    def save_half(state, path):
+        calls.append(None)
+        save(state, path)
+        if len(calls) == number:
+            os.truncate(path, path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.save = save_half
+    world.train(root, settings)
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_killed_while_a_state_is_being_written_a_pack_goes_on_from_the_one_before(
+    tmp_path, trained, start_apart, alone, number
+):
+    layout = world.write_world(tmp_path / "killed")
+    assert start_apart(train_and_die_saving, [(layout.root, [ONE, TWO], number)]) == [-signal.SIGKILL]
+    for members in ([ONE, TWO], [TWO, ONE]):
+        trained(layout, members)
+    assert {name: results_of(layout, name) for name in ("one", "two")} == alone
 
 
 @pytest.mark.slow

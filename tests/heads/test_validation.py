@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
+from nearid.heads import validation
 from nearid.heads.inputs import open_mix
 from nearid.heads.validation import margins, summarise
 from nearid.scores.margins import directed_margins, rate
@@ -84,3 +85,15 @@ def test_a_mix_without_sources_has_nothing_to_check(tmp_path, trained):
     chosen["mix"] |= {"nearid_repeats": 0, "mtg_repeats": 3}
     log = (trained(world.write_world(tmp_path), chosen) / "log.jsonl").read_text()
     assert "val_ssr" not in log
+
+
+@pytest.mark.parametrize("room", [2**28, 0])
+def test_tokens_of_validation_are_read_once_where_they_fit(tmp_path, trained, monkeypatch, room):
+    monkeypatch.setitem(validation.KEPT_BYTES, "cpu", room)
+    reads, load = [], validation.load_batches
+    monkeypatch.setattr(validation, "load_batches", lambda *seen, **named: reads.append(1) or load(*seen, **named))
+    chosen = world.settings(validate_every_steps=5)
+    folder = trained(world.write_world(tmp_path), chosen)
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert len([line for line in log if "val_ssr" in line]) == 4
+    assert len(reads) == (1 if room else 4)

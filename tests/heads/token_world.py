@@ -140,6 +140,8 @@ def train(root, settings, kill_at=0, environment=()):
     def evaluate_or_die(*arguments):
         calls.append(None)
         if len(calls) == kill_at:
+            for member in arguments[0]:
+                member.checkpoints.wait()  # so that it is known from which step it goes on
             os.kill(os.getpid(), signal.SIGKILL)
         return evaluate(*arguments)
 

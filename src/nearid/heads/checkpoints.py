@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,15 +25,17 @@ class Checkpoints:
     """Progress of one head in its undeclared folder `.progress`.
 
     Checkpoint `s` is the whole state after `s` steps, replaced atomically by the next; the log grows beside it and is
-    cut back to the checkpoint on resume, so no step is missing or there twice.
+    cut back to the checkpoint on resume, so no step is missing or there twice. A thread writes, while the training goes
+    on; a process that is killed meanwhile goes on from the checkpoint before.
 
     Args:
         folder: the head's folder.
         key: hash of all that the outcome depends on; the progress of another key is discarded, and said.
         writer: whether this rank writes; the others only read.
+        thread: writes, one file after the other; the caller's where there is none.
     """
 
-    def __init__(self, folder: Path, key: str, writer: bool = True) -> None:
+    def __init__(self, folder: Path, key: str, writer: bool = True, thread: ThreadPoolExecutor | None = None) -> None:
         progress = folder / ".progress"
         if writer and progress.is_dir() and any(part.name != key[:16] for part in progress.iterdir()):
             print(f"{progress}: discarded, it belongs to other settings, tokens or code", file=sys.stderr)
@@ -38,6 +43,8 @@ class Checkpoints:
         self._log_path = self._parts.path(0, ".jsonl")
         self._writer = writer
         self._log: TextIO | None = None
+        self._thread = thread
+        self._writing: deque[Future[None]] = deque()
 
     def restore(self) -> State | None:
         """The newest state, None at the start; opens the log behind it."""
@@ -55,26 +62,51 @@ class Checkpoints:
             self._log.write(json.dumps(record, allow_nan=False) + "\n")
 
     def save(self, step: int, state: State) -> None:
-        """Make `state` after `step` steps the one to go on from."""
+        """Make `state` after `step` steps the one to go on from; its tensors must not be changed any more."""
         if not self._log:
             return
         self._log.flush()
-        os.fsync(self._log.fileno())
+        self._write(self._save, step, state | {"log_bytes": self._log_path.stat().st_size}, self._log.fileno())
+
+    def keep(self, step: int, head: dict[str, Tensor]) -> None:
+        """Keep the head after `step` steps for the time lapse; its tensors must not be changed any more."""
+        if self._writer:
+            self._write(self._keep, step, head)
+
+    def wait(self) -> None:
+        """Until all that was saved and kept is on the disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        while self._writing:
+            self._writing.popleft().result()
+
+    def _write(self, write: Callable[..., None], *what: Any) -> None:
+        if self._thread is None:
+            write(*what)
+            return
+        # A state and a head to keep: no more of this head wait in memory.
+        while len(self._writing) > 1:
+            self._writing.popleft().result()
+        self._writing.append(self._thread.submit(write, *what))
+
+    def _save(self, step: int, state: State, log: int) -> None:
+        os.fsync(log)
         older = self._parts.finished(".pt")
         with replacing(self._parts.path(step, ".pt")) as private:
-            torch.save(state | {"log_bytes": self._log_path.stat().st_size}, private)
+            torch.save(state, private)
         for number in older:
             if number != step:
                 self._parts.path(number, ".pt").unlink()
 
-    def keep(self, step: int, head: dict[str, Tensor]) -> None:
-        """Keep the head after `step` steps for the time lapse."""
-        if self._writer:
-            with replacing(self._parts.path(step, ".safetensors")) as private:
-                save_file(head, private)
+    def _keep(self, step: int, head: dict[str, Tensor]) -> None:
+        with replacing(self._parts.path(step, ".safetensors")) as private:
+            save_file(head, private)
 
     def kept(self) -> dict[str, Tensor]:
         """All kept heads, keys `step_000100.<name>`."""
+        self.wait()
         return {
             f"step_{step:06d}.{name}": tensor
             for step in self._parts.finished(".safetensors")
@@ -89,6 +121,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove the progress, once the declared results stand."""
+        self.wait()
         if self._log:
             self._log.close()
         self._parts.clear()

@@ -1,4 +1,4 @@
-"""The DeepSpeed engine of one head: AdamW, warm-up and cosine, explicit precision, stage and clipping."""
+"""Heads that learn by DeepSpeed: AdamW, warm-up and cosine, explicit precision, stage and clipping."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils._pytree import tree_map_only
 from transformers import get_cosine_schedule_with_warmup
 
 from nearid.cluster.devices import choose_device
@@ -50,10 +51,7 @@ def deepspeed_config(training: Mapping[str, Any], ranks: Ranks) -> dict[str, Any
 
 @dataclass
 class Engine:
-    """A head that learns from gradients.
-
-    The gradients come from outside, because heads that train together get theirs in one backward pass. DeepSpeed
-    averages them over the ranks, clips this head's norm and steps.
+    """A head that learns: its weights, optimizer and schedule. Its steps are taken by `Learners`, with other heads'.
 
     Args:
         head: the module, updated in place.
@@ -73,7 +71,6 @@ class Engine:
     before: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        deepspeed = _import_deepspeed()
         self.device = choose_device(self.ranks.local_rank)
         self.head.to(self.device)
         self.optimizer = torch.optim.AdamW(
@@ -87,41 +84,29 @@ class Engine:
         )
         if self.before:
             self.head.load_state_dict(self.before["head"])
-        self._engine, *_ = deepspeed.initialize(
-            model=_Handover(self.head),
-            optimizer=self.optimizer,
-            lr_scheduler=self.schedule,
-            config=deepspeed_config(self.training, self.ranks),
-            dist_init_required=False,
-        )
+        self.sharded: Any = None
+        if self.training["zero_stage"]:
+            self.sharded = _initialize([self], self.optimizer, deepspeed_config(self.training, self.ranks))
         if self.before:
             self.optimizer.load_state_dict(self._own_part(self.before["optimizer"]))
             self.schedule.load_state_dict(self.before["schedule"])
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What `learn` takes gradients of, in this order."""
+        """What `Learners.receive` takes gradients of, in this order."""
         return list(self.head.parameters())
 
-    def learn(self, gradients: Sequence[Tensor]) -> tuple[float, float]:
-        """One step down `gradients`; their norm before clipping, averaged over ranks, and the learning rate used."""
-        self._engine.backward(self._engine(*gradients))
-        rate = float(self.schedule.get_last_lr()[0])
-        sharded = self.training["zero_stage"] > 0
-        norm = 0.0 if sharded else norm_of([weight.grad for weight in self.head.parameters()])
-        self._engine.step()
-        return float(self._engine.get_global_grad_norm()) if sharded else norm, rate
-
     def weights(self) -> dict[str, Tensor]:
-        """The head's state dict on the CPU."""
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.head.state_dict().items()}
+        """A copy of the head's state dict on the CPU."""
+        copies: dict[str, Tensor] = tree_map_only(Tensor, _copy, dict(self.head.state_dict()))
+        return copies
 
     def state(self) -> dict[str, Any]:
-        """All that a later `Engine` needs to go on as if nothing had happened; complete on rank 0 only.
+        """A copy of all that a later `Engine` needs to go on as if nothing had happened; complete on rank 0 only.
 
         Every rank calls it. Without sharding any number of ranks may go on.
         """
-        own = self.optimizer.state_dict()
+        own = tree_map_only(Tensor, _copy, self.optimizer.state_dict())
         parts: list[Any] = [own]
         if self.training["zero_stage"]:
             parts = [None] * self.ranks.size
@@ -141,27 +126,127 @@ class Engine:
         return parts[self.ranks.rank]
 
 
-def norm_of(gradients: Sequence[Tensor | None]) -> float:
-    """Norm of all gradients of one head together."""
-    return float(torch.nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None]))
+class Learners:
+    """Takes the steps of heads that learn side by side.
+
+    The gradients come from outside, because the heads get theirs in one backward pass. DeepSpeed averages them over the
+    ranks and steps: one engine for all heads, so that nineteen cost what one does; a head whose optimizer is sharded
+    has an engine of its own, which also clips. Without sharding each head's norm is clipped here, as DeepSpeed clips a
+    model's, and without waiting for the device.
+
+    Args:
+        engines: of the heads; which of them learn may differ from step to step.
+    """
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        self._together = [engine for engine in engines if engine.sharded is None]
+        self._joint: Any = None
+        if self._together:
+            first = self._together[0]
+            # Clipped head by head, not as one model.
+            config = deepspeed_config(first.training, first.ranks) | {"gradient_clipping": 0.0}
+            self._joint = _initialize(self._together, _Together(self._together), config)
+            # One rank has nothing to average, and nothing to copy for it.
+            self._joint.enable_backward_allreduce = first.ranks.size > 1
+
+    def receive(self, engines: Sequence[Engine], gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Take over the gradients of `engines`; the norm of each, as a scalar on the device.
+
+        Norms are those of the gradients averaged over the ranks; a sharded head's is this rank's own.
+        """
+        given = {id(engine): own for engine, own in zip(engines, gradients, strict=True)}
+        joint = [given.get(id(engine), [None] * len(engine.parameters)) for engine in self._together]
+        if self._joint is not None:
+            self._joint.backward(self._joint(*(gradient for own in joint for gradient in own)))
+            for engine in self._together:
+                if id(engine) not in given:
+                    _forget(engine)
+        norms = []
+        for engine, own in zip(engines, gradients, strict=True):
+            if engine.sharded is not None:
+                engine.sharded.backward(engine.sharded(*own))
+            norms.append(norm_of(own if engine.sharded is not None else [weight.grad for weight in engine.parameters]))
+        return norms
+
+    def step(self, engines: Sequence[Engine]) -> list[float]:
+        """Clip, and step those of the engines that were `receive`d and are to learn; the learning rates used."""
+        rates = [float(engine.schedule.get_last_lr()[0]) for engine in engines]
+        learning = {id(engine) for engine in engines}
+        for engine in self._together:
+            if id(engine) not in learning:
+                _forget(engine)
+            elif engine.training["clip_norm"] > 0:
+                _clip(engine.parameters, float(engine.training["clip_norm"]))
+        if self._joint is not None:
+            self._joint.step()
+        for engine in engines:
+            if engine.sharded is not None:
+                engine.sharded.step()
+            engine.schedule.step()
+        return rates
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def norm_of(gradients: Sequence[Tensor | None]) -> Tensor:
+    """Norm of all gradients of one head together, a scalar where they are."""
+    return torch.nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
+
+
+def _clip(weights: Sequence[nn.Parameter], largest: float) -> None:
+    # To the bit as DeepSpeed's `clip_grad_norm_`, which would read the norm on the host.
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    norm = torch.stack(torch._foreach_norm(gradients)).pow(2.0).sum().pow(0.5)
+    factor = torch.div(norm.new_full((), largest), norm + 1e-6).clamp(max=1.0)
+    torch._foreach_mul_(gradients, factor)
+
+
+def _forget(engine: Engine) -> None:
+    for weight in engine.parameters:
+        weight.grad = None
+
+
+class _Together(torch.optim.Optimizer):
+    """Several heads' optimizers as one; a head without gradients is left as it is."""
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        self._optimizers = [engine.optimizer for engine in engines]
+        super().__init__([group for own in self._optimizers for group in own.param_groups], {})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        del closure
+        for own in self._optimizers:
+            own.step()
+
+
+def _initialize(engines: Sequence[Engine], optimizer: Any, config: Mapping[str, Any]) -> Any:
+    deepspeed = _import_deepspeed()
+    heads = nn.ModuleList([engine.head for engine in engines])
+    engine, *_ = deepspeed.initialize(
+        model=_Handover(heads), optimizer=optimizer, config=dict(config), dist_init_required=False
+    )
+    return engine
 
 
 class _Handover(nn.Module):
-    """DeepSpeed's view of a head: its "loss" is a scalar whose backward pass hands over gradients that are there."""
+    """DeepSpeed's view of heads: its "loss" is a scalar whose backward pass hands over gradients that are there."""
 
-    def __init__(self, head: nn.Module) -> None:
+    def __init__(self, heads: nn.Module) -> None:
         super().__init__()
-        self.head = head
+        self.heads = heads
 
-    def forward(self, *gradients: Tensor) -> Tensor:
-        weights = list(self.head.parameters())
+    def forward(self, *gradients: Tensor | None) -> Tensor:
+        weights = list(self.heads.parameters())
         loss: Tensor = _Hand.apply(len(weights), *weights, *gradients)
         return loss
 
 
 class _Hand(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, count: int, *weights_and_gradients: Tensor) -> Tensor:
+    def forward(ctx: Any, count: int, *weights_and_gradients: Any) -> Any:
         ctx.gradients = weights_and_gradients[count:]
         return weights_and_gradients[0].new_zeros(())
 

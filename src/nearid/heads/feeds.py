@@ -7,9 +7,10 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,18 @@ class Batch:
     tuples: Tuples
     tokens: Tensor
     slots: Indices
+
+    @cached_property
+    def numbers(self) -> dict[str, Tensor]:
+        """`slots` and the tuples' `valid`, `severity`, `picks` and `owners`, where the tokens are."""
+        names = ("valid", "severity", "picks", "owners")
+        arrays = {"slots": self.slots} | {name: getattr(self.tuples, name) for name in names}
+        return {name: place(torch.from_numpy(array), self.tokens.device) for name, array in arrays.items()}
+
+
+def pinned_bytes(size: int) -> int:
+    """What `size` bytes of pinned memory take: PyTorch rounds to the next power of two."""
+    return 1 << max(0, size - 1).bit_length()
 
 
 class Pool(ABC):
@@ -143,6 +156,8 @@ class TokenPool(Pool):
     def ahead(self, capacity: int) -> int:
         """How many batches fit into `prefetch_bytes` beside the one that is worked on; one at least."""
         size = capacity * 2 * SLOTS * math.prod(self.token_shape) * torch.float16.itemsize
+        if choose_device().type == "cuda":
+            size = pinned_bytes(size)
         return max(1, min(AHEAD, prefetch_bytes() // size - 1))
 
     def open(self, capacity: int, held: int) -> Callable[[Tuples], Batch]:
@@ -258,7 +273,9 @@ class ImagePool(Pool):
         return augment(pixels, np.asarray(parameters, np.float32)) if parameters else pixels
 
 
-def load_batches(pool: Pool, batches: Iterable[Tuples], capacity: int, ahead: int = 0) -> Iterator[Batch]:
+def load_batches(
+    pool: Pool, batches: Iterable[Tuples], capacity: int, ahead: int = 0, device: torch.device | None = None
+) -> Generator[Batch]:
     """Batches of at most `capacity` samples, in order, the next ones loaded by a thread while the caller works on one.
 
     What goes wrong in the thread is raised where its batch is asked for.
@@ -268,7 +285,15 @@ def load_batches(pool: Pool, batches: Iterable[Tuples], capacity: int, ahead: in
         batches: which images.
         capacity: samples of the largest.
         ahead: how many are loaded; 0 leaves it to the pool.
+        device: a GPU that the tokens are brought to (`bring`); none leaves them where they are.
     """
+    read = _read_ahead(pool, batches, capacity, ahead)
+    if device is None or device.type == "cpu":
+        return read
+    return bring(read, Carrier(device))
+
+
+def _read_ahead(pool: Pool, batches: Iterable[Tuples], capacity: int, ahead: int) -> Generator[Batch]:
     ahead = ahead or pool.ahead(capacity)
     load = pool.open(capacity, ahead + 1)
     waiting: deque[Future[Batch]] = deque()
@@ -283,3 +308,54 @@ def load_batches(pool: Pool, batches: Iterable[Tuples], capacity: int, ahead: in
                 yield waiting.popleft().result()
         finally:
             reader.shutdown(cancel_futures=True)
+
+
+class Carrier:
+    """Copies tokens to a GPU on a stream of its own, which runs beside the one that computes."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+
+    def send(self, tokens: Tensor) -> tuple[Tensor, torch.cuda.Event]:
+        """The tokens on their way, and the event of their arrival."""
+        with torch.cuda.stream(self._stream):
+            there = tokens.to(self._device, non_blocking=True)
+            return there, self._stream.record_event()
+
+    def receive(self, tokens: Tensor, arrival: torch.cuda.Event) -> None:
+        """Let what is computed from now on wait for `tokens`; the host does not."""
+        computing = torch.cuda.current_stream(self._device)
+        computing.wait_event(arrival)
+        tokens.record_stream(computing)
+
+
+def bring(batches: Generator[Batch], carrier: Any) -> Generator[Batch]:
+    """The batches with their tokens on a device; the next one's are on their way while the caller works on one.
+
+    Args:
+        batches: whose tokens are overwritten once the next one is asked for; pinned memory, or on the device.
+        carrier: a `Carrier`.
+    """
+    sent: tuple[Batch, Any] | None = None
+    try:
+        for batch in batches:
+            tokens, arrival = carrier.send(batch.tokens)
+            if sent is not None:
+                carrier.receive(sent[0].tokens, sent[1])
+                yield sent[0]
+            sent = replace(batch, tokens=tokens), arrival
+            # Asking for another gives this one's host memory away.
+            arrival.synchronize()
+        if sent is not None:
+            carrier.receive(sent[0].tokens, sent[1])
+            yield sent[0]
+    finally:
+        batches.close()
+
+
+def place(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor`, a small one, on `device`; a GPU takes it from pinned memory, so that the host does not wait."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

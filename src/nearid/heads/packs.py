@@ -6,9 +6,9 @@ shapes depend on nobody else (docs/reproducibility.md).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from nearid.cluster.ranks import Ranks
 from nearid.errors import UserError
 from nearid.heads.checkpoints import Checkpoints
-from nearid.heads.engine import Engine, norm_of
+from nearid.heads.engine import Engine
 from nearid.heads.feeds import Batch
 from nearid.heads.map_head import MAPHead, pool_each
 from nearid.heads.objectives import BatchLoss, Loss
@@ -61,11 +61,11 @@ def encode(members: Sequence[Member], batch: Batch, padding: Tensor | None = Non
     """Each member's embeddings [n, 6, dim] of the batch's slots; the tokens are read once for all of them.
 
     Args:
-        padding: tokens [1, tokens, dim] of the image that fills empty slots, for members whose objective reads them.
+        padding: tokens [1, tokens, dim] of the image that fills empty slots, for members whose objective reads them;
+            where the batch's are.
     """
-    device = members[0].engine.device
-    slots = torch.from_numpy(batch.slots).to(device)
-    pooled = pool_each(batch.tokens.to(device), [member.head.queries() for member in members])
+    slots = batch.numbers["slots"]
+    pooled = pool_each(batch.tokens, [member.head.queries() for member in members])
     # An image that fills several slots is encoded once; index_select's gradient is summed in a fixed order.
     found = [
         member.head.read_out(own).index_select(0, slots.flatten()).unflatten(0, slots.shape)
@@ -73,20 +73,16 @@ def encode(members: Sequence[Member], batch: Batch, padding: Tensor | None = Non
     ]
     if padding is None:
         return found
-    valid = torch.from_numpy(batch.tuples.valid).to(device)[..., None]
+    valid = batch.numbers["valid"][..., None]
     return [
-        torch.where(valid, own, member.head(padding.to(device))) if member.objective.reads_padding else own
+        torch.where(valid, own, member.head(padding)) if member.objective.reads_padding else own
         for member, own in zip(members, found, strict=True)
     ]
 
 
 def evaluate(members: Sequence[Member], batch: Batch, padding: Tensor | None = None) -> list[BatchLoss]:
     """Each member's loss on the batch; `padding` as in `encode`."""
-    device = members[0].engine.device
-    valid = torch.from_numpy(batch.tuples.valid).to(device)
-    severity = torch.from_numpy(batch.tuples.severity).to(device)
-    picks = torch.from_numpy(batch.tuples.picks).to(device)
-    owners = torch.from_numpy(batch.tuples.owners).to(device)
+    valid, severity, picks, owners = (batch.numbers[name] for name in ("valid", "severity", "picks", "owners"))
     return [
         member.objective.parts(
             own[:, 0],
@@ -108,7 +104,7 @@ def differentiate(members: Sequence[Member], losses: Sequence[Tensor]) -> list[S
     weights = [member.engine.parameters for member in members]
     # Summed, never averaged: a mean would scale every member's gradient.
     gradients = torch.autograd.grad(torch.stack(list(losses)).sum(), [weight for own in weights for weight in own])
-    ends = torch.tensor([len(own) for own in weights]).cumsum(0).tolist()
+    ends = accumulate(len(own) for own in weights)
     return [gradients[end - len(own) : end] for end, own in zip(ends, weights, strict=True)]
 
 
@@ -117,15 +113,11 @@ def average(values: Sequence[Mapping[str, Tensor]], ranks: Ranks) -> list[dict[s
     stacked = torch.stack([value.detach() for own in values for value in own.values()])
     if ranks.size > 1:
         dist.all_reduce(stacked)
-    numbers = iter((stacked / ranks.size).tolist())
+    numbers = iter(read(stacked / ranks.size))
     return [{name: next(numbers) for name in own} for own in values]
 
 
-def all_finite(gradients: Sequence[Sequence[Tensor]], ranks: Ranks) -> list[bool]:
-    """Whether each member's gradients are finite on every rank."""
-    if not gradients:
-        return []
-    broken = torch.tensor([float(not math.isfinite(norm_of(own))) for own in gradients], device=gradients[0][0].device)
-    if ranks.size > 1:
-        dist.all_reduce(broken)
-    return [count == 0 for count in broken.tolist()]
+def read(numbers: Tensor) -> list[float]:
+    """`numbers` on the host: the one place where a step waits for its device."""
+    found: list[float] = numbers.tolist()
+    return found

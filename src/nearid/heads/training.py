@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
@@ -21,7 +22,7 @@ from nearid.config.packs import feed
 from nearid.errors import UserError
 from nearid.heads import finished, objectives, packs
 from nearid.heads.checkpoints import Checkpoints
-from nearid.heads.engine import Engine, deepspeed_config
+from nearid.heads.engine import Engine, Learners, deepspeed_config
 from nearid.heads.feeds import Batch, load_batches
 from nearid.heads.inputs import open_mix
 from nearid.heads.map_head import MAPHead
@@ -133,7 +134,9 @@ class _Pack:
         else:
             dist.barrier()  # until rank 0 has swept stale progress
         keys = [key for _, _, key in self._wanted]
-        progress = [Checkpoints(*pair, writer=self.ranks.rank == 0) for pair in zip(folders, keys, strict=True)]
+        # Entered after the locks, so that it has ended before they are given back.
+        thread = self._locks.enter_context(ThreadPoolExecutor(1, "states"))
+        progress = [Checkpoints(*pair, self.ranks.rank == 0, thread) for pair in zip(folders, keys, strict=True)]
         if self.ranks.rank == 0 and self.ranks.size > 1:
             dist.barrier()
         for (settings, objective, _), checkpoints in zip(self._wanted, progress, strict=True):
@@ -148,13 +151,15 @@ class _Pack:
         if self.members[0].done == self.steps:
             return
         waiting = [member for member in self.members if member.done < self.steps]
+        self._learners, device = Learners([member.engine for member in waiting]), waiting[0].engine.device
+        self._padding = None if self._padding is None else self._padding.to(device)
         started_at = min(member.done for member in waiting)
         for member in waiting:
             if member.training["keep_every_steps"] and member.done == 0:
                 member.checkpoints.keep(0, member.engine.weights())
         training = self.members[0].training
         tuples = _tuples(self.source.mix, training["batch_size"], self.ranks, started_at, self.steps)
-        batches = load_batches(self.source.pool, tuples, training["batch_size"] // self.ranks.size)
+        batches = load_batches(self.source.pool, tuples, training["batch_size"] // self.ranks.size, device=device)
         clock = time.monotonic()
         label = "train" if len(waiting) == 1 else f"train {len(waiting)} heads"
         for step, batch in enumerate(track(batches, label, self.steps, started_at), start=started_at + 1):
@@ -171,12 +176,19 @@ class _Pack:
                 member.checkpoints.append(records[member.name] | times | checked)
                 self._keep(member)
             if all(member.stopped for member in waiting):
-                return
+                break
             if warnings.heard():
                 for member in active:
                     self._save(member)
+                self._wait()
                 warnings.answer()
             clock = time.monotonic()
+        self._wait()
+
+    def _wait(self) -> None:
+        """Until the disk has the states of all members."""
+        for member in self.members:
+            member.checkpoints.wait()
 
     def write_waiting(self) -> None:
         """Write the finished heads of companions whole, so that their own jobs have only to take them."""
@@ -202,23 +214,31 @@ class _Pack:
     def _step(self, members: Sequence[Member], step: int, batch: Batch) -> dict[str, dict[str, Any]]:
         """One step of each member that stays finite; their log lines."""
         parts = packs.evaluate(members, batch, self._padding)
+        engines = [member.engine for member in members]
+        # Of losses that are not finite too: nothing is read before all of it is under way.
+        norms = self._learners.receive(engines, packs.differentiate(members, [own.loss for own in parts]))
         shown = [
-            {"loss": own.loss, **own.terms, **{f"cosine_{name}": mean for name, mean in own.cosines.items()}}
-            for own in parts
+            {
+                "loss": own.loss,
+                **own.terms,
+                **{f"cosine_{name}": mean for name, mean in own.cosines.items()},
+                "gradient_norm": norm,
+            }
+            for own, norm in zip(parts, norms, strict=True)
         ]
         values = packs.average(shown, self.ranks)
-        sound = [place for place, own in enumerate(values) if all(map(math.isfinite, own.values()))]
-        learners, losses = [members[place] for place in sound], [parts[place].loss for place in sound]
-        gradients = packs.differentiate(learners, losses) if learners else []
-        steady = {sound[number] for number, finite in enumerate(packs.all_finite(gradients, self.ranks)) if finite}
+        steady = [place for place, own in enumerate(values) if all(map(math.isfinite, own.values()))]
+        rates = dict(zip(steady, self._learners.step([engines[place] for place in steady]), strict=True))
         records = {}
-        for place, member in enumerate(members):
-            if place not in steady:
-                self._stop(member, step, values[place], "gradient" if place in sound else "loss")
+        for place, (member, own) in enumerate(zip(members, values, strict=True)):
+            norm = own.pop("gradient_norm")
+            if place not in rates:
+                self._stop(member, step, own, "gradient" if all(map(math.isfinite, own.values())) else "loss")
                 continue
-            norm, rate = member.engine.learn(gradients[sound.index(place)])
+            if member.engine.sharded is not None:
+                norm = float(member.engine.sharded.get_global_grad_norm())
             member.done = step
-            records[member.name] = {"step": step, **values[place], "learning_rate": rate, "gradient_norm": norm}
+            records[member.name] = {"step": step, **own, "learning_rate": rates[place], "gradient_norm": norm}
         return records
 
     def _stop(self, member: Member, step: int, values: Mapping[str, float], what: str) -> None:
