@@ -83,7 +83,7 @@ def measure(
     start = time.perf_counter()
     with torch.inference_mode():
         for _ in range(2 * images // batch_size):
-            backbone.model(pixels.to(backbone.device, backbone.model.dtype)).last_hidden_state.cpu()
+            backbone.model(backbone.on_device(pixels)).last_hidden_state.cpu()
     loop = 2 * images // batch_size * batch_size / (time.perf_counter() - start)
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"

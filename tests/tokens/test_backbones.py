@@ -13,6 +13,7 @@ from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionP
 from nearid.errors import UserError
 from nearid.heads.map_head import MAPHead
 from nearid.tokens import load_backbone
+from nearid.tokens.pretrained import read_levels
 
 pytestmark = pytest.mark.numerics
 
@@ -27,7 +28,8 @@ def test_pixels_tokens_and_pooled_equal_transformers(settings, model_folder, ima
     backbone = load_backbone(settings)
     processor = AutoImageProcessor.from_pretrained(model_folder, backend="pil")
     pixels = processor([Image.fromarray(image) for image in images], return_tensors="pt")["pixel_values"]
-    assert torch.equal(backbone.preprocess(images), pixels)
+    levels = backbone.preprocess(images)
+    assert levels.dtype == torch.uint8 and torch.equal(backbone.on_device(levels), pixels)
     # Another implementation: within rounding of what float64 says.
     model = SiglipModel.from_pretrained(model_folder).eval().double()
     with torch.no_grad():
@@ -40,6 +42,25 @@ def test_pixels_tokens_and_pooled_equal_transformers(settings, model_folder, ima
     # So are those of a batch of another size.
     alone = torch.cat([backbone.tokens([image]) for image in images])
     torch.testing.assert_close(alone.double(), expected.last_hidden_state, rtol=0, atol=1e-5)
+
+
+def test_a_processor_that_does_more_than_look_up_levels_gives_its_own_numbers(settings, images):
+    plain = load_backbone(settings)
+
+    class Centred:
+        """Takes the mean of each image off: no table of levels can."""
+
+        def __call__(self, image, **options):
+            made = plain.processor(image, **options)
+            made["pixel_values"] = made["pixel_values"].float() - made["pixel_values"].float().mean()
+            return made
+
+    assert read_levels(plain.processor) is not None and read_levels(Centred()) is None
+    backbone = load_backbone(settings)
+    backbone.processor, backbone._levels = Centred(), read_levels(Centred())
+    pixels = backbone.preprocess(images)
+    assert pixels.dtype == torch.float32 and pixels[0].mean().abs() < 1e-5
+    assert torch.equal(backbone.on_device(pixels), pixels)
 
 
 def test_own_head_starts_ours(settings, images):
@@ -69,7 +90,7 @@ def test_autocast_leaves_the_weights_as_they_are(settings, model_folder, images,
     backbone = load_backbone(settings | {"precision": f"autocast_{number}"})
     model = SiglipModel.from_pretrained(model_folder).eval()
     with torch.no_grad(), torch.autocast("cpu", getattr(torch, number)):
-        expected = model.vision_model(backbone.preprocess(images)).last_hidden_state
+        expected = model.vision_model(backbone.on_device(backbone.preprocess(images))).last_hidden_state
     tokens, plain = backbone.tokens(images), load_backbone(settings)
     assert torch.equal(tokens, expected) and not torch.equal(tokens.float(), plain.tokens(images))
     assert {weight.dtype for weight in backbone.model.state_dict().values()} == {torch.float32}

@@ -50,7 +50,7 @@ def load(folder, kind, images):
     backbone = load_backbone(settings)
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     pixels = processor([Image.fromarray(image) for image in images], return_tensors="pt")["pixel_values"]
-    assert torch.equal(backbone.preprocess(images), pixels)
+    assert torch.equal(backbone.on_device(backbone.preprocess(images)), pixels)
     tokens = backbone.tokens(images)
     assert tokens.shape[1:] == backbone.token_shape
     return backbone, tokens, pixels

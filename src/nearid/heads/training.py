@@ -289,7 +289,7 @@ class _Pack:
 def _encode_padding(backbone: Backbone) -> Tensor:
     """Tokens [1, tokens, dim] of an empty slot as the authors' code fills it: zeros behind the preprocessing."""
     pixels = backbone.preprocess([np.zeros((8, 8, 3), np.uint8)])
-    return backbone.encode(torch.zeros_like(pixels)).half().cpu()
+    return backbone.encode(torch.zeros(pixels.shape)).half().cpu()
 
 
 def _check_ranks(training: Settings, ranks: Ranks) -> None:

@@ -22,6 +22,9 @@ from nearid.io.hashing import hash_json
 from nearid.io.images import UnpreparedError, prepare_picture
 from nearid.io.model_folders import load_pretrained, refuse_unreadable
 
+# Options of an image processor that leave an image at its grey levels.
+_LEVELS_ONLY = {"do_rescale": False, "do_normalize": False}
+
 
 class PretrainedVision:
     """A frozen vision model with its own image processor (the PIL one, as the authors used; docs/protocol.md 4.2).
@@ -91,6 +94,8 @@ class PretrainedVision:
             # The weights are those of float32, what is computed with them is not.
             self.weights_hash = hash_json([self.weights_hash, settings["precision"]])
         self.preprocess_hash = hash_json(self.processor.to_dict())
+        levels = read_levels(self.processor)
+        self._levels = None if levels is None else levels.to(self.device, self.model.dtype)
 
     @cached_property
     def token_shape(self) -> tuple[int, int]:
@@ -99,16 +104,20 @@ class PretrainedVision:
         return count, dim
 
     def preprocess(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
-        """Pixels [images, 3, height, width], float32, of images [h, w, 3]; may run in any thread.
+        """Pixels [images, 3, height, width] of images [h, w, 3]; may run in any thread.
 
-        Images are taken one after the other, so that a batch of large ones never lies in memory as a whole.
+        They are grey levels (uint8), which are normalised where the model is, to the bit as the image processor does
+        it: a quarter of the bytes wait and pass to the device. A processor that does more than look up each level
+        (`read_levels`) gives float32. Images are taken one after the other, so that a batch of large ones never lies in
+        memory as a whole.
 
         Raises:
             UnpreparedError: the processor cannot take one, or gives it another size than the first.
         """
         each: list[Tensor] = []
         for image in images:
-            each.append(prepare_picture(self.processor, Image.fromarray(image), len(each)))
+            asked = {} if self._levels is None else _LEVELS_ONLY
+            each.append(prepare_picture(self.processor, Image.fromarray(image), len(each), **asked))
             if each[-1].shape != each[0].shape:
                 (*_, first_height, first_width), (*_, height, width) = each[0].shape, each[-1].shape
                 raise UnpreparedError(
@@ -123,8 +132,12 @@ class PretrainedVision:
         return pixels.pin_memory() if self.device.type == "cuda" else pixels
 
     def on_device(self, pixels: Tensor) -> Tensor:
-        """Preprocessed `pixels` where the model is, in its number format."""
-        return pixels.to(self.device, non_blocking=True).to(self.model.dtype)
+        """Preprocessed `pixels` where the model is, in its number format; grey levels are normalised."""
+        pixels = pixels.to(self.device, non_blocking=True)
+        if pixels.dtype != torch.uint8 or self._levels is None:
+            return pixels.to(self.model.dtype)
+        channels = torch.arange(len(self._levels), device=self.device)[:, None, None]
+        return self._levels[channels, pixels.int()]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Tokens [images, tokens, dim] of pixels on the device."""
@@ -154,6 +167,25 @@ class PretrainedVision:
         return UserError(
             f"backbone {self._path}", found, expected, "mend `path` in config's `backbones`, or fetch or make the model"
         )
+
+
+def read_levels(processor: Any) -> Tensor | None:
+    """What an image processor makes of each grey level, [channels, 256] float32.
+
+    None where the processor does anything else with an image, behind its resizing and cropping.
+    """
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    sample = Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8))
+    try:
+        ramp = processor(Image.fromarray(levels), do_resize=False, do_center_crop=False, return_tensors="pt")
+        table: Tensor = ramp["pixel_values"].reshape(3, 256).float()
+        expected = processor(sample, return_tensors="pt")["pixel_values"]
+        found = processor(sample, return_tensors="pt", **_LEVELS_ONLY)["pixel_values"]
+        channels = torch.arange(3)[:, None, None]
+        same = found.dtype == torch.uint8 and torch.equal(table[channels, found.int()], expected)
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError):
+        return None
+    return table if same else None
 
 
 def _hash_state(state: Mapping[str, Tensor]) -> str:

@@ -28,7 +28,7 @@ class Backbone(Protocol):
     map_head: bool
 
     def preprocess(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
-        """The model's input for images [h, w, 3]; may run in any thread."""
+        """What `encode` takes of images [h, w, 3], in as few bytes as it needs; may run in any thread."""
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Tokens [images, tokens, dim] of preprocessed pixels."""

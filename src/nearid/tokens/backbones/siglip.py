@@ -38,7 +38,7 @@ class Backbone(PretrainedVision):
         return self.model.embeddings.num_patches, self.config.hidden_size
 
     def preprocess(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
-        """Pixels [images, 3, size, size], float32, of images [h, w, 3]; may run in any thread."""
+        """Pixels [images, 3, size, size] of images [h, w, 3]; may run in any thread."""
         pixels = super().preprocess(images)
         expected = (len(pixels), 3, self.config.image_size, self.config.image_size)
         if pixels.shape != expected:
