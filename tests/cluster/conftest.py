@@ -21,8 +21,11 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def accounting(cluster) -> Cluster:
+def accounting(cluster) -> Iterator[Cluster]:
     """The same, for tests of accounts, limits and `sacct`."""
     if not cluster.accounting:
         pytest.skip(f"not installed: {', '.join(missing_accounting())} (tests/cluster/install.sh)")
-    return cluster
+    yield cluster
+    # What a test that failed has left away.
+    if not (cluster.root / "accounting.process").exists():
+        cluster.start_accounting()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -116,10 +117,11 @@ class Cluster:
         (self.root / "munge.key").write_bytes(os.urandom(1024))
         (self.root / "munge.key").chmod(0o400)
         host = socket.gethostname()
+        controller_port, daemon_port, self._database_port, *ports = _free_ports(3 + len(NODES))
         nodes = "\n".join(
-            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={_free_port()} {NODE}"
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} {NODE}"
             + (" Gres=gpu:a100:4" if name == GPU_NODE else "")
-            for name in NODES
+            for name, port in zip(NODES, ports, strict=True)
         )
         for number in range(4):
             device = self.root / f"nvidia{number}"
@@ -127,13 +129,12 @@ class Cluster:
                 os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))  # another /dev/null
         gpus = f"NodeName={GPU_NODE} Name=gpu Type=a100 File={self.root}/nvidia[0-3] Flags=nvidia_gpu_env\n"
         (self.root / "gres.conf").write_text(gpus)
-        daemon_port, self._database_port = _free_port(), _free_port()
         accounting = slurm_accounting.CONFIGURATION.format(root=self.root, daemon_port=daemon_port)
         (self.root / "slurm.conf").write_text(
             CONFIGURATION.format(
                 accounting=accounting if self.accounting else "",
                 host=host,
-                controller_port=_free_port(),
+                controller_port=controller_port,
                 root=self.root,
                 nodes=nodes,
                 cpu_nodes=",".join(CPU_NODES),
@@ -319,10 +320,20 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, no two alike, and none that the kernel deals out to connections meanwhile."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    for port in random.SystemRandom().sample(range(10_000, max(lowest, 20_000)), 1000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError("no free ports between 10,000 and those of outgoing connections")
 
 
 if __name__ == "__main__":

@@ -204,6 +204,21 @@ def test_accounting_that_dies_and_comes_back(accounting, start, drained, expecte
     assert run.submissions() == 3
 
 
+def test_a_named_account_is_asked_for_until_accounting_answers(accounting, start, expected, folder):
+    """The plugin asks `sacctmgr` before each submission; without an answer all attempts would be gone at once."""
+    asked, real = folder / "asked", shutil.which("sacctmgr")
+    accounting.plant("sacctmgr", f'#!/bin/sh\n{real} "$@" || {{ touch {asked}; exit 1; }}\n')
+    accounting.kill("accounting")
+    try:
+        run = start("--default-resources", f"slurm_account={OTHER_ACCOUNT}", "tasks_per_gpu=0")
+        accounting.wait("a question without an answer", asked.exists, SECONDS)
+        accounting.start_accounting()
+        assert run.end() == expected()
+    finally:
+        (accounting.programs / "sacctmgr").unlink()
+    assert run.submissions() == 3 and "Trying to restart" not in run.log()
+
+
 def test_a_held_job_is_waited_for(accounting, start, drained, expected):
     run = start()
     accounting.wait("jobs that wait", lambda: len(waiting(accounting)) == 3, SECONDS)
