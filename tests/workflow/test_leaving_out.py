@@ -17,6 +17,7 @@ from nearid.config.missing import find_missing
 from nearid.config.uses import find_uses
 from nearid.errors import UserError
 from nearid.layout import Layout
+from nearid.workflow.graph import Graph
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = {
@@ -67,6 +68,24 @@ def test_each_missing_download_stops_the_run_by_name_or_becomes_a_gap(name, down
     assert any(download in reason for reason in page["gaps"].values())
     jobs = Jobs(config, Layout(tmp_path / "results")).all()
     assert "make_page" in {job.rule for job in jobs} and download not in {job.name for job in jobs}
+
+
+def fetched(config, tmp_path):
+    """Downloads that the workflow would fetch."""
+    jobs = Graph(config, Layout(tmp_path / "results")).jobs()
+    return {job.ids["download"] for job in jobs if job.step.name == "fetch_download"}
+
+
+@pytest.mark.parametrize("name", ["calibrate", "ratings"])
+def test_what_is_looked_for_is_what_the_workflow_fetches(name, tmp_path):
+    assert fetched(CONFIGS[name], tmp_path) == {use.download for use in find_uses(CONFIGS[name])}
+
+
+def test_a_run_without_part_edits_does_not_fetch_them(tmp_path):
+    """Curation is told where they are, and reads none of them."""
+    config = without("calibrate", "mtg", tmp_path)
+    leave_out_missing(config, tmp_path)
+    assert "nearid" in fetched(config, tmp_path) and "mtg" not in fetched(config, tmp_path)
 
 
 def test_everything_missing_is_told_at_once(tmp_path, monkeypatch):
