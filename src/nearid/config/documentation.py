@@ -10,20 +10,20 @@ from nearid.config.loading import resolve, schema
 
 _HEAD = """# Config
 
-Made from `workflow/schemas/config.schema.yaml` (`make docs`); do not edit.
+Made from `src/nearid/config/schema.yaml` (`make docs`); do not edit.
 
-`config.yaml` is the paper's full reproduction. Files given with `--configfile` go on top of it, in order: mappings are
-merged, lists replaced. The schema is closed: a key that is not listed here is an error that names the key.
+`config.yaml` is the paper's full reproduction. Files given with `--configfile` are applied on top of it, in order: mappings
+are merged, lists are replaced. The schema is closed: a key that is not listed here is an error that names the key.
 
 | overlay | what it runs |
 |---|---|
-| `config/demo.yaml` | the whole way on the embedded rendered set: two cores, no GPU, no hub (`make demo`) |
+| `config/demo.yaml` | all stages on the embedded rendered set: two cores, no GPU, no hub (`make demo`) |
 | `config/demo.yaml config/test.yaml` | the same graph on a few identities, a minute or two; its numbers mean nothing |
 | `config/demo.yaml config/photos.yaml` | your own photographs: `--config photos_dir=PATH` (docs/own_images.md) |
 
-- Numbers: write `1.0e-4`; YAML takes `1e-4` for text.
-- `--config key=value` sets keys at the top only (`name`, `seed`, `photos_dir`, …); for nested keys write an overlay.
-- An id (`<id>`) is a key of a catalogue, `[a-z0-9_]+`; where it names a member it is also the name of a module.
+- Numbers: write `1.0e-4`; YAML reads `1e-4` as text.
+- `--config key=value` sets only keys at the top level (`name`, `seed`, `photos_dir`, …); for nested keys write an overlay.
+- An id (`<id>`) is a key of a catalogue, `[a-z0-9_]+`; some ids (engine, objective, kind, …) are also the name of a module.
 - `nearid config check OVERLAY…` checks a config, `nearid config show OVERLAY…` prints it with all defaults.
 
 | key | type | default | meaning |
