@@ -48,10 +48,10 @@ REST = """\
 ## Tokens: `tokens/<backbone>/<collection>/<shard>.h5`
 
 Float16 `[images, tokens, dim]`, with checksums. A key is (identity, slot, variant). Variants are `full` and `fg`; for augmented training
-also `full_flip` and `full_<augmentation>_<draw>`, with their `parameters` beside them. Slots 0 to 2 are views, or the distractors on them; of MTG 0
+also `full_flip` and `full_<augmentation>_<draw>`, whose `parameters` are stored too. Slots 0 to 2 are views, or the distractors on their backgrounds; for MTG 0
 and 1 are originals, 2 and 3 edited copies. Empty slots are not stored; an image without a mask has no `fg`. Attributes name
-backbone, weights and preprocessing by hash. Shards are those of the positives; part edits, and images that no training with
-this backbone reads, lie in one shard, `000`.
+backbone, weights and preprocessing by hash. Shards are those of the positives; part edits, and images that are not read in
+training with this backbone, are in one shard, `000`.
 
 ## Heads: `heads/<ablation>/`
 
@@ -66,7 +66,7 @@ this backbone reads, lie in one shard, `000`.
 
 ## Metrics: `scores/<scorer>/metrics.json`
 
-Rates in percent. A value that cannot be had is null, and `reasons` says why, by dotted path or its first part.
+Rates are in percent. A value that cannot be computed is null, and `reasons` says why, by dotted path or its first part.
 
 ```
 {"scorer": id, "headline_group": g,
@@ -81,15 +81,15 @@ V = {ssr, ssr_mean, pa, pa_table, n, trials, identities, ssr_ci: [lo, hi], …, 
 ```
 
 `pa` counts pairs of images; `pa_table` is what the paper prints (docs/decisions.md). `n` counts identities with a valid margin, `identities` all.
-Intervals are 95 % bootstrap percentiles over identities, an identity with all its sources at once; draws depend on seed and
-test set only, so that scorers meet the same ones. `masking` is of the headline group and draws an identity in both conditions at
-once. `m_h_ci` draws reference subjects, each with all prompts and methods.
+Intervals are 95 % bootstrap percentiles over identities, where an identity is drawn with all its sources; draws depend only on seed and
+test set, so that all scorers get the same ones. `masking` is that of the headline group and draws an identity in both conditions
+together. `m_h_ci` draws reference subjects, each with all prompts and methods.
 
 ## Text files
 
 | file | content |
 |---|---|
-| `inputs/<path>.tsv` | the user's files as last planned: name, size, content |
+| `inputs/<path>.tsv` | the user's files at the last planning: name, size, hash of the content |
 | `data/splits.json` | `{"train": [row, …], "val": […], "test": […], "seed": s}`; `seed` is null where the splits are official |
 | `data/dropped.tsv` | `name  view  reason`; the header is always there |
 | `data/funnel.tsv` | `step  kept  dropped` of identities, an empty line, `count  found  paper  difference`; with official lists also `official split  listed  by id and asset  by asset  not here` |
@@ -100,11 +100,11 @@ once. `m_h_ci` draws reference subjects, each with all prompts and methods.
 
 ## State of runs that were stopped
 
-Not declared to Snakemake, keyed by all that it depends on, and free to delete between runs: `.progress` folders of data, distractors, heads and scores;
-`heads/<ablation>/.waiting` (a whole head that another one's job has trained along, until its own job takes it; scorers may read it
-before); `scores/<scorer>/.kept` (scores by source, so that another source scores that one alone, and what another scorer's job has made
-along); `heads/.images` (unpacked images of `tokens: online`); `heads/.packs/<first>`, `scores/.packs/<benchmark>.<backbone>` (locks of
-packs); `.lock` (the run that works here).
+These files are not declared to Snakemake. Each is keyed by everything that it depends on, and you may delete them between runs: `.progress`
+folders of data, distractors, heads and scores; `heads/<ablation>/.waiting` (a complete head that the job of another head of the pack has
+trained, until its own job takes it; scorers may read it before); `scores/<scorer>/.kept` (scores by source, so that for a new source only
+that one is scored, and scores that the job of another scorer has made); `heads/.images` (unpacked images of `tokens: online`);
+`heads/.packs/<first>`, `scores/.packs/<benchmark>.<backbone>` (locks of packs); `.lock` (held by the run that is active in this folder).
 """
 
 

@@ -12,8 +12,8 @@ _HEAD = """# Config
 
 Made from `src/nearid/config/schema.yaml` (`make docs`); do not edit.
 
-`config.yaml` is the paper's full reproduction. Files given with `--configfile` are applied on top of it, in order: mappings
-are merged, lists are replaced. The schema is closed: a key that is not listed here is an error that names the key.
+`config.yaml` is the paper's full reproduction. Files given with `--configfile` are applied on top of it, in order:
+mappings are merged, lists are replaced. The schema is closed: a key that is not listed here is an error that names the key.
 
 | overlay | what it runs |
 |---|---|
@@ -22,8 +22,8 @@ are merged, lists are replaced. The schema is closed: a key that is not listed h
 | `config/demo.yaml config/photos.yaml` | your own photographs: `--config photos_dir=PATH` (docs/own_images.md) |
 
 - Numbers: write `1.0e-4`; YAML reads `1e-4` as text.
-- `--config key=value` sets only keys at the top level (`name`, `seed`, `photos_dir`, …); for nested keys write an overlay.
-- An id (`<id>`) is a key of a catalogue, `[a-z0-9_]+`; some ids (engine, objective, kind, …) are also the name of a module.
+- `--config key=value` sets only top-level keys (`name`, `seed`, `photos_dir`, …); for nested keys write an overlay.
+- An id (`<id>`) is a key of a catalogue, `[a-z0-9_]+`; some (engine, objective, kind, …) are also names of modules.
 - `nearid config check OVERLAY…` checks a config, `nearid config show OVERLAY…` prints it with all defaults.
 
 | key | type | default | meaning |
