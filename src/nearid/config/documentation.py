@@ -13,7 +13,8 @@ _HEAD = """# Config
 Made from `src/nearid/config/schema.yaml` (`make docs`); do not edit.
 
 `config.yaml` is the paper's full reproduction. Files given with `--configfile` are applied on top of it, in order:
-mappings are merged, lists are replaced. The schema is closed: a key that is not listed here is an error that names the key.
+mappings are merged, lists are replaced. The schema is closed: a key that is not listed here is an
+error that names the key.
 
 | overlay | what it runs |
 |---|---|
