@@ -58,7 +58,7 @@ test-cpus: setup ## those of numerics again, as other CPUs compute (four minutes
 test-slow: setup ## those that take over a minute each: kills, whole runs, the paper's plan
 	pytest -m "slow and not gpu and not slurm and not network"
 
-test-slurm: setup ## the workflow on a real SLURM on this machine (root; installs SLURM's packages; half an hour)
+test-slurm: setup ## the workflow on a real SLURM on this machine (root; installs packages of SLURM and MariaDB; three quarters of an hour)
 	tests/cluster/install.sh
 	pytest -m "slurm and not slow" -k "$$SLURM_TESTS" tests/cluster
 

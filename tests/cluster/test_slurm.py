@@ -334,6 +334,7 @@ MISTAKES = {
     "partition": ({"partition": "nowhere"}, (), "partition nowhere is not on this cluster"),
     "time": ({"partition": "short"}, (), "short allows 10"),
     "gpu": ({}, ("--set-resources", "train_head:gpu=1"), "train_head asks for a GPU"),
+    "arrays": ({}, ("--slurm-array-jobs", "extract_tokens"), "6 jobs at a time"),
     "account": ({"account": "theirs"}, (), "account theirs is not yours"),
 }
 
@@ -359,7 +360,7 @@ def test_a_mistake_is_told_before_the_first_job(cluster, tmp_path, on_slurm, mis
 
 def test_an_account_that_is_missing_is_told_by_the_first_job(cluster, tmp_path, on_slurm):
     project = copy_project(tmp_path / "project")
-    # The cluster of the tests has no accounting; these are the words of one that has.
+    # The tests' user has a default account; these are sbatch's words for one who has none.
     words = "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"
     cluster.plant("sbatch", f'#!/bin/sh\necho "{words}" >&2\nexit 1\n')
     try:
