@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read, and how text that others wrote is shown."""
+"""The exception whose text is written for the user, and how text from outside is shown safely."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u
 
 
 def harmless(text: str) -> str:
-    """`text` with whatever a terminal would obey spelled out; line ends and tabs stay."""
+    """`text` with control characters spelled out, except line ends and tabs."""
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

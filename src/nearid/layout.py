@@ -1,4 +1,4 @@
-"""Where everything of one results folder lies: the one place that knows file names (docs/formats.md)."""
+"""The paths inside a results folder: the only place that knows file names (docs/formats.md)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Sweeps: many heads as submitit jobs, outside of Snakemake's graph but in its results, which it then finds done.
+"""Sweeps: many heads as submitit jobs, outside of Snakemake's graph; it then finds their results done.
 
-A sweep is an overlay that names its heads, and a list of their jobs, both in `results/<name>/sweeps/<sweep>/`. What a
-head is made of (settings, code, where it goes) is what its rule would pass to the same training.
+A sweep is an overlay with its heads, and a list of their jobs, both in `results/<name>/sweeps/<sweep>/`. A head gets
+the same settings, code and output folder that its rule would pass to the same training.
 """
 
 from __future__ import annotations

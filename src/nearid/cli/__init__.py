@@ -1,4 +1,4 @@
-"""The command line: one group per stage, one command per rule; what a rule runs, a person can run by hand."""
+"""The command line: one group per stage, one command per rule, so that every step can be run by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An exception that nobody foresaw: four lines for the person, the full trace in a file to be sent."""
+"""An unexpected exception: four lines for the user, and the full trace in a file to send with a report."""
 
 from __future__ import annotations
 

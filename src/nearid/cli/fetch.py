@@ -1,4 +1,4 @@
-"""Commands that touch the network, the only ones."""
+"""Commands that fetch downloads: besides scoring through an endpoint, only these use the network."""
 
 from __future__ import annotations
 

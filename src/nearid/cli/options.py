@@ -1,4 +1,4 @@
-"""What every step's command has in common: where results lie and which settings hold."""
+"""Options that the commands of all steps share: the results folder and the settings."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def figure_data(layout: Layout, settings: Settings, figure: str) -> None:
 @click.option("--figure", required=True, help="Id of the figure.")
 @step("plot_figure")
 def figure(layout: Layout, settings: Settings, figure: str) -> None:
-    """Plot a figure from its data; nothing is computed anew."""
+    """Plot a figure from its data, without computing anything again."""
     from nearid.paper.figures import plot_figure
 
     plot_figure(settings, layout)

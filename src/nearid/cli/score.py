@@ -40,7 +40,7 @@ def score(
     batch_size: int,
     device: str | None,
 ) -> None:
-    """Similarity of two images A B, or of many: near 1 for the same object, whatever stands behind it.
+    """Similarity of two images A B, or of many: near 1 for the same object, whatever its background.
 
     Every image is embedded once. An image that cannot be read leaves its pairs without similarity, with the reason; the
     exit code is then 1.

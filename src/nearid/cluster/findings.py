@@ -1,4 +1,4 @@
-"""What a check says, and how it asks other programs."""
+"""The result of a check, and how a check calls other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The jobs of a config and how much work each is: what `nearid plan` adds up. Nothing is read but sizes of models."""
+"""The jobs of a config and the work of each, which `nearid plan` adds up. From disk only models' sizes are read."""
 
 from __future__ import annotations
 

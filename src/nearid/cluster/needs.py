@@ -1,4 +1,4 @@
-"""What a job asks of a cluster: what its step says (`nearid.workflow.steps`), and more by the work that it has."""
+"""What a job requests from a cluster: its step's needs (`nearid.workflow.steps`), raised by the amount of its work."""
 
 from __future__ import annotations
 

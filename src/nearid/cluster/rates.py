@@ -1,4 +1,4 @@
-"""How long a unit of work takes: measured defaults, and what this machine's own runs say instead."""
+"""How long a unit of work takes: default rates, which rates measured in this machine's own runs replace."""
 
 from __future__ import annotations
 

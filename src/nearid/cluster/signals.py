@@ -1,4 +1,4 @@
-"""Signals: ends that people ask for, and warnings that a cluster's job ends soon."""
+"""Signals: requests to stop, and warnings that a cluster's job will end soon."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GRACE_S = 600
 
 
 class Stopped(BaseException):
-    """Somebody wants this process to end: not an error, so that nothing takes it for one."""
+    """This process was asked to end. It is not an `Exception`, so that no error handler catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -34,9 +34,9 @@ class Stopped(BaseException):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end what runs meanwhile: it cleans up, its worker processes end, and so does this process.
+    """Ctrl-C and SIGTERM end what runs in this context: it cleans up, then its workers and this process end.
 
-    A second one ends it without any more ado. Where the parent ignores Ctrl-C for us (a script's background job), so do
+    A second signal ends it without cleaning up. Where our parent ignores Ctrl-C (a script's background job), so do
     we. In a cluster's job SIGTERM is the cluster's own end or a warning (`Warnings`).
     """
     numbers = [] if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else [signal.SIGINT]

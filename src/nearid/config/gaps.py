@@ -1,4 +1,4 @@
-"""What a run leaves out, and what goes with it: one word in `select.drop` holds everywhere.
+"""What a run leaves out, and what is left out with it: an id in `select.drop` is left out everywhere.
 
 The reasons travel with the config (`select.drop` becomes id -> reason): tables, figures and the page give them.
 """

@@ -1,4 +1,4 @@
-"""What a run would read and cannot have: found before the first job, all at once, and what can be done about it."""
+"""What a run would read and is missing: all of it is found before the first job, with what can be done about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the painting of a shard is cut into jobs of about `painting_minutes`: that changes no image."""
+"""How the painting of a shard is divided into jobs of about `painting_minutes`; this changes no image."""
 
 from __future__ import annotations
 

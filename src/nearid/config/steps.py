@@ -1,4 +1,4 @@
-"""What each step reads of the config, and nothing else: a changed setting re-runs the steps that use it."""
+"""The part of the config that each step reads, so that a changed setting re-runs only the steps that use it."""
 
 from __future__ import annotations
 

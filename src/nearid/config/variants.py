@@ -1,4 +1,4 @@
-"""Names of what is extracted of an image: `full` and `fg`, each as it is, mirrored, or as a draw changed it."""
+"""Names of the variants extracted from an image: `full` and `fg`, each plain, mirrored, or augmented by a draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Curation: from a data set to shards of positives, identities, splits and the list of what fell out."""
+"""Curation: from a data set to shards of positives, identities, splits and the list of what was dropped."""
 
 from __future__ import annotations
 

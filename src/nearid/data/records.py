@@ -1,4 +1,4 @@
-"""What a data set gives: identities seen in several views, and records that fell out with their reason."""
+"""What a data set yields: identities seen in several views, and dropped records with their reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Released sets as they lie on the hub or in a local copy: a folder of Parquet files per set."""
+"""Released sets, in the layout of the hub or of a local copy: a folder of Parquet files per set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing whose picture is pasted: like the target in colours and outline, and another identity."""
+"""Choosing the identity whose picture is pasted: another one, similar to the target in colours and outline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a painted frame to a distractor: checked, brought to the view's size, pasted back."""
+"""From a painted frame to a distractor: checked, resized to the view's size, pasted back."""
 
 from __future__ import annotations
 

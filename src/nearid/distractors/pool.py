@@ -1,4 +1,4 @@
-"""Other identities' views, for engines that take from them."""
+"""Views of other identities, for engines that paste from them."""
 
 from __future__ import annotations
 

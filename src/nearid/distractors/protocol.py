@@ -1,4 +1,4 @@
-"""What an engine is given and what it gives back."""
+"""What an engine receives and what it returns."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Engine(Protocol):
         """A whole frame `[h', w', 3]` of the target's aspect at any resolution; same target and seed, same frame.
 
         Raises:
-            PaintError: it did not come off with this seed.
-            NothingToPaint: it cannot come off with any.
+            PaintError: this seed gave nothing usable.
+            NothingToPaint: no seed would.
         """
         ...
 
@@ -87,5 +87,5 @@ class BatchEngine(Protocol):
     def paint_batch(
         self, targets: Sequence[Target], seeds: Sequence[int], prompts: Sequence[Prompt]
     ) -> list[NDArray[Any] | PaintError]:
-        """For each target (at most `batch_size`) a frame as of `Engine.paint`, or why it did not come off."""
+        """For each target (at most `batch_size`) a frame as of `Engine.paint`, or why there is none."""
         ...

@@ -1,4 +1,4 @@
-"""What a killed training goes on from: state and log, bound to the settings they belong to."""
+"""What a killed training resumes from: state and log, bound to the settings that they belong to."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Heads that learn from one token batch: one pass over the tokens, then each its own loss, clipping and optimizer.
+"""Heads that share token batches: one pass over the tokens, then a loss, clipping and an optimizer for each head.
 
-On a CPU a head has the same bytes in a pack as alone, whoever is in the pack: each has products of its own, whose
-shapes depend on nobody else (docs/reproducibility.md).
+On a CPU a head has the same bytes in any pack as alone: each head has matrix products of its own, whose shapes do not
+depend on the other heads (docs/reproducibility.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a training leaves: the declared files of a head, or the report of why it stopped."""
+"""The files that a training writes: those declared for a head, or the report of why it stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How heads do on validation identities in training: strict success rate and mean margin (docs/protocol.md 4.1)."""
+"""Evaluation on validation identities during training: strict success rate and mean margin (docs/protocol.md 4.1)."""
 
 from __future__ import annotations
 

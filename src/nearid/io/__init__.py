@@ -1,1 +1,1 @@
-"""The ground: atomic files, hashes, tables, images, progress and keyed randomness."""
+"""The lowest level: atomic files, hashes, tables, images, progress and keyed randomness."""

@@ -1,4 +1,4 @@
-"""ZIP archives of a download: unpacked into a folder of their own, and held against it later."""
+"""ZIP archives of a download: unpacked into a folder of their own, and compared with it later."""
 
 from __future__ import annotations
 

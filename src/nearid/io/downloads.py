@@ -1,4 +1,4 @@
-"""Bringing a download to its folder, checked file by file, and holding the folder against that later.
+"""Fetching a download into its folder, checked file by file, and comparing the folder with that record later.
 
 There are four kinds: a repository of the hub, a folder of a Git repository at a commit, a file at a URL with its
 checksum, and what people bring by hand because no program may.

@@ -1,7 +1,7 @@
 """Energy of a step, from the counters of the CPU packages (RAPL) and of NVIDIA GPUs (NVML), where they may be read.
 
-Both count for a whole device. Of the packages' energy a step gets the share of its own CPU time in all that the machine
-spent meanwhile, so that jobs side by side add up; of GPUs it gets those in whose memory it had anything. NVML lists
+Both count for a whole device. A step is assigned the packages' energy in proportion to its share of the machine's CPU
+time, so that parallel jobs add up, and the energy of those GPUs in whose memory it had anything. NVML lists
 every GPU of the machine, whatever the job was given.
 """
 

@@ -1,4 +1,4 @@
-"""Lists of the files below a folder, which change only when these do: what stands for a user's folder among inputs.
+"""Lists of the files below a folder, which represent a user's folder among the inputs and change only when it does.
 
 Looking is cheap (names, sizes and times of 100,000 files take two seconds); only what seems to be new is read.
 """

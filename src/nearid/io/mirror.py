@@ -1,4 +1,4 @@
-"""A folder that plays the hub: what somebody else brought there, for machines without a network and for rehearsals."""
+"""A folder that takes the place of the hub, filled by somebody else, for machines without a network and rehearsals."""
 
 from __future__ import annotations
 

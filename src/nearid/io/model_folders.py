@@ -1,6 +1,6 @@
-"""The one place that loads models from folders: no code that lies in a folder, or in a repository of the hub, is run.
+"""The only place that loads models from folders: code in a folder, or in a repository of the hub, is never run.
 
-transformers would ask on the terminal whether to run it, and take a `y` from a pipe for an answer.
+transformers would ask on the terminal whether to run it, and would accept a `y` from a pipe as an answer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tables and lists as people's programs write them: byte order marks, semicolons, tabs, short rows.
 
-What could be read in two ways is refused rather than guessed: a wrong guess would change rows without a word.
+Text that could be read in two ways is refused rather than guessed: a wrong guess would silently change rows.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def taking_turns(lock: Path, purpose: str) -> Iterator[None]:
     """Wait until no other process is in here with the file `lock`, and keep the next ones waiting meanwhile.
 
-    The kernel ends the turn of a process that was killed. A file system without locks is told, and gone on with.
+    The kernel ends the turn of a process that was killed. On a file system without locks this is reported, and nothing is waited for.
 
     Args:
         lock: a file for this alone; it is made, and stays.

@@ -1,4 +1,4 @@
-"""One file at a URL, with its SHA-256: what was broken off is gone on with."""
+"""One file at a URL, with its SHA-256; an interrupted transfer is resumed."""
 
 from __future__ import annotations
 

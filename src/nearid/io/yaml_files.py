@@ -1,4 +1,4 @@
-"""YAML of other people: read within bounds, or told in one error."""
+"""YAML from outside: read within limits, or refused with a single error."""
 
 from __future__ import annotations
 

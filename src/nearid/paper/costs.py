@@ -1,6 +1,6 @@
-"""paper/costs.csv: what a run cost beside what the paper says of its own, and a judge's pair beside an embedding's.
+"""paper/costs.csv: the costs of a run beside the paper's, and of a judged pair beside an embedded one.
 
-Times are of this run alone, so they are no part of what two runs must agree in: they are written with the manifest.
+Times differ in every run, so they are not part of what two runs must agree in: they are written with the manifest.
 """
 
 from __future__ import annotations

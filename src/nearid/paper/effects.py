@@ -90,12 +90,12 @@ class _Reader:
         self.run, self.metrics = run, metrics
 
     def name(self, paper_row: str) -> str:
-        """The display name of who stands in a row of the paper, else that row's."""
+        """The display name of the scorer in a row of the paper, or that of the row if there is none."""
         scorer = self.run.in_paper_row(paper_row)
         return scorer.display if scorer else METHODS[paper_row]
 
     def absent(self, paper_row: str) -> Cell:
-        """Why nobody stands in a row: its scorer was left out, or there is none."""
+        """Why a row of the paper has no scorer: it was left out, or there is none."""
         why = self.run.why_absent(lambda scorer: scorer.paper_row == paper_row)
         return Cell(
             reason=f"no scorer of this run stands for {METHODS[paper_row]}" + ("" if why == NOT_RUN else f": {why}")

@@ -17,8 +17,7 @@ from nearid.paper.run import Run, Scorer
 def find_scored(run: Run, layout: Layout, benchmark: str) -> tuple[list[Scorer], list[str]]:
     """Scorers with similarities of `benchmark`, and the names of those without: a figure has to say so.
 
-    Raises:
-        UserError: nobody took part.
+    Raises: UserError: nobody took part.
     """
     scored = [scorer for scorer in run.scorers if layout.scores(scorer.id, benchmark).is_file()]
     if not scored:

@@ -1,4 +1,4 @@
-"""The few lines with which a run ends."""
+"""The lines that a run prints at its end."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Whether one of our values reproduces the paper's: a statement about their difference and how sure it is.
 
-What is uncertain depends on what is the same (docs/claims.md, "Verdicts"). On the images that the paper was measured
-on, a scorer that nobody trains must meet the printed value but for rounding and precision. A head that this run trained
-may differ by its seed besides, and on other test images both values are samples.
+The uncertainty depends on what the two have in common (docs/claims.md, "Verdicts"). On the paper's test images, a
+scorer without training must give the printed value up to rounding and precision. A head that this run trained may also
+differ by its seed, and on other test images both values are samples.
 """
 
 from __future__ import annotations

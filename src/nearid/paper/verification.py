@@ -1,4 +1,4 @@
-"""Whether a results folder still is what its manifest says, and whether its tables follow from its scores."""
+"""Whether a results folder still agrees with its manifest, and whether its tables follow from its scores."""
 
 from __future__ import annotations
 

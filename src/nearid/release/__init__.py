@@ -1,1 +1,1 @@
-"""What people take along: trained heads as models, the data in the released layout, scores of their own images."""
+"""Use outside of the workflow: trained heads as models, the data in the released layout, scores of own images."""

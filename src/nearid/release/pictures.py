@@ -1,4 +1,4 @@
-"""One picture from whatever people hold it in."""
+"""One picture from a path, bytes, a PIL image, an array or a tensor."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a scorer is worth: similarities on the benchmarks, and the metrics drawn from them."""
+"""Evaluation of scorers: similarities on the benchmarks, and the metrics computed from them."""

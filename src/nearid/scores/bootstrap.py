@@ -1,4 +1,4 @@
-"""Confidence intervals by resampling identities: what the numbers would vary by on another test set."""
+"""Confidence intervals by resampling identities: how much the numbers would vary with another test set."""
 
 from __future__ import annotations
 

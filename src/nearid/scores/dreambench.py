@@ -1,4 +1,4 @@
-"""DreamBench++: similarity of reference and generated image, held against human ratings (docs/protocol.md 4.6)."""
+"""DreamBench++: similarity of reference and generated image, compared with human ratings (docs/protocol.md 4.6)."""
 
 from __future__ import annotations
 

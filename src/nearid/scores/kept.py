@@ -1,4 +1,4 @@
-"""What scoring has made already, outside the declared results: vectors until the scores stand, scores by source."""
+"""What scoring keeps besides the declared results: vectors until the scores are written, and scores by source."""
 
 from __future__ import annotations
 

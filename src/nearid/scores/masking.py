@@ -1,4 +1,4 @@
-"""What a scorer gains when it sees nothing but the object: foreground minus whole image, of the same identities."""
+"""What a scorer gains when it sees only the object: foreground minus whole image, on the same identities."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Augmentation of training images: flip, colour jitter, affine, drawn as numbers and then applied (docs/protocol.md 3).
 
-Drawing and applying are apart, so that a draw can be keyed, recorded and compared: equal parameters give equal pixels.
+Drawing is separate from applying, so that a draw can be keyed, recorded and compared: equal parameters, equal pixels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tokens of a config take, before anything runs; and which of its shards must be made again."""
+"""The size and cost of a config's tokens, before anything runs; and which of its shards must be made again."""
 
 from __future__ import annotations
 

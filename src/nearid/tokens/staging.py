@@ -1,6 +1,6 @@
-"""Copies of token shards on a disk of the machine that trains, for networks that are slower than it.
+"""Copies of token shards on a local disk of the machine that trains, for networks that are slower than this disk.
 
-A copy is no source of truth: it is read instead of the shard as long as it is there and whole.
+The shard remains the original: a copy is read instead of it as long as the copy exists and is complete.
 """
 
 from __future__ import annotations

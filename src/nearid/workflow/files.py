@@ -1,7 +1,7 @@
 """Which files each step, training, scorer, figure and table of a config reads.
 
-Where a file comes from the same job as one that is listed already, or stands behind it, it is not listed again: some
-ten thousand inputs more would cost every dry run and every cluster job many seconds.
+A file is not listed if a listed one comes from the same job or depends on it: some ten thousand more inputs would cost
+every dry run and every cluster job many seconds.
 """
 
 from __future__ import annotations

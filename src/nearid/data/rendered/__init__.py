@@ -1,7 +1,7 @@
 """The embedded data set: parametric three-dimensional objects in rendered scenes, each identity drawn from its seed.
 
-`instances` says what an identity is, `shapes` and `markings` give it form and surface, `scenes` surroundings, `stage`
-holds the renderer, `views` puts them together: a view, a sibling on the same background, a part edit.
+`instances` defines an identity, `shapes` and `markings` its form and surface, `scenes` the surroundings, `stage` is the
+renderer, and `views` combines them into a view, a sibling on the same background or a part edit.
 """
 
 from nearid.data.rendered.instances import Instance, draw_instance, draw_sibling

@@ -1,6 +1,6 @@
 """Surroundings: a floor, a back wall, clutter behind the object and a light of its own.
 
-They come in twelve kinds, or wild: any floor before any wall in any colours, so that hardly two are alike.
+There are twelve kinds of scenes, or `wild` ones: any floor with any wall in any colours, so that hardly two are alike.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Views, siblings and edits: what the other stages ask of the rendered world, each from seeds alone."""
+"""Views, siblings and edits, which the other stages need of the rendered world; each depends only on seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure 1: an object, its impostor on the same background, and who is fooled; our own drawing."""
+"""Figure 1: an object, its distractor on the same background, and which scorers are fooled; our own drawing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table of choices: the same head trained otherwise, and by how much that moves each number."""
+"""Table of choices: the same head trained under other choices, and by how much each number changes."""
 
 from __future__ import annotations
 
