@@ -25,7 +25,7 @@ GRACE_S = 600
 
 
 class Stopped(BaseException):
-    """This process was asked to end. It is not an `Exception`, so that no error handler catches it."""
+    """Somebody asked this process to end. It is not an `Exception`, so that no error handler catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

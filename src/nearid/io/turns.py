@@ -16,7 +16,8 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def taking_turns(lock: Path, purpose: str) -> Iterator[None]:
     """Wait until no other process is in here with the file `lock`, and keep the next ones waiting meanwhile.
 
-    The kernel ends the turn of a process that was killed. On a file system without locks this is reported, and nothing is waited for.
+    The kernel ends the turn of a process that was killed. On a file system without
+    locks a warning says so, and nobody waits.
 
     Args:
         lock: a file for this alone; it is made, and stays.

@@ -1,4 +1,4 @@
-"""What a rehearsal reports at its end: jobs, time and memory per rule, rules that did not run, cells that stay empty."""
+"""What a rehearsal reports at its end: jobs, time and memory per rule, rules that did not run, empty cells."""
 
 from __future__ import annotations
 
