@@ -38,7 +38,9 @@ def test_every_decision_has_a_setting_a_default_and_an_effect():
     assert len(decisions) > 40
     for topic, *cells in decisions:
         assert len(cells) == 4 and all(cells), topic
-        _, setting, _, _ = cells
+        _, setting, _, effect = cells
+        measured = re.search(r"\d", effect) or "equal to" in effect or "both are in" in effect
+        assert measured or re.match("none|not measured", effect), f"{topic}: a number, none, or not measured"
         keys = re.findall(r"`([a-z0-9_.<>]+)`", setting)
         assert keys or setting.startswith("none"), f"{topic}: a key of the config, or none"
         for key in keys:
