@@ -24,7 +24,8 @@ from typing import Any
 import yaml
 
 from nearid.cluster.findings import ask
-from nearid.config import load, results_folder, step_code, step_settings
+from nearid.config import load, results_folder, step_settings
+from nearid.config.accepted import result_code
 from nearid.errors import UserError
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_json
@@ -257,7 +258,7 @@ class Sweep:
     def _training(self, name: str) -> Training:
         settings = step_settings("train_head", self.config, ablation=name)
         rule = RULES[Files(self.config, self.layout).keeps_states(name)]
-        return Training(settings, self.layout.root, step_code("train_head", settings), rule)
+        return Training(settings, self.layout.root, result_code("train_head", settings, self.layout.root), rule)
 
     def _executor(self, needs: Needs) -> Any:
         import submitit

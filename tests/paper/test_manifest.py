@@ -53,6 +53,14 @@ def test_result_repeats_and_run_tells_of_this_run(written, monkeypatch):
     assert first["run"]["heads"] == {"nearid": {"seconds": 5}, "infonce": None}
 
 
+def test_what_was_accepted_stands_in_the_manifest_and_on_the_page(written, layout):
+    assert written()["result"]["accepted"] == []
+    told = [{"step": "train_head", "code": "a", "stands_for": "b", "why": "other words", "when": "today"}]
+    write_json(layout.root / "accepted.json", {"accepted": told})
+    assert written()["result"]["accepted"] == told
+    assert "other words" in layout.paper("provenance.js").read_text()
+
+
 def test_a_judge_s_key_is_in_no_file(written, layout, monkeypatch):
     secret = "sk-not-to-be-seen-5678"
     monkeypatch.setenv("OPENAI_API_KEY", secret)

@@ -1,6 +1,10 @@
 """A change re-runs what reads it and nothing else (docs/reruns.md), on the real workflow with fake steps."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 
 CLOSING = {"compare_with_paper", "make_page", "write_summary", "write_manifest", "write_crate"}
 
@@ -113,6 +117,40 @@ def test_editing_ground_that_changes_no_result_reruns_nothing(project):
     append(project, "src/nearid/layout.py")
     append(project, "src/nearid/cli/heads.py")
     assert project.plan() == {}
+
+
+def test_what_changes_no_statement_reruns_nothing(project):
+    """A docstring, a comment, a moved function and a renamed local, as Snakemake plans them."""
+    path = project.root / "src/nearid/heads/objectives/infonce.py"
+    text, start = path.read_text(), path.read_text().index("def contrast(")
+    moved = re.sub(r"\brows\b", "numbers", text[start:]).replace('"""The symmetric loss', '"""Another text. The loss')
+    assert moved.count("numbers") > 1 and "Another text" in moved
+    imports = "from nearid.heads.pools import Batch"
+    head = f"import torch\nfrom torch import Tensor\n\n{imports}, gather, row_mean\n\n\n"
+    (project.root / "src/nearid/heads/contrasting.py").write_text(head + moved)
+    text = text[:start].replace(f"{imports}, gather, row_mean", imports)
+    path.write_text(text.replace(imports, f"{imports}\nfrom nearid.heads.contrasting import contrast  # a comment"))
+    assert project.plan() == {}
+
+
+def accept(project, *arguments):
+    program = [sys.executable, "-c", "import nearid.cli; nearid.cli.main()", "accept", *arguments]
+    program += [word for overlay in project.configs(()) for word in ("--config", overlay)]
+    environment = {**os.environ, "PYTHONPATH": str(project.root / "src")}
+    return subprocess.run(program, cwd=project.root, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_results_of_other_code_that_were_accepted_stand(project):
+    append(project, "src/nearid/heads/objectives/infonce.py", EDIT)
+    steps = ["train_head", "make_table", "compare_with_paper", "make_page"]
+    done = accept(project, *steps, "--why", "the same but for an assertion")
+    assert done.returncode == 0 and "train_head: 1 results" in done.stdout, done.stdout + done.stderr
+    # What was accepted stands in the manifest, and so in the crate.
+    assert project.plan() == {"write_manifest": set(), "write_crate": set()}
+    told = json.loads((project.root / "results/test/accepted.json").read_text())["accepted"]
+    assert {entry["step"] for entry in told} == set(steps)
+    refused = accept(project, "train_heads", "--why", "x")
+    assert refused.returncode == 2 and "train_head" in refused.stderr
 
 
 def test_another_backbone_recomputes_all_tokens(project):

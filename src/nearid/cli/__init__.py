@@ -82,7 +82,7 @@ class _Commands(click.Group):
         sys.exit(2)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*STAGES, "bench", "config", "doctor", "export", "fetch", "plan", "rehearse", "score", "sweep"]
+        return [*STAGES, "accept", "bench", "config", "doctor", "export", "fetch", "plan", "rehearse", "score", "sweep"]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in self.list_commands(ctx):

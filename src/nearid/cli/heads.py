@@ -27,17 +27,17 @@ def train(layout: Layout, settings: dict[str, Any], ablation: str, companions: s
     Companions that are not up to date train along on the same batches; their own commands then only write them.
     """
     from nearid.cluster.ranks import read_ranks
-    from nearid.config import step_code
+    from nearid.config.accepted import result_code
     from nearid.heads import finished
 
     settings |= {"ablation": ablation}
-    code = step_code("train_head", settings)
+    code = result_code("train_head", settings, layout.root)
     # Another head's job may have made it along; then no PyTorch is loaded.
     if read_ranks().size == 1 and finished.take(layout, settings, code):
         return
     from nearid.heads.training import train
 
-    others = [(other, step_code("train_head", other)) for other in json.loads(companions)]
+    others = [(other, result_code("train_head", other, layout.root)) for other in json.loads(companions)]
     train(settings, layout, code, others)
 
 

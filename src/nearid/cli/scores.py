@@ -31,14 +31,17 @@ def nearid_bench(
     layout: Layout, settings: dict[str, Any], scorer: str, split: str | None, output: Path | None, companions: str
 ) -> None:
     """Similarities of views and distractors, per identity, source and condition."""
-    from nearid.config import step_code
+    from nearid.config.accepted import result_code
     from nearid.scores.nearid_bench import score_nearid_bench
 
     if split and not output:
         raise click.UsageError("--split needs --output: the scorer's own file holds the benchmark's split")
     if split:
         settings = settings | {"split": split}
-    code, others = step_code("score_nearid_bench", settings), _others("score_nearid_bench", settings, companions)
+    code, others = (
+        result_code("score_nearid_bench", settings, layout.root),
+        _others("score_nearid_bench", settings, companions, layout.root),
+    )
     score_nearid_bench(settings, layout, output or layout.scores(scorer, "nearid_bench"), code, others)
 
 
@@ -48,10 +51,13 @@ def nearid_bench(
 @step("score_mtg")
 def mtg(layout: Layout, settings: dict[str, Any], scorer: str, companions: str) -> None:
     """Similarities of MTG's originals and edited copies, beside the size of the edit."""
-    from nearid.config import step_code
+    from nearid.config.accepted import result_code
     from nearid.scores.mtg import score_mtg
 
-    code, others = step_code("score_mtg", settings), _others("score_mtg", settings, companions)
+    code, others = (
+        result_code("score_mtg", settings, layout.root),
+        _others("score_mtg", settings, companions, layout.root),
+    )
     score_mtg(settings, layout, layout.scores(scorer, "mtg"), code, companions=others)
 
 
@@ -75,7 +81,7 @@ def dreambench(
     companions: str,
 ) -> None:
     """Scores of DreamBench++'s generated images; with --ratings: agreement of released ratings with the humans'."""
-    from nearid.config import step_code
+    from nearid.config.accepted import result_code
     from nearid.scores import dreambench
 
     if ratings is not None:
@@ -85,8 +91,8 @@ def dreambench(
     if scorer is None:
         raise click.UsageError("say --scorer, or --ratings FOLDER")
     layout, values = resolve("score_dreambench", results, settings, config, {"scorer": scorer})
-    code = step_code("score_dreambench", values)
-    others = _others("score_dreambench", values, companions)
+    code = result_code("score_dreambench", values, layout.root)
+    others = _others("score_dreambench", values, companions, layout.root)
     dreambench.score_dreambench(values, layout, layout.scores(scorer, "dreambench"), code, others)
 
 
@@ -100,10 +106,10 @@ def summarise(layout: Layout, settings: dict[str, Any], scorer: str) -> None:
     summarise(settings, layout)
 
 
-def _others(step: str, settings: dict[str, Any], companions: str) -> list[tuple[dict[str, Any], str]]:
+def _others(step: str, settings: dict[str, Any], companions: str, results: Path) -> list[tuple[dict[str, Any], str]]:
     """Settings and code of the companions: they differ from the scorer in their entry alone."""
-    from nearid.config import step_code
+    from nearid.config.accepted import result_code
 
     named = json.loads(companions).items()
     others = [{**settings, "scorer": entry, "scorer_id": name} for name, entry in named]
-    return [(other, step_code(step, other)) for other in others]
+    return [(other, result_code(step, other, results)) for other in others]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import nearid
+from nearid.config.accepted import read_accepted
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file, hash_json
 from nearid.layout import ENERGY, Layout
@@ -56,6 +57,7 @@ def write_manifest(settings: Mapping[str, Any], layout: Layout) -> None:
         "seeds": find_seeds(config),
         "code": read_revision(),
         "versions": read_versions(),
+        "accepted": read_accepted(layout.root),
         "artifacts": hash_files(find_artifacts(config, layout), layout.root),
         "inputs": hash_files(find_inputs(config, layout), layout.root),
     }
@@ -79,7 +81,7 @@ def write_manifest(settings: Mapping[str, Any], layout: Layout) -> None:
 
 def about_script(result: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     """What the page tells of the run; beside the page, whose own bytes must not hold times."""
-    about = {"result": {key: result[key] for key in ("code", "seeds", "versions")}}
+    about = {"result": {key: result.get(key, []) for key in ("code", "seeds", "versions", "accepted")}}
     about["run"] = {key: value for key, value in run.items() if key != "seal"}
     return f"window.provenance = {dump_script(about)};\n"
 

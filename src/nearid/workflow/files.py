@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nearid.config.accepted import ACCEPTED
 from nearid.config.gaps import needs_identities
 from nearid.config.painting import parts_of_shard
 from nearid.config.steps import (
@@ -248,10 +249,11 @@ class Files:
         return [*self.of_comparison(), *self.tables(), self.layout.paper("comparison.csv"), *self.dropped_records()]
 
     def of_manifest(self) -> list[Path]:
-        """What the manifest is about."""
+        """What the manifest is about, and what was accepted, if anything was."""
         heads = [path for ablation in self.select["ablations"] for path in self.head(ablation)]
         shown = [*self.tables(), *self.figures(), *self.browser(), *self.told()]
-        return [*shown, *self.metrics(), *heads, *self.identities()]
+        accepted = [path for path in [self.layout.root / ACCEPTED] if path.is_file()]
+        return [*shown, *self.metrics(), *heads, *self.identities(), *accepted]
 
     def of_crate(self) -> list[Path]:
         """The manifest."""

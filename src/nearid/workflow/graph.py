@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nearid.config.accepted import result_code
 from nearid.config.downloads import named_downloads, required_downloads
-from nearid.config.fingerprint import step_code
 from nearid.config.inputs import own_paths
 from nearid.config.kept import Kept
 from nearid.config.steps import step_settings
@@ -68,8 +68,8 @@ class Graph:
         return step_settings(STEPS[name].settings_of or name, self.config, **ids)
 
     def code(self, name: str, **ids: str) -> str:
-        """Fingerprint of the code that a job of the step `name` runs."""
-        return step_code(STEPS[name].settings_of or name, self.settings(name, **ids), self._kept)
+        """Fingerprint of the code that a job of the step `name` runs, or the one accepted for it."""
+        return result_code(STEPS[name].settings_of or name, self.settings(name, **ids), self.layout.root, self._kept)
 
     def _find_inputs(self, name: str, **ids: str) -> list[str]:
         """What a job of the step `name` reads, those aside whose times do not count (`ancient`)."""

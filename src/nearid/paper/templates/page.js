@@ -156,5 +156,8 @@
       `${machine.gpus.length ? `, ${machine.gpus.join(", ")}` : ", no GPU"}; ${seconds.toFixed(0)} seconds of jobs in all; ` +
       `code ${result.code.commit ? result.code.commit.slice(0, 12) : "without a commit"}${result.code.changed ? " with changes" : ""}; ` +
       `Python ${result.versions.python}, torch ${result.versions.torch}.`;
+    for (const { step, why, when } of result.accepted ?? []) {
+      about.after(make("p", `Results of ${step} were made by earlier code and accepted on ${when}: ${why}`));
+    }
   }
 })();

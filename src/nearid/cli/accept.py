@@ -1,0 +1,29 @@
+"""`nearid accept`: results of earlier code may stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("steps", nargs=-1, required=True, metavar="STEP...")
+@click.option("--config", "overlays", multiple=True, type=click.Path(path_type=Path), help="Overlay on config.yaml.")
+@click.option("--why", required=True, help="The reason; it stands in the manifest and on the page.")
+def accept(steps: tuple[str, ...], overlays: tuple[Path, ...], why: str) -> None:
+    """Take what is there of STEPs (rules, as train_head) for the results of today's code: it does not run again.
+
+    For an upgrade of the package whose difference you accept. Run it where you run Snakemake, and with the same
+    overlays. Inputs and settings that changed still count.
+    """
+    from nearid.config import leave_out_missing, load, results_folder
+    from nearid.layout import Layout
+    from nearid.workflow.accepting import accept as take
+    from nearid.workflow.graph import Graph
+
+    config = load(*overlays)
+    if config["on_missing"] == "gap":
+        leave_out_missing(config)
+    for step, count in take(Graph(config, Layout(results_folder(config))), steps, why).items():
+        click.echo(f"{step}: {count} results of other code accepted")
