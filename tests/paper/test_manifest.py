@@ -28,6 +28,7 @@ CONFIG = {
         "tables": ["table1"],
         "figures": ["figure5"],
     },
+    "dataset": {"shards": 1},
     "paper": {"figures": {"figure5": {"animate": True, "seed": 11, "needs": ["tokens"]}}},
 }
 

@@ -25,6 +25,8 @@ def files():
     if command == "curate":
         yield from map(layout.positives, shard_ids(settings["shards"]))
         yield from (layout.identities, layout.splits, layout.dropped, layout.funnel)
+    elif command == "raters":
+        yield layout.raters / "ratings.json"
     elif (stage, command) == ("data", "mtg"):
         yield layout.mtg(ids["split"])
     elif command == "inpaint" and "part" not in ids:

@@ -120,16 +120,19 @@ def test_editing_ground_that_changes_no_result_reruns_nothing(project):
 
 
 def test_what_changes_no_statement_reruns_nothing(project):
-    """A docstring, a comment, a moved function and a renamed local, as Snakemake plans them."""
+    """A docstring, a comment, a renamed local and a moved function, as Snakemake plans them."""
     path = project.root / "src/nearid/heads/objectives/infonce.py"
     text, start = path.read_text(), path.read_text().index("def contrast(")
-    moved = re.sub(r"\brows\b", "numbers", text[start:]).replace('"""The symmetric loss', '"""Another text. The loss')
-    assert moved.count("numbers") > 1 and "Another text" in moved
-    imports = "from nearid.heads.pools import Batch"
-    head = f"import torch\nfrom torch import Tensor\n\n{imports}, gather, row_mean\n\n\n"
-    (project.root / "src/nearid/heads/contrasting.py").write_text(head + moved)
-    text = text[:start].replace(f"{imports}, gather, row_mean", imports)
-    path.write_text(text.replace(imports, f"{imports}\nfrom nearid.heads.contrasting import contrast  # a comment"))
+    told = re.sub(r"\brows\b", "numbers", text[start:]).replace('"""The symmetric loss', '"""Another text. The loss')
+    assert told.count("numbers") > 1 and "Another text" in told
+    path.write_text(f"{text[:start]}{told}\n# a comment\n")
+    path = project.root / "src/nearid/scores/margins.py"
+    head, function, rest = re.fullmatch(r"(.*?)(def count_wins\(.*?\n\n\n)(.*)", path.read_text(), re.DOTALL).groups()
+    imports = "".join(line for line in head.splitlines(keepends=True) if line.startswith(("from ", "import ")))
+    here = "from nearid.scores.margins import CROSSES, SIMILARITIES, VIEW_PAIRS, Columns\n"
+    (project.root / "src/nearid/scores/moved.py").write_text(f"{imports}{here}\n\n{function}")
+    place = head.index("import numpy")
+    path.write_text(f"{head[:place]}from nearid.scores.moved import count_wins\n{head[place:]}{rest}")
     assert project.plan() == {}
 
 
