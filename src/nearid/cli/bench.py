@@ -34,7 +34,7 @@ def bench(
     batch_size: int,
     as_json: bool,
 ) -> None:
-    """NearID-bench and MTG for your own encoder, on images that a run has made; no head is trained.
+    """NearID-bench and MTG for your own encoder, on the images of a run; no head is trained.
 
     Scores and metrics stand under results/<name>/scores/own_<encoder>; a stopped run continues.
     """

@@ -19,7 +19,7 @@ def data() -> None:
 @click.option("--workers", default=1, show_default=True, help="Processes that load identities.")
 @step("curate_positives")
 def curate(layout: Layout, settings: dict[str, Any], workers: int) -> None:
-    """Load all identities, drop what cannot be used (with its reason), draw the splits."""
+    """Load all identities, drop what cannot be used (recording the reason), draw the splits."""
     from nearid.data.positives import curate
 
     curate(settings, layout, workers)
@@ -29,7 +29,7 @@ def curate(layout: Layout, settings: dict[str, Any], workers: int) -> None:
 @click.option("--workers", default=1, show_default=True, help="Processes that render.")
 @step("make_raters")
 def raters(layout: Layout, settings: dict[str, Any], workers: int) -> None:
-    """Make pictures of seven pretended methods, and what simulated raters say of them."""
+    """Make pictures of seven simulated methods, and the ratings of simulated raters."""
     from nearid.data.raters import write_raters
 
     write_raters(settings, layout, workers)

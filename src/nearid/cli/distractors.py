@@ -26,7 +26,7 @@ def distractors() -> None:
 def inpaint(
     layout: Layout, settings: dict[str, Any], source: str, shard: str, part: str | None, join: int | None
 ) -> None:
-    """One distractor per view of a shard."""
+    """Paint one distractor per view of a shard."""
     from nearid.distractors.runner import paint_part, paint_shard
 
     if part is None:

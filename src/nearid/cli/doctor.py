@@ -19,9 +19,9 @@ import click
 def doctor(overlays: tuple[Path, ...], cluster: bool, as_json: bool) -> None:
     """Check machine, environment, folders and hub for config.yaml with OVERLAYS on top.
 
-    With --cluster a page for the cluster's help desk follows: what is asked, what is offered, what is short.
+    With --cluster a page for the cluster's help desk follows: what is requested, offered and missing.
 
-    Exit code 1 where anything found would make a run fail.
+    The exit code is 1 if anything found would make a run fail.
     """
     from nearid.cluster.doctor import examine, format_findings
     from nearid.cluster.help_desk import format_page

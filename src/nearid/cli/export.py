@@ -23,7 +23,7 @@ from nearid.layout import Layout
 )
 @click.option("--data", is_flag=True, help="Instead: positives and distractors as data sets in the released layout.")
 def export(results: Path, output: Path, ablation: str, form: str, data: bool) -> None:
-    """Write the trained head of RESULTS (say, results/demo) as a model, with a card of what it scored."""
+    """Write the trained head of RESULTS (say, results/demo) as a model, with a card that shows its scores."""
     from nearid.release.export import export_data, export_model
 
     if data:

@@ -16,7 +16,7 @@ _RESOURCES = click.option(
 
 @click.group()
 def fetch() -> None:
-    """Bring a data set or a model to resources/ (the only commands that use the network)."""
+    """Fetch data sets and models into resources/, and check them."""
 
 
 @fetch.command()
@@ -38,7 +38,7 @@ def download(download: str, settings: str | None, resources: Path, mirror: Path 
 @click.option("--download", multiple=True, help="Only this one (repeatable); without it, all that were fetched.")
 @_RESOURCES
 def verify(download: tuple[str, ...], resources: Path) -> None:
-    """Hash every file of what was fetched again, and compare with what was noted then."""
+    """Hash every fetched file again, and compare with the hashes recorded at the fetch."""
     from nearid.io.downloads import MARK, verify
 
     names = list(download) or sorted(path.parent.name for path in resources.glob(f"*/{MARK}"))

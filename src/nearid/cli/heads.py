@@ -22,7 +22,7 @@ def heads() -> None:
 @click.option("--companions", metavar="JSON", default="[]", help="Settings of heads to train along.")
 @step("train_head")
 def train(layout: Layout, settings: dict[str, Any], ablation: str, companions: str) -> None:
-    """Train the head of one ablation; started again after a kill, it goes on where it was.
+    """Train the head of one ablation; started again after a kill, it resumes.
 
     Companions that are not up to date train along on the same batches; their own commands then only write them.
     """
@@ -45,7 +45,7 @@ def train(layout: Layout, settings: dict[str, Any], ablation: str, companions: s
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="The folder results/<name>.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the event files.")
 def tensorboard(results: Path, output: Path) -> None:
-    """Write all heads' logs as TensorBoard event files, those of trainings under way too."""
+    """Write all heads' logs as TensorBoard event files, also for trainings that are running."""
     from nearid.heads.boards import write_boards
 
     for name, steps in write_boards(Layout(results), output).items():

@@ -52,7 +52,7 @@ def figure(layout: Layout, settings: Settings, figure: str) -> None:
 @paper.command()
 @step("compare_with_paper")
 def compare(layout: Layout, settings: Settings) -> None:
-    """Our value beside the paper's for every cell of the tables."""
+    """Compare our value with the paper's in every cell of the tables."""
     from nearid.paper.comparison import write_comparison
 
     write_comparison(settings, layout)
@@ -61,7 +61,7 @@ def compare(layout: Layout, settings: Settings) -> None:
 @paper.command()
 @step("show_identities")
 def identities(layout: Layout, settings: Settings) -> None:
-    """Pictures and margins of the test identities, for the page's browser."""
+    """Write pictures and margins of the test identities, for browsing them on the page."""
     from nearid.paper.browser import write_browser
 
     write_browser(settings, layout)
@@ -79,7 +79,7 @@ def page(layout: Layout, settings: Settings) -> None:
 @paper.command()
 @step("write_manifest")
 def manifest(layout: Layout, settings: Settings) -> None:
-    """Hashes, settings, versions and machine."""
+    """Write hashes, settings, versions and machine."""
     from nearid.paper.manifest import write_manifest
 
     write_manifest(settings, layout)
@@ -94,7 +94,7 @@ def manifest(layout: Layout, settings: Settings) -> None:
     help="Folder of Snakefile and rules; this checkout's if not given.",
 )
 def crate(results: Path, workflow: Path) -> None:
-    """The run as an RO-Crate, from its manifest."""
+    """Write the run as an RO-Crate, from its manifest."""
     from nearid.paper.crate import write_crate
 
     write_crate(Layout(results), workflow)
@@ -128,7 +128,7 @@ def summary(layout: Layout, settings: Settings) -> None:
 @click.option("--ours", default="nearid", show_default=True, help="Scorer that should win.")
 @click.option("--baseline", default="infonce", show_default=True, help="Scorer that it should beat.")
 def seeds(folders: tuple[Path, ...], output: Path, ours: str, baseline: str) -> None:
-    """Mean and spread over full runs with different seeds (repeat --results)."""
+    """Show mean and spread over full runs with different seeds (repeat --results)."""
     from nearid.paper.seeds import write_seeds
 
     click.echo(write_seeds([Layout(folder) for folder in folders], output, ours, baseline), nl=False)

@@ -27,8 +27,8 @@ def rehearse(
 ) -> None:
     """Run every job of config.yaml with OVERLAYS on top, with the real rules, on small stand-ins of its downloads.
 
-    Ends with a list: jobs, time and memory per rule, rules that did not run, cells that stay empty and why. Exit code 1
-    where a rule did not run or a cell is empty without a reason.
+    At the end it lists jobs, time and memory per rule, rules that did not run, and empty cells with their reason.
+    The exit code is 1 if a rule did not run or a cell is empty without a reason.
     """
     import shlex
 

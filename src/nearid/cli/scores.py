@@ -18,7 +18,7 @@ companions = click.option(
 
 @click.group()
 def scores() -> None:
-    """Score the benchmarks, and draw the metrics."""
+    """Score the benchmarks, and compute the metrics."""
 
 
 @scores.command("nearid-bench")

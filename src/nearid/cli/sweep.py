@@ -46,7 +46,7 @@ def run(
     extra: tuple[str, ...],
     **needs: Any,
 ) -> None:
-    """Submit the runs of sweep NAME that are neither done nor under way; call it again to go on after a cancel."""
+    """Submit the heads of sweep NAME that are neither done nor running; call it again to resume after a cancel."""
     from nearid.sweeps import Needs, Sweep
 
     values = {path: [_value(one) for one in text.split(",")] for path, text in map(_split, overrides)}
@@ -79,7 +79,7 @@ def status(folder: Path, watch: float | None) -> None:
 @sweep.command()
 @_folder
 def cancel(folder: Path) -> None:
-    """End the runs that wait or run; their states are kept."""
+    """Cancel the waiting and running jobs; the states of their heads are kept."""
     from nearid.sweeps import Sweep
 
     click.echo(f"{len(Sweep(folder).cancel())} runs cancelled")
@@ -88,7 +88,7 @@ def cancel(folder: Path) -> None:
 @sweep.command()
 @_folder
 def collect(folder: Path) -> None:
-    """Tell Snakemake of the heads that are up to date, and say how to go on with them."""
+    """Register the heads that are up to date with Snakemake, and print the command that scores them."""
     from nearid.sweeps import Sweep
 
     own = Sweep(folder)

@@ -27,7 +27,7 @@ def tokens() -> None:
 @click.option("--workers", default=1, show_default=True, help="Threads that decode and preprocess.")
 @step("extract_tokens")
 def extract(layout: Layout, settings: dict[str, Any], backbone: str, collection: str, shard: str, workers: int) -> None:
-    """Tokens of one shard, whole image and foreground; started again after a kill, it goes on where it was."""
+    """Extract the tokens of one shard, of whole images and foregrounds; started again after a kill, it resumes."""
     from nearid.tokens import load_backbone
     from nearid.tokens.collections import open_collection
     from nearid.tokens.extraction import extract
@@ -151,7 +151,7 @@ def repair_plan(overlays: tuple[Path, ...], whole: bool, cores: int) -> None:
 @click.option("--settings", required=True, type=click.Path(path_type=Path), help="config/backbone.yaml or your own.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the model.")
 def pretrain(settings: Path, output: Path) -> None:
-    """Pretrain the demo's backbone; started again after a kill, it goes on where it was."""
+    """Pretrain the demo's backbone; started again after a kill, it resumes."""
     import yaml
 
     from nearid.tokens.pretraining import pretrain

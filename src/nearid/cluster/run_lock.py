@@ -1,7 +1,7 @@
 """One run at a time in a results folder, whoever starts it and however: `make`, Snakemake, a rehearsal, another user.
 
-The kernel lets go of the lock with the last process of a run, so that a killed run can be started again at once, and
-not before jobs that outlived it have ended.
+The kernel releases the lock with the last process of a run, so that a killed run can be started again as soon as the
+jobs that outlived it have ended.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def hold(folder: Path) -> int:
 
 
 def share(folder: Path) -> None:
-    """Let the lock of the run that this job belongs to last until the job's end; nothing where no run holds one.
+    """Keep the lock of the run that this job belongs to until the job ends; does nothing if no run holds one.
 
     A cluster's jobs are in its queue, where whoever starts again sees them.
     """

@@ -118,7 +118,7 @@ def needs_identities(config: Mapping[str, Any]) -> bool:
 
 
 def without_identities(config: Config, reason: str) -> None:
-    """Name all that is made from the data set in `select.drop`, with `reason`."""
+    """Add everything that is made from the data set to `select.drop`, with `reason`."""
     select, figures = config["select"], config["paper"]["figures"]
     pictured = [
         name for name in select["figures"] if {"images", "tokens", "training_log"} & set(figures[name]["needs"])
@@ -129,7 +129,7 @@ def without_identities(config: Config, reason: str) -> None:
 
 
 def without_backbone(config: Config, backbone: str, reason: str) -> None:
-    """Name all heads and scorers of a backbone in `select.drop`, with `reason`."""
+    """Add all heads and scorers of a backbone to `select.drop`, with `reason`."""
     select = config["select"]
     heads = [name for name in config["ablations"] if _trunk(config, name) == backbone]
     scorers = [name for name in select["scorers"] if backbone_of(config, name) == backbone]

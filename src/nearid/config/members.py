@@ -16,7 +16,7 @@ Config = Mapping[str, Any]
 
 
 def check_members(config: Config) -> None:
-    """Say at once what a config asks for that does not exist.
+    """Report all members that a config asks for and that do not exist.
 
     Raises:
         UserError: lists every missing member with the keys that ask for it.

@@ -44,7 +44,7 @@ def companions_of(config: Config, ablation: str) -> list[dict[str, Any]]:
 
 
 def feed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the settings of `train_head` chooses the batches."""
+    """The settings of `train_head` that determine the batches."""
     training = {key: settings["training"][key] for key in FEED_TRAINING if key in settings["training"]}
     return {key: settings[key] for key in ("mix", "seed", "backbone", "backbone_id")} | {"training": training}
 

@@ -41,5 +41,5 @@ def _find(rows: Sequence[Mapping[str, Any]], how: str) -> dict[int, str]:
 
 
 def normalise(text: str) -> str:
-    """A text without what does not make it another one: case, outer and repeated blanks."""
+    """A text without differences that do not count: case, outer and repeated blanks."""
     return " ".join(text.lower().split())

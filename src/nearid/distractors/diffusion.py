@@ -207,7 +207,7 @@ class DiffusionEngine(ABC):
 
 
 def offload_parts(pipe: Any, how: str, device: torch.device) -> Any:
-    """Let what of `pipe` is not at work wait in the machine's memory, for a GPU that does not hold all of it.
+    """Keep the parts of `pipe` that are not in use in the machine's memory, for a GPU that is too small for all.
 
     Args:
         pipe: on the CPU.

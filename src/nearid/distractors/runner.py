@@ -116,7 +116,7 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str, parts: int
 
 
 def paint_part(settings: dict[str, Any], layout: Layout, shard: str, part: int, parts: int) -> None:
-    """Paint the `part`th (1, 2, …) of so many parts of a shard and keep the images for `paint_shard`.
+    """Paint part `part` (1, 2, …) of a shard and keep the images for `paint_shard`.
 
     Parts may be painted at the same time, and an image that is there already is not painted again, in however many
     parts it was. They are cut between batches: the images are those of a shard painted as a whole.
@@ -157,7 +157,7 @@ class _Work:
         self.batches = [range(start, min(start + self._size, count)) for start in range(0, count, self._size)]
 
     def paint(self, batches: Sequence[range], named: str = "") -> None:
-        """Paint what is missing of these batches into the progress; `named` says in the log which they are."""
+        """Paint the missing images of these batches into the progress; `named` is what the log calls them."""
         done = set(_painted_places(self.progress))
         missing = [batch for batch in batches if batch.start not in done]
         if not missing:

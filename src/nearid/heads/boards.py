@@ -1,4 +1,4 @@
-"""Training logs as TensorBoard event files, of finished heads and of those that are being trained."""
+"""Training logs as TensorBoard event files, for finished heads and for those in training."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def inputs_of(
 
 
 def key_of(inputs: str) -> str:
-    """Hash of all that a half-trained head must agree with to be gone on from; the number of ranks is not among it."""
+    """Hash of everything that must be unchanged for a half-trained head to be resumed; not the number of ranks."""
     return hash_json([inputs, versions()])
 
 

@@ -135,7 +135,7 @@ def check_fetched(folder: Path) -> None:
 
 
 def check_code(folder: Path) -> None:
-    """Hold a fetched folder of code (or one inside it) against its download's list, byte by byte, before an import.
+    """Compare a fetched folder of code (or one inside it) with its download's list, byte by byte, before an import.
 
     A module that is not listed would be imported in another's place, so there may be none, and what Python compiled
     earlier is removed. A checkout that was not fetched is its owner's own.

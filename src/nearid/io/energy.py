@@ -42,7 +42,7 @@ class Counters:
 
 @contextmanager
 def metered(path: Path) -> Iterator[None]:
-    """Write the joules of what runs meanwhile to `path`; without any counter no file is left there."""
+    """Write the joules used in this context to `path`; without any counter no file is left there."""
     path.unlink(missing_ok=True)
     before = read_counters()
     try:

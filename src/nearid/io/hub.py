@@ -56,7 +56,7 @@ class HuggingFace:
         return str(info.sha), files
 
     def download(self, repository: str, kind: str, commit: str, file: str, folder: Path) -> None:
-        """See `Hub`; a file that was broken off is taken up where it ended.
+        """See `Hub`; an interrupted file is resumed where it ended.
 
         Raises:
             UserError: the hub cannot be reached or refuses.

@@ -181,7 +181,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def decode_mask(source: bytes | Path | str, where: object = "") -> NDArray[np.bool_]:
     """The object [h, w] of a mask that a person or a tool saved; see `nearid.io.masks.find_object`.
 
-    A mask that looks wrong (inverted, nearly all or next to nothing) is told as a warning, and taken.
+    A mask that looks wrong (inverted, nearly all or nearly nothing) gives a warning, and is used.
 
     Raises:
         ImageError: as `decode_rgb`.

@@ -26,7 +26,7 @@ def below(folder: Path, *names: str) -> Path:
 
 
 def make_private(folder: Path, purpose: str) -> None:
-    """Make `folder`, or find that it is ours, no link, and written by nobody else, nor can others put another there.
+    """Make `folder`, or check that it is ours, is no link, and can be neither written nor replaced by anybody else.
 
     Args:
         purpose: what is read from it, for the message.

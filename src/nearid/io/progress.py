@@ -103,7 +103,7 @@ class _Tee:
 
 @contextmanager
 def logging_to(log: Path) -> Iterator[None]:
-    """Copy what goes to stderr meanwhile (progress, warnings, errors) to the file `log`.
+    """Copy what is written to stderr in this context (progress, warnings, errors) to the file `log`.
 
     Where `LISTENER` names our stderr, it goes to the file alone, that of libraries and child processes too; what the
     file cannot take goes to stderr all the same.

@@ -111,7 +111,7 @@ def _read(source: Path | str, columns: Sequence[str] | None, fields: Sequence[st
 
 
 def check_size(source: Path | str, file: pq.ParquetFile) -> None:
-    """See to it that `file` unpacks to `MAX_SMALL_BYTES` at most, or to `MAX_RATIO` times its size.
+    """Check that `file` unpacks to at most `MAX_SMALL_BYTES`, or `MAX_RATIO` times its size.
 
     Args:
         source: where it is.

@@ -69,7 +69,7 @@ def to_csv(pairs: Iterable[Pair]) -> str:
 
 
 def list_costs() -> list[Pair]:
-    """The paper's cost block; a run's own times change with every run, so they stand in a file of their own."""
+    """The paper's cost block; the times of a run differ each time, so they are in a file of their own."""
     why = "a run's own times are beside it in costs.csv"
     empty = (None, None, None)
     return [

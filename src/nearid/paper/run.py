@@ -112,7 +112,7 @@ class Run:
         return list(dict.fromkeys(id for scorer in self.scorers for id in (scorer.id, scorer.m_h_from) if id))
 
     def in_paper_row(self, paper_row: str) -> Scorer | None:
-        """The first scorer that stands for `paper_row` of the paper's tables."""
+        """The first scorer that represents `paper_row` of the paper's tables."""
         return next((scorer for scorer in self.scorers if scorer.paper_row == paper_row), None)
 
     def in_role(self, role: str) -> list[str]:

@@ -168,12 +168,12 @@ class Files:
         return [*self.scored_head(scorer), *self.simulated_ratings(scorer)]
 
     def simulated_ratings(self, scorer: str) -> list[Path]:
-        """The folder of simulated raters, where a scorer is held against them."""
+        """The folder of simulated raters, if a scorer is compared with them."""
         rated = "dreambench" in benchmarks_of(self.config, scorer) and simulated_raters(self.config)
         return [self.layout.raters] if rated else []
 
     def of_summary(self, scorer: str) -> list[Path]:
-        """Its scores, and the ratings that they are held against where these are simulated."""
+        """The scores, and the ratings that they are compared with if these are simulated."""
         return [*self.scores(scorer), *self.simulated_ratings(scorer)]
 
     def _tokens_seen(self, scorer: str, benchmark: str) -> list[Path]:
@@ -237,7 +237,7 @@ class Files:
         return bool(self._figures[figure]["animate"])
 
     def of_comparison(self) -> list[Path]:
-        """What stands beside the paper's numbers."""
+        """The files that are compared with the paper's numbers."""
         return [*self.metrics(), *(self.of_data_table() if "data" in self.select["tables"] else [])]
 
     def of_browser(self) -> list[Path]:

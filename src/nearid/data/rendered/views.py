@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """What a view shows besides the object."""
+    """Everything that a view shows except the object."""
 
     scene: Scene
     pose: Pose

@@ -32,7 +32,7 @@ def paper_row_of(scorer: Scorer) -> str | None:
 
 
 def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
-    """M-H per category of all who stand in the paper's figure."""
+    """M-H per category of all scorers in the paper's figure."""
     # Two scorers may stand in the paper's row of SigLIP2: the one that is named for it does.
     standing = {
         paper_row_of(scorer): scorer for scorer in sorted(run.scorers, key=lambda scorer: scorer.id in _PAPER_ROWS)

@@ -84,7 +84,7 @@ class Embedder(Protocol):
         ...
 
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
-        """What its vectors of these depend on besides settings and code; empty where keeping them is not worth it."""
+        """What the vectors of these depend on besides settings and code; empty if they are not worth keeping."""
         ...
 
 
