@@ -1,6 +1,6 @@
 rule curate_positives:
     input:
-        inputs("curate_positives"),
+        RULES.inputs("curate_positives"),
     output:
         list(map(str, FILES.positives())),
         identities=str(LAYOUT.identities),
@@ -8,19 +8,19 @@ rule curate_positives:
         dropped=str(LAYOUT.dropped),
         funnel=str(LAYOUT.funnel),
     log:
-        log_of("curate_positives"),
+        RULES.log("curate_positives"),
     benchmark:
-        benchmark_of("curate_positives")
+        RULES.benchmark("curate_positives")
     conda:
         "../../envs/data.yaml"
     threads: 2
     resources:
-        mem_mb=memory("curate_positives"),
-        runtime=minutes("curate_positives"),
+        mem_mb=RULES.memory("curate_positives"),
+        runtime=RULES.minutes("curate_positives"),
     params:
-        results=results_folder,
-        settings=settings("curate_positives"),
-        code=code("curate_positives"),
+        results=RULES.results,
+        settings=RULES.settings("curate_positives"),
+        code=RULES.code("curate_positives"),
     shell:
         "python -m nearid --log {log:q} data curate --results {params.results:q} --workers {threads}"
         " --settings {params.settings:q}"
@@ -50,23 +50,23 @@ rule make_raters:
 
 rule make_mtg:
     input:
-        inputs("make_mtg"),
+        RULES.inputs("make_mtg"),
     output:
         str(LAYOUT.mtg("{split}")),
     log:
-        log_of("make_mtg"),
+        RULES.log("make_mtg"),
     benchmark:
-        benchmark_of("make_mtg")
+        RULES.benchmark("make_mtg")
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("make_mtg"),
-        runtime=minutes("make_mtg"),
+        mem_mb=RULES.memory("make_mtg"),
+        runtime=RULES.minutes("make_mtg"),
     params:
-        results=results_folder,
-        settings=settings("make_mtg"),
-        code=code("make_mtg"),
+        results=RULES.results,
+        settings=RULES.settings("make_mtg"),
+        code=RULES.code("make_mtg"),
     shell:
         "python -m nearid --log {log:q} data mtg --results {params.results:q} --split {wildcards.split:q}"
         " --workers {threads} --settings {params.settings:q}"

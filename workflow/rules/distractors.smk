@@ -2,24 +2,24 @@
 # images beside each other in the shard's undeclared progress folder. A mark says that a part is done.
 rule inpaint_part:
     input:
-        inputs("inpaint_part"),
+        RULES.inputs("inpaint_part"),
     output:
         temp(touch(str(LAYOUT.painted("{source}", "{shard}", "{part}", "{parts}")))),
     log:
-        log_of("inpaint_part"),
+        RULES.log("inpaint_part"),
     benchmark:
-        benchmark_of("inpaint_part")
+        RULES.benchmark("inpaint_part")
     conda:
         "../../envs/diffusion.yaml"
     threads: 1
     resources:
-        mem_mb=memory("inpaint_part"),
-        runtime=minutes("inpaint_part"),
-        gpu=gpus("inpaint_part"),
+        mem_mb=RULES.memory("inpaint_part"),
+        runtime=RULES.minutes("inpaint_part"),
+        gpu=RULES.gpus("inpaint_part"),
     params:
-        results=results_folder,
-        settings=settings("inpaint_part"),
-        code=code("inpaint_part"),
+        results=RULES.results,
+        settings=RULES.settings("inpaint_part"),
+        code=RULES.code("inpaint_part"),
     shell:
         "python -m nearid --log {log:q} distractors inpaint --results {params.results:q} --source {wildcards.source:q}"
         " --shard {wildcards.shard:q} --part {wildcards.part:q}/{wildcards.parts:q} --settings {params.settings:q}"
@@ -28,28 +28,28 @@ rule inpaint_part:
 # Paints a shard, or puts together what parts have painted.
 rule inpaint_shard:
     input:
-        inputs("inpaint_shard"),
+        RULES.inputs("inpaint_shard"),
     output:
         shard=costly(LAYOUT.distractors("{source}", "{shard}")),
         report=str(LAYOUT.distractor_report("{source}", "{shard}")),
     log:
-        log_of("inpaint_shard"),
+        RULES.log("inpaint_shard"),
     benchmark:
-        benchmark_of("inpaint_shard")
+        RULES.benchmark("inpaint_shard")
     # First of all that may run: the images of a shard that is put together are no longer there twice.
     priority: 1
     conda:
         "../../envs/diffusion.yaml"
     threads: 1
     resources:
-        mem_mb=memory("inpaint_shard"),
-        runtime=minutes("inpaint_shard"),
-        gpu=gpus("inpaint_shard"),
+        mem_mb=RULES.memory("inpaint_shard"),
+        runtime=RULES.minutes("inpaint_shard"),
+        gpu=RULES.gpus("inpaint_shard"),
     params:
-        results=results_folder,
-        settings=settings("inpaint_shard"),
-        code=code("inpaint_shard"),
-        join=joined_parts,
+        results=RULES.results,
+        settings=RULES.settings("inpaint_shard"),
+        code=RULES.code("inpaint_shard"),
+        join=RULES.joined_parts,
     shell:
         "python -m nearid --log {log:q} distractors inpaint --results {params.results:q} --source {wildcards.source:q}"
         " --shard {wildcards.shard:q} {params.join:q} --settings {params.settings:q}"
@@ -57,24 +57,24 @@ rule inpaint_shard:
 
 rule make_quality_sheet:
     input:
-        inputs("make_quality_sheet"),
+        RULES.inputs("make_quality_sheet"),
     output:
         numbers=str(LAYOUT.quality("{source}", "json")),
         sheet=str(LAYOUT.quality("{source}", "png")),
     log:
-        log_of("make_quality_sheet"),
+        RULES.log("make_quality_sheet"),
     benchmark:
-        benchmark_of("make_quality_sheet")
+        RULES.benchmark("make_quality_sheet")
     conda:
         "../../envs/diffusion.yaml"
     threads: 1
     resources:
-        mem_mb=memory("make_quality_sheet"),
-        runtime=minutes("make_quality_sheet"),
+        mem_mb=RULES.memory("make_quality_sheet"),
+        runtime=RULES.minutes("make_quality_sheet"),
     params:
-        results=results_folder,
-        settings=settings("make_quality_sheet"),
-        code=code("make_quality_sheet"),
+        results=RULES.results,
+        settings=RULES.settings("make_quality_sheet"),
+        code=RULES.code("make_quality_sheet"),
     shell:
         "python -m nearid --log {log:q} distractors quality --results {params.results:q} --source {wildcards.source:q}"
         " --settings {params.settings:q}"
@@ -83,5 +83,5 @@ rule make_quality_sheet:
 # Asked for by name, not part of what a run makes: snakemake --configfile config/demo.yaml -- quality_sheets
 rule quality_sheets:
     input:
-        paths(FILES.quality_sheets),
+        RULES.paths(FILES.quality_sheets),
     localrule: True

@@ -1,28 +1,28 @@
 # What a run gives away; asked for by name: `snakemake … -- exports`.
 rule exports:
     input:
-        paths(FILES.exports),
+        RULES.paths(FILES.exports),
     localrule: True
 
 
 rule export_model:
     input:
-        inputs("export_model"),
-        untimed("export_model"),
+        RULES.inputs("export_model"),
+        ancient(RULES.untimed("export_model")),
     output:
         directory(str(LAYOUT.exported("{form}", "{ablation}"))),
     log:
-        log_of("export_model"),
+        RULES.log("export_model"),
     benchmark:
-        benchmark_of("export_model")
+        RULES.benchmark("export_model")
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory("export_model"),
-        runtime=minutes("export_model"),
+        mem_mb=RULES.memory("export_model"),
+        runtime=RULES.minutes("export_model"),
     params:
-        results=results_folder,
-        code=code("export_model"),
+        results=RULES.results,
+        code=RULES.code("export_model"),
     shell:
         "python -m nearid --log {log:q} export {params.results:q} --ablation {wildcards.ablation:q}"
         " --layout {wildcards.form:q} --output {output:q}"
@@ -30,21 +30,21 @@ rule export_model:
 
 rule export_datasets:
     input:
-        inputs("export_datasets"),
-        untimed("export_datasets"),
+        RULES.inputs("export_datasets"),
+        ancient(RULES.untimed("export_datasets")),
     output:
         directory(str(LAYOUT.exported_data)),
     log:
-        log_of("export_datasets"),
+        RULES.log("export_datasets"),
     benchmark:
-        benchmark_of("export_datasets")
+        RULES.benchmark("export_datasets")
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory("export_datasets"),
-        runtime=minutes("export_datasets"),
+        mem_mb=RULES.memory("export_datasets"),
+        runtime=RULES.minutes("export_datasets"),
     params:
-        results=results_folder,
-        code=code("export_datasets"),
+        results=RULES.results,
+        code=RULES.code("export_datasets"),
     shell:
         "python -m nearid --log {log:q} export {params.results:q} --data --output {output:q}"

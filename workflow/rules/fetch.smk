@@ -11,7 +11,7 @@ rule fetch_download:
         settings=lambda wildcards: json.dumps(
             config["downloads"][wildcards.download], sort_keys=True
         ),
-        mirror=mirror,
+        mirror=RULES.mirror,
     shell:
         "HF_HUB_OFFLINE=0 python -m nearid --log {log:q} fetch download --download {wildcards.download:q}"
         " {params.mirror:q} --settings {params.settings:q}"

@@ -3,16 +3,16 @@
 # it is (Snakemake records no param that depends on resources).
 rule train_head:
     input:
-        inputs("train_head"),
+        RULES.inputs("train_head"),
     output:
         head=costly(LAYOUT.head_file("{ablation}")),
         config=str(LAYOUT.head_file("{ablation}", "config.json")),
         log=str(LAYOUT.head_file("{ablation}", "log.jsonl")),
         provenance=str(LAYOUT.head_file("{ablation}", "provenance.json")),
     log:
-        log_of("train_head"),
+        RULES.log("train_head"),
     benchmark:
-        benchmark_of("train_head")
+        RULES.benchmark("train_head")
     wildcard_constraints:
         ablation=those(config["ablations"], FILES.keeps_states, False),
     conda:
@@ -20,17 +20,17 @@ rule train_head:
     # One thread: repeatable to the bit, and heads train side by side.
     threads: 1
     resources:
-        mem_mb=memory("train_head"),
-        runtime=minutes("train_head"),
-        gpu=gpus("train_head"),
+        mem_mb=RULES.memory("train_head"),
+        runtime=RULES.minutes("train_head"),
+        gpu=RULES.gpus("train_head"),
         # With `--resources packed_heads=1` (slurm/config.yaml) no job waits on a node for the one that trains its pack.
-        packed_heads=packed_heads,
+        packed_heads=RULES.packed_heads,
     params:
-        results=results_folder,
-        settings=settings("train_head"),
-        code=code("train_head"),
-        companions=companions,
-        launcher=launcher,
+        results=RULES.results,
+        settings=RULES.settings("train_head"),
+        code=RULES.code("train_head"),
+        companions=RULES.companions,
+        launcher=RULES.launcher,
     # exec: a cluster's warning ends no shell before the training has saved its state.
     shell:
         "exec {params.launcher:q} python -m nearid --log {log:q} heads train --results {params.results:q} --ablation {wildcards.ablation:q}"
@@ -46,8 +46,8 @@ use rule train_head as train_head_with_timelapse with:
         provenance=str(LAYOUT.head_file("{ablation}", "provenance.json")),
         timelapse=str(LAYOUT.head_file("{ablation}", "timelapse.safetensors")),
     log:
-        log_of("train_head_with_timelapse"),
+        RULES.log("train_head_with_timelapse"),
     benchmark:
-        benchmark_of("train_head_with_timelapse")
+        RULES.benchmark("train_head_with_timelapse")
     wildcard_constraints:
         ablation=those(config["ablations"], FILES.keeps_states, True),

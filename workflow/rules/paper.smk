@@ -1,7 +1,7 @@
 # What takes a second or two runs where Snakemake runs: a cluster job each would cost more than the work.
 rule make_table:
     input:
-        inputs("make_table"),
+        RULES.inputs("make_table"),
     output:
         report(
             str(LAYOUT.table("{table}", "csv")),
@@ -12,19 +12,19 @@ rule make_table:
         str(LAYOUT.table("{table}", "tex")),
         str(LAYOUT.table("{table}", "md")),
     log:
-        log_of("make_table"),
+        RULES.log("make_table"),
     benchmark:
-        benchmark_of("make_table")
+        RULES.benchmark("make_table")
     localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory("make_table"),
-        runtime=minutes("make_table"),
+        mem_mb=RULES.memory("make_table"),
+        runtime=RULES.minutes("make_table"),
     params:
-        results=results_folder,
-        settings=settings("make_table"),
-        code=code("make_table"),
+        results=RULES.results,
+        settings=RULES.settings("make_table"),
+        code=RULES.code("make_table"),
     shell:
         "python -m nearid --log {log:q} paper table --results {params.results:q} --table {wildcards.table:q}"
         " --settings {params.settings:q}"
@@ -32,23 +32,23 @@ rule make_table:
 
 rule compute_figure:
     input:
-        inputs("compute_figure"),
+        RULES.inputs("compute_figure"),
     output:
         str(LAYOUT.figure_data("{figure}")),
     log:
-        log_of("compute_figure"),
+        RULES.log("compute_figure"),
     benchmark:
-        benchmark_of("compute_figure")
+        RULES.benchmark("compute_figure")
     conda:
         "../../envs/paper.yaml"
     threads: 1
     resources:
-        mem_mb=memory("compute_figure"),
-        runtime=minutes("compute_figure"),
+        mem_mb=RULES.memory("compute_figure"),
+        runtime=RULES.minutes("compute_figure"),
     params:
-        results=results_folder,
-        settings=settings("compute_figure"),
-        code=code("compute_figure"),
+        results=RULES.results,
+        settings=RULES.settings("compute_figure"),
+        code=RULES.code("compute_figure"),
     shell:
         "python -m nearid --log {log:q} paper figure-data --results {params.results:q} --figure {wildcards.figure:q}"
         " --settings {params.settings:q}"
@@ -56,7 +56,7 @@ rule compute_figure:
 
 rule plot_figure:
     input:
-        inputs("plot_figure"),
+        RULES.inputs("plot_figure"),
     output:
         str(LAYOUT.figure("{figure}", "pdf")),
         report(
@@ -66,9 +66,9 @@ rule plot_figure:
             labels={"figure": "{figure}", "form": "picture"},
         ),
     log:
-        log_of("plot_figure"),
+        RULES.log("plot_figure"),
     benchmark:
-        benchmark_of("plot_figure")
+        RULES.benchmark("plot_figure")
     wildcard_constraints:
         figure=those(config["paper"]["figures"], FILES.is_animated, False),
     localrule: True
@@ -76,12 +76,12 @@ rule plot_figure:
         "../../envs/paper.yaml"
     threads: 1
     resources:
-        mem_mb=memory("plot_figure"),
-        runtime=minutes("plot_figure"),
+        mem_mb=RULES.memory("plot_figure"),
+        runtime=RULES.minutes("plot_figure"),
     params:
-        results=results_folder,
-        settings=settings("plot_figure"),
-        code=code("plot_figure"),
+        results=RULES.results,
+        settings=RULES.settings("plot_figure"),
+        code=RULES.code("plot_figure"),
     shell:
         "python -m nearid --log {log:q} paper figure --results {params.results:q} --figure {wildcards.figure:q}"
         " --settings {params.settings:q}"
@@ -104,16 +104,16 @@ use rule plot_figure as plot_animated_figure with:
             labels={"figure": "{figure}", "form": "animation"},
         ),
     log:
-        log_of("plot_animated_figure"),
+        RULES.log("plot_animated_figure"),
     benchmark:
-        benchmark_of("plot_animated_figure")
+        RULES.benchmark("plot_animated_figure")
     wildcard_constraints:
         figure=those(config["paper"]["figures"], FILES.is_animated, True),
 
 
 rule compare_with_paper:
     input:
-        inputs("compare_with_paper"),
+        RULES.inputs("compare_with_paper"),
     output:
         report(
             str(LAYOUT.paper("comparison.csv")),
@@ -122,136 +122,136 @@ rule compare_with_paper:
             labels={"table": "all"},
         ),
     log:
-        log_of("compare_with_paper"),
+        RULES.log("compare_with_paper"),
     benchmark:
-        benchmark_of("compare_with_paper")
+        RULES.benchmark("compare_with_paper")
     localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory("compare_with_paper"),
-        runtime=minutes("compare_with_paper"),
+        mem_mb=RULES.memory("compare_with_paper"),
+        runtime=RULES.minutes("compare_with_paper"),
     params:
-        results=results_folder,
-        settings=settings("compare_with_paper"),
-        code=code("compare_with_paper"),
+        results=RULES.results,
+        settings=RULES.settings("compare_with_paper"),
+        code=RULES.code("compare_with_paper"),
     shell:
         "python -m nearid --log {log:q} paper compare --results {params.results:q} --settings {params.settings:q}"
 
 
 rule show_identities:
     input:
-        inputs("show_identities"),
+        RULES.inputs("show_identities"),
     output:
         directory(str(LAYOUT.paper("identities"))),
     log:
-        log_of("show_identities"),
+        RULES.log("show_identities"),
     benchmark:
-        benchmark_of("show_identities")
+        RULES.benchmark("show_identities")
     conda:
         "../../envs/paper.yaml"
     threads: 1
     resources:
-        mem_mb=memory("show_identities"),
-        runtime=minutes("show_identities"),
+        mem_mb=RULES.memory("show_identities"),
+        runtime=RULES.minutes("show_identities"),
     params:
-        results=results_folder,
-        settings=settings("show_identities"),
-        code=code("show_identities"),
+        results=RULES.results,
+        settings=RULES.settings("show_identities"),
+        code=RULES.code("show_identities"),
     shell:
         "python -m nearid --log {log:q} paper identities --results {params.results:q} --settings {params.settings:q}"
 
 
 rule make_page:
     input:
-        inputs("make_page"),
-        untimed("make_page"),
+        RULES.inputs("make_page"),
+        ancient(RULES.untimed("make_page")),
     output:
         str(LAYOUT.paper("index.html")),
     log:
-        log_of("make_page"),
+        RULES.log("make_page"),
     benchmark:
-        benchmark_of("make_page")
+        RULES.benchmark("make_page")
     localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory("make_page"),
-        runtime=minutes("make_page"),
+        mem_mb=RULES.memory("make_page"),
+        runtime=RULES.minutes("make_page"),
     params:
-        results=results_folder,
-        settings=settings("make_page"),
-        code=code("make_page"),
+        results=RULES.results,
+        settings=RULES.settings("make_page"),
+        code=RULES.code("make_page"),
     shell:
         "python -m nearid --log {log:q} paper page --results {params.results:q} --settings {params.settings:q}"
 
 
 rule write_summary:
     input:
-        inputs("write_summary"),
+        RULES.inputs("write_summary"),
     output:
         str(LAYOUT.paper("summary.txt")),
     log:
-        log_of("write_summary"),
+        RULES.log("write_summary"),
     benchmark:
-        benchmark_of("write_summary")
+        RULES.benchmark("write_summary")
     localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory("write_summary"),
-        runtime=minutes("write_summary"),
+        mem_mb=RULES.memory("write_summary"),
+        runtime=RULES.minutes("write_summary"),
     params:
-        results=results_folder,
-        settings=settings("write_summary"),
-        code=code("write_summary"),
+        results=RULES.results,
+        settings=RULES.settings("write_summary"),
+        code=RULES.code("write_summary"),
     shell:
         "python -m nearid --log {log:q} paper summary --results {params.results:q} --settings {params.settings:q}"
 
 
 rule write_manifest:
     input:
-        inputs("write_manifest"),
+        RULES.inputs("write_manifest"),
     output:
         str(LAYOUT.paper("manifest.json")),
         str(LAYOUT.paper("provenance.js")),
         str(LAYOUT.paper("costs.csv")),
     log:
-        log_of("write_manifest"),
+        RULES.log("write_manifest"),
     benchmark:
-        benchmark_of("write_manifest")
+        RULES.benchmark("write_manifest")
     localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory("write_manifest"),
-        runtime=minutes("write_manifest"),
+        mem_mb=RULES.memory("write_manifest"),
+        runtime=RULES.minutes("write_manifest"),
     params:
-        results=results_folder,
-        settings=settings("write_manifest"),
-        code=code("write_manifest"),
+        results=RULES.results,
+        settings=RULES.settings("write_manifest"),
+        code=RULES.code("write_manifest"),
     shell:
         "python -m nearid --log {log:q} paper manifest --results {params.results:q} --settings {params.settings:q}"
 
 
 rule write_crate:
     input:
-        inputs("write_crate"),
+        RULES.inputs("write_crate"),
     output:
         str(LAYOUT.crate),
         directory(str(LAYOUT.paper("workflow"))),
     log:
-        log_of("write_crate"),
+        RULES.log("write_crate"),
     benchmark:
-        benchmark_of("write_crate")
+        RULES.benchmark("write_crate")
     localrule: True
     conda:
         "../../envs/paper.yaml"
     resources:
-        mem_mb=memory("write_crate"),
-        runtime=minutes("write_crate"),
+        mem_mb=RULES.memory("write_crate"),
+        runtime=RULES.minutes("write_crate"),
     params:
-        results=results_folder,
-        code=code("write_crate"),
+        results=RULES.results,
+        code=RULES.code("write_crate"),
     shell:
         "python -m nearid --log {log:q} paper crate --results {params.results:q}"

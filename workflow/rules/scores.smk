@@ -2,25 +2,25 @@
 # heads are there, the others find their scores made. Companions are no trigger, as in heads.smk.
 rule score_nearid_bench:
     input:
-        inputs("score_nearid_bench"),
+        RULES.inputs("score_nearid_bench"),
     output:
         str(LAYOUT.scores("{scorer}", "nearid_bench")),
     log:
-        log_of("score_nearid_bench"),
+        RULES.log("score_nearid_bench"),
     benchmark:
-        benchmark_of("score_nearid_bench")
+        RULES.benchmark("score_nearid_bench")
     conda:
         "../../envs/eval.yaml"
     threads: 1
     resources:
-        mem_mb=memory("score_nearid_bench"),
-        runtime=minutes("score_nearid_bench"),
-        gpu=gpus("score_nearid_bench"),
+        mem_mb=RULES.memory("score_nearid_bench"),
+        runtime=RULES.minutes("score_nearid_bench"),
+        gpu=RULES.gpus("score_nearid_bench"),
     params:
-        results=results_folder,
-        settings=settings("score_nearid_bench"),
-        code=code("score_nearid_bench"),
-        companions=scored_along("nearid_bench"),
+        results=RULES.results,
+        settings=RULES.settings("score_nearid_bench"),
+        code=RULES.code("score_nearid_bench"),
+        companions=RULES.scored_along("nearid_bench"),
     shell:
         "python -m nearid --log {log:q} scores nearid-bench --results {params.results:q} --scorer {wildcards.scorer:q}"
         " --settings {params.settings:q} --companions {params.companions:q}"
@@ -28,25 +28,25 @@ rule score_nearid_bench:
 
 rule score_mtg:
     input:
-        inputs("score_mtg"),
+        RULES.inputs("score_mtg"),
     output:
         str(LAYOUT.scores("{scorer}", "mtg")),
     log:
-        log_of("score_mtg"),
+        RULES.log("score_mtg"),
     benchmark:
-        benchmark_of("score_mtg")
+        RULES.benchmark("score_mtg")
     conda:
         "../../envs/eval.yaml"
     threads: 1
     resources:
-        mem_mb=memory("score_mtg"),
-        runtime=minutes("score_mtg"),
-        gpu=gpus("score_mtg"),
+        mem_mb=RULES.memory("score_mtg"),
+        runtime=RULES.minutes("score_mtg"),
+        gpu=RULES.gpus("score_mtg"),
     params:
-        results=results_folder,
-        settings=settings("score_mtg"),
-        code=code("score_mtg"),
-        companions=scored_along("mtg"),
+        results=RULES.results,
+        settings=RULES.settings("score_mtg"),
+        code=RULES.code("score_mtg"),
+        companions=RULES.scored_along("mtg"),
     shell:
         "python -m nearid --log {log:q} scores mtg --results {params.results:q} --scorer {wildcards.scorer:q}"
         " --settings {params.settings:q} --companions {params.companions:q}"
@@ -54,25 +54,25 @@ rule score_mtg:
 
 rule score_dreambench:
     input:
-        inputs("score_dreambench"),
+        RULES.inputs("score_dreambench"),
     output:
         str(LAYOUT.scores("{scorer}", "dreambench")),
     log:
-        log_of("score_dreambench"),
+        RULES.log("score_dreambench"),
     benchmark:
-        benchmark_of("score_dreambench")
+        RULES.benchmark("score_dreambench")
     conda:
         "../../envs/eval.yaml"
     threads: 1
     resources:
-        mem_mb=memory("score_dreambench"),
-        runtime=minutes("score_dreambench"),
-        gpu=gpus("score_dreambench"),
+        mem_mb=RULES.memory("score_dreambench"),
+        runtime=RULES.minutes("score_dreambench"),
+        gpu=RULES.gpus("score_dreambench"),
     params:
-        results=results_folder,
-        settings=settings("score_dreambench"),
-        code=code("score_dreambench"),
-        companions=scored_along("dreambench"),
+        results=RULES.results,
+        settings=RULES.settings("score_dreambench"),
+        code=RULES.code("score_dreambench"),
+        companions=RULES.scored_along("dreambench"),
     shell:
         "python -m nearid --log {log:q} scores dreambench --results {params.results:q} --scorer {wildcards.scorer:q}"
         " --settings {params.settings:q} --companions {params.companions:q}"
@@ -80,22 +80,22 @@ rule score_dreambench:
 
 rule summarise_scores:
     input:
-        inputs("summarise_scores"),
+        RULES.inputs("summarise_scores"),
     output:
         str(LAYOUT.metrics("{scorer}")),
     log:
-        log_of("summarise_scores"),
+        RULES.log("summarise_scores"),
     benchmark:
-        benchmark_of("summarise_scores")
+        RULES.benchmark("summarise_scores")
     conda:
         "../../envs/eval.yaml"
     resources:
-        mem_mb=memory("summarise_scores"),
-        runtime=minutes("summarise_scores"),
+        mem_mb=RULES.memory("summarise_scores"),
+        runtime=RULES.minutes("summarise_scores"),
     params:
-        results=results_folder,
-        settings=settings("summarise_scores"),
-        code=code("summarise_scores"),
+        results=RULES.results,
+        settings=RULES.settings("summarise_scores"),
+        code=RULES.code("summarise_scores"),
     shell:
         "python -m nearid --log {log:q} scores summarise --results {params.results:q} --scorer {wildcards.scorer:q}"
         " --settings {params.settings:q}"

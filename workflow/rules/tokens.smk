@@ -1,24 +1,24 @@
 rule extract_tokens:
     input:
-        inputs("extract_tokens"),
+        RULES.inputs("extract_tokens"),
     output:
         str(LAYOUT.tokens("{backbone}", "{collection}", "{shard}")),
     log:
-        log_of("extract_tokens"),
+        RULES.log("extract_tokens"),
     benchmark:
-        benchmark_of("extract_tokens")
+        RULES.benchmark("extract_tokens")
     conda:
         "../../envs/train.yaml"
     # On a CPU one thread: sums in another order would give other bits.
-    threads: decoders
+    threads: RULES.decoders
     resources:
-        mem_mb=memory("extract_tokens"),
-        runtime=minutes("extract_tokens"),
-        gpu=gpus("extract_tokens"),
+        mem_mb=RULES.memory("extract_tokens"),
+        runtime=RULES.minutes("extract_tokens"),
+        gpu=RULES.gpus("extract_tokens"),
     params:
-        results=results_folder,
-        settings=settings("extract_tokens"),
-        code=code("extract_tokens"),
+        results=RULES.results,
+        settings=RULES.settings("extract_tokens"),
+        code=RULES.code("extract_tokens"),
     shell:
         "python -m nearid --log {log:q} tokens extract --results {params.results:q} --backbone {wildcards.backbone:q}"
         " --collection {wildcards.collection:q} --shard {wildcards.shard:q} --workers {threads}"
@@ -41,8 +41,8 @@ rule pretrain_backbone:
         "../../envs/train.yaml"
     threads: 2
     resources:
-        mem_mb=memory("pretrain_backbone"),
-        runtime=minutes("pretrain_backbone"),
+        mem_mb=RULES.memory("pretrain_backbone"),
+        runtime=RULES.minutes("pretrain_backbone"),
     params:
         output=lambda wildcards, output: str(Path(output[0]).parent),
     shell:

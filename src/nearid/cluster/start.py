@@ -1,0 +1,84 @@
+"""What is looked at before the first job of a run starts, with all that is wrong told at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nearid.cluster.slurm_checks import Request, refuse_arrays, refuse_shell_text, refuse_unfit
+from nearid.config import check_members, check_missing, check_sizes
+from nearid.config.inputs import missing_paths
+from nearid.errors import UserError
+from nearid.layout import Layout
+
+
+def check_own_paths(config: Mapping[str, Any], layout: Layout) -> None:
+    """Look for what the config names, also for a dry run.
+
+    Raises:
+        UserError: it is not there, and was not there for an earlier run either.
+    """
+    gone = {}
+    for key, path in missing_paths(config).items():
+        if path and layout.file_list(path).is_file():
+            print(f"{key}: {path} is not there any more; what is made of it stays as it is", file=sys.stderr)
+        else:
+            gone[key] = path
+    if gone:
+        check_missing(config, gone=gone)
+
+
+def find_obstacles(config: Mapping[str, Any], workflow: Any) -> list[str]:
+    """What is not written yet, missing, or refused by the cluster.
+
+    Args:
+        config: checked and complete.
+        workflow: Snakemake's, with its graph of jobs.
+    """
+    # What cannot be had of what this run reads: targets that were asked for by name may need little of it.
+    jobs = workflow.dag.needrun_jobs()
+    fetched = {job.wildcards.download for job in jobs if job.rule.name == "fetch_download"}
+    checks: tuple[Callable[[], None], ...] = (
+        lambda: check_members(config),
+        lambda: check_sizes(config),
+        lambda: check_missing(config, fetching=fetched),
+        lambda: _check_cluster(workflow),
+    )
+    wrong = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            wrong.append(str(error))
+    return wrong
+
+
+def is_on_slurm(workflow: Any) -> bool:
+    """Whether Snakemake hands its jobs to SLURM."""
+    return workflow.executor_plugin is not None and workflow.executor_plugin.name == "slurm"
+
+
+def _check_cluster(workflow: Any) -> None:
+    """What SLURM would refuse, or let wait for ever."""
+    if not is_on_slurm(workflow):
+        return
+    refuse_shell_text([*workflow.configfiles, str(Path.cwd())])
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    settings, limit = workflow.executor_settings, workflow.scheduling_settings.max_jobs_per_timespan
+    if settings.array_jobs:
+        most = limit.max_jobs if limit else None
+        refuse_arrays(len(jobs), workflow.resource_settings.nodes, most, settings.status_command)
+    # With a file of partitions the plugin chooses one for each job.
+    if not settings.partition_config:
+        refuse_unfit(
+            Request(
+                job.rule.name,
+                str(job.resources.get("slurm_partition") or ""),
+                job.resources.get("runtime") or 0,
+                job.resources.get("gpu") or 0,
+                str(job.resources.get("slurm_account") or ""),
+            )
+            for job in jobs
+        )

@@ -1,0 +1,131 @@
+"""What rules ask for by a step's name, as functions that Snakemake calls with a job's wildcards.
+
+A param that depends on `input`, `threads` or `resources` is recorded by Snakemake as no reason to run a job again.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from nearid.cluster.jobs import Jobs
+from nearid.cluster.needs import needs_of
+from nearid.config.packs import companions_of, scored_along
+from nearid.workflow.graph import Graph, JobId
+from nearid.workflow.steps import RULES, STEPS, Needs
+
+Asked = Callable[..., Any]
+
+
+class Rules:
+    """Inputs, params, resources and logs of the rules of a run."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.config, self.layout, self.files = graph, graph.config, graph.layout, graph.files
+        self._jobs = Jobs(self.config, self.layout, graph)
+        self._needs = functools.cache(self._find_needs)
+        self._companions_of = functools.cache(functools.partial(companions_of, self.config))
+
+    # inputs
+    def inputs(self, step: str) -> Asked:
+        """All that a job of the step reads, but what `untimed` names."""
+        return _of_ids(functools.partial(self.graph.inputs, step))
+
+    def untimed(self, step: str) -> Asked:
+        """Inputs that must be there, and whose times make nothing anew."""
+        return _of_ids(functools.partial(self.graph.ancient, step))
+
+    def paths(self, find: Callable[[], Iterable[object]]) -> Asked:
+        """What `find` lists, not before it is asked for."""
+        return lambda wildcards: [str(path) for path in find()]
+
+    # params: only what a step reads, so that a changed setting re-runs just the steps that use it
+    def results(self, wildcards: Any) -> str:
+        """The results folder."""
+        return str(self.layout.root)
+
+    def settings(self, step: str) -> Asked:
+        """The step's settings as one JSON argument."""
+        return _of_ids(lambda **ids: _to_json(self.graph.settings(step, **ids)))
+
+    def code(self, step: str) -> Asked:
+        """A hash of the code that the step runs: Snakemake does not see edits in an imported package."""
+        return _of_ids(functools.partial(self.graph.code, step))
+
+    def mirror(self, wildcards: Any, threads: int) -> list[str]:
+        """Where from, if not from the hub; no reason to fetch again: the content is the same."""
+        return ["--mirror", self.config["mirror"]] if self.config["mirror"] else []
+
+    def joined_parts(self, wildcards: Any, input: Any) -> list[str]:
+        """How a shard was painted, which changes nothing in it."""
+        parts = self.files.parts(wildcards.source, wildcards.shard)
+        return ["--join", str(parts)] if parts > 1 else []
+
+    def companions(self, wildcards: Any, threads: int) -> str:
+        """The heads that train with an ablation's, as one JSON argument; their change leaves this head as it is."""
+        return _to_json(self._companions_of(wildcards.ablation))
+
+    def scored_along(self, benchmark: str) -> Asked:
+        """The scorers that are scored with one, as one JSON argument; their change leaves its scores as they are."""
+        return lambda wildcards, threads: _to_json(scored_along(self.config, wildcards.scorer, benchmark))
+
+    def launcher(self, wildcards: Any, resources: Any, threads: int) -> list[str]:
+        """A step of srun that starts several ranks, where a profile gives training them (`mpi`, `tasks`, `nodes`)."""
+        if not resources.get("mpi"):
+            return []
+        asked = f"--nodes={resources.get('nodes', 1)} --ntasks={resources.tasks} --cpus-per-task={threads}"
+        return [*shlex.split(resources.mpi), *asked.split()]
+
+    # logs
+    def log(self, rule: str) -> str:
+        """A rule's log."""
+        return str(self.layout.log(RULES[rule].stage, rule, RULES[rule].job))
+
+    def benchmark(self, rule: str) -> str:
+        """A rule's time and memory."""
+        return str(self.layout.benchmark(RULES[rule].stage, rule, RULES[rule].job))
+
+    # resources: what the table of steps and the work of a job say, more with each attempt; a cluster's own are in
+    # slurm/config.yaml
+    def memory(self, step: str) -> Asked:
+        """Megabytes."""
+        return lambda wildcards, attempt: self._needs(step, **_ids(wildcards)).memory_mb * attempt
+
+    def minutes(self, step: str) -> Asked:
+        """A limit."""
+        return lambda wildcards, attempt: self._needs(step, **_ids(wildcards)).minutes * attempt
+
+    def gpus(self, step: str) -> Asked:
+        """How many."""
+        return lambda wildcards: self._needs(step, **_ids(wildcards)).gpus
+
+    def decoders(self, wildcards: Any) -> int:
+        """Threads that decode and preprocess ahead of a GPU; a core that computes the tokens itself needs no other."""
+        return 8 if self.gpus("extract_tokens")(wildcards) else 1
+
+    def packed_heads(self, wildcards: Any) -> int:
+        """Whether a head trains with others."""
+        return int(bool(self._companions_of(wildcards.ablation)))
+
+    def _find_needs(self, step: str, **ids: str) -> Needs:
+        return needs_of(self._jobs.describe(JobId(STEPS[step], tuple(ids.items()))))
+
+
+def those(names: Iterable[str], which: Callable[[str], bool], wanted: bool) -> str:
+    """The names for which `which` is as `wanted`, as a wildcard's pattern."""
+    return "|".join(name for name in names if which(name) == wanted) or "(?!)"
+
+
+def _ids(wildcards: Any) -> Mapping[str, str]:
+    return dict(wildcards.items())
+
+
+def _of_ids(find: Callable[..., Any]) -> Asked:
+    return lambda wildcards: find(**_ids(wildcards))
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
