@@ -30,19 +30,19 @@ rule make_raters:
     output:
         directory(str(LAYOUT.raters)),
     log:
-        log_of("make_raters"),
+        RULES.log("make_raters"),
     benchmark:
-        benchmark_of("make_raters")
+        RULES.benchmark("make_raters")
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("make_raters"),
-        runtime=minutes("make_raters"),
+        mem_mb=RULES.memory("make_raters"),
+        runtime=RULES.minutes("make_raters"),
     params:
-        results=results_folder,
-        settings=settings("make_raters"),
-        code=code("make_raters"),
+        results=RULES.results,
+        settings=RULES.settings("make_raters"),
+        code=RULES.code("make_raters"),
     shell:
         "python -m nearid --log {log:q} data raters --results {params.results:q} --workers {threads}"
         " --settings {params.settings:q}"
