@@ -45,10 +45,13 @@ class Files:
 
     def __init__(self, config: Mapping[str, Any], layout: Layout) -> None:
         self.config, self.layout, self.select = config, layout, config["select"]
-        self.shards = shard_ids(config["dataset"]["shards"])
-        self._figures = config["paper"]["figures"]
         self.parts = functools.cache(functools.partial(parts_of_shard, config, layout))
         self._tokens_of = functools.cache(self._list_tokens)
+
+    @functools.cached_property
+    def shards(self) -> list[str]:
+        """Of the data set."""
+        return shard_ids(self.config["dataset"]["shards"])
 
     # data
     def positives(self) -> list[Path]:
@@ -208,7 +211,7 @@ class Files:
 
     def of_figure(self, figure: str) -> list[Path]:
         """What a figure is computed from: its entry's `needs`."""
-        entry = self._figures[figure]
+        entry = self.config["paper"]["figures"][figure]
         sources, scorers = entry["sources"] or self.select["sources"], entry["scorers"] or self.select["scorers"]
         files: list[Path] = []
         if "images" in entry["needs"]:
@@ -234,7 +237,7 @@ class Files:
 
     def is_animated(self, figure: str) -> bool:
         """Whether a figure moves."""
-        return bool(self._figures[figure]["animate"])
+        return bool(self.config["paper"]["figures"][figure]["animate"])
 
     def of_comparison(self) -> list[Path]:
         """The files that are compared with the paper's numbers."""
