@@ -23,7 +23,7 @@ export DS_BUILD_OPS := 0
 # The first job of a pack of heads trains all of them: the next one should not wait on a core meanwhile.
 SNAKEMAKE := @snakemake --logger nearid --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1 $(if $(GPUS),gpu=$(GPUS))
 
-.PHONY: help setup paper demo test test-cpus test-slow test-slurm lint format bench dag report docs lock demo-backbone demo-seeds photos doctor plan rehearsal
+.PHONY: help setup paper demo test test-cpus test-slow test-slurm lint format bench bench-gpu dag report docs lock demo-backbone demo-seeds photos doctor plan rehearsal
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -77,7 +77,10 @@ format: setup ## put the code in shape
 
 bench: setup ## what the speed claims rest on
 	# They share a module in their own folder.
-	for script in benchmarks/*.py; do PYTHONPATH=benchmarks OMP_NUM_THREADS=1 python $$script || exit 1; done
+	for script in $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/*.py)); do PYTHONPATH=benchmarks OMP_NUM_THREADS=1 python $$script || exit 1; done
+
+bench-gpu: setup ## what a GPU does, at full size with random weights: half an hour; nearid plan reads the rates
+	@PYTHONPATH=benchmarks python benchmarks/gpu.py
 
 dag: setup ## the rule graph as text for Graphviz
 	@snakemake --rulegraph --configfile config/demo.yaml

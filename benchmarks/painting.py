@@ -1,6 +1,6 @@
 """Painting against plain calls of diffusers' pipelines: `python benchmarks/painting.py [--tiny] [--output FILE]`.
 
-FLUX.1-Fill and SDXL inpainting in their real sizes with random weights (speed does not depend on weights) and random
+All nine sources in their real sizes with random weights (speed does not depend on weights) and random
 prompt embeddings, with the paper's steps: seconds per image and peak memory for batch sizes that fit, through the shard
 runner's path (pipeline, Lanczos, paste-back, PNG by threads) and as a bare call of the untouched pipeline in the same
 process. Write the result into `sources.<id>.seconds_per_image`: it sizes the jobs. Without a GPU only `--tiny` runs,
@@ -14,7 +14,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from PIL import Image
 from timing import describe_machine
 
 from nearid.config import load, step_settings
+from nearid.distractors.brushnet import BrushNet
 from nearid.distractors.diffusion import DiffusionEngine
 from nearid.distractors.engines import open_engine
 from nearid.distractors.pool import Pool
@@ -32,7 +33,7 @@ from nearid.distractors.protocol import Prompt, Target
 from nearid.distractors.runner import PAINTED, paint_batches
 from nearid.layout import Layout
 
-SOURCES = ("flux", "flux_1024", "sdxl", "sdxl_1024")
+SOURCES = (*("flux", "flux_1024", "fluxc", "fluxc_1024", "qwen", "qwen_1328", "sdxl", "sdxl_1024", "powerpaint"),)
 BATCH_SIZES = (1, 2, 4, 8, 16)
 _VAE = dict(
     down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4,
@@ -51,6 +52,21 @@ _TINY_FLUX = _FLUX | dict(
     num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2, joint_attention_dim=32,
     pooled_projection_dim=32, axes_dims_rope=[4, 4, 8],
 )  # fmt: skip
+_QWEN = dict(
+    patch_size=2, in_channels=64, out_channels=16, attention_head_dim=128, num_attention_heads=24,
+    joint_attention_dim=3584, axes_dims_rope=(16, 56, 56),
+)  # fmt: skip
+_TINY_QWEN = _QWEN | dict(
+    attention_head_dim=16, num_attention_heads=2, joint_attention_dim=32, axes_dims_rope=(4, 6, 6)
+)
+_SD15 = dict(
+    in_channels=4, out_channels=4, layers_per_block=2, block_out_channels=(320, 640, 1280, 1280),
+    cross_attention_dim=768, attention_head_dim=8,
+)  # fmt: skip
+_TINY_SD15 = _SD15 | dict(
+    block_out_channels=(8, 16, 24, 24), cross_attention_dim=32, attention_head_dim=4, norm_num_groups=4
+)
+_BETAS = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1)
 _SDXL = dict(
     in_channels=9, out_channels=4, block_out_channels=(320, 640, 1280), layers_per_block=2,
     down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -87,7 +103,9 @@ def main() -> None:
         arguments.output.write_text(text + "\n")
 
 
-def measure(name: str, tiny: bool, batches: int, steps: int | None) -> dict[str, Any]:
+def measure(
+    name: str, tiny: bool, batches: int, steps: int | None, sizes: Sequence[int] = BATCH_SIZES
+) -> dict[str, Any]:
     """Both ways for each batch size, until one does not fit."""
     settings = step_settings("inpaint_shard", load(), source=name)
     source = settings["source"]
@@ -95,7 +113,7 @@ def measure(name: str, tiny: bool, batches: int, steps: int | None) -> dict[str,
     if tiny:
         source["working_px"], options["precision"] = 64, "float32"
     found: dict[str, Any] = {"working_px": source["working_px"], "steps": options["steps"], "batch_sizes": {}}
-    for size in BATCH_SIZES[:2] if tiny else BATCH_SIZES:
+    for size in sizes[:2] if tiny else sizes:
         source["options"] = options | {"batch_size": size}
         engine = open_engine(source, settings["dataset"], settings["seed"], Pool(Layout(Path("nowhere"))))
         assert isinstance(engine, DiffusionEngine)
@@ -160,36 +178,71 @@ def clock(paint: Callable[[list[list[Target]]], object], views: list[list[Target
 def make_pipeline(engine: DiffusionEngine, tiny: bool) -> tuple[Any, Prompt]:
     """A pipeline without text encoders, and embeddings as they would give them."""
     torch.manual_seed(0)
-    kind = getattr(diffusers, engine.pipeline)
-    flux = kind is diffusers.FluxFillPipeline
+    parts = {"Flux": _flux, "Qwen": _qwen, "StableDiffusionXL": _sdxl, "StableDiffusion": _powerpaint}
+    make = next(make for name, make in parts.items() if engine.pipeline.startswith(name))
     before = torch.get_default_dtype()
     torch.set_default_dtype(engine.dtype)
     try:
         with torch.device(engine.device):
-            vae = diffusers.AutoencoderKL(**(_TINY_VAE if tiny else _VAE), **(_FLUX_VAE if flux else _SDXL_VAE))
-            if flux:
-                shape = _TINY_FLUX if tiny else _FLUX
-                core: dict[str, Any] = {"transformer": diffusers.FluxTransformer2DModel(**shape)}
-                core["scheduler"] = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
-                wide, pooled = shape["joint_attention_dim"], shape["pooled_projection_dim"]
-                prompt = {"tokens": torch.randn(512, wide), "pooled": torch.randn(pooled)}
-            else:
-                shape = _TINY_SDXL if tiny else _SDXL
-                core = {"unet": diffusers.UNet2DConditionModel(**shape)}
-                core["scheduler"] = diffusers.EulerDiscreteScheduler(
-                    beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1
-                )
-                wide = shape["cross_attention_dim"]
-                pooled = shape["projection_class_embeddings_input_dim"] - 6 * shape["addition_time_embed_dim"]
-                names = ("prompt_embeds", "negative_prompt_embeds")
-                prompt = {name: torch.randn(77, wide) for name in names}
-                prompt |= {name.replace("prompt", "pooled_prompt"): torch.randn(pooled) for name in names}
+            components, prompt = make(engine, tiny)
     finally:
         torch.set_default_dtype(before)
-    absent = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
-    pipe = kind(vae=vae, **core, **absent)
+    brushnet = components.pop("brushnet", None)
+    pipe = getattr(diffusers, engine.pipeline)(**components, **dict.fromkeys(engine.encoders))
     pipe.set_progress_bar_config(disable=True)
+    if brushnet is not None:
+        pipe.brushnet = brushnet.eval()
     return pipe, {name: tensor.cpu() for name, tensor in prompt.items()}
+
+
+def _flux(engine: DiffusionEngine, tiny: bool) -> tuple[dict[str, Any], Prompt]:
+    # Canny's edges enter beside the latents, Fill's view and mask do.
+    shape = (_TINY_FLUX if tiny else _FLUX) | ({"in_channels": 128} if "Control" in engine.pipeline else {})
+    wide, pooled = shape["joint_attention_dim"], shape["pooled_projection_dim"]
+    return {
+        "vae": diffusers.AutoencoderKL(**(_TINY_VAE if tiny else _VAE), **_FLUX_VAE),
+        "transformer": diffusers.FluxTransformer2DModel(**shape),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+    }, {"tokens": torch.randn(512, wide), "pooled": torch.randn(pooled)}
+
+
+def _qwen(engine: DiffusionEngine, tiny: bool) -> tuple[dict[str, Any], Prompt]:
+    shape, small = _TINY_QWEN if tiny else _QWEN, dict(base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
+    return {
+        "vae": diffusers.AutoencoderKLQwenImage(**(small if tiny else {})),
+        "transformer": diffusers.QwenImageTransformer2DModel(**shape, num_layers=2 if tiny else 60),
+        "controlnet": diffusers.QwenImageControlNetModel(
+            **shape, num_layers=1 if tiny else 6, extra_condition_channels=4
+        ),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(**engine.schedule),
+    }, {"tokens": torch.randn(60, shape["joint_attention_dim"])}
+
+
+def _sdxl(engine: DiffusionEngine, tiny: bool) -> tuple[dict[str, Any], Prompt]:
+    shape = _TINY_SDXL if tiny else _SDXL
+    wide = shape["cross_attention_dim"]
+    pooled = shape["projection_class_embeddings_input_dim"] - 6 * shape["addition_time_embed_dim"]
+    names = ("prompt_embeds", "negative_prompt_embeds")
+    prompt = {name: torch.randn(77, wide) for name in names}
+    return {
+        "vae": diffusers.AutoencoderKL(**(_TINY_VAE if tiny else _VAE), **_SDXL_VAE),
+        "unet": diffusers.UNet2DConditionModel(**shape),
+        "scheduler": diffusers.EulerDiscreteScheduler(**_BETAS),
+    }, prompt | {name.replace("prompt", "pooled_prompt"): torch.randn(pooled) for name in names}
+
+
+def _powerpaint(engine: DiffusionEngine, tiny: bool) -> tuple[dict[str, Any], Prompt]:
+    unet = diffusers.UNet2DConditionModel(**(_TINY_SD15 if tiny else _SD15))
+    names = ("plain", "negative", "task", "negative_task")
+    return {
+        "vae": diffusers.AutoencoderKL(**(_TINY_VAE if tiny else _VAE), latent_channels=4, scaling_factor=0.18215),
+        "unet": unet,
+        "brushnet": BrushNet(unet.config),
+        "scheduler": diffusers.UniPCMultistepScheduler(**_BETAS),
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }, {name: torch.randn(77, unet.config.cross_attention_dim) for name in names}
 
 
 def make_batch(engine: DiffusionEngine, targets: list[Target], prompt: Prompt) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nearid.cluster.jobs import Jobs
-from nearid.cluster.needs import needs_of
+from nearid.cluster.needs import describe_too_large, needs_of
 from nearid.cluster.rates import default_rate
 from nearid.config import load
 from nearid.layout import Layout
@@ -82,3 +82,17 @@ def test_the_rules_ask_for_what_the_table_says(tmp_path):
             assert int(asked.get("gpu", 0)) == needs.gpus, block
             checked += 1
     assert checked > 0.9 * len(jobs), "the dry run names its jobs"
+
+
+def test_smaller_cards_are_told_what_does_not_fit_and_what_helps(tmp_path):
+    config = load()
+    jobs = Jobs(config, Layout(tmp_path)).all()
+    assert describe_too_large(jobs, 80) == []
+    told = {line.partition(" ")[0]: line for line in describe_too_large(jobs, 40)}
+    assert all("offload: group" in told[source] for source in ("flux", "flux_1024", "fluxc", "qwen", "qwen_1328"))
+    assert "endpoint" in told["qwen3vl_30b"] and not {"sdxl", "powerpaint", "nearid", "qwen3vl_8b"} & set(told)
+    for source in config["sources"].values():
+        if source["engine"] in ("flux_fill", "flux_canny", "qwen_controlnet"):
+            source["options"] = source["options"] | {"offload": "group"}
+    left = describe_too_large(Jobs(config, Layout(tmp_path)).all(), 40)
+    assert [line.partition(" ")[0] for line in left] == ["qwen3vl_30b"]

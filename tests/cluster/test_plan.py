@@ -44,7 +44,8 @@ def test_the_paper_fits_a_page_and_adds_up(tmp_path):
 
 def test_painting_is_cut_into_jobs_of_an_hour(tmp_path):
     config, layout = load(), Layout(tmp_path)
-    (told,) = make_plan(config, layout).painting
+    told, expected = make_plan(config, layout).painting
+    assert "on H100s" in expected
     assert float(re.search(r"Longest painting job: .*of\d+, ([\d.]+) min", told)[1]) == pytest.approx(61, abs=4)
     painting = [job for job in painting_jobs(config, layout) if job.gpu]
     assert sum(job.units for job in painting if "flux_1024/" in job.name) == pytest.approx(45_215)
@@ -82,10 +83,11 @@ def test_a_slower_rate_than_the_config_says_is_written_out(tmp_path):
     benchmark = layout.benchmark(job.stage, job.rule, job.name)
     benchmark.parent.mkdir(parents=True)
     benchmark.write_text(f"s\tmax_rss\n{200 + 30 * job.units}\t4321\n")
-    _, told = make_plan(config, layout).painting
+    _, told, _ = make_plan(config, layout).painting
     assert "sources: {qwen_1328: {seconds_per_image: 30}}" in told
     config["sources"]["qwen_1328"]["seconds_per_image"] = 30
-    (told,) = make_plan(config, layout).painting
+    told, expected = make_plan(config, layout).painting
+    assert "on H100s" in expected
     assert float(re.search(r", ([\d.]+) min", told)[1]) < 70
 
 

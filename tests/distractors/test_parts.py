@@ -164,3 +164,13 @@ def test_each_text_has_its_own_embedding_and_parts_share_them(tmp_path: Path) ->
     other = PromptBook(texts, texts[20:50], encoder.encode, Parts(tmp_path / "000", "key"))
     assert encoder.asked == texts[:50]
     assert [int(other[text]["number"]) for text in texts] == [int(text) for text in texts]
+
+
+def test_embeddings_go_with_the_part_that_needed_them_and_stay_for_others(tmp_path: Path) -> None:
+    texts, parts = [str(number) for number in range(64)], Parts(tmp_path / "000", "key")
+    first = PromptBook(texts, texts[:40], Encoder().encode, parts)
+    first.clear(needed=texts[40:])
+    assert parts.finished(".safetensors") == [32], "half of this block is the next part's"
+    second = Encoder()
+    PromptBook(texts, texts[40:], second.encode, parts).clear()
+    assert second.asked == texts[48:] and parts.finished(".safetensors") == []

@@ -172,14 +172,14 @@ def test_a_killed_shard_goes_on_and_gives_the_same_bytes(
     painted: list[tuple[int, int]] = []
     original = runner.open_brush
 
-    def open_spy(*arguments: Any) -> runner.Brush:
-        brush = original(*arguments)
+    def open_spy(*arguments: Any) -> tuple[runner.Brush, Any]:
+        brush, book = original(*arguments)
 
         def spy(targets: Sequence[Target], seeds: Sequence[int]) -> runner.Frames:
             painted.extend((target.id, target.slot) for target in targets)
             return brush(targets, seeds)
 
-        return spy
+        return spy, book
 
     monkeypatch.setattr(runner, "open_brush", open_spy)
     paint_shard(settings, disturbed, "000")
@@ -211,7 +211,7 @@ class Scripted:
 
 def paint(engine: Scripted, source: dict[str, Any]) -> runner.Outcome:
     """What becomes of one view."""
-    ((outcome,),) = runner.paint_batches(open_brush(engine, [], [], None), [[target()]], source, "s", 0)
+    ((outcome,),) = runner.paint_batches(open_brush(engine, [], [], None)[0], [[target()]], source, "s", 0)
     return outcome
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 from nearid.cluster.jobs import JOIN, Job
@@ -12,16 +13,18 @@ from nearid.workflow.steps import RULES, Needs
 # Where a large model runs, by the rate of its work: memory and GPU memory. Weights pass through the machine's memory
 # file by file, as safetensors are mapped; SDXL is cast from float32. A painter's GPU memory is its weights and the
 # largest pass of its batch without fused attention: FLUX 24 GB and 18 for four images of 1024 pixels, Qwen-Image 45 and
-# 20 for two of 1328.
+# 20 for two of 1328, SDXL's VAE in float32 2.7 an image of 1024.
 _LARGE = {
     "flux_fill": Needs(24_000, 0, 1, 44),
     "flux_canny": Needs(24_000, 0, 1, 44),
     "qwen_controlnet": Needs(24_000, 0, 1, 66),
-    "sdxl_inpaint": Needs(24_000, 0, 1, 16),
-    "powerpaint": Needs(16_000, 0, 1, 14),
+    "sdxl_inpaint": Needs(24_000, 0, 1, 24),
+    "powerpaint": Needs(16_000, 0, 1, 20),
     # Eight threads hold decoded batches ahead of the GPU, beside the shard that is written.
     "extract/gpu": Needs(12_000, 0, 1, 8),
-    "train/gpu": Needs(8_000, 0, 1, 8),
+    # Two batches of 128 tuples in pinned memory, which comes in powers of two: 2 GiB for 1.3 GB each. On the GPU two
+    # batches, and the tokens of validation.
+    "train/gpu": Needs(10_000, 0, 1, 10),
     "train_online/gpu": Needs(16_000, 0, 1, 12),
     "embed/gpu": Needs(12_000, 0, 1, 8),
     "score/vlm_judge": Needs(24_000, 0, 1, 16),
@@ -63,3 +66,23 @@ def needs_of(job: Job) -> Needs:
         return replace(base, minutes=max(base.minutes, 480))
     expected = (rate.start + rate.per_unit * job.units) / 60
     return replace(base, minutes=max(base.minutes, math.ceil(30 + 1.5 * expected)))
+
+
+def describe_too_large(jobs: Iterable[Job], card_gb: float) -> list[str]:
+    """What of `jobs` needs more GPU memory than a card has, each source, scorer and head once, and what would help."""
+    lines: dict[str, str] = {}
+    for job in jobs:
+        needed, name = needs_of(job).gpu_gb, job.name.partition("/")[0]
+        if needed <= card_gb or name in lines:
+            continue
+        ways = (how for how in ("model", "group") if job.stage == "distractors" and job.rate != JOIN)
+        smaller = {how: needs_of(replace(job, offload=how)).gpu_gb for how in ways}
+        how = next((how for how, size in smaller.items() if size <= card_gb), "")
+        if how:
+            remedy = f"options: {{offload: {how}}} takes {smaller[how]} GB"
+        elif job.rate == "score/vlm_judge":
+            remedy = "ask it behind an `endpoint` (docs/scorers.md), or leave it out"
+        else:
+            remedy = "a smaller batch_size, a larger card, or leave it out"
+        lines[name] = f"{name} needs {needed} GB of a GPU and the card has {card_gb:g}: {remedy}"
+    return list(lines.values())

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nearid.cluster.jobs import JOIN, Job, Jobs
-from nearid.cluster.needs import needs_of
-from nearid.cluster.rates import Rate, default_rate, measured_rates
+from nearid.cluster.needs import describe_too_large, needs_of
+from nearid.cluster.rates import H100, Rate, default_rate, expected_speed, measured_rates
 from nearid.config.inputs import missing_paths
 from nearid.layout import Layout
 
@@ -69,7 +69,12 @@ class Plan:
 
 
 def make_plan(
-    config: Mapping[str, Any], layout: Layout, gpus: int = 1, cores: int = 0, quota_gb: float | None = None
+    config: Mapping[str, Any],
+    layout: Layout,
+    gpus: int = 1,
+    cores: int = 0,
+    quota_gb: float | None = None,
+    card_gb: float | None = None,
 ) -> Plan:
     """Add up the jobs of `config`, with rates from this run's own benchmarks where there are any.
 
@@ -79,6 +84,7 @@ def make_plan(
         gpus: GPUs at hand at the same time.
         cores: cores at hand; 0: those of this machine.
         quota_gb: what may still be written, if less than the file system says.
+        card_gb: memory of the GPUs at hand; what needs more becomes a warning.
     """
     cores = cores or os.cpu_count() or 1
     jobs = Jobs(config, layout).all()
@@ -91,6 +97,7 @@ def make_plan(
     remaining = _sum_up(left, seconds, memory, gpus, cores)
     warnings = _warn(remaining[-1], layout.root, gpus, quota_gb)
     warnings += [f"{key}: {path or 'nothing'!r} is not there" for key, path in missing_paths(config).items()]
+    warnings += describe_too_large(left, card_gb) if card_gb else []
     basis = {key: rate.source for key, rate in rates.items()}
     painting = _describe_painting(config, jobs, seconds, rates)
     return Plan(config["name"], gpus, cores, total, remaining, basis, painting, warnings)
@@ -152,6 +159,19 @@ def _describe_painting(
     if slow:
         written = ", ".join(f"{source}: {{seconds_per_image: {rate:.3g}}}" for source, rate in slow.items())
         lines.append(f"  sources: {{{written}}}  would cut them into jobs of {config['painting_minutes']:g} minutes")
+    plain, faster = 0.0, 0.0
+    for job in jobs:
+        source = job.name.partition("/")[0]
+        if job.stage == "distractors" and job.gpu:
+            hours, rate = seconds[job] / 3600, rates[job.rate]
+            plain += hours
+            expected = not rate.source.startswith(("measured", "make bench-gpu"))
+            faster += hours / (expected_speed(config["sources"][source]["options"]) if expected else 1.0)
+    if faster < plain:
+        lines.append(
+            f"Painting: {plain:.0f} GPU h as above; compiled and in batches {faster:.0f} are expected on A100s, "
+            f"{faster / H100:.0f} on H100s (make bench-gpu measures)"
+        )
     return lines
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from nearid.cluster.jobs import Job
+from nearid.io.files import read_json
 from nearid.layout import Layout
 
 
@@ -58,10 +61,38 @@ RATES = {
     "figure": Rate(3.5, 0, 550),
 }
 _UNKNOWN = Rate(10, 0.5, 4000, "a guess")
+# How many times faster a painter is expected to be than one image at a time on an A100, uncompiled: from published
+# measurements, until `make bench-gpu` has measured. Batches help the UNets, whose kernels are short.
+COMPILED, BATCHED, CUDNN_ATTENTION = 1.25, 2.0, 1.1
+H100 = 2.15
+
+
+def expected_speed(options: Mapping[str, Any]) -> float:
+    """Times by which a painter with these options is expected to be faster than without them."""
+    speed = COMPILED if options.get("compile") and options.get("offload", "none") == "none" else 1.0
+    speed *= BATCHED if options.get("batch_size", 1) > 1 else 1.0
+    return speed * (CUDNN_ATTENTION if "cudnn" in options.get("attention", "") else 1.0)
+
+
+MEASURED = Path(__file__).with_name("measured.json")
+"""What `make bench-gpu` measured on this machine's card, or on the cluster's: seconds per unit by key."""
+
+
+def bench_rates(path: Path | None = None) -> dict[str, Rate]:
+    """The rates in what `make bench-gpu` wrote; none before."""
+    path = path or MEASURED
+    if not path.is_file():
+        return {}
+    found = read_json(path)
+    source = f"make bench-gpu, {found['card']}"
+    known = {key: RATES.get(key) or RATES.get(key.partition("/")[0]) or _UNKNOWN for key in found["rates"]}
+    return {key: replace(known[key], per_unit=each, source=source) for key, each in found["rates"].items()}
 
 
 def default_rate(job: Job) -> Rate:
-    """The rate of a job by its key or the key's first part; what the config says per image counts first."""
+    """The rate of a job by its key, or its first part; what was measured counts first, then what the config says."""
+    if measured := bench_rates().get(job.rate):
+        return measured
     rate = RATES.get(job.rate) or RATES.get(job.rate.partition("/")[0]) or _UNKNOWN
     if job.seconds_per_unit:
         return replace(rate, per_unit=job.seconds_per_unit, source="config, seconds_per_image")

@@ -72,6 +72,7 @@ class DiffusionEngine(ABC):
         required: options that must be given, `optional`: those that may be; besides those common to all engines.
         multiple: working sizes are multiples of so many pixels.
         schedule: what a scheduler of the options takes besides the pipeline's own configuration.
+        compiled_on: types of devices for which `compile` compiles; on a CPU it would take a rehearsal's minutes.
         short_side: whether `working_px` is the short side of the working size (else the long one).
 
     Raises:
@@ -86,6 +87,7 @@ class DiffusionEngine(ABC):
     optional: ClassVar[set[str]] = set()
     multiple: ClassVar[int]
     short_side: ClassVar[bool] = False
+    compiled_on: ClassVar[tuple[str, ...]] = ("cuda",)
     schedule: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None:
@@ -191,8 +193,11 @@ class DiffusionEngine(ABC):
                     "a back end of diffusers that is installed here",
                     "name another, or leave it out",
                 ) from error
-        if self.options.get("compile"):
-            # One of the equal blocks of a transformer or UNet is compiled for all of them: seconds, not minutes.
+        whole = self.options.get("offload", "none") == "none"
+        if self.options.get("compile") and whole and self.device.type in self.compiled_on:
+            # One of the equal blocks of a transformer or UNet is compiled for all of them: seconds, not minutes. A
+            # node without a compiler paints all the same, slower, and the log says so.
+            torch._dynamo.config.suppress_errors = True
             core.compile_repeated_blocks()
         return pipe
 

@@ -20,8 +20,9 @@ _SUFFIX = ".safetensors"
 class PromptBook:
     """The embeddings of `wanted` texts, made by `encode` where nobody has made them yet.
 
-    Several gigabytes for a shard with a large text encoder, so they stay on disk until they are asked for. Blocks of
-    texts are fixed by their place in the shard: jobs that paint parts of it share them, in whatever order they come.
+    Several gigabytes for a shard with a large text encoder, so they stay on disk until they are asked for, and go when
+    what is painted from them is (`clear`). Blocks of texts are fixed by their place in the shard: jobs that paint parts
+    of it share them, in whatever order they come.
 
     Args:
         texts: prompts of the whole shard, in its order; repetitions are encoded once.
@@ -41,7 +42,7 @@ class PromptBook:
         self._texts = list(dict.fromkeys(texts))
         self._place = {text: place for place, text in enumerate(self._texts)}
         self._parts = parts
-        starts = sorted({self._find_block(text) for text in wanted})
+        self._starts = starts = sorted({self._find_block(text) for text in wanted})
         finished = set(parts.finished(_SUFFIX))
         missing = [start for start in starts if start not in finished]
         if not missing:
@@ -59,6 +60,13 @@ class PromptBook:
         with safe_open(self._parts.path(self._find_block(text), _SUFFIX), framework="pt") as file:
             prefix = f"{self._place[text]}."
             return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+
+    def clear(self, needed: Iterable[str] = ()) -> None:
+        """Remove the blocks of the wanted texts, but those that hold a `needed` one: another job may want it."""
+        kept = {self._find_block(text) for text in needed}
+        for start in self._starts:
+            if start not in kept:
+                self._parts.path(start, _SUFFIX).unlink(missing_ok=True)
 
     def _find_block(self, text: str) -> int:
         place = self._place[text]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -33,6 +33,9 @@ from nearid.io.randomness import keyed_seed
 from nearid.io.resume import Parts
 from nearid.io.tables import IMAGE, image_bytes, write_table
 from nearid.layout import Layout
+
+if TYPE_CHECKING:
+    from nearid.distractors.prompts import PromptBook
 
 ATTEMPTS = 4
 """Seeds that are tried for one view before its slot stays empty."""
@@ -164,8 +167,8 @@ class _Work:
             return
         pictures = read_rows(self._positives)
         texts = [self.rows[at]["category_description"] for at in self._asked]
-        wanted = {self.rows[self.places[place][0]]["category_description"] for batch in missing for place in batch}
-        brush = open_brush(self._engine, texts, wanted, self.progress)
+        wanted = self._texts(place for batch in missing for place in batch)
+        brush, book = open_brush(self._engine, texts, wanted, self.progress)
         views = (
             [
                 _read_target(pictures[at], slot, self._positives, self._size)
@@ -192,6 +195,13 @@ class _Work:
                 fresh, flushed = {}, time.monotonic()
         if fresh:
             _write_part(self.progress, fresh)
+        if book is not None:
+            # 4 MB a text with T5: of all shards side by side it would be 160 GB.
+            own = {place for batch in batches for place in batch}
+            book.clear(needed=self._texts(place for place in range(len(self.places)) if place not in own))
+
+    def _texts(self, places: Iterable[int]) -> set[str]:
+        return {self.rows[self.places[place][0]]["category_description"] for place in places}
 
     def _paint_views(self, brush: Brush, views: Iterable[list[Target | Outcome]]) -> Iterator[Outcome]:
         seen, shown = itertools.tee(views)
@@ -203,13 +213,22 @@ class _Work:
                 yield view if isinstance(view, Outcome) else next(finished)
 
 
-def open_brush(engine: Engine | BatchEngine, texts: Sequence[str], wanted: Iterable[str], parts: Parts) -> Brush:
-    """What paints with `engine`; its text encoders have read the `wanted` of a shard's `texts` when this returns."""
+def open_brush(
+    engine: Engine | BatchEngine, texts: Sequence[str], wanted: Iterable[str], parts: Parts
+) -> tuple[Brush, PromptBook | None]:
+    """What paints with `engine`, and the embeddings of the `wanted` of a shard's `texts` that it reads, made by now.
+
+    Engines without text encoders read none.
+    """
     if isinstance(engine, BatchEngine):
         from nearid.distractors.prompts import PromptBook
 
         book = PromptBook(texts, wanted, engine.encode, parts)
-        return lambda targets, seeds: list(engine.paint_batch(targets, seeds, [book[each.text] for each in targets]))
+
+        def paint(targets: Sequence[Target], seeds: Sequence[int]) -> Frames:
+            return list(engine.paint_batch(targets, seeds, [book[each.text] for each in targets]))
+
+        return paint, book
 
     def brush(targets: Sequence[Target], seeds: Sequence[int]) -> Frames:
         frames: Frames = []
@@ -222,7 +241,7 @@ def open_brush(engine: Engine | BatchEngine, texts: Sequence[str], wanted: Itera
                 frames.append(PaintError(str(error)))
         return frames
 
-    return brush
+    return brush, None
 
 
 def paint_batches(

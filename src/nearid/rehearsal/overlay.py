@@ -98,7 +98,7 @@ def _shrink_sources(config: Config, dataset: Overlay) -> Overlay:
         name: {
             "working_px": max(LEAST_PX, round(entry["working_px"] / SHRINK_PX / GRID_PX) * GRID_PX),
             "seconds_per_image": 0,
-            "options": {key: min(STEPS, value) for key, value in entry["options"].items() if key.endswith("steps")},
+            "options": {key: min(STEPS, value) for key, value in entry["options"].items() if _is_count(key)},
         }
         for name, entry in config["sources"].items()
     }
@@ -109,6 +109,10 @@ def _shrink_sources(config: Config, dataset: Overlay) -> Overlay:
         images = sum(split_sizes(config)[split] for split in splits) * count_views(config) / dataset["shards"]
         sources[name]["seconds_per_image"] = 60 * config["painting_minutes"] * 2 / math.ceil(images)
     return sources
+
+
+def _is_count(option: str) -> bool:
+    return option.endswith("steps") or option == "batch_size"
 
 
 def _shrink_training(training: Config) -> Overlay:
