@@ -22,6 +22,7 @@ ROUTES = [
     (r"nearid (--help|doctor.*|plan.*)", "here"),
     (r"nearid (score|export) .*", "tests/release/test_use_page.py: docs/use.md"),
     (r"nearid score|nearid export( results/<name>)?", "a name, not a call"),
+    (r"nearid accept .*", "tests/workflow/test_reruns.py: accept"),
     (r"nearid rehearse.*", "whole configs: .ci/run rehearses; the rest: tests/rehearsal/test_overlay.py: shrink"),
     (r"nearid paper verify.*", "tests/paper/test_verification.py: verify"),
     (r"nearid distractors inpaint .*--part .*", "tests/distractors/test_parts.py: --part"),

@@ -12,7 +12,7 @@ import click
 @click.option("--config", "overlays", multiple=True, type=click.Path(path_type=Path), help="Overlay on config.yaml.")
 @click.option("--why", required=True, help="The reason; it stands in the manifest and on the page.")
 def accept(steps: tuple[str, ...], overlays: tuple[Path, ...], why: str) -> None:
-    """Take what is there of STEPs (rules, as train_head) for the results of today's code: it does not run again.
+    """Accept existing results of STEPs (rules, such as train_head) as if today's code had made them.
 
     For an upgrade of the package whose difference you accept. Run it where you run Snakemake, and with the same
     overlays. Inputs and settings that changed still count.
