@@ -11,11 +11,13 @@ from whole_way import copy_project, end, start
 import nearid.config
 from nearid.config import fingerprint, members
 from nearid.config.syntax import read_module
+from nearid.workflow.steps import STEPS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src/nearid"
 # What a step runs beside its own work.
 DOORS = ("nearid.__main__", "nearid.cli")
-COMMANDS = {entry: step for step, (entry, _) in fingerprint._STEPS.items()}
+CODED = [step for step in STEPS.values() if step.function and step.name != "inpaint_part"]
+COMMANDS = {step.function: step.name for step in CODED}
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def settings():
     ids = {"source": "sibling", "shard": "000", "ablation": "nearid", "scorer": "nearid", "table": "table1"}
     ids |= {"figure": "figure5", "backbone": "demo_siglip", "collection": "positives"}
     ids["backbone"] = next(iter(nearid.config.load("config/demo.yaml")["backbones"]))
-    return {step: nearid.config.step_settings(step, config, **ids) for step in fingerprint._STEPS}
+    return {step.name: nearid.config.step_settings(step.name, config, **ids) for step in CODED}
 
 
 def codes(settings):
@@ -187,10 +189,10 @@ def test_a_format_changes_the_steps_that_write_or_read_it(settings, monkeypatch)
 
 def test_every_function_of_a_step_exists():
     """A renamed function must not fall out of its step's fingerprint silently."""
-    for entry, formats in fingerprint._STEPS.values():
-        module, _, name = f"nearid.{entry}".rpartition(".")
+    for step in CODED:
+        module, _, name = f"nearid.{step.function}".rpartition(".")
         assert name in read_module(module, members.find_module(module)).defined
-        assert set(formats) <= fingerprint.FORMATS.keys()
+        assert set(step.formats) <= fingerprint.FORMATS.keys()
     for family in fingerprint._MEMBERS:
         assert fingerprint._members(family)
 
@@ -239,7 +241,7 @@ def test_a_step_runs_no_function_that_is_not_in_its_fingerprint(package, tmp_pat
             step = COMMANDS[f"cli.{group}.{command.replace('-', '_')}"]
             ran.setdefault((step, settings), set()).add((file.partition("src/nearid/")[2], int(number), name))
     others = {"export_model", "export_datasets", "write_crate", "make_quality_sheet", "score_dreambench"}
-    assert {step for step, _ in ran} >= set(fingerprint._STEPS) - others
+    assert {step for step, _ in ran} >= {step.name for step in CODED} - others
     missed = set()
     for (step, text), functions in ran.items():
         settings = json.loads(text)

@@ -28,7 +28,7 @@ from nearid.layout import Layout
 from nearid.workflow.environment import export_line
 from nearid.workflow.graph import Graph
 from nearid.workflow.rules import Rules, those
-from nearid.workflow.steps import WILDCARDS
+from nearid.workflow.step import WILDCARDS
 
 # Snakemake starts itself again in each job of a cluster, so that its own environment says so too.
 os.environ.update(PYTHONSAFEPATH="1")

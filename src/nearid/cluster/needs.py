@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from nearid.cluster.jobs import JOIN, Job
 from nearid.cluster.rates import default_rate
-from nearid.workflow.steps import RULES, Needs
+from nearid.workflow.step import Needs
+from nearid.workflow.steps import RULES
 
 # Where a large model runs, by the rate of its work: memory and GPU memory. Weights pass through the machine's memory
 # file by file, as safetensors are mapped; SDXL is cast from float32. A painter's GPU memory is its weights and the

@@ -11,12 +11,15 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nearid.config.kept import Kept
 from nearid.config.members import PACKAGE, find_module
 from nearid.config.syntax import Module, Statement, Target, read_module
 from nearid.io.formats import FORMATS
+
+if TYPE_CHECKING:
+    from nearid.workflow.step import Step
 
 Settings = Mapping[str, Any]
 
@@ -41,35 +44,6 @@ _WITH_EFFECT = (
     "nearid.io.randomness",
     "nearid.io.sheets",
 )
-
-# Step -> the function that its rule runs, and the formats that it reads or writes.
-_STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "curate_positives": ("cli.data.curate", ("records",)),
-    "make_raters": ("cli.data.raters", ()),
-    "make_mtg": ("cli.data.mtg", ("part_edits",)),
-    "inpaint_shard": ("cli.distractors.inpaint", ("records", "distractors")),
-    "make_quality_sheet": ("cli.distractors.quality", ("records", "distractors")),
-    "extract_tokens": ("cli.tokens.extract", ("records", "part_edits", "distractors", "tokens")),
-    "train_head": ("cli.heads.train", ("records", "part_edits", "distractors", "tokens", "head")),
-    "score_nearid_bench": ("cli.scores.nearid_bench", ("records", "distractors", "tokens", "head", "scores")),
-    "score_mtg": ("cli.scores.mtg", ("part_edits", "tokens", "head", "scores")),
-    "score_dreambench": ("cli.scores.dreambench", ("head", "scores")),
-    "summarise_scores": ("cli.scores.summarise", ("scores", "metrics")),
-    "make_table": ("cli.paper.table", ("metrics",)),
-    "compute_figure": (
-        "cli.paper.figure_data",
-        ("records", "part_edits", "distractors", "tokens", "head", "scores", "metrics"),
-    ),
-    "plot_figure": ("cli.paper.figure", ()),
-    "compare_with_paper": ("cli.paper.compare", ("metrics",)),
-    "show_identities": ("cli.paper.identities", ("records", "distractors", "scores")),
-    "make_page": ("cli.paper.page", ("records", "metrics")),
-    "write_summary": ("cli.paper.summary", ("metrics",)),
-    "write_manifest": ("cli.paper.manifest", ()),
-    "write_crate": ("cli.paper.crate", ()),
-    "export_model": ("release.export.export_model", ("head", "metrics")),
-    "export_datasets": ("release.export.export_data", ("records", "distractors")),
-}
 
 
 def _one(*keys: str) -> Callable[[Settings], list[str]]:
@@ -115,9 +89,15 @@ def step_code(step: str, settings: Settings, kept: Kept | None = None) -> str:
         settings: of a job.
         kept: where fingerprints are looked for first.
     """
-    entry, formats = _STEPS[step]
-    asked = ((f"nearid.{entry}",), _chosen(settings), tuple((name, FORMATS[name]) for name in formats))
+    own = _step(step)
+    asked = ((f"nearid.{own.function}",), _chosen(settings), tuple((name, FORMATS[name]) for name in own.formats))
     return kept.get(repr(asked), lambda: _fingerprint(*asked)) if kept else _fingerprint(*asked)
+
+
+def _step(name: str) -> Step:
+    from nearid.workflow.steps import STEPS  # which comes after the config
+
+    return STEPS[name]
 
 
 def code_fingerprint(*modules: str) -> str:
@@ -132,7 +112,7 @@ def reach(step: str, settings: Settings) -> dict[str, list[tuple[int, int]]]:
     """Module -> first and last lines of its statements in the fingerprint of `step`, for tests and the curious."""
     found: dict[str, list[tuple[int, int]]] = {}
     reached = _Reach(dict(_chosen(settings)))
-    reached.enter(f"nearid.{_STEPS[step][0]}")
+    reached.enter(f"nearid.{_step(step).function}")
     for module, statement in reached.statements():
         found.setdefault(module, []).append(statement.lines)
     return found
@@ -141,7 +121,7 @@ def reach(step: str, settings: Settings) -> dict[str, list[tuple[int, int]]]:
 def files_beside(step: str, settings: Settings) -> set[Path]:
     """Files other than Python in the fingerprint of `step`: templates, the paper's numbers."""
     reached = _Reach(dict(_chosen(settings)))
-    reached.enter(f"nearid.{_STEPS[step][0]}")
+    reached.enter(f"nearid.{_step(step).function}")
     return reached.files()
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from nearid.config.differences import differences
 from nearid.config.variants import MASKING, augmentation_id, is_drawn, sort_variants, versions
 from nearid.errors import UserError
 from nearid.layout import shard_ids
@@ -25,8 +24,10 @@ def step_settings(step: str, config: Config, **ids: Any) -> Settings:
     Raises:
         UserError: an id is not in the config.
     """
+    from nearid.workflow.steps import STEPS  # which names these functions
+
     try:
-        return _STEPS[step](config, ids)
+        return STEPS[step].settings(config, ids)
     except KeyError as error:
         raise UserError(f"step {step}, {ids}", f"{error} is unknown", "ids of the config", "check the ids") from error
 
@@ -125,7 +126,7 @@ def why_absent(config: Config, scorer: str) -> dict[str, str]:
     return reasons
 
 
-def _entry(config: Config, catalogue: str, name: str) -> Settings:
+def entry_of(config: Config, catalogue: str, name: str) -> Settings:
     """A catalogue entry without what changes no result: a new display name must not paint or train again."""
     aside = ("display", "paper_row", "m_h_from", "splits", "seconds_per_image", "choice", "wording", "lacks")
     return {key: value for key, value in config[catalogue][name].items() if key not in aside}
@@ -136,21 +137,25 @@ def _dataset(config: Config) -> Settings:
     return {"kind": kind, "options": config["dataset"].get(kind, {})}
 
 
-def _curate(config: Config, ids: Config) -> Settings:
+def curate_positives(config: Config, ids: Config) -> Settings:
+    """What curation reads."""
     keys = ("shards", "splits", "clean_masks", "min_views")
     raw = {"keep_raw_masks": True} if config["dataset"]["keep_raw_masks"] else {}
     return {"seed": config["seed"], **{key: config["dataset"][key] for key in keys}, **raw, **_dataset(config)}
 
 
-def _mtg(config: Config, ids: Config) -> Settings:
+def make_mtg(config: Config, ids: Config) -> Settings:
+    """What the part-edit sets are made by."""
     return {"seed": config["seed"], **_dataset(config)}
 
 
-def _raters(config: Config, ids: Config) -> Settings:
+def make_raters(config: Config, ids: Config) -> Settings:
+    """What simulated raters are made by."""
     return {"seed": config["seed"], "simulated": config["dreambench"]["simulated"], **_dataset(config)}
 
 
-def _inpaint(config: Config, ids: Config) -> Settings:
+def inpaint_shard(config: Config, ids: Config) -> Settings:
+    """How a source is painted."""
     source = ids["source"]
     settings = {"source": _source(config, source), "source_id": source}
     return {"seed": config["seed"], **settings, "splits": _splits(config, source), "dataset": _dataset(config)}
@@ -158,22 +163,24 @@ def _inpaint(config: Config, ids: Config) -> Settings:
 
 def _source(config: Config, source: str) -> Settings:
     if source not in config["released"]:
-        return _entry(config, "sources", source)
+        return entry_of(config, "sources", source)
     untouched = {"working_px": 512, "dilate_px": 0, "paste_back": False, "feather_px": 0, "blur_sigma": 0.0}
     return {"engine": "released", **untouched, "options": {"path": config["released"][source]}}
 
 
-def _quality(config: Config, ids: Config) -> Settings:
+def make_quality_sheet(config: Config, ids: Config) -> Settings:
+    """What the sheet of a source shows."""
     source = ids["source"]
     own = {"source_id": source, "dilate_px": config["sources"][source]["dilate_px"]}
     return {"seed": config["seed"], **own, "shards": config["dataset"]["shards"], **config["quality_sheet"]}
 
 
-def _extract(config: Config, ids: Config) -> Settings:
+def extract_tokens(config: Config, ids: Config) -> Settings:
+    """What of a collection is extracted, and with what."""
     backbone, collection = ids["backbone"], ids["collection"]
     own = collection.startswith("mtg_") or len(token_shards(config, backbone, collection)) > 1
     settings = {
-        "backbone": _entry(config, "backbones", backbone),
+        "backbone": entry_of(config, "backbones", backbone),
         "variants": token_variants(config, backbone, collection),
         "shards": [ids["shard"]] if own else shard_ids(config["dataset"]["shards"]),
     }
@@ -207,7 +214,8 @@ def _drawing(config: Config, collection: str) -> list[str]:
     return [ablation for ablation in config["ablations"] if collection in drawn_collections(config, ablation)]
 
 
-def _train(config: Config, ids: Config) -> Settings:
+def train_head(config: Config, ids: Config) -> Settings:
+    """How a head is trained."""
     ablation = ids["ablation"]
     entry, training = config["ablations"][ablation], training_of(config, ablation)
     backbone = training["backbone"]
@@ -221,7 +229,7 @@ def _train(config: Config, ids: Config) -> Settings:
         "params": entry["params"],
         "mix": mix_of(config, ablation),
         "seed": entry.get("seed", config["seed"]),
-        "backbone": _entry(config, "backbones", backbone),
+        "backbone": entry_of(config, "backbones", backbone),
         "backbone_id": backbone,
         "training": {key: value for key, value in training.items() if key not in unread},
     }
@@ -229,31 +237,34 @@ def _train(config: Config, ids: Config) -> Settings:
 
 def _score(config: Config, ids: Config) -> Settings:
     scorer = ids["scorer"]
-    settings = {"scorer": _entry(config, "scorers", scorer), "scorer_id": scorer, "conditions": CONDITIONS}
+    settings = {"scorer": entry_of(config, "scorers", scorer), "scorer_id": scorer, "conditions": CONDITIONS}
     backbone = backbone_of(config, scorer)
     if backbone:
-        settings |= {"backbone": _entry(config, "backbones", backbone), "backbone_id": backbone}
+        settings |= {"backbone": entry_of(config, "backbones", backbone), "backbone_id": backbone}
     return settings
 
 
-def _score_nearid_bench(config: Config, ids: Config) -> Settings:
-    read = _token_shards(config, backbone_of(config, ids["scorer"]), compared_collections(config, "nearid_bench"))
+def score_nearid_bench(config: Config, ids: Config) -> Settings:
+    """What a scorer is scored on."""
+    read = count_token_shards(config, backbone_of(config, ids["scorer"]), compared_collections(config, "nearid_bench"))
     return {**_score(config, ids), **read, "sources": config["select"]["sources"], "split": "test"}
 
 
-def _score_mtg(config: Config, ids: Config) -> Settings:
-    read = _token_shards(config, backbone_of(config, ids["scorer"]), compared_collections(config, "mtg"))
+def score_mtg(config: Config, ids: Config) -> Settings:
+    """The same of part edits."""
+    read = count_token_shards(config, backbone_of(config, ids["scorer"]), compared_collections(config, "mtg"))
     return {**_score(config, ids), **read}
 
 
-def _token_shards(config: Config, backbone: str | None, collections: list[str]) -> Settings:
+def count_token_shards(config: Config, backbone: str | None, collections: list[str]) -> Settings:
     """How many shards there are of what a step reads."""
     if backbone is None:
         return {}
     return {"token_shards": {name: len(token_shards(config, backbone, name)) for name in collections}}
 
 
-def _score_dreambench(config: Config, ids: Config) -> Settings:
+def score_dreambench(config: Config, ids: Config) -> Settings:
+    """The same of DreamBench++."""
     settings = _score(config, ids)
     # Released ratings need no pictures.
     rated = settings["scorer"]["kind"] == "ratings"
@@ -263,11 +274,12 @@ def _score_dreambench(config: Config, ids: Config) -> Settings:
     return settings | ({"simulated": True} if simulated else {"path": config["dreambench"]["samples"]})
 
 
-def _summarise(config: Config, ids: Config) -> Settings:
+def summarise_scores(config: Config, ids: Config) -> Settings:
+    """What metrics are made of the similarities."""
     benchmarks = benchmarks_of(config, ids["scorer"])
     settings = {
         "scorer_id": ids["scorer"],
-        "groups": _groups(config),
+        "groups": groups_of(config),
         "headline_group": config["headline_group"],
         "benchmarks": benchmarks,
         "seed": config["seed"],
@@ -279,183 +291,6 @@ def _summarise(config: Config, ids: Config) -> Settings:
     return settings | ({"simulated": True} if simulated else {"dreambench": config["dreambench"]["ratings"]})
 
 
-def _groups(config: Config) -> Settings:
+def groups_of(config: Config) -> Settings:
+    """The selected groups of sources."""
     return {name: config["groups"][name] for name in config["select"]["groups"]}
-
-
-# The download of config.yaml. An overlay that names another file must not be taken for the paper's words.
-_PAPERS_WORDS = "resources/judge_words/"
-# Tables and figures about how heads were trained; others must not be remade for it.
-_ABOUT_TRAINING = ("table4", "table6", "table8", "table9", "weights", "effects", "sensitivity")
-
-
-def _run(
-    config: Config, scorers: list[str] | None = None, sources: list[str] | None = None, shown_in: str = ""
-) -> Settings:
-    """What the paper stage needs to know of a run, for the table or figure `shown_in`."""
-    trained = shown_in in _ABOUT_TRAINING
-    named = config["select"]["scorers"] if scorers is None else scorers
-    dropped = config["select"]["drop"]
-    names = [name for name in named if name not in dropped]
-    gone = [name for name in (config["scorers"] if scorers is None else scorers) if name in dropped]
-    left_out = [_scorer(config, name, trained) | {"reason": dropped[name]} for name in gone]
-    return {
-        "name": config["name"],
-        "seed": config["seed"],
-        "dataset_kind": config["dataset"]["kind"],
-        "scorers": [_scorer(config, name, trained) for name in names],
-        "sources": [
-            {"id": name, **{key: config["sources"][name][key] for key in ("display", "working_px")}}
-            for name in sources or config["select"]["sources"]
-        ],
-        "groups": _groups(config),
-        "group_roles": {name: role for name, role in config["group_roles"].items() if name in _groups(config)},
-        "headline_group": config["headline_group"],
-        "benchmarks": config["select"]["benchmarks"],
-        "official_splits": _has_official_splits(config),
-        "released": sorted(set(config["released"]) & set(config["select"]["sources"])),
-        **({"left_out": left_out} if left_out else {}),
-        **({"stand_ins": True} if config["stand_ins"] else {}),
-        **({"simulated_raters": True} if config["dreambench"].get("simulated") else {}),
-    }
-
-
-def _has_official_splits(config: Config) -> bool:
-    """Whether the test identities are the paper's: the released data's, or looked for by the official lists."""
-    dataset = config["dataset"]
-    return dataset["kind"] == "nearid" or bool(dataset.get(dataset["kind"], {}).get("official_splits"))
-
-
-def _scorer(config: Config, name: str, trained: bool) -> Settings:
-    """What a table says of a scorer, and how it was `trained`."""
-    entry = config["scorers"][name]
-    settings = {"id": name, **{key: entry[key] for key in ("display", "paper_row", "kind")}}
-    settings["retrained"] = "ablation" in entry
-    if entry["kind"] == "vlm_judge" and not _asks_as_the_paper(entry):
-        settings["other_prompt"] = True
-    if trained and "choice" in entry:
-        seed = config["ablations"][entry["ablation"]].get("seed", config["seed"])
-        settings["choice"] = {"name": entry["choice"], "seed": seed}
-    if trained and "ablation" in entry:
-        ablation, mix = config["ablations"][entry["ablation"]], mix_of(config, entry["ablation"])
-        settings["training"] = {
-            "objective": ablation["objective"],
-            "params": ablation["params"],
-            "sources": len(drawn_sources(mix)),
-            "mtg": bool(mix["mtg_repeats"]),
-        }
-    # An overlay that does not select the other scorer shows this one's own value.
-    if entry.get("m_h_from") in config["select"]["scorers"]:
-        settings["m_h_from"] = entry["m_h_from"]
-    return settings
-
-
-def _asks_as_the_paper(judge: Config) -> bool:
-    """Whether a judge is asked in the paper's words: from the authors' file, or from one that is said to hold them."""
-    prompt = judge.get("prompt", "")
-    return bool(prompt) and (prompt.startswith(_PAPERS_WORDS) or judge.get("wording") == "paper")
-
-
-def _table(config: Config, ids: Config) -> Settings:
-    table = ids["table"]
-    return {"table": table, "run": _run(config, config["paper"]["tables"][table]["scorers"], shown_in=table)}
-
-
-def _tables(config: Config) -> Settings:
-    return {table: _table(config, {"table": table}) for table in config["select"]["tables"]}
-
-
-def _compared(config: Config) -> Settings:
-    """What stands beside the paper's numbers: the tables, and those of figure 4."""
-    compared = _tables(config)
-    if "figure4" in config["select"]["figures"]:
-        compared["figure4"] = {"table": "figure4", "run": _run(config)}
-    differs = differences(config)
-    return {
-        name: settings | {"run": settings["run"] | ({"differs": differs} if differs else {})}
-        for name, settings in compared.items()
-    }
-
-
-def _compute_figure(config: Config, ids: Config) -> Settings:
-    figure = config["paper"]["figures"][ids["figure"]]
-    needs = figure["needs"]
-    settings: Settings = {"figure": ids["figure"], "seed": figure.get("seed", config["seed"])}
-    if "tokens" in needs:
-        backbone = training_of(config, figure["ablation"])["backbone"]
-        source = (figure["sources"] or config["select"]["sources"])[0]
-        settings |= {
-            "ablation": figure["ablation"],
-            "backbone": _entry(config, "backbones", backbone),
-            "backbone_id": backbone,
-            "source": source,
-            **_token_shards(config, backbone, ["positives", source]),
-            "split": figure["split"],
-            "identities": figure["identities"],
-            "timelapse": figure["animate"],
-            "display": {
-                "frozen": config["backbones"][backbone]["display"],
-                "trained": config["ablations"][figure["ablation"]]["display"],
-                "distractors": config["sources"][source]["display"],
-            },
-        }
-    if {"images", "scores", "metrics"} & set(needs):
-        # Pictures alone show no scorer: a new one must not redraw them.
-        scorers = (figure["scorers"] or None) if {"scores", "metrics"} & set(needs) else []
-        run = _run(config, scorers, figure["sources"], shown_in=ids["figure"])
-        settings |= {"condition": figure["condition"], "run": run}
-    if "images" in needs:
-        settings |= {"rows": figure["identities"], "size_px": figure["size_px"]}
-    if ids["figure"] == "figure10":
-        worded = (config["scorers"][name].get("prompt") for name in config["select"]["scorers"])
-        prompt = next(filter(None, worded), None)
-        settings |= {"prompt": prompt} if prompt else {}
-    if "training_log" in needs:
-        ablations = figure["ablations"] or config["select"]["ablations"]
-        settings["ablations"] = [{"id": name, "display": config["ablations"][name]["display"]} for name in ablations]
-    return settings
-
-
-def _plot_figure(config: Config, ids: Config) -> Settings:
-    return {"figure": ids["figure"], "style": config["paper"]["figures"][ids["figure"]]["style"]}
-
-
-def _page(config: Config, ids: Config) -> Settings:
-    figures = config["select"]["figures"]
-    differs = differences(config)
-    run = _run(config, shown_in="effects") | ({"differs": differs} if differs else {})
-    page = {"run": run, "tables": _tables(config), "compared": _compared(config), "figures": figures}
-    lacks = {f"{name}, {title}": why for name in config["select"]["scorers"] for title, why in _lacks(config, name)}
-    gaps = config["select"]["drop"] | lacks
-    return page | ({"gaps": gaps} if gaps else {})
-
-
-def _lacks(config: Config, scorer: str) -> list[tuple[str, str]]:
-    """Names of benchmarks that a scorer lacks here, with the reasons."""
-    return [(BENCHMARKS[name], why) for name, why in config["scorers"][scorer]["lacks"].items()]
-
-
-_STEPS: dict[str, Callable[[Config, Config], Settings]] = {
-    "curate_positives": _curate,
-    "make_mtg": _mtg,
-    "make_raters": _raters,
-    "inpaint_shard": _inpaint,
-    "make_quality_sheet": _quality,
-    "extract_tokens": _extract,
-    "train_head": _train,
-    "score_nearid_bench": _score_nearid_bench,
-    "score_mtg": _score_mtg,
-    "score_dreambench": _score_dreambench,
-    "summarise_scores": _summarise,
-    "make_table": _table,
-    "compute_figure": _compute_figure,
-    "plot_figure": _plot_figure,
-    "compare_with_paper": lambda config, ids: {"tables": _compared(config)},
-    "show_identities": lambda config, ids: {"run": _run(config)},
-    "make_page": _page,
-    "write_summary": lambda config, ids: {"run": _run(config, shown_in="effects")},
-    "write_manifest": lambda config, ids: {"config": config},
-    "write_crate": lambda config, ids: {},
-    "export_model": lambda config, ids: {},
-    "export_datasets": lambda config, ids: {},
-}

@@ -46,7 +46,7 @@ def accept(graph: Graph, steps: Iterable[str], why: str) -> dict[str, int]:
         if name not in counts or len(made_by) != 1:
             continue
         (earlier,) = made_by
-        today = step_code(job.step.settings_of or name, graph.settings(name, **job.ids))
+        today = step_code(name, graph.settings(name, **job.ids))
         if today == earlier:
             continue
         if fresh.setdefault(today, earlier) != earlier:

@@ -17,7 +17,8 @@ from nearid.config.steps import step_settings
 from nearid.config.uses import find_uses
 from nearid.layout import Layout
 from nearid.workflow.files import Files
-from nearid.workflow.steps import STEPS, WILDCARDS, Step
+from nearid.workflow.step import WILDCARDS, Step
+from nearid.workflow.steps import STEPS
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,11 @@ class Graph:
 
     def _find_settings(self, name: str, **ids: str) -> Any:
         """Settings of the step `name`."""
-        if name == "fetch_download":
-            return self.config["downloads"][ids["download"]]
-        return step_settings(STEPS[name].settings_of or name, self.config, **ids)
+        return step_settings(name, self.config, **ids)
 
     def code(self, name: str, **ids: str) -> str:
         """Fingerprint of the code that a job of the step `name` runs, or the one accepted for it."""
-        return result_code(STEPS[name].settings_of or name, self.settings(name, **ids), self.layout.root, self._kept)
+        return result_code(name, self.settings(name, **ids), self.layout.root, self._kept)
 
     def _find_inputs(self, name: str, **ids: str) -> list[str]:
         """What a job of the step `name` reads, those aside whose times do not count (`ancient`)."""
@@ -79,7 +78,7 @@ class Graph:
             named = required_downloads(self.settings(name, **ids), self.config)
             found += [f"resources/{each}/fetched.json" for each in named if each not in self._left_out]
         if "own" in step.reads:
-            own = own_paths(step.settings_of or name, self.settings(name, **ids))
+            own = own_paths(name, self.settings(name, **ids))
             found += [str(self._listed(path)) for path in own]
         return found
 

@@ -15,7 +15,8 @@ from nearid.cluster.jobs import Jobs
 from nearid.cluster.needs import needs_of
 from nearid.config.packs import companions_of, scored_along
 from nearid.workflow.graph import Graph, JobId
-from nearid.workflow.steps import RULES, STEPS, Needs
+from nearid.workflow.step import Needs
+from nearid.workflow.steps import RULES, STEPS
 
 Asked = Callable[..., Any]
 

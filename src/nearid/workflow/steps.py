@@ -1,90 +1,19 @@
 """The table of steps: what each is called, what it runs, reads, leaves and asks of a cluster.
 
-A new step is an entry here, its settings (`nearid.config.steps`) beside the others', and its rule (CONTRIBUTING.md).
+A new step is an entry here with a function for its settings, its rule, and its command (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
+from nearid.config import paper_settings as of_paper
+from nearid.config import steps as of
 from nearid.workflow.files import HEAD_FILES, TABLE_FORMS, TIMELAPSE, Files
+from nearid.workflow.step import Needs, Step, Variant
 
 STAGES = ("fetch", "data", "distractors", "tokens", "heads", "scores", "paper", "export")
-WILDCARDS = {
-    **dict.fromkeys(
-        ("source", "backbone", "collection", "ablation", "scorer", "table", "figure", "download"), "[a-z0-9_]+"
-    ),
-    "split": "train|test",
-    "form": "siglip|release",
-    "shard": r"\d{3}",
-    "part": r"\d+",
-    "parts": r"\d+",
-}
-"""What the ids of a job look like, as regular expressions."""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What the first attempt of a job asks for.
-
-    Attributes:
-        memory_mb: of the machine's own memory.
-        minutes: a limit, with room; never less than what its kind of job has taken.
-        gpus: how many.
-        gpu_gb: of the GPU's memory, weights and the largest pass together; 0 without a GPU.
-    """
-
-    memory_mb: int
-    minutes: int
-    gpus: int = 0
-    gpu_gb: int = 0
-
-
-def _nothing(files: Files, **ids: str) -> list[Path]:
-    return []
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A second rule of a step, for jobs that leave one file more: `output`, `when` it is so."""
-
-    rule: str
-    output: Callable[[Files], Path]
-    when: Callable[..., bool]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the workflow, which runs as a job for each of its ids.
-
-    Attributes:
-        name: of its rule.
-        stage: folder of its log.
-        job: a job's name, with its ids as wildcards.
-        outputs: what a job leaves, with its ids as wildcards.
-        inputs: what a job of these ids reads, beside downloads and files of the user.
-        ancient: what of it counts by being there, and not by its time.
-        reads: which paths in its settings are inputs: `downloads`, `own` files of the user.
-        settings_of: the step whose settings it has, where those are not its own.
-        variant: its other rule.
-        needs: what a job asks for at least; more by the work that it has (`nearid.cluster.needs`).
-        rate, size: key of its seconds (`nearid.cluster.rates`) and bytes written, where they are the same for all jobs.
-    """
-
-    name: str
-    stage: str
-    outputs: Callable[[Files], Iterable[Path]]
-    inputs: Callable[..., Iterable[Path]] = _nothing
-    job: str = "all"
-    ancient: Callable[..., Iterable[Path]] = _nothing
-    reads: tuple[str, ...] = ()
-    settings_of: str = ""
-    variant: Variant | None = None
-    needs: Needs = Needs(1000, 10)
-    rate: str = "table"
-    size: float = 1e4
 
 
 def _scores(benchmark: str) -> Callable[[Files], list[Path]]:
@@ -102,12 +31,16 @@ STEPS: dict[str, Step] = {
         Step(
             name="fetch_download",
             stage="fetch",
+            settings=lambda config, ids: config["downloads"][ids["download"]],
             job="{download}",
             outputs=lambda files: [Path("resources/{download}/fetched.json")],
         ),
         Step(
             name="curate_positives",
             stage="data",
+            function="cli.data.curate",
+            formats=("records",),
+            settings=of.curate_positives,
             outputs=lambda files: [
                 *files.positives(),
                 *(getattr(files.layout, name) for name in ("identities", "splits", "dropped", "funnel")),
@@ -118,6 +51,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="make_mtg",
             stage="data",
+            function="cli.data.mtg",
+            formats=("part_edits",),
+            settings=of.make_mtg,
             job="{split}",
             outputs=lambda files: [files.layout.mtg("{split}")],
             needs=Needs(4000, 60),
@@ -126,22 +62,29 @@ STEPS: dict[str, Step] = {
         Step(
             name="make_raters",
             stage="data",
+            function="cli.data.raters",
+            settings=of.make_raters,
             outputs=lambda files: [files.layout.raters],
             needs=Needs(4000, 60),
         ),
         Step(
             name="inpaint_part",
             stage="distractors",
+            function="cli.distractors.inpaint",
+            formats=("records", "distractors"),
+            settings=of.inpaint_shard,
             job="{source}/{shard}.{part}of{parts}",
             inputs=Files.of_part,
             outputs=lambda files: [files.layout.painted("{source}", "{shard}", "{part}", "{parts}")],
             needs=Needs(4000, 30),
             reads=_READS,
-            settings_of="inpaint_shard",
         ),
         Step(
             name="inpaint_shard",
             stage="distractors",
+            function="cli.distractors.inpaint",
+            formats=("records", "distractors"),
+            settings=of.inpaint_shard,
             job="{source}/{shard}",
             inputs=Files.of_shard,
             outputs=lambda files: [
@@ -154,6 +97,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="make_quality_sheet",
             stage="distractors",
+            function="cli.distractors.quality",
+            formats=("records", "distractors"),
+            settings=of.make_quality_sheet,
             job="{source}",
             inputs=Files.of_quality_sheet,
             outputs=lambda files: [files.layout.quality("{source}", form) for form in ("json", "png")],
@@ -163,6 +109,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="extract_tokens",
             stage="tokens",
+            function="cli.tokens.extract",
+            formats=("records", "part_edits", "distractors", "tokens"),
+            settings=of.extract_tokens,
             job="{backbone}/{collection}/{shard}",
             inputs=Files.of_tokens,
             outputs=lambda files: [files.layout.tokens("{backbone}", "{collection}", "{shard}")],
@@ -172,6 +121,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="train_head",
             stage="heads",
+            function="cli.heads.train",
+            formats=("records", "part_edits", "distractors", "tokens", "head"),
+            settings=of.train_head,
             job="{ablation}",
             inputs=Files.of_head,
             outputs=lambda files: [
@@ -188,6 +140,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="score_nearid_bench",
             stage="scores",
+            function="cli.scores.nearid_bench",
+            formats=("records", "distractors", "tokens", "head", "scores"),
+            settings=of.score_nearid_bench,
             job="{scorer}",
             inputs=Files.of_nearid_bench,
             outputs=_scores("nearid_bench"),
@@ -197,6 +152,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="score_mtg",
             stage="scores",
+            function="cli.scores.mtg",
+            formats=("part_edits", "tokens", "head", "scores"),
+            settings=of.score_mtg,
             job="{scorer}",
             inputs=Files.of_mtg_scores,
             outputs=_scores("mtg"),
@@ -206,6 +164,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="score_dreambench",
             stage="scores",
+            function="cli.scores.dreambench",
+            formats=("head", "scores"),
+            settings=of.score_dreambench,
             job="{scorer}",
             inputs=Files.of_dreambench,
             outputs=_scores("dreambench"),
@@ -215,6 +176,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="summarise_scores",
             stage="scores",
+            function="cli.scores.summarise",
+            formats=("scores", "metrics"),
+            settings=of.summarise_scores,
             job="{scorer}",
             inputs=Files.of_summary,
             outputs=lambda files: [files.layout.metrics("{scorer}")],
@@ -226,6 +190,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="make_table",
             stage="paper",
+            function="cli.paper.table",
+            formats=("metrics",),
+            settings=of_paper.make_table,
             job="{table}",
             inputs=Files.of_table,
             outputs=lambda files: [files.layout.table("{table}", form) for form in TABLE_FORMS],
@@ -233,6 +200,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="compute_figure",
             stage="paper",
+            function="cli.paper.figure_data",
+            formats=("records", "part_edits", "distractors", "tokens", "head", "scores", "metrics"),
+            settings=of_paper.compute_figure,
             job="{figure}",
             inputs=Files.of_figure,
             outputs=lambda files: [files.layout.figure_data("{figure}")],
@@ -244,6 +214,8 @@ STEPS: dict[str, Step] = {
         Step(
             name="plot_figure",
             stage="paper",
+            function="cli.paper.figure",
+            settings=of_paper.plot_figure,
             job="{figure}",
             inputs=Files.of_plot,
             outputs=lambda files: [files.layout.figure("{figure}", form) for form in ("pdf", "png")],
@@ -259,6 +231,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="compare_with_paper",
             stage="paper",
+            function="cli.paper.compare",
+            formats=("metrics",),
+            settings=of_paper.compare_with_paper,
             inputs=Files.of_comparison,
             outputs=_paper("comparison.csv"),
             size=5e4,
@@ -266,6 +241,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="show_identities",
             stage="paper",
+            function="cli.paper.identities",
+            formats=("records", "distractors", "scores"),
+            settings=of_paper.show_identities,
             inputs=Files.of_browser,
             outputs=_paper("identities"),
             needs=Needs(4000, 30),
@@ -274,6 +252,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="make_page",
             stage="paper",
+            function="cli.paper.page",
+            formats=("records", "metrics"),
+            settings=of_paper.make_page,
             inputs=Files.of_page,
             # The page links to the figures' files: a new look must not make it anew.
             ancient=Files.figures,
@@ -283,6 +264,9 @@ STEPS: dict[str, Step] = {
         Step(
             name="write_summary",
             stage="paper",
+            function="cli.paper.summary",
+            formats=("metrics",),
+            settings=of_paper.write_summary,
             inputs=Files.metrics,
             outputs=_paper("summary.txt"),
             size=5e4,
@@ -290,6 +274,8 @@ STEPS: dict[str, Step] = {
         Step(
             name="write_manifest",
             stage="paper",
+            function="cli.paper.manifest",
+            settings=of_paper.write_manifest,
             inputs=Files.of_manifest,
             outputs=_paper("manifest.json", "provenance.js", "costs.csv"),
             size=5e4,
@@ -297,6 +283,7 @@ STEPS: dict[str, Step] = {
         Step(
             name="write_crate",
             stage="paper",
+            function="cli.paper.crate",
             inputs=Files.of_crate,
             outputs=lambda files: [files.layout.crate, files.layout.paper("workflow")],
             size=1e5,
@@ -304,6 +291,8 @@ STEPS: dict[str, Step] = {
         Step(
             name="export_model",
             stage="export",
+            function="release.export.export_model",
+            formats=("head", "metrics"),
             job="{form}/{ablation}",
             inputs=Files.of_model,
             # The card takes names and licence from the manifest; its times must not make the model anew.
@@ -314,6 +303,8 @@ STEPS: dict[str, Step] = {
         Step(
             name="export_datasets",
             stage="export",
+            function="release.export.export_data",
+            formats=("records", "distractors"),
             inputs=Files.of_datasets,
             ancient=lambda files, **ids: files.of_crate(),
             outputs=lambda files: [files.layout.exported_data],
