@@ -269,30 +269,25 @@ def test_partitions_that_count_memory_by_cpu_or_give_whole_nodes(accounting, sta
     assert cpus == {"lean": {4}, "whole": {32}}[partition]
 
 
-LATE = """#!/bin/sh
-# After the job's own script, not after the step within it; once.
-[ "$SLURM_STEP_ID" = 0 ] || [ -e {folder}/late.txt ] && exit 0
-mv {folder}/parts/0.txt {folder}/late.txt
-setsid sh -c '
-  for _ in $(seq 600); do
-    grep -qs "Waiting at most 60 seconds for missing files" {folder}/.snakemake/log/* && break
-    sleep 0.2
-  done
-  cp -p {folder}/late.txt {folder}/shown.txt
-  mv {folder}/shown.txt {folder}/parts/0.txt' </dev/null >/dev/null 2>&1 &
-"""
+MISSED = "Waiting at most 60 seconds for missing files"
 
 
 def test_a_file_system_that_shows_files_late(accounting, start, expected, folder):
     """When a job has ended its file is not there; it comes when it has been missed."""
-    accounting.plant("task_epilog", LATE.format(folder=folder))
+    late = folder / "late.txt"
+    # After the job's own script, not after the step within it; once.
+    hide = f'[ "$SLURM_STEP_ID" = 0 ] || [ -e {late} ] || mv {folder}/parts/0.txt {late}'
+    accounting.plant("task_epilog", f"#!/bin/sh\n{hide}\n")
     try:
         run = start("--latency-wait", "60", "--config", "parts=1")
+        accounting.wait("a file that is not shown", late.exists, SECONDS)
+        accounting.wait("a look for it", lambda: MISSED in run.log(), SECONDS)
+        shutil.copy2(late, folder / "shown.txt")
+        (folder / "shown.txt").rename(folder / "parts/0.txt")
         assert run.end() == expected(1)
     finally:
         accounting.plant("task_epilog", "#!/bin/sh\n")
-    assert "Waiting at most 60 seconds for missing files" in run.log()
-    assert (folder / "late.txt").exists() and run.submissions() == 1
+    assert run.submissions() == 1
 
 
 def test_an_array_is_one_submission(accounting, start, expected):
