@@ -29,8 +29,6 @@ def files():
         yield layout.raters / "ratings.json"
     elif (stage, command) == ("data", "mtg"):
         yield layout.mtg(ids["split"])
-    elif command == "raters":
-        yield layout.raters / "ratings.json"
     elif command == "inpaint" and "part" not in ids:
         yield layout.distractors(ids["source"], ids["shard"])
         yield layout.distractor_report(ids["source"], ids["shard"])
