@@ -15,8 +15,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
     [
         ["config/ratings.yaml"],
         ["config/released.yaml", "config/calibrate.yaml", "tests/rehearsal/one_released.yaml"],
+        ["config/augmented.yaml", "tests/rehearsal/one_source.yaml"],
+        ["config/released.yaml", "config/plain.yaml", "tests/rehearsal/one_source.yaml"],
     ],
-    ids=["ratings", "calibrate"],
+    ids=["ratings", "calibrate", "augmented", "released_plain"],
 )
 def test_an_overlay_is_rehearsed_to_its_page(overlays, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
