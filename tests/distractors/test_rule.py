@@ -41,6 +41,7 @@ class Run:
                 "splits": {"val": 0, "test": 2},
                 "syncd": {"path": str(release), "mtg": str(edits), "captions": ""},
             },
+            "select": {"drop": ["figure5"]},  # it shows validation identities
             "sources": {name: self._shrink(models[name]) | rate for name in sources},
         }
         self.configure()
