@@ -30,6 +30,7 @@ SCORERS = ["siglip2", "nearid"]
 def small_config():
     config = copy.deepcopy(load("config/demo.yaml"))
     config["select"] |= {"scorers": SCORERS, "tables": ["table1", "table7"], "figures": [], "ablations": []}
+    config["select"]["benchmarks"] = ["nearid_bench", "mtg"]
     config["paper"]["tables"] = {name: {"scorers": SCORERS} for name in ("table1", "table7")}
     return config
 
