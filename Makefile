@@ -41,7 +41,7 @@ $(BIN)/.complete: envs/all.lock envs/hashed.lock envs/build.lock pyproject.toml
 
 setup: $(BIN)/.complete ## create .venv from the lock
 
-demo: setup ## the whole way once on the embedded data, to a results page (no GPU, no hub)
+demo: setup ## from end to end once on the embedded data, to a results page (no GPU, no hub)
 	$(SNAKEMAKE) --configfile config/demo.yaml
 	@cat results/demo/paper/summary.txt
 	@echo "The page: $(abspath results/demo/paper/index.html)"

@@ -139,13 +139,13 @@ def compare(engine: DiffusionEngine, source: dict[str, Any], tiny: bool, batches
         engine.call(pipe, make_batch(engine, targets, prompt))
 
     engine.load = lambda without: pipe  # type: ignore[method-assign]
-    brush: Callable[..., Any] = lambda targets, seeds: engine.paint_batch(targets, seeds, [prompt] * len(targets))  # noqa: E731
+    painter: Callable[..., Any] = lambda targets, seeds: engine.paint_batch(targets, seeds, [prompt] * len(targets))  # noqa: E731
     with torch.inference_mode():
         bare_s, bare_gb = clock(lambda batch: [bare(each) for each in batch], views)
         flags: list[str] = []
 
         def paint(batch: list[list[Target]]) -> None:
-            for outcomes in paint_batches(brush, batch, source, "benchmark", 0):
+            for outcomes in paint_batches(painter, batch, source, "benchmark", 0):
                 flags.extend(outcome.flag if not outcome.retries else "again" for outcome in outcomes)
 
         ours_s, ours_gb = clock(paint, views)

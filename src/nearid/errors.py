@@ -15,7 +15,7 @@ def harmless(text: str) -> str:
 
 
 class UserError(Exception):
-    """A problem the user can mend, told in four parts.
+    """A problem the user can correct, told in four parts.
 
     Args:
         where: the file, record, config key or step concerned.

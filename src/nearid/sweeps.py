@@ -251,7 +251,7 @@ class Sweep:
             )
             if said.returncode:
                 raise UserError(
-                    "snakemake --touch", said.stderr.strip()[-500:], "heads recorded", "mend it, collect again"
+                    "snakemake --touch", said.stderr.strip()[-500:], "heads recorded", "correct it, collect again"
                 )
         return done, [name for name in self.ablations if name not in done]
 

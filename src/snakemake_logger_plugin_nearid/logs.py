@@ -43,7 +43,7 @@ def read_problem(logs: Iterable[str], message: str = "") -> Problem:
         if not crash and (lines := CRASH.findall(text)):
             crash, log = shorten(lines[-1]), path
     if crash:
-        return Problem(crash, log, "read the log; mended, the same command goes on from here")
+        return Problem(crash, log, "read the log; once that is corrected, the same command resumes")
     said = shorten(message)
     if not said:
         said = "it ended without a word of why; a kill or too little memory would look like this"

@@ -11,9 +11,9 @@ import subprocess
 import sys
 
 import pytest
+from end_to_end import ROOT
 from slurm_accounting import ACCOUNT, LIMITED_QOS, OTHER_ACCOUNT
 from slurm_cluster import DEFAULTS, NODES
-from whole_way import ROOT
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 import yaml
-from whole_way import ROOT, copy_project, differences, end, read_results, start
+from end_to_end import ROOT, copy_project, differences, end, read_results, start
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 

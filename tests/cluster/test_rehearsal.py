@@ -1,8 +1,8 @@
 """A rehearsal through SLURM gives what one on this machine gives (make test-slurm)."""
 
 import pytest
+from end_to_end import ROOT
 from slurm_cluster import DEFAULTS, HOW
-from whole_way import ROOT
 
 from nearid.rehearsal.run import rehearse
 

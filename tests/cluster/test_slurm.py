@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from end_to_end import CONFIG, ROOT, await_file, copy_project, differences, end, kill, read_results, start
 from safetensors.numpy import load_file
 from slurm_cluster import CPU_NODES, HOW
-from whole_way import CONFIG, ROOT, await_file, copy_project, differences, end, kill, read_results, start
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 

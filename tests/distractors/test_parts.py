@@ -19,7 +19,7 @@ from nearid.cli import nearid as command
 from nearid.data.positives import curate
 from nearid.distractors import runner
 from nearid.distractors.diffusion import DiffusionEngine
-from nearid.distractors.prompts import PromptBook
+from nearid.distractors.prompts import StoredPrompts
 from nearid.distractors.runner import paint_part, paint_shard
 from nearid.errors import UserError
 from nearid.io.files import replacing
@@ -158,19 +158,19 @@ class Encoder:
 def test_each_text_has_its_own_embedding_and_parts_share_them(tmp_path: Path) -> None:
     texts = [str(number % 50) for number in range(100)]
     encoder = Encoder()
-    book = PromptBook(texts, texts[:20], encoder.encode, Parts(tmp_path / "000", "key"))
+    book = StoredPrompts(texts, texts[:20], encoder.encode, Parts(tmp_path / "000", "key"))
     assert encoder.asked == texts[:32]
     assert [int(book[text]["number"]) for text in texts[:32]] == list(range(32))
-    other = PromptBook(texts, texts[20:50], encoder.encode, Parts(tmp_path / "000", "key"))
+    other = StoredPrompts(texts, texts[20:50], encoder.encode, Parts(tmp_path / "000", "key"))
     assert encoder.asked == texts[:50]
     assert [int(other[text]["number"]) for text in texts] == [int(text) for text in texts]
 
 
 def test_embeddings_go_with_the_part_that_needed_them_and_stay_for_others(tmp_path: Path) -> None:
     texts, parts = [str(number) for number in range(64)], Parts(tmp_path / "000", "key")
-    first = PromptBook(texts, texts[:40], Encoder().encode, parts)
+    first = StoredPrompts(texts, texts[:40], Encoder().encode, parts)
     first.clear(needed=texts[40:])
     assert parts.finished(".safetensors") == [32], "half of this block is the next part's"
     second = Encoder()
-    PromptBook(texts, texts[40:], second.encode, parts).clear()
+    StoredPrompts(texts, texts[40:], second.encode, parts).clear()
     assert second.asked == texts[48:] and parts.finished(".safetensors") == []

@@ -14,7 +14,7 @@ from nearid.data.positives import curate, read_rows
 from nearid.distractors import runner
 from nearid.distractors.finishing import finish, paste_back
 from nearid.distractors.protocol import NothingToPaint, PaintError, Target
-from nearid.distractors.runner import ATTEMPTS, PAINTED, open_brush, paint_shard
+from nearid.distractors.runner import ATTEMPTS, PAINTED, open_painter, paint_shard
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.layout import Layout
@@ -170,18 +170,18 @@ def test_a_killed_shard_goes_on_and_gives_the_same_bytes(
     done = len([path for path in progress.rglob("*.parquet") if not path.name.startswith(".")])
 
     painted: list[tuple[int, int]] = []
-    original = runner.open_brush
+    original = runner.open_painter
 
-    def open_spy(*arguments: Any) -> tuple[runner.Brush, Any]:
-        brush, book = original(*arguments)
+    def open_spy(*arguments: Any) -> tuple[runner.Painter, Any]:
+        painter, book = original(*arguments)
 
         def spy(targets: Sequence[Target], seeds: Sequence[int]) -> runner.Frames:
             painted.extend((target.id, target.slot) for target in targets)
-            return brush(targets, seeds)
+            return painter(targets, seeds)
 
         return spy, book
 
-    monkeypatch.setattr(runner, "open_brush", open_spy)
+    monkeypatch.setattr(runner, "open_painter", open_spy)
     paint_shard(settings, disturbed, "000")
     assert len(painted) == 9 - done
     expected = {name: content for name, content in read_bytes(folder).items() if "/killed/" in name}
@@ -211,7 +211,7 @@ class Scripted:
 
 def paint(engine: Scripted, source: dict[str, Any]) -> runner.Outcome:
     """What becomes of one view."""
-    ((outcome,),) = runner.paint_batches(open_brush(engine, [], [], None)[0], [[target()]], source, "s", 0)
+    ((outcome,),) = runner.paint_batches(open_painter(engine, [], [], None)[0], [[target()]], source, "s", 0)
     return outcome
 
 
@@ -241,8 +241,8 @@ def test_a_failure_in_one_batch_changes_no_other() -> None:
     targets = [[target(2 * number), target(2 * number + 1)] for number in range(4)]
     failed: list[int] = []
 
-    def brush_of(bad: set[tuple[int, int]]) -> runner.Brush:
-        def brush(batch: Sequence[Target], seeds: Sequence[int]) -> runner.Frames:
+    def painter_of(bad: set[tuple[int, int]]) -> runner.Painter:
+        def painter(batch: Sequence[Target], seeds: Sequence[int]) -> runner.Frames:
             frames: runner.Frames = []
             for place, (one, seed) in enumerate(zip(batch, seeds, strict=True)):
                 number = next(n for n, of in enumerate(targets) if any(one is each for each in of))
@@ -253,10 +253,10 @@ def test_a_failure_in_one_batch_changes_no_other() -> None:
                     frames.append(np.random.default_rng(seed).integers(0, 256, one.image.shape, dtype=np.uint8))
             return frames
 
-        return brush
+        return painter
 
-    sound = list(runner.paint_batches(brush_of(set()), targets, source, "s", 0))
-    hurt = list(runner.paint_batches(brush_of({(1, 0), (3, 1)}), targets, source, "s", 0))
+    sound = list(runner.paint_batches(painter_of(set()), targets, source, "s", 0))
+    hurt = list(runner.paint_batches(painter_of({(1, 0), (3, 1)}), targets, source, "s", 0))
     assert failed == [1, 3]
     assert [len(batch) for batch in hurt] == [2, 2, 2, 2]
     for number, (one, other) in enumerate(zip(sound, hurt, strict=True)):

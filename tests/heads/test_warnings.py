@@ -46,7 +46,7 @@ def assert_same(one, other):
 
 @pytest.fixture
 def settings():
-    # No state of its own before the end: what is gone on from is what the warnings saved.
+    # No state of its own before the end: what is resumed is what the warnings saved.
     return world.settings(checkpoint_every_steps=1000)
 
 

@@ -48,7 +48,7 @@ def extract_in_a_group_of_its_own(settings, root, begun):
 
 @pytest.mark.slow
 def test_kills_at_random_moments_leave_nothing_wrong(settings, tmp_path):
-    """Whatever a SIGKILL of all its workers hits, there is a whole shard or none, and the next start mends the rest."""
+    """Whatever a SIGKILL of all its workers hits, there is a whole shard or none, and the next start makes the rest."""
     settings |= {"batch_size": 1}  # many moments between two blocks
     whole = extract_positives(settings, write_world(tmp_path / "undisturbed").root)
     target = write_world(tmp_path / "killed").tokens("tiny", "positives")

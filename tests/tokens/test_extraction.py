@@ -167,16 +167,16 @@ def test_damaged_images_are_gaps_where_that_is_set(settings, layout, tmp_path):
     CliRunner().invoke(commands, line)
     assert shard.read_bytes() == content
 
-    # A mask that nobody asks for is not looked at; mended images leave no trace.
+    # A mask that nobody asks for is not looked at; repaired images leave no trace.
     damage(layout, masks1=[1])
     pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
     extract(load_backbone(settings), "tiny", pictures, inputs, shard, variants=WHOLE_ALONE, leave_gaps=True)
     assert not TokenStore([shard]).gaps and TokenStore([shard]).contains(3, 0, "full")
     damage(layout)
     assert CliRunner().invoke(commands, line).exit_code == 0
-    mended = shard.read_bytes()
+    repaired = shard.read_bytes()
     run(settings | {"batch_size": 3}, layout, "positives")
-    assert shard.read_bytes() == mended and "gaps" not in json.loads(
+    assert shard.read_bytes() == repaired and "gaps" not in json.loads(
         CliRunner().invoke(commands, ["info", str(shard)]).output
     )
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from whole_way import copy_project, end, start
+from end_to_end import copy_project, end, start
 
 import nearid.config
 from nearid.config import fingerprint, members

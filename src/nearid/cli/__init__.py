@@ -30,12 +30,12 @@ _REFUSALS = {
     errno.EACCES: (
         "no permission",
         "files that you may read, and results that you may write",
-        "mend the permissions, or choose another folder",
+        "correct the permissions, or choose another folder",
     ),
     errno.EPERM: (
         "no permission",
         "files that you may read, and results that you may write",
-        "mend the permissions, or choose another folder",
+        "correct the permissions, or choose another folder",
     ),
     errno.ENOSPC: ("no space left on the disk", "room for the results", "free some space and run it again"),
     errno.EFBIG: ("a file that may not grow any more", "larger files allowed", "raise `ulimit -f` and run it again"),
@@ -44,7 +44,7 @@ _REFUSALS = {
 
 
 class _Commands(click.Group):
-    """Imports a group's module when it is asked for, and tells problems so that a person can mend them."""
+    """Imports a group's module when it is asked for, and tells problems so that a person can correct them."""
 
     def invoke(self, ctx: click.Context) -> object:
         # Here and not in main(): the log file of --log is still open, so the message lands in it too.
@@ -103,7 +103,7 @@ def nearid(ctx: click.Context, log: Path | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; a problem that the user can mend is four lines and exit code 2, not a traceback."""
+    """Run the command line; a problem that the user can correct is four lines and exit code 2, not a traceback."""
     sys.stderr = HarmlessStream(sys.stderr)  # type: ignore[assignment]
     if sys.stdout is not None and sys.stdout.isatty():  # what goes to a file stays as it is
         sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]

@@ -46,7 +46,9 @@ def bench(
     if not config and dataset not in OVERLAYS:
         whole["dataset"]["kind"] = dataset
     if whole["dataset"]["kind"] != dataset:
-        raise UserError("--dataset", dataset, f"{whole['dataset']['kind']}, as the config says", "mend one of the two")
+        raise UserError(
+            "--dataset", dataset, f"{whole['dataset']['kind']}, as the config says", "correct one of the two"
+        )
     layout = Layout(results or results_folder(whole))
     backbone: dict[str, Any] = {"kind": "auto", "path": encoder, "revision": ""}
     backbone |= {"precision": precision, "batch_size": batch_size}

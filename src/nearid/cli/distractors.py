@@ -34,7 +34,7 @@ def inpaint(
         return
     found = re.fullmatch(r"(\d+)/(\d+)", part)
     if not found or join or not 1 <= int(found[1]) <= int(found[2]):
-        raise UserError("--part", repr(part), "K/N with K from 1 to N, such as 2/5, and no --join", "mend it")
+        raise UserError("--part", repr(part), "K/N with K from 1 to N, such as 2/5, and no --join", "correct it")
     paint_part(settings, layout, shard, int(found[1]), int(found[2]))
 
 

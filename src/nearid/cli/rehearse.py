@@ -38,7 +38,7 @@ def rehearse(
     for pair in given:
         name, _, path = pair.partition("=")
         if not Path(path).is_dir():
-            raise UserError("--stand-in", repr(pair), "ID=FOLDER, a folder that is there", "mend it")
+            raise UserError("--stand-in", repr(pair), "ID=FOLDER, a folder that is there", "correct it")
         stand_ins[name] = Path(path)
     arguments = [*(["--profile", profile] if profile else []), *shlex.split(snakemake)]
     report = rehearse(overlays, folder, arguments, stand_ins)

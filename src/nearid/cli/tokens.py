@@ -129,7 +129,7 @@ def plan(overlays: tuple[Path, ...], read_gb_per_s: float, as_json: bool) -> Non
 @click.option("--whole", is_flag=True, help="Also read all tokens and images, and compare the backbones.")
 @click.option("--cores", default=2, show_default=True, help="For the command that repairs.")
 def repair_plan(overlays: tuple[Path, ...], whole: bool, cores: int) -> None:
-    """Which shards of config.yaml with OVERLAYS on top are missing, damaged or stale, and the command that mends them.
+    """Which shards of config.yaml with OVERLAYS on top are missing, damaged or stale, and the repairing command.
 
     The exit code is 1 where there are any.
     """

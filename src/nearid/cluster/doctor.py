@@ -314,7 +314,7 @@ def check_models(config: Mapping[str, Any]) -> Iterator[Finding]:
                 continue
             folder = cached
         if not (folder / "config.json").is_file():
-            yield Finding("backbone", "fault", f"{name}: no {path}/config.json", f"mend backbones.{name}.path")
+            yield Finding("backbone", "fault", f"{name}: no {path}/config.json", f"correct backbones.{name}.path")
         elif not list(folder.glob("*.safetensors")):
             action = "convert it to safetensors: pickles are not opened"
             yield Finding("backbone", "fault", f"{name}: no safetensors in {path}", action)

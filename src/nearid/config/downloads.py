@@ -20,7 +20,7 @@ def required_downloads(settings: Any, config: Mapping[str, Any]) -> list[str]:
     for name in ids:
         if name not in config["downloads"]:
             raise UserError(
-                "config, a path", f"{FOLDER}{name}", "an id in `downloads`, or a path elsewhere", "mend either"
+                "config, a path", f"{FOLDER}{name}", "an id in `downloads`, or a path elsewhere", "correct either"
             )
     return ids
 

@@ -63,7 +63,7 @@ def missing_path(key: str, path: str) -> UserError:
         f"config, key {key}",
         f"{path!r}, which is not there" if path else "nothing",
         "a folder of yours" + (", e.g. --config photos_dir=PATH" if key == "dataset.image_folder.path" else ""),
-        "mend the path, or connect the disk that it is on",
+        "correct the path, or connect the disk that it is on",
     )
 
 
@@ -78,7 +78,7 @@ def check_paths(config: Mapping[str, Any]) -> None:
         listed = [f"{key}: {path!r}" if path else f"{key}: nothing" for key, path in missing.items()]
         raise UserError(
             "config", f"{len(missing)} paths that are not there:" + in_lines(listed), "files and folders of yours",
-            "mend the paths, or connect the disk that they are on",
+            "correct the paths, or connect the disk that they are on",
         )  # fmt: skip
     for key, path in missing.items():
         raise missing_path(key, path)

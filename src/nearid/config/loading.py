@@ -83,7 +83,7 @@ def _read(path: Path) -> Config:
     except FileNotFoundError:
         raise UserError(path, "no such file", "a YAML file; run from the repository's root", "check the path") from None
     if not isinstance(content, dict):
-        raise UserError(path, type(content).__name__, "a YAML mapping", "mend the file")
+        raise UserError(path, type(content).__name__, "a YAML mapping", "correct the file")
     return content
 
 
@@ -102,9 +102,9 @@ def _check_values(config: Mapping[str, Any]) -> None:
         elif isinstance(value, list | tuple):
             waiting += [((*path, at), inner) for at, inner in enumerate(value)]
         elif isinstance(value, float) and not math.isfinite(value):
-            raise UserError(_where(path), str(value), "a finite number", "mend the value")
+            raise UserError(_where(path), str(value), "a finite number", "correct the value")
         elif isinstance(value, str) and harmless(value) != value:
-            raise UserError(_where(path), value, "text without control characters", "mend the value")
+            raise UserError(_where(path), value, "text without control characters", "correct the value")
     raise UserError(
         "the config",
         f"more than {_MAX_VALUES:,} values, or {MAX_DEPTH} levels",
@@ -153,7 +153,7 @@ def _explain(error: jsonschema.ValidationError) -> UserError:
         known = list(part["properties"])
         unknown = next(key for key in value if key not in known)
         return UserError(
-            _where([*path, unknown]), f"the unknown key `{unknown}`", nearest(unknown, known), "mend the key's name"
+            _where([*path, unknown]), f"the unknown key `{unknown}`", nearest(unknown, known), "correct the key's name"
         )
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in value)
@@ -171,7 +171,7 @@ def _explain(error: jsonschema.ValidationError) -> UserError:
     elif error.validator == "enum":
         expected = nearest(value, error.validator_value)
     hint = part.get("description")
-    return UserError(_where(path), repr(value), expected + (f": {hint}" if hint else ""), "mend the value")
+    return UserError(_where(path), repr(value), expected + (f": {hint}" if hint else ""), "correct the value")
 
 
 def _where(path: Iterable[object]) -> str:

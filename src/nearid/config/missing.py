@@ -66,7 +66,7 @@ def find_missing(config: Mapping[str, Any], root: Path = Path()) -> list[Missing
             problem = _why_not_fetched(download, config, root)
         else:
             # The folder where the user's photographs should be may be empty text; curation says what to set then.
-            problem = None if (root / path).exists() else (f"no {path}", f"put it there, or mend {own[0].key}")
+            problem = None if (root / path).exists() else (f"no {path}", f"put it there, or correct {own[0].key}")
         if problem:
             found.append(Missing(download or path, *problem, own))
     return found

@@ -111,7 +111,7 @@ def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any
         if key not in scorer:
             raise UserError(f"config, key {where}.{key}", "nothing", f"kind {scorer['kind']} needs it", "add it")
     if scorer["kind"] == "vlm_judge" and ("model" in scorer) == ("endpoint" in scorer):
-        raise UserError(f"config, key {where}", "model and endpoint, or neither", "one of the two", "mend the entry")
+        raise UserError(f"config, key {where}", "model and endpoint, or neither", "one of the two", "correct the entry")
     if "backbone" in scorer:
         _known([scorer["backbone"]], config["backbones"], f"{where}.backbone")
     if "m_h_from" in scorer:
@@ -148,7 +148,7 @@ def _check_selection(config: Mapping[str, Any]) -> None:
         _selected(mix["sources"], select["sources"], f"ablations.{name} (its mix)", "select.sources")
         if not drawn_collections(config, name):
             raise UserError(
-                f"config, key ablations.{name}.mix", "no rows at all", "sources or MTG copies", "mend the mix"
+                f"config, key ablations.{name}.mix", "no rows at all", "sources or MTG copies", "correct the mix"
             )
     for name in select["tables"]:
         shown = [scorer for scorer in paper["tables"][name]["scorers"] if scorer not in select["drop"]]
@@ -166,7 +166,7 @@ def _known(ids: Iterable[str], catalogue: Iterable[str], where: str) -> None:
     known = list(catalogue)
     for name in ids:
         if name not in known:
-            raise UserError(f"config, key {where}", f"the unknown id `{name}`", nearest(name, known), "mend the id")
+            raise UserError(f"config, key {where}", f"the unknown id `{name}`", nearest(name, known), "correct the id")
 
 
 def _selected(ids: Iterable[str], chosen: Iterable[str], where: str, selection: str) -> None:

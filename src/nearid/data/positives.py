@@ -176,7 +176,7 @@ def _check_rows(rows: Sequence[Mapping[str, Any]], dropped: Sequence[Dropped], s
             "dataset.shards",
             f"{len(rows)} usable identities for {shards} shards (fell out: {commonest or 'nothing'})",
             "at least one identity per shard",
-            "mend the pictures, or ask for fewer shards",
+            "correct the pictures, or ask for fewer shards",
         )
 
 

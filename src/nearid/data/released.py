@@ -36,7 +36,7 @@ class ReleasedTable:
         self._files = sorted(found)
         if not self._files:
             raise UserError(
-                self.folder, f"no {split}*.parquet", "a released set in Parquet files", "fetch it, or mend the path"
+                self.folder, f"no {split}*.parquet", "a released set in Parquet files", "fetch it, or correct the path"
             )
         wanted = {int(match[3]) for match in found.values() if match[3]}
         if wanted and wanted != {len(found)}:

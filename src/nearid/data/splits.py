@@ -142,7 +142,7 @@ def _read_official(path: Path) -> dict[str, list[Any]]:
             path,
             f"no official splits ({error})",
             "lists train, val, test of positions, or of {id, objaverse_id}; or the released positives",
-            "mend the file",
+            "correct the file",
         ) from error
 
 
@@ -182,7 +182,7 @@ def draw_splits(class_names: Sequence[str], sizes: Mapping[str, int | str], seed
             "dataset.splits",
             f"val {val} + test {test} = {wanted}, but {there} usable identities",
             "val + test not above the number of usable identities",
-            "make the splits smaller, or mend the records that data/dropped.tsv or this run's log lists",
+            "make the splits smaller, or correct the records that data/dropped.tsv or this run's log lists",
         )
     left: dict[str, list[int]] = {}
     for row in keyed_rng("splits", seed).permutation(there):

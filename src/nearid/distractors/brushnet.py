@@ -75,7 +75,7 @@ def load_brushnet(path: Path, config: Mapping[str, Any]) -> BrushNet:
         UserError: the file is missing, or a weight is missing, unknown or of another shape; it is named.
     """
     if not path.is_file():
-        raise UserError(path, "no such file", "the released BrushNet weights", "fetch the model, or mend the path")
+        raise UserError(path, "no such file", "the released BrushNet weights", "fetch the model, or correct the path")
     with torch.device("meta"):
         net = BrushNet(config)
     load_strictly(net, load_file(path), net.released_keys(), path)

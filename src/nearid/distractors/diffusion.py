@@ -257,7 +257,7 @@ def load(loader: Any, model: str, dtype: torch.dtype | None, **arguments: Any) -
             model,
             found,
             f"what {loader.__name__} needs",
-            "fetch the model (`downloads` in the config), or mend the path",
+            "fetch the model (`downloads` in the config), or correct the path",
         ) from error
 
 
@@ -273,7 +273,7 @@ def find_folder(model: str) -> Path:
         return Path(snapshot_download(model))
     except (OSError, ValueError) as error:
         raise UserError(
-            model, "no such folder, nor a cached repository of the hub", "a model", "fetch it, or mend the path"
+            model, "no such folder, nor a cached repository of the hub", "a model", "fetch it, or correct the path"
         ) from error
 
 

@@ -17,7 +17,7 @@ _PER_FILE = 16
 _SUFFIX = ".safetensors"
 
 
-class PromptBook:
+class StoredPrompts:
     """The embeddings of `wanted` texts, made by `encode` where nobody has made them yet.
 
     Several gigabytes for a shard with a large text encoder, so they stay on disk until they are asked for, and go when

@@ -35,7 +35,7 @@ from nearid.io.tables import IMAGE, image_bytes, write_table
 from nearid.layout import Layout
 
 if TYPE_CHECKING:
-    from nearid.distractors.prompts import PromptBook
+    from nearid.distractors.prompts import StoredPrompts
 
 ATTEMPTS = 4
 """Seeds that are tried for one view before its slot stays empty."""
@@ -64,7 +64,7 @@ _PART = pa.schema(
 _KNOWN_FAILURES = (cv2.error, np.linalg.LinAlgError, FloatingPointError)
 
 Frames = list[NDArray[Any] | PaintError | NothingToPaint]
-Brush = Callable[[Sequence[Target], Sequence[int]], Frames]
+Painter = Callable[[Sequence[Target], Sequence[int]], Frames]
 """Paints targets with a seed for each: a frame, or why there is none."""
 
 
@@ -168,7 +168,7 @@ class _Work:
         pictures = read_rows(self._positives)
         texts = [self.rows[at]["category_description"] for at in self._asked]
         wanted = self._texts(place for batch in missing for place in batch)
-        brush, book = open_brush(self._engine, texts, wanted, self.progress)
+        painter, book = open_painter(self._engine, texts, wanted, self.progress)
         views = (
             [
                 _read_target(pictures[at], slot, self._positives, self._size)
@@ -177,7 +177,7 @@ class _Work:
             for batch in missing
         )
         source_id, total = self._settings["source_id"], sum(map(len, batches))
-        painted = self._paint_views(brush, views)
+        painted = self._paint_views(painter, views)
         places = (place for batch in missing for place in batch)
         labelled = track(
             zip(places, painted, strict=True),
@@ -203,34 +203,34 @@ class _Work:
     def _texts(self, places: Iterable[int]) -> set[str]:
         return {self.rows[self.places[place][0]]["category_description"] for place in places}
 
-    def _paint_views(self, brush: Brush, views: Iterable[list[Target | Outcome]]) -> Iterator[Outcome]:
+    def _paint_views(self, painter: Painter, views: Iterable[list[Target | Outcome]]) -> Iterator[Outcome]:
         seen, shown = itertools.tee(views)
         targets = ([view for view in batch if isinstance(view, Target)] for batch in shown)
         seed, source_id = self._settings["seed"], self._settings["source_id"]
-        for batch, outcomes in zip(seen, paint_batches(brush, targets, self._source, source_id, seed), strict=True):
+        for batch, outcomes in zip(seen, paint_batches(painter, targets, self._source, source_id, seed), strict=True):
             finished = iter(outcomes)
             for view in batch:
                 yield view if isinstance(view, Outcome) else next(finished)
 
 
-def open_brush(
+def open_painter(
     engine: Engine | BatchEngine, texts: Sequence[str], wanted: Iterable[str], parts: Parts
-) -> tuple[Brush, PromptBook | None]:
+) -> tuple[Painter, StoredPrompts | None]:
     """What paints with `engine`, and the embeddings of the `wanted` of a shard's `texts` that it reads, made by now.
 
     Engines without text encoders read none.
     """
     if isinstance(engine, BatchEngine):
-        from nearid.distractors.prompts import PromptBook
+        from nearid.distractors.prompts import StoredPrompts
 
-        book = PromptBook(texts, wanted, engine.encode, parts)
+        book = StoredPrompts(texts, wanted, engine.encode, parts)
 
         def paint(targets: Sequence[Target], seeds: Sequence[int]) -> Frames:
             return list(engine.paint_batch(targets, seeds, [book[each.text] for each in targets]))
 
         return paint, book
 
-    def brush(targets: Sequence[Target], seeds: Sequence[int]) -> Frames:
+    def painter(targets: Sequence[Target], seeds: Sequence[int]) -> Frames:
         frames: Frames = []
         for target, seed in zip(targets, seeds, strict=True):
             try:
@@ -241,21 +241,21 @@ def open_brush(
                 frames.append(PaintError(str(error)))
         return frames
 
-    return brush, None
+    return painter, None
 
 
 def paint_batches(
-    brush: Brush, batches: Iterable[Sequence[Target]], source: dict[str, Any], source_id: str, data_seed: int
+    painter: Painter, batches: Iterable[Sequence[Target]], source: dict[str, Any], source_id: str, data_seed: int
 ) -> Iterator[list[Outcome]]:
     """For each batch a distractor per target, tried with up to `ATTEMPTS` seeds keyed by source, id, slot and attempt.
 
-    Frames are finished and encoded by threads while `brush` paints the next batch: a GPU does not wait for PNGs. Only a
-    batch in which something failed is gone back to, on its own, so that its frames do not depend on its neighbours.
+    Frames are finished and encoded by threads while `painter` paints the next batch: a GPU does not wait for PNGs. A
+    batch in which something failed is painted again on its own, so that its frames do not depend on its neighbours.
     """
 
     def attempt(number: int, targets: Sequence[Target]) -> list[_Attempt]:
         seeds = [keyed_seed("distractor", data_seed, source_id, each.id, each.slot, number) for each in targets]
-        frames = brush(targets, seeds) if targets else []
+        frames = painter(targets, seeds) if targets else []
         return [
             _Attempt(
                 target, seed, frame if isinstance(frame, Exception) else pool.submit(_finish, frame, target, source)

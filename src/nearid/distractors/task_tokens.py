@@ -34,7 +34,7 @@ class TaskEncoder:
 
     def __init__(self, tokenizer: Any, path: Path, config: CLIPTextConfig) -> None:
         if not path.is_file():
-            raise UserError(path, "no such file", "PowerPaint's text encoder", "fetch the model, or mend the path")
+            raise UserError(path, "no such file", "PowerPaint's text encoder", "fetch the model, or correct the path")
         tokenizer.add_tokens([f"{word}_{number}" for word in _WORDS for number in range(_VECTORS)])
         self._tokenizer = tokenizer
         # Not from the base encoder's weights: every one of them is in the file.

@@ -67,7 +67,7 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
     if mix["mtg_repeats"]:
         wanted |= {"mtg_train": ["000"]}
     if not wanted:
-        raise UserError("mixes", str(dict(mix)), "sources and repeats that draw some sample", "mend the mix")
+        raise UserError("mixes", str(dict(mix)), "sources and repeats that draw some sample", "correct the mix")
     masking = MASKING if any(training["mask_probability"].values()) else MASKING[:1]
     cached, augmentation = training["tokens"] == "cached", training["augmentation"]
     draws = training.get("augmented_draws", 0)

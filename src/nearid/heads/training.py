@@ -48,7 +48,7 @@ def train(settings: Settings, layout: Layout, code: str = "", companions: Sequen
     Args:
         settings: of the step `train_head` (`nearid.config.step_settings`).
         layout: where data and tokens lie and the head goes.
-        code: fingerprint of this code; a killed try of other code is not gone on from.
+        code: fingerprint of this code; a killed try of other code is not resumed.
         companions: settings and code of heads that draw the same batches. Those that are not up to date train along,
             up to where their own job only has to write them; one whose loss is not finite stops alone.
 

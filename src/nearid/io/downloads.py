@@ -238,7 +238,9 @@ def _wanted(where: str, settings: Settings, files: list[RemoteFile], folder: Pat
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
             some = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-            raise UserError(where, f"no file matches {pattern}", f"some of {len(names)} files: {some}", "mend `files`")
+            raise UserError(
+                where, f"no file matches {pattern}", f"some of {len(names)} files: {some}", "correct `files`"
+            )
     chosen = [file for file in files if any(fnmatch.fnmatch(file.path, pattern) for pattern in patterns)]
     for file in chosen:
         inside = (folder / file.path).resolve().is_relative_to(folder.resolve())

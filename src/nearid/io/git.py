@@ -41,7 +41,7 @@ class GitRepository:
         files = self._list(repository, revision, self._folder, "", _DEPTH)
         if not files:
             raise UserError(
-                f"{repository}, commit {revision}", f"no folder {self._folder!r}", "a folder of it", "mend `folder`"
+                f"{repository}, commit {revision}", f"no folder {self._folder!r}", "a folder of it", "correct `folder`"
             )
         return revision, files
 

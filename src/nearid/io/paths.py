@@ -21,7 +21,7 @@ def below(folder: Path, *names: str) -> Path:
     for name in names:
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or any(sign < " " or sign == "\x7f" for sign in name):
-            raise UserError(folder, f"the name {name!r}", "a name of something in this folder", "mend the name")
+            raise UserError(folder, f"the name {name!r}", "a name of something in this folder", "correct the name")
     return folder.joinpath(*names)
 
 

@@ -62,7 +62,7 @@ def read_text(path: Path) -> str:
             raise UserError(path, f"{size:,} bytes", f"a table of at most {MAX_BYTES:,}", "is it the right file?")
         return decode_text(path.read_bytes(), path)
     except OSError as error:
-        raise UserError(path, error.strerror or "no such file", "a table", "mend the path") from error
+        raise UserError(path, error.strerror or "no such file", "a table", "correct the path") from error
 
 
 def read_rows(text: str, where: object, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -104,12 +104,12 @@ def read_sheet(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) 
     first_line = next(iter(text.splitlines()), "")
     delimiters = [sign for sign in DELIMITERS if set(needed) <= set(_cut_header(first_line, sign))]
     if len(delimiters) != 1:
-        raise UserError(path, f"the header {first_line[:80]!r}", shown, "mend its first line")
+        raise UserError(path, f"the header {first_line[:80]!r}", shown, "correct its first line")
     (_, head), *rows = read_rows(text, path, delimiters[0])
     head = [cell.lower() for cell in head]
     wanted = [*needed, *optional]
     if twice := [name for name in wanted if head.count(name) > 1]:
-        raise UserError(path, f"two columns {twice[0]!r}", shown, "mend its first line")
+        raise UserError(path, f"two columns {twice[0]!r}", shown, "correct its first line")
     result = []
     for line, cells in rows:
         if any(cells[len(head) :]):

@@ -33,7 +33,7 @@ class WebFile:
         """
         name = PurePosixPath(unquote(urlsplit(repository).path)).name
         if not name or name in (".", ".."):
-            raise UserError(repository, "no file's name at its end", "https://…/name", "mend `url`")
+            raise UserError(repository, "no file's name at its end", "https://…/name", "correct `url`")
         return self._sha256, [RemoteFile(name, -1, self._sha256, None)]
 
     def download(self, repository: str, kind: str, commit: str, file: str, folder: Path) -> None:

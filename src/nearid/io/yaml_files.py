@@ -34,7 +34,7 @@ def read_yaml(path: Path, expected: str) -> Any:
     size = path.stat().st_size
     if not path.is_file() or size > MAX_BYTES:
         found = f"{size:,} bytes" if path.is_file() else "no file"
-        raise UserError(path, found, f"{expected} of at most {MAX_BYTES:,} bytes", "mend the path")
+        raise UserError(path, found, f"{expected} of at most {MAX_BYTES:,} bytes", "correct the path")
     return parse_yaml(decode_text(path.read_bytes(), path), path, expected)
 
 
@@ -49,7 +49,7 @@ def parse_yaml(text: str, where: object, expected: str) -> Any:
         for event in yaml.parse(text, Loader=LOADER):
             depth += isinstance(event, _OPENS) - isinstance(event, _CLOSES)
             if depth > MAX_DEPTH:
-                raise UserError(where, f"more than {MAX_DEPTH} levels", expected, "mend the file")
+                raise UserError(where, f"more than {MAX_DEPTH} levels", expected, "correct the file")
         return yaml.load(text, LOADER)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(where, f"no YAML: {error}", expected, "mend the file") from error
+        raise UserError(where, f"no YAML: {error}", expected, "correct the file") from error

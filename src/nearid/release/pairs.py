@@ -117,7 +117,7 @@ def read_pairs(lines: Iterable[str], where: str) -> list[Pair]:
                 f"{where}, line {number}",
                 repr(text[:200]),
                 "two paths, with a tab, a comma or a semicolon between them",
-                "mend the line; a path that holds one of these stands in double quotes",
+                "correct the line; a path that holds one of these stands in double quotes",
             )
         pairs.append((cuts[0][0], cuts[0][1]))
     return pairs

@@ -18,7 +18,7 @@ from nearid.errors import UserError
 from nearid.io.hashing import hash_file, hash_json
 from nearid.io.progress import track
 from nearid.layout import Layout
-from nearid.scores.pictures import PictureBook
+from nearid.scores.pictures import StoredImages
 from nearid.scores.scorers import ImageKey
 from nearid.tokens.backbones import Backbone, load_backbone
 from nearid.tokens.store import TokenStore, open_tokens
@@ -47,7 +47,7 @@ class TokenEmbedder:
 
     def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
         self.settings, self.layout = settings, layout
-        self.book = PictureBook(layout, [settings["split"]] if "split" in settings else [])
+        self.book = StoredImages(layout, [settings["split"]] if "split" in settings else [])
         self._origins: dict[str, str] = {}
 
     @cached_property

@@ -18,7 +18,7 @@ from nearid.layout import Layout
 from nearid.scores.answers import Answers, answers_path, refuse_rated, with_counts
 from nearid.scores.embeddings import Vectors, embed_each
 from nearid.scores.packs import Companion, Key, Pack, each_embeds
-from nearid.scores.pictures import PictureBook
+from nearid.scores.pictures import StoredImages
 from nearid.scores.scorers import Embedder, ImageKey, PairScorer, Shown, load_scorer
 
 SHARD = "000"
@@ -60,7 +60,7 @@ def score_mtg(
             pack.clear()
     elif isinstance(scorer, PairScorer):
         answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: MTG")
-        parts = _ask_all(answers, settings["conditions"], f"mtg_{split}", samples, PictureBook(layout, []))
+        parts = _ask_all(answers, settings["conditions"], f"mtg_{split}", samples, StoredImages(layout, []))
         write_table(output, _list_columns(parts, samples, oracles), with_counts(SCHEMA, answers.counts()))
     else:
         raise refuse_rated(settings, "MTG")
@@ -97,7 +97,7 @@ def _embed_all(
 
 
 def _ask_all(
-    answers: Answers, conditions: Sequence[str], collection: str, samples: Sequence[int], book: PictureBook
+    answers: Answers, conditions: Sequence[str], collection: str, samples: Sequence[int], book: StoredImages
 ) -> dict[str, NDArray[np.float64]]:
     parts = {}
     for condition in conditions:

@@ -21,7 +21,7 @@ from nearid.scores.answers import Answers, answers_path, refuse_rated, with_coun
 from nearid.scores.embeddings import Vectors, embed_each
 from nearid.scores.margins import CROSSES, SIMILARITIES, VIEW_PAIRS, Columns
 from nearid.scores.packs import Companion, Key, Member, Pack, each_embeds
-from nearid.scores.pictures import PictureBook
+from nearid.scores.pictures import StoredImages
 from nearid.scores.scorers import Embedder, ImageKey, Pair, PairScorer, Shown, load_scorer
 
 SCHEMA = pa.schema(
@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Roster:
+class SplitIdentities:
     """The identities of a split, in row order, and where they lie; arrays `[identities]`."""
 
     rows: NDArray[np.int64]
@@ -76,33 +76,33 @@ def score_nearid_bench(
     Raises:
         UserError: data, tokens or the scorer's files are missing or do not fit each other.
     """
-    roster = read_roster(layout, settings["split"])
+    identities = read_identities(layout, settings["split"])
     scorer = load_scorer(settings, layout)
-    views_present = np.arange(MAX_VIEWS) < roster.n_images[:, None]
-    present = {source: find_distractors(layout, source, roster) for source in settings["sources"]}
+    views_present = np.arange(MAX_VIEWS) < identities.n_images[:, None]
+    present = {source: find_distractors(layout, source, identities) for source in settings["sources"]}
     if isinstance(scorer, Embedder):
-        keys = _keys(roster, present)
+        keys = _keys(identities, present)
         with Pack(scorer, settings, code, output, companions, layout, "nearid_bench", keys, SCHEMA) as pack:
-            write_table(output, _embed_all(pack, roster, views_present, present), SCHEMA)
+            write_table(output, _embed_all(pack, identities, views_present, present), SCHEMA)
             pack.clear()
     elif isinstance(scorer, PairScorer):
         answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: NearID-bench")
-        book = PictureBook(layout, [settings["split"]], settings["scorer"].get("masks") == "raw")
-        parts = _ask_all(answers, settings, roster, views_present, present, book)
-        columns = _join([_list_columns(source, roster, parts[source]) for source in settings["sources"]])
+        book = StoredImages(layout, [settings["split"]], settings["scorer"].get("masks") == "raw")
+        parts = _ask_all(answers, settings, identities, views_present, present, book)
+        columns = _join([_list_columns(source, identities, parts[source]) for source in settings["sources"]])
         write_table(output, columns, with_counts(SCHEMA, answers.counts()))
     else:
         raise refuse_rated(settings, "NearID-bench")
 
 
-def _list_columns(source: str, roster: Roster, parts: Mapping[str, Columns]) -> dict[str, list[Any]]:
+def _list_columns(source: str, identities: SplitIdentities, parts: Mapping[str, Columns]) -> dict[str, list[Any]]:
     """The rows of one source, by condition."""
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     for condition, values in parts.items():
-        columns["row"].extend(roster.rows)
-        columns["id"].extend(roster.ids)
-        columns["source"].extend([source] * len(roster.ids))
-        columns["condition"].extend([condition] * len(roster.ids))
+        columns["row"].extend(identities.rows)
+        columns["id"].extend(identities.ids)
+        columns["source"].extend([source] * len(identities.ids))
+        columns["condition"].extend([condition] * len(identities.ids))
         for name, column in values.items():
             columns[name].extend(column)
     return columns
@@ -112,9 +112,12 @@ def _join(parts: Sequence[Mapping[str, Sequence[Any]]]) -> dict[str, list[Any]]:
     return {name: [value for part in parts for value in part[name]] for name in SCHEMA.names}
 
 
-def _keys(roster: Roster, present: Mapping[str, NDArray[np.bool_]]) -> Key:
-    shards = [str(shard) for shard in np.unique(roster.shards)]
-    rows = [part.tolist() for part in (roster.rows, roster.ids, roster.shards, roster.shard_rows, roster.n_images)]
+def _keys(identities: SplitIdentities, present: Mapping[str, NDArray[np.bool_]]) -> Key:
+    shards = [str(shard) for shard in np.unique(identities.shards)]
+    rows = [
+        part.tolist()
+        for part in (identities.rows, identities.ids, identities.shards, identities.shard_rows, identities.n_images)
+    ]
 
     def keys(scorer: Embedder, settings: Mapping[str, Any], code: str) -> dict[str, str]:
         # What the others are, and in how many shards they lie, is nothing to a source.
@@ -130,7 +133,7 @@ def _keys(roster: Roster, present: Mapping[str, NDArray[np.bool_]]) -> Key:
 
 def _embed_all(
     pack: Pack,
-    roster: Roster,
+    identities: SplitIdentities,
     views_present: NDArray[np.bool_],
     present: Mapping[str, NDArray[np.bool_]],
 ) -> dict[str, list[Any]]:
@@ -141,7 +144,7 @@ def _embed_all(
     def embed(
         members: Sequence[Member], collection: str, where: NDArray[np.bool_], condition: str
     ) -> dict[str, NDArray[np.float64]]:
-        keys = roster.keys(where, condition)
+        keys = identities.keys(where, condition)
         if not keys:
             return {one.name: spread_slots(None, where) for one in members}
 
@@ -161,7 +164,7 @@ def _embed_all(
         parts = {condition: embed(pack.wanting(source), source, present[source], condition) for condition in conditions}
         for one in pack.wanting(source):
             compared = {name: compare(views[name][one.name], parts[name][one.name]) for name in conditions}
-            one.made[source] = _list_columns(source, roster, compared)
+            one.made[source] = _list_columns(source, identities, compared)
     found = pack.close()
     return _join([found[source] for source in sources])
 
@@ -169,24 +172,24 @@ def _embed_all(
 def _ask_all(
     answers: Answers,
     settings: Mapping[str, Any],
-    roster: Roster,
+    identities: SplitIdentities,
     views_present: NDArray[np.bool_],
     present: Mapping[str, NDArray[np.bool_]],
-    book: PictureBook,
+    book: StoredImages,
 ) -> dict[str, dict[str, Columns]]:
     def show(collection: str, position: int, slot: int, condition: str) -> Shown:
-        key = ImageKey(str(roster.shards[position]), int(roster.ids[position]), slot, condition)
+        key = ImageKey(str(identities.shards[position]), int(identities.ids[position]), slot, condition)
         return Shown(collection, book.find(collection, key), condition)
 
     def ask(names: Sequence[str], pairs: Mapping[tuple[str, int], Pair], what: str) -> dict[str, NDArray[np.float64]]:
-        columns = {name: np.full(len(roster.ids), np.nan) for name in names}
+        columns = {name: np.full(len(identities.ids), np.nan) for name in names}
         for (name, position), value in zip(pairs, answers.measure(list(pairs.values()), what), strict=True):
             columns[name][position] = value
         return columns
 
-    everyone = range(len(roster.ids))
+    everyone = range(len(identities.ids))
     parts: dict[str, dict[str, Columns]] = {source: {} for source in settings["sources"]}
-    unknown = {name: np.full(len(roster.ids), np.nan) for name in (*CROSSES, "random")}
+    unknown = {name: np.full(len(identities.ids), np.nan) for name in (*CROSSES, "random")}
     for condition in settings["conditions"]:
         pairs = {
             (f"sim_{i}{j}", n): (show("positives", n, i, condition), show("positives", n, j, condition))
@@ -207,7 +210,7 @@ def _ask_all(
     return parts
 
 
-def read_roster(layout: Layout, split: str) -> Roster:
+def read_identities(layout: Layout, split: str) -> SplitIdentities:
     """The identities of `split`.
 
     Raises:
@@ -218,22 +221,22 @@ def read_roster(layout: Layout, split: str) -> Roster:
     table = table.filter(pc.field("split") == split).sort_by("row")
     if not len(table):
         raise UserError(layout.identities, f"no identity in split {split!r}", "one at least", "choose another split")
-    return Roster(*(table[name].to_numpy() for name in names))
+    return SplitIdentities(*(table[name].to_numpy() for name in names))
 
 
-def find_distractors(layout: Layout, source: str, roster: Roster) -> NDArray[np.bool_]:
+def find_distractors(layout: Layout, source: str, identities: SplitIdentities) -> NDArray[np.bool_]:
     """Which slots `[identities, 3]` of a source hold a distractor.
 
     Raises:
         UserError: a shard is missing, or its rows are not those of the positives.
     """
-    present = np.zeros((len(roster.ids), MAX_VIEWS), bool)
-    for shard in np.unique(roster.shards):
+    present = np.zeros((len(identities.ids), MAX_VIEWS), bool)
+    for shard in np.unique(identities.shards):
         path = layout.distractors(source, str(shard))
         ids = read_table(path, ["id"])["id"].to_numpy()
-        mine = roster.shards == shard
-        rows = roster.shard_rows[mine]
-        if rows.max() >= len(ids) or not np.array_equal(ids[rows], roster.ids[mine]):
+        mine = identities.shards == shard
+        rows = identities.shard_rows[mine]
+        if rows.max() >= len(ids) or not np.array_equal(ids[rows], identities.ids[mine]):
             raise UserError(
                 path,
                 "other identities than the positives' shard",

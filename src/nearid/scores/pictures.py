@@ -11,7 +11,7 @@ from nearid.scores.scorers import ImageKey
 from nearid.tokens.collections import Picture, open_collection, with_raw_masks
 
 
-class PictureBook:
+class StoredImages:
     """Pictures of a results folder, still encoded; a shard is read when it is first asked for.
 
     With `raw_masks` the positives' masks are as the data set has them.

@@ -97,7 +97,7 @@ def summarise_nearid_bench(
         UserError: a group names a source that the table lacks; `headline_group` is no group.
     """
     if headline_group not in groups:
-        raise UserError("headline_group", headline_group, f"one of {', '.join(groups)}", "mend the config")
+        raise UserError("headline_group", headline_group, f"one of {', '.join(groups)}", "correct the config")
     metrics: Json = {}
     sources = nearid_bench.sources_of(table)
     for condition in table["condition"].unique().to_pylist():

@@ -165,7 +165,10 @@ class PretrainedVision:
 
     def _refuse(self, found: str, expected: str) -> UserError:
         return UserError(
-            f"backbone {self._path}", found, expected, "mend `path` in config's `backbones`, or fetch or make the model"
+            f"backbone {self._path}",
+            found,
+            expected,
+            "correct `path` in config's `backbones`, or fetch or make the model",
         )
 
 

@@ -60,7 +60,7 @@ def _size(variable: str, environment: Mapping[str, str], default: str) -> int:
     try:
         return int(float(gigabytes) * 1e9)
     except (ValueError, OverflowError):
-        raise UserError(variable, gigabytes, "gigabytes, such as 32", "mend or unset it") from None
+        raise UserError(variable, gigabytes, "gigabytes, such as 32", "correct or unset it") from None
 
 
 def stage(paths: Sequence[Path], folder: Path) -> list[Path]:

@@ -275,7 +275,7 @@ class Keyed:
             found = f"nothing of id {id}, slot {slot}, variant {variant!r}"
             action = "make the split or source that has it"
             if (id, slot) in self.gaps:
-                found, action = f"{found}: a gap ({self.gaps[id, slot]})", "mend the image and extract it again"
+                found, action = f"{found}: a gap ({self.gaps[id, slot]})", "correct the image and extract it again"
             raise UserError(self.paths[0].parent, found, "a key of the collection", action) from None
 
 

@@ -99,7 +99,7 @@ class Dataset:
             _check_shape(mask, image, mask_file)
             # Curation has its own words for masks of nothing or all.
             if mask.any() and not mask.all() and (reason := doubt(mask)):
-                raise UserError(mask_file, reason, "white where the object is, black around it", "mend the mask")
+                raise UserError(mask_file, reason, "white where the object is, black around it", "correct the mask")
         image = _reduce(image, self._options["size_px"])
         height, width = image.shape[:2]
         if mask is not None:
@@ -132,7 +132,7 @@ class Dataset:
                 f"folders without a line: {sorted(folders - set(subjects))}, "
                 f"lines without a folder: {sorted(set(subjects) - folders)}, subjects with two lines: {twice}",
                 "one line per folder",
-                "mend the file, or delete it: without it all identities are of one class",
+                "correct the file, or delete it: without it all identities are of one class",
             )
         return {_compose(row["subject"]): (row["class"], row["description"] or row["class"]) for row in rows}
 

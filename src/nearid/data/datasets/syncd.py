@@ -49,7 +49,7 @@ class Dataset:
                 "dataset.syncd.path",
                 f"{options['path']!r} is no folder",
                 "the unpacked release",
-                "fetch it, or mend the path",
+                "fetch it, or correct the path",
             )
 
     def names(self) -> list[str]:
@@ -151,7 +151,7 @@ class Dataset:
                 "dataset.syncd.captions",
                 f"{error.where}: {error.found}",
                 "a CSV file of asset id and text",
-                "mend the path or the file",
+                "correct the path or the file",
             ) from error
 
     def _find_text(self, record: Record, asset: str) -> str:

@@ -56,7 +56,9 @@ class Engine(DiffusionEngine):
 
     def _load_tasks(self, pipe: Any, folder: Path) -> TaskEncoder:
         if (task := self.options.get("task", "object")) not in TASKS:
-            raise UserError("options.task of a powerpaint source", repr(task), f"one of {', '.join(TASKS)}", "mend it")
+            raise UserError(
+                "options.task of a powerpaint source", repr(task), f"one of {', '.join(TASKS)}", "correct it"
+            )
         # A tokenizer of its own: the learned words must not reach the base encoder.
         tokenizer = load_pretrained(type(pipe.tokenizer), folder / _BASE, subfolder="tokenizer")
         tasks = TaskEncoder(tokenizer, folder / _TASK_ENCODER, pipe.text_encoder.config)

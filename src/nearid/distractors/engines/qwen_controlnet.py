@@ -57,7 +57,7 @@ class Engine(DiffusionEngine):
             pipe.load_lora_weights(self.options["lora"], weight_name=self.options.get("lora_file"))
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
-                self.options["lora"], str(error).splitlines()[0], "adapter weights", "mend `lora` or `lora_file`"
+                self.options["lora"], str(error).splitlines()[0], "adapter weights", "correct `lora` or `lora_file`"
             ) from error
         pipe.fuse_lora(lora_scale=1.0)
         pipe.unload_lora_weights()

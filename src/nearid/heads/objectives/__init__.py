@@ -92,7 +92,7 @@ def create(name: str, **params: Any) -> Loss:
     """
     if not name.isidentifier() or find_spec(f"{__name__}.{name}") is None:
         raise UserError(
-            f"objective {name}", "no such module", f"a file {name}.py in {__name__}", "add it or mend the id"
+            f"objective {name}", "no such module", f"a file {name}.py in {__name__}", "add it or correct the id"
         )
     module = import_module(f"{__name__}.{name}")
     loss = next(kind for kind in vars(module).values() if _is_defined_in(module, kind))
@@ -100,7 +100,7 @@ def create(name: str, **params: Any) -> Loss:
         return loss(**params)
     except TypeError as error:
         raise UserError(
-            f"objective {name}", str(error), "its own parameters only", "mend the ablation's params"
+            f"objective {name}", str(error), "its own parameters only", "correct the ablation's params"
         ) from error
 
 

@@ -130,7 +130,7 @@ class Judge:
                 if status not in PASSING:
                     where = f" to {headers['Location']}" if "Location" in headers else ""
                     said = content.decode(errors="replace")
-                    raise self._refuse(f"status {status}{where}: {said}", "mend the entry or the key")
+                    raise self._refuse(f"status {status}{where}: {said}", "correct the entry or the key")
                 reason = f"status {status}"
                 pause = max(wait, _seconds(headers.get("Retry-After")))
             except _NoAnswerError as error:

@@ -128,5 +128,5 @@ class Judge:
             f"judge {self._path}",
             found,
             "a Qwen3-VL folder with weights, tokenizer and preprocessor_config.json",
-            "mend `model`; any other judge can be asked behind an `endpoint`",
+            "correct `model`; any other judge can be asked behind an `endpoint`",
         )

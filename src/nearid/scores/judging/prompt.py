@@ -73,12 +73,15 @@ def read_prompt(path: Path | str) -> Prompt:
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(path, f"no text file ({error})", "a judge's prompt", "mend the scorer's `prompt`") from error
+        raise UserError(path, f"no text file ({error})", "a judge's prompt", "correct the scorer's `prompt`") from error
     if "score" not in text.lower():
         raise UserError(path, "no word of a score", "a prompt that asks for JSON with the key `score`", "add it")
     places = re.findall("|".join(map(re.escape, IMAGES)), text)
     if places and places != list(IMAGES):
         raise UserError(
-            path, f"images in the order {', '.join(places)}", f"{IMAGES[0]} and then {IMAGES[1]}, or neither", "mend it"
+            path,
+            f"images in the order {', '.join(places)}",
+            f"{IMAGES[0]} and then {IMAGES[1]}, or neither",
+            "correct it",
         )
     return Prompt(text)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearid.io.images import decode_stored_mask
-from nearid.scores.pictures import PictureBook
+from nearid.scores.pictures import StoredImages
 from nearid.scores.scorers import ImageKey
 from nearid.tokens.collections import Picture, fit_mask
 
@@ -29,7 +29,7 @@ class Scorer:
 
     def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
         self._bins = int(settings["scorer"].get("bins", BINS))
-        self._book = PictureBook(layout, [settings["split"]] if "split" in settings else [])
+        self._book = StoredImages(layout, [settings["split"]] if "split" in settings else [])
         self._histograms: dict[tuple[str, str, int, int], NDArray[np.float32]] = {}
 
     def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:

@@ -30,7 +30,7 @@ class Scorer(TokenEmbedder):
         self._readout = settings["scorer"].get("readout", "map")
         if self._readout not in READOUTS:
             raise UserError(
-                f"scorers.{settings['scorer_id']}.readout", self._readout, " or ".join(READOUTS), "mend the config"
+                f"scorers.{settings['scorer_id']}.readout", self._readout, " or ".join(READOUTS), "correct the config"
             )
 
     def read_out(self, tokens: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Scorer(TokenEmbedder):
                 f"scorers.{settings['scorer_id']}",
                 f"ablation {scorer.get('ablation')!r}, path {scorer.get('path')!r}",
                 "one of the two",
-                "mend the config",
+                "correct the config",
             )
         self.folder = folder_of(layout, scorer["ablation"]) if scorer.get("ablation") else Path(scorer["path"])
         self._step: int | None = scorer.get("step")
@@ -87,7 +87,7 @@ def load_head(folder: Path, step: int | None = None) -> MAPHead:
     from nearid.heads.map_head import MAPHead
     from nearid.heads.released import read_vision_state, vision_config_of
 
-    remedy = "train the head again (`train_head`), or mend the path"
+    remedy = "train the head again (`train_head`), or correct the path"
     try:
         head = MAPHead(SiglipVisionConfig.from_dict(dict(vision_config_of(read_json(folder / "config.json")))))
         if step is not None:
@@ -116,7 +116,7 @@ def _read_kept(path: Path, step: int) -> dict[str, Tensor]:
             path,
             f"no head of step {step}",
             f"one of the kept steps {', '.join(map(str, steps))}",
-            "mend `step` of the scorer, or `training.keep_every_steps` of its ablation",
+            "correct `step` of the scorer, or `training.keep_every_steps` of its ablation",
         )
     return state
 

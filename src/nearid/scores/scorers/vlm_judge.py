@@ -40,7 +40,7 @@ class Scorer:
                 where,
                 f"model {scorer.get('model')!r}, endpoint {scorer.get('endpoint')!r}",
                 "one of the two",
-                "mend the config",
+                "correct the config",
             )
         if scorer.get("prompt"):
             print(f"{where}: asked in the words of {scorer['prompt']}", file=sys.stderr, flush=True)

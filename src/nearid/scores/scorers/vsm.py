@@ -162,7 +162,7 @@ class Scorer:
 
     def _refuse(self, found: str, expected: str) -> UserError:
         return UserError(
-            self._where, found, expected, "fetch the package and its weights, and mend `package` and `model`"
+            self._where, found, expected, "fetch the package and its weights, and correct `package` and `model`"
         )
 
 

@@ -1,7 +1,7 @@
 """The real steps, in order, on a handful of identities: undisturbed, from nothing again, and killed in every stage."""
 
 import pytest
-from whole_way import await_file, copy_project, differences, end, kill, start
+from end_to_end import await_file, copy_project, differences, end, kill, start
 
 # What appears while a stage works, and before it is done.
 STAGES = {
