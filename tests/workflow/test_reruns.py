@@ -70,7 +70,7 @@ def test_a_new_ablation_trains_alone(project):
     text += f"select: {{ablations: [infonce, nearid, more], scorers: [{shown}]}}"
     plan = project.plan(project.overlay(text))
     assert plan.pop("train_head") == {"ablation=more"}
-    for rule in ("score_nearid_bench", "score_mtg", "summarise_scores"):
+    for rule in ("score_nearid_bench", "score_mtg", "score_dreambench", "summarise_scores"):
         assert plan.pop(rule) == {"scorer=more"}
     assert set(plan) == CLOSING | {"show_identities"}, "tables that do not show it stay"
 
