@@ -157,8 +157,8 @@ def _own_alpha(run: Run) -> str:
     if alpha == PAPERS_ALPHA:
         return ""
     return (
-        f"The ranking term of {scorer.display} has weight {alpha:g} here, where the paper has {PAPERS_ALPHA:g}: it was "
-        "chosen on validation objects of this data. Table 8 shows what other weights do."
+        f"The ranking term of {scorer.display} has weight {alpha:g} here, where the paper has {PAPERS_ALPHA:g}. "
+        "Table 8 shows what other weights do."
     )
 
 
