@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from nearid.config import load
+from nearid.config.downloads import named_downloads
+from nearid.config.uses import find_uses
 from nearid.layout import Layout
 from nearid.workflow.graph import Graph
 from nearid.workflow.steps import RULES, STAGES, STEPS
@@ -84,3 +86,14 @@ def test_inputs_of_one_step(tmp_path):
     found = {path for path in graph.inputs("train_head", ablation="nearid") if path.startswith(str(tmp_path))}
     assert found - {path for path in found if "/inputs/" in path} == wanted
     assert [Path(path).name for path in found - wanted] and all("/inputs/" in path for path in found - wanted)
+
+
+@pytest.mark.parametrize("overlays", CONFIGS.values(), ids=CONFIGS)
+def test_a_job_waits_for_the_downloads_that_its_settings_name(overlays, tmp_path):
+    config = load(*overlays)
+    graph = Graph(config, Layout(tmp_path / "run"))
+    needed = {use.download for use in find_uses(config)}
+    for job in graph.jobs():
+        if job.step.name != "write_manifest":  # it has the whole config, and reads none of them
+            named = needed & set(named_downloads(graph.settings(job.step.name, **job.ids)))
+            assert {f"resources/{name}/fetched.json" for name in named} <= set(graph.inputs(job.step.name, **job.ids))

@@ -297,7 +297,8 @@ def _about_weights(ask: _Reader) -> Iterator[Effect]:
         "Cohesion costs severity: M-O is highest at beta 0",
         "table 9",
         [ask.mtg(scorer, "m_o", "M-O") for _, scorer in betas] if len(betas) > 1 and betas[0][0] == 0 else [unswept],
-        lambda without, *others: without > max(others),
+        # As printed: in the demo few rows have two positives, and beta changes the fifth digit.
+        lambda without, *others: round(without, 3) > round(max(others), 3),
     )
 
 

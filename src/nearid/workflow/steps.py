@@ -207,7 +207,7 @@ STEPS: dict[str, Step] = {
             inputs=Files.of_figure,
             outputs=lambda files: [files.layout.figure_data("{figure}")],
             needs=Needs(4000, 30),
-            reads=("own",),
+            reads=_READS,
             rate="figure",
             size=1e6,
         ),

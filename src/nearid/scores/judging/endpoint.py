@@ -81,8 +81,8 @@ class Judge:
         self._abandoned.clear()
         problem: UserError | None = None
         with ThreadPoolExecutor(self._threads) as pool:
-            asked = {pool.submit(self._ask, pair, stop): position for position, pair in enumerate(pairs)}
             try:
+                asked = {pool.submit(self._ask, pair, stop): position for position, pair in enumerate(pairs)}
                 for future in as_completed(asked):
                     try:
                         answer = future.result()
