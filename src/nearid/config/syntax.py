@@ -19,6 +19,8 @@ from pathlib import Path
 _SPECIAL = ("ClassVar", "InitVar", "KW_ONLY")
 # Who asks these for names sees the local ones.
 _SEE_NAMES = {"locals", "vars", "eval", "exec", "dir"}
+# Without what a session by hand, or a run of docstrings' examples, adds to them: its last value.
+_BUILTINS = frozenset(vars(builtins)) - {"_"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SCOPES = (*_FUNCTIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -313,7 +315,7 @@ def _local_names(function: ast.FunctionDef | ast.AsyncFunctionDef, known: set[st
         below = direct and not isinstance(node, _SCOPES)
         nodes += [(child, below) for child in ast.iter_child_nodes(node)]
     # A name of an inner scope alone may be a global one elsewhere in the function.
-    return (own | {name for name in inner - known if not hasattr(builtins, name)}) - kept
+    return (own | {name for name in inner - known if name not in _BUILTINS}) - kept
 
 
 def _parameters(arguments: ast.arguments) -> set[str]:
