@@ -42,14 +42,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("reader", ["read_json", "load_file"])
+@pytest.mark.parametrize("reader", ["read_config", "load_file"])
 def test_a_head(tmp_path, monkeypatch, reader):
     config = SiglipVisionConfig(**VISION)
     save_file(MAPHead(config).state_dict(), tmp_path / "head.safetensors")
     write_json(tmp_path / "config.json", {"vision_config": config.to_dict()})
     assert head.load_head(tmp_path)
     # What reads weights is imported when it is needed.
-    module = head if reader == "read_json" else safetensors.torch
+    module = head if reader == "read_config" else safetensors.torch
     deny(monkeypatch, module, reader, denied(tmp_path / "config.json"))
     with pytest.raises(UserError, match="no permission") as told:
         head.load_head(tmp_path)
@@ -70,7 +70,7 @@ def test_a_backbone(folder, monkeypatch, wrapped):
     assert told.value.where == str(folder / "model.safetensors")
 
 
-@pytest.mark.parametrize("reader", ["read_json", "_open"])
+@pytest.mark.parametrize("reader", ["read_config", "_open"])
 def test_a_model_folder(folder, monkeypatch, reader):
     from nearid.release import model
 

@@ -321,7 +321,7 @@ def test_flash_attention_is_used_where_it_can_be_and_told(tmp_path, monkeypatch,
         asked.update(options)
         raise OSError("that is enough")
 
-    monkeypatch.setattr(local, "load_pretrained", load)
+    monkeypatch.setattr(local, "load_whole", load)
     monkeypatch.setattr(local, "choose_device", lambda: torch.device(device))
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: object() if installed else None)
     with pytest.raises(UserError, match="that is enough"):

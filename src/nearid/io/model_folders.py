@@ -1,11 +1,16 @@
-"""The only place that loads models from folders: code in a folder, or in a repository of the hub, is never run.
+"""The only place that loads models from folders, which others may have made.
 
-transformers would ask on the terminal whether to run it, and would accept a `y` from a pipe as an answer.
+Code in a folder, or in a repository of the hub, is never run: transformers would ask on the terminal whether to run it,
+and would accept a `y` from a pipe as an answer. What a folder's configs ask for is held against its weight files, since
+a few bytes there can declare a model of terabytes.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +18,19 @@ from typing import Any
 
 from nearid.errors import UserError
 
+# Files whose numbers say how large a model or a schedule becomes. Those of tokenizers say 10^30 for "no limit".
+_CONFIGS = ("config.json", "model_index.json", "scheduler_config.json")
+_CONFIG_BYTES = 10_000_000
+_LARGEST = 10**8
+"""The largest whole number of a config that may be a size: more than any vocabulary or image has."""
+_MOST_LAYERS = 10_000
+_COUNTS_LAYERS = ("layers", "depth", "blocks", "experts", "timesteps")
+_NO_SIZE = ("theta", "seed")
+# Parts of the config of a head that say how it was trained: bytes and the like, from which nothing is built.
+_NOT_BUILT = ("deepspeed", "settings")
+_SPARE = 2**26
+"""Numbers that a model may have besides twice those of its weight files: tables that it computes, a missing head."""
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _NEEDS_CODE = ("trust_remote_code", "remote code", "custom code", "contains custom")
 
 
@@ -40,12 +58,12 @@ def load_pretrained(loader: Any, source: str | Path, **arguments: Any) -> Any:
     """`loader.from_pretrained(source, **arguments)` of a class of transformers or diffusers.
 
     Raises:
-        UserError: `source` is to be read by code of its own.
-        OSError, ValueError: as `loader` raises them where files are missing or damaged.
+        UserError: `source` is to be read by code of its own, or a folder whose configs ask for more than it holds.
+        OSError, ValueError: files are missing or damaged, or their content is none for `loader`.
     """
     try:
-        with _quiet():
-            return loader.from_pretrained(source, trust_remote_code=False, **arguments)
+        with _quiet(), built_within(source):
+            loaded = loader.from_pretrained(source, trust_remote_code=False, **arguments)
     except ValueError as error:
         if not any(words in str(error) for words in _NEEDS_CODE):
             raise
@@ -55,6 +73,148 @@ def load_pretrained(loader: Any, source: str | Path, **arguments: Any) -> Any:
             "a model of a kind that the installed transformers or diffusers knows",
             "code from a model's folder is never run: save it as such a model, or write a scorer (docs/own_scorer.md)",
         ) from error
+    if components := getattr(loaded, "components", None):
+        _check_components(Path(source), {name: part for name, part in components.items() if name not in arguments})
+    return loaded
+
+
+def load_whole(loader: Any, source: str | Path, **arguments: Any) -> Any:
+    """As `load_pretrained`, of a model of transformers, from safetensors that hold all its weights.
+
+    Raises:
+        UserError: as `load_pretrained`, and where weights are missing: transformers would draw random ones.
+        OSError, ValueError: as `load_pretrained`.
+    """
+    # Never a pickle: it could run what its maker wants.
+    model, report = load_pretrained(loader, source, use_safetensors=True, output_loading_info=True, **arguments)
+    if missing := [*sorted(report["missing_keys"]), *sorted(str(key) for key in report["mismatched_keys"])]:
+        raise _refuse_weights(source, f"no weights for {', '.join(missing[:3])} ({len(missing)} are missing)")
+    return model
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The config of a model or head, with sizes that a model can have.
+
+    Raises:
+        UserError: it is no JSON object, nested too deeply, or a number in it is no size of a model.
+        OSError: it cannot be read.
+    """
+    expected, action = "the config that was saved with the model", "take the model anew, or correct the path"
+    if path.stat().st_size > _CONFIG_BYTES:
+        raise UserError(path, f"{path.stat().st_size} bytes", f"at most {_CONFIG_BYTES}", action)
+    try:
+        config = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(path, f"no JSON that can be read ({error})", expected, action) from error
+    if not isinstance(config, dict):
+        raise UserError(path, f"no JSON object but a {type(config).__name__}", expected, action)
+    for key, value in _numbers({name: part for name, part in config.items() if name not in _NOT_BUILT}):
+        most = _MOST_LAYERS if any(word in key for word in _COUNTS_LAYERS) else _LARGEST
+        if abs(value) > most and not any(word in key for word in _NO_SIZE):
+            raise UserError(path, f"{key}: {str(value)[:20]}", f"at most {most}", action)
+    return config
+
+
+@contextmanager
+def built_within(source: str | Path) -> Iterator[None]:
+    """Meanwhile this thread builds no model that is much larger than the weight files in the folder `source`.
+
+    A hub id in the place of a folder has no such limit: it is a download.
+
+    Raises:
+        UserError: more is asked for, or a config is none (`read_config`). It ends before a weight is written.
+        ValueError: what the code that reads a config or weights raises at values that it did not expect.
+        OSError: as raised there.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+    from torch import OutOfMemoryError
+    from torch.nn.modules import module as modules
+
+    folder = Path(source)
+    if folder.is_dir():
+        for path in sorted(found for name in _CONFIGS for found in (*folder.glob(name), *folder.glob(f"*/{name}"))):
+            read_config(path)
+    ours, built, limit = threading.get_ident(), 0, 0
+
+    def count(module: Any, name: str, tensor: Any) -> None:
+        nonlocal built, limit
+        if tensor is None or threading.get_ident() != ours or not folder.is_dir():
+            return
+        # A weight that replaces another, when it is loaded, is no further one.
+        before = module._parameters.get(name, module._buffers.get(name))
+        built += tensor.numel() - (0 if before is None else before.numel())
+        limit = limit or 2 * _count_stored(folder) + _SPARE
+        if built > limit:
+            raise _refuse_weights(
+                folder, f"config.json asks for more than {limit:.3g} numbers, weight files with {limit - _SPARE >> 1}"
+            )
+
+    hooks = [
+        modules.register_module_parameter_registration_hook(count),
+        modules.register_module_buffer_registration_hook(count),
+    ]
+    try:
+        yield
+    except OutOfMemoryError:
+        raise  # the GPU is too small, whatever the folder holds
+    except (
+        *(TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, RuntimeError, MemoryError),
+        *(SafetensorError, StrictDataclassError),
+    ) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _numbers(value: Any) -> Iterator[tuple[str, int]]:
+    # The whole numbers in a config with the key that each stands under; without recursion, of which Python has little.
+    waiting = [("", value)]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend((str(name), each) for name, each in value.items())
+        elif isinstance(value, list):
+            waiting.extend((key, each) for each in value)
+        elif isinstance(value, int):
+            yield key, value
+
+
+def _count_stored(folder: Path) -> int:
+    """How many numbers the weight files in `folder`, and in the folders in it, hold; at most so many for pickles."""
+    from safetensors import safe_open
+
+    stored = 0
+    for path in (*folder.glob("*.*"), *folder.glob("*/*.*")):
+        if path.suffix == ".safetensors":
+            # Reads the header alone, and refuses one that does not fit the file.
+            with safe_open(path, "np") as file:
+                stored += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+        elif path.suffix in _PICKLES:
+            stored += path.stat().st_size // 2
+    return stored
+
+
+def _check_components(folder: Path, components: dict[str, Any]) -> None:
+    # diffusers draws random weights for missing ones. Names do not tell, since old ones are translated; sizes do.
+    from torch.nn import Module
+
+    for name, part in components.items():
+        if isinstance(part, Module) and (folder / name).is_dir():
+            needed = sum(weight.numel() for weight in part.parameters())
+            stored = _count_stored(folder / name)
+            if needed > stored:
+                raise _refuse_weights(folder / name, f"weight files with {stored} numbers, a config for {needed}")
+
+
+def _refuse_weights(source: str | Path, found: str) -> UserError:
+    return UserError(
+        source,
+        found,
+        "all weights of the model that its config describes",
+        "take the whole model anew, or correct the path",
+    )
 
 
 @contextmanager

@@ -19,9 +19,8 @@ from transformers.utils import cached_file
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.heads.released import read_vision_state, vision_config_of
-from nearid.io.files import read_json
 from nearid.io.images import one_large_picture, prepare_picture
-from nearid.io.model_folders import load_pretrained, refuse_unreadable
+from nearid.io.model_folders import built_within, load_pretrained, read_config, refuse_unreadable
 from nearid.release.pictures import open_picture
 from nearid.scores.scorers.head import load_head
 from nearid.tokens.backbones import load_backbone
@@ -158,8 +157,16 @@ def attach_head(folder: Path) -> tuple[SiglipVisionModel, Any]:
     Returns:
         The vision model and its image processor.
     """
-    backbone = open_backbone(read_json(folder / "config.json")["settings"]["backbone"], precision="float32")
-    backbone.model.head.load_state_dict(load_head(folder).state_dict())
+    try:
+        settings = dict(read_config(folder / "config.json")["settings"]["backbone"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _refuse(folder, "config.json names no backbone") from error
+    backbone = open_backbone(settings, precision="float32")
+    state = load_head(folder).state_dict()
+    try:
+        backbone.model.head.load_state_dict(state)
+    except (AttributeError, RuntimeError) as error:
+        raise _refuse(folder, f"a head that {settings['path']} does not take") from error
     return backbone.model, backbone.processor
 
 
@@ -167,7 +174,7 @@ def _open(folder: Path) -> tuple[Any, Any]:
     """Network and processor of a model folder."""
     if not (folder / "config.json").is_file():
         raise _refuse(folder, "no config.json")
-    config = read_json(folder / "config.json")
+    config = read_config(folder / "config.json")
     if (folder / "head.safetensors").is_file():
         model, processor = attach_head(folder)
         return VisionNetwork(model), processor
@@ -183,10 +190,11 @@ def _open(folder: Path) -> tuple[Any, Any]:
 
 
 def _read_release(folder: Path, config: dict[str, Any]) -> SiglipVisionModel:
-    model = SiglipVisionModel(SiglipVisionConfig(**vision_config_of(config)))
     try:
+        with built_within(folder):
+            model = SiglipVisionModel(SiglipVisionConfig(**vision_config_of(config)))
         model.load_state_dict(read_vision_state(folder / "model.safetensors"))
-    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         refuse_unreadable(folder, error)
         raise _refuse(folder, f"no weights to load ({str(error).splitlines()[0]})") from error
     return model

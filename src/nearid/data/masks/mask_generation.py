@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForMaskGeneration, AutoProcessor
 
 from nearid.errors import UserError
-from nearid.io.model_folders import load_pretrained
+from nearid.io.model_folders import load_pretrained, load_whole
 
 # The middle and four points around it, in parts of the sides; each is a prompt of its own.
 _POINTS = ((0.5, 0.5), (0.4, 0.5), (0.6, 0.5), (0.5, 0.4), (0.5, 0.6))
@@ -31,9 +31,7 @@ class Estimator:
         path = options["mask_model"]
         try:
             self._processor = load_pretrained(AutoProcessor, path, local_files_only=True)
-            # Never a pickle: it could run what its maker wants.
-            model = load_pretrained(AutoModelForMaskGeneration, path, local_files_only=True, use_safetensors=True)
-            self._model = model.eval()
+            self._model = load_whole(AutoModelForMaskGeneration, path, local_files_only=True).eval()
         except (OSError, ValueError) as error:
             raise UserError(
                 "dataset.image_folder.mask_model",

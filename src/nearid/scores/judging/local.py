@@ -17,7 +17,7 @@ from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.file_lists import hash_models
 from nearid.io.files import read_json
-from nearid.io.model_folders import load_pretrained
+from nearid.io.model_folders import load_pretrained, load_whole
 from nearid.scores.judging.prompt import choose_prompt
 from nearid.scores.scorers import Pair
 
@@ -97,13 +97,12 @@ class Judge:
         attention = "FlashAttention-2" if flash else "PyTorch's attention; the paper's was FlashAttention-2"
         print(f"judge {self._path}: {attention}", file=sys.stderr, flush=True)
         try:
-            model = load_pretrained(
+            model = load_whole(
                 AutoModelForImageTextToText,
                 self._path,
                 dtype=torch.bfloat16 if cuda else torch.float32,
                 attn_implementation="flash_attention_2" if flash else "sdpa",
                 local_files_only=True,
-                use_safetensors=True,  # never a pickle: it could run what its maker wants
                 # Straight to the GPU: laying out the experts would take 62 GB of this machine's memory.
                 device_map={"": device} if cuda else None,
             )

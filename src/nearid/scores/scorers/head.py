@@ -11,9 +11,8 @@ from safetensors import SafetensorError
 
 from nearid.errors import UserError
 from nearid.heads.finished import folder_of
-from nearid.io.files import read_json
 from nearid.io.hashing import hash_file, hash_json
-from nearid.io.model_folders import refuse_unreadable
+from nearid.io.model_folders import built_within, read_config, refuse_unreadable
 from nearid.scores.embeddings import TokenEmbedder
 
 if TYPE_CHECKING:
@@ -89,7 +88,9 @@ def load_head(folder: Path, step: int | None = None) -> MAPHead:
 
     remedy = "train the head again (`train_head`), or correct the path"
     try:
-        head = MAPHead(SiglipVisionConfig.from_dict(dict(vision_config_of(read_json(folder / "config.json")))))
+        config = read_config(folder / "config.json")
+        with built_within(folder):
+            head = MAPHead(SiglipVisionConfig.from_dict(dict(vision_config_of(config))))
         if step is not None:
             head.load_state_dict(_read_kept(folder / KEPT, step))
         else:
