@@ -24,6 +24,8 @@ import numpy as np
 import packs as packs_benchmark
 import painting
 import torch
+from nearid.tokens.shard import KEY
+from nearid.tokens.writer import write_shard
 from timing import describe_machine
 from transformers import SiglipVisionConfig
 
@@ -40,7 +42,6 @@ from nearid.scores.judging.local import Judge
 from nearid.scores.scorers import Shown
 from nearid.tokens import TokenStore
 from nearid.tokens.collections import Picture
-from nearid.tokens.store import KEY, write_shard
 
 RESULTS = Path(__file__).with_name("results")
 # Few steps, of which the second number has more: the difference is what a step takes.

@@ -153,3 +153,9 @@ def test_dependencies_are_declared():
             if top != "nearid" and top not in sys.stdlib_module_names:
                 found = canonicalize_name(names.get(top, top))
                 assert found in declared, f"{path.relative_to(ROOT)} imports {top}, which pyproject.toml lacks"
+
+
+@pytest.mark.parametrize("path", [path for path, _ in modules()], ids=[name for _, name in modules()])
+def test_no_module_is_long(path):
+    lines = len(path.read_text().splitlines())
+    assert lines <= 400, f"{path.relative_to(ROOT)} has {lines} lines: it does more than one thing"

@@ -25,7 +25,8 @@ from nearid.io.progress import track
 from nearid.io.resume import Parts
 from nearid.tokens.augmentation import PARAMETERS, UNCHANGED, augment, parameters_of
 from nearid.tokens.collections import SPLITS, Picture
-from nearid.tokens.store import FORMAT, KEY, describe_inputs, write_shard
+from nearid.tokens.shard import FORMAT, KEY
+from nearid.tokens.writer import describe_inputs, write_shard
 
 if TYPE_CHECKING:
     import torch

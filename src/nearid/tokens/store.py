@@ -1,248 +1,36 @@
-"""HDF5 shards of patch tokens and their reader (docs/performance.md 2).
+"""Reads patch tokens from their HDF5 shards (docs/performance.md 2).
 
-A shard is written once, whole, under a private name, and never changed. Each image is one chunk at a 4 KiB boundary,
-neither compressed nor filtered, so that a reader asks HDF5 for the chunks' places in the file once and then reads them
-with `preadv`: h5py's fancy indexing is a hundred times slower, and its one lock keeps threads from reading together.
+A reader asks HDF5 for the places of all images in the file once and then reads them with `preadv`: h5py's fancy
+indexing is a hundred times slower, and its one lock keeps threads from reading together.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from nearid.errors import UserError
-from nearid.io.files import replacing
-from nearid.io.hashing import hash_file
 from nearid.layout import Layout, shard_ids
 from nearid.tokens.augmentation import UNCHANGED
+from nearid.tokens.shard import DTYPE, Shard
 from nearid.tokens.staging import stage
 
-FORMAT = "nearid-tokens-1"
-KEY = np.dtype([("id", "<i8"), ("slot", "<i2"), ("variant", "S16")])
-# What plain variants need; shards without others stay as they always were.
-SHORT = np.dtype("S8")
-# What stands beside keys and checksums where there is anything to tell: how each image was changed [n, 9]; and which
-# images were damaged, as bytes of JSON [[id, slot, reason], ...].
-EXTRAS = ("parameters", "gaps")
-DTYPE = np.dtype("<f2")
-# From this version on HDF5 keeps checksums of its own structures; before, one flipped bit there ends the process.
-LIBVER = ("v110", "v110")
 # What all shards of one store must have in common.
 ORIGIN = ("backbone", "weights_hash", "preprocess_hash")
-# Images that are checked, written and pushed to the disk at the same time.
-STRIDE = 64
 # A read of so many bytes is shared by threads: a disk with one request at a time gives half of what it could.
 SHARED_BYTES = 32_000_000
 READERS = 8
-
-
-def write_shard(
-    target: Path | str,
-    keys: NDArray[np.void],
-    blocks: Iterable[NDArray[np.float16]],
-    token_shape: tuple[int, int],
-    attributes: Mapping[str, Any],
-    extras: Mapping[str, NDArray[Any]] | None = None,
-) -> None:
-    """Write a shard atomically; equal content gives equal bytes.
-
-    Threads form checksums, write and flush while `blocks` makes the next block, which must not touch the one before.
-
-    Args:
-        target: the shard's path.
-        keys: one of `KEY` per image, all different.
-        blocks: the tokens [images, tokens, dim] in the order of `keys`, cut anywhere.
-        token_shape: (tokens, dim) of one image.
-        attributes: `backbone`, `weights_hash`, `preprocess_hash`, `content_key`, `inputs` (see `describe_inputs`), ...:
-            strings or numbers.
-        extras: arrays of `EXTRAS`, those that there are.
-
-    Raises:
-        ValueError: keys repeat, or blocks and keys differ in number.
-        OSError: the disk is full, ...
-    """
-    if len(np.unique(keys)) != len(keys):
-        raise ValueError(f"{target}: keys repeat")
-    longest = int(np.char.str_len(keys["variant"]).max(initial=0))
-    variants = keys["variant"].astype(SHORT) if longest <= SHORT.itemsize else keys["variant"]
-    sides = {"ids": keys["id"], "slots": keys["slot"], "variants": variants}
-    sides = {name: np.ascontiguousarray(side) for name, side in sides.items()}
-    sides["crc32"] = np.zeros(len(keys), "<u4")
-    sides |= extras or {}
-    chunk_bytes = int(np.prod(token_shape)) * DTYPE.itemsize
-    with replacing(target) as private, _create(private, chunk_bytes) as shard:
-        dataset = shard.create_dataset(
-            "tokens",
-            shape=(len(keys), *token_shape),
-            # HDF5 takes no chunks larger than a data set that cannot grow, so an empty one may.
-            maxshape=(len(keys) or None, *token_shape),
-            chunks=(1, *token_shape),
-            dtype=DTYPE,
-            track_times=False,
-        )
-        with _Writer(private, dataset, sides["crc32"]) as writer:
-            for block in blocks:
-                writer.put(np.ascontiguousarray(block, DTYPE))
-        if writer.count != len(keys):
-            raise ValueError(f"{target}: {writer.count} images for {len(keys)} keys")
-        for name, side in sides.items():
-            shard.create_dataset(name, data=side, track_times=False)
-        header = {"format": FORMAT, "n": len(keys), **attributes}
-        header |= {"header_crc32": _checksum(header, sides), "complete": True}
-        # Text of fixed length lies among HDF5's checksummed structures; elsewhere one flipped bit can hang the reader.
-        shard.attrs.update(
-            {name: np.bytes_(value.encode()) if isinstance(value, str) else value for name, value in header.items()}
-        )
-
-
-def describe_inputs(target: Path, inputs: Iterable[Path]) -> str:
-    """The files that a shard `target` is made from, as JSON: path from its folder -> SHA-256."""
-    return json.dumps({os.path.relpath(path, target.parent): hash_file(path) for path in inputs})
-
-
-@contextmanager
-def _create(path: Path, chunk_bytes: int) -> Iterator[h5py.File]:
-    alignment = {"alignment_threshold": chunk_bytes, "alignment_interval": 4096}
-    shard = h5py.File(path, "w", libver=LIBVER, locking=False, **alignment)
-    try:
-        try:
-            yield shard
-        except BaseException:
-            # On a full disk it cannot even be closed; the first error is the one to tell.
-            with suppress(Exception):
-                shard.close()
-            raise
-        shard.close()
-    except RuntimeError as error:
-        # HDF5 wraps some errors of the system in its own words.
-        wrapped = re.search(r"errno = (\d+)", str(error))
-        if wrapped is None:
-            raise
-        raise OSError(int(wrapped[1]), os.strerror(int(wrapped[1])), str(path)) from error
-
-
-class _Writer:
-    """Writes images to a data set one after the other, and their checksums to `checksums`."""
-
-    def __init__(self, path: Path, dataset: h5py.Dataset, checksums: NDArray[np.uint32]) -> None:
-        self.count = 0
-        self._dataset, self._checksums, self._path = dataset, checksums, path
-        self._threads = ThreadPoolExecutor(3)
-        self._busy: list[Future[None]] = []
-
-    def __enter__(self) -> _Writer:
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._threads.shutdown()
-        os.close(self._descriptor)
-        self._wait()
-
-    def put(self, block: NDArray[np.float16]) -> None:
-        """Take the next images, and come back before the last of them are written."""
-        for start in range(0, len(block), STRIDE):
-            images = block[start : start + STRIDE]
-            self._wait()
-            if self.count + len(images) <= len(self._checksums):
-                # The disk works on what was written while the next is copied; else `fsync` would wait for all at once.
-                jobs = (self._check, self._write)
-                self._busy = [self._threads.submit(job, self.count, images) for job in jobs]
-                self._busy.append(self._threads.submit(os.fdatasync, self._descriptor))
-            self.count += len(images)
-
-    def _wait(self) -> None:
-        while self._busy:
-            self._busy.pop().result()
-
-    def _write(self, first: int, images: NDArray[np.float16]) -> None:
-        for position, image in enumerate(images, start=first):
-            self._dataset.id.write_direct_chunk((position, 0, 0), image.data)
-
-    def _check(self, first: int, images: NDArray[np.float16]) -> None:
-        for position, image in enumerate(images, start=first):
-            self._checksums[position] = zlib.crc32(image.data)
-
-
-class _Shard:
-    """One open-and-closed shard: its keys, checksums and the place of each image in the file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            with h5py.File(path, "r", locking=False) as shard:
-                self.attributes = {name: _plain(value) for name, value in shard.attrs.items()}
-                self._check(shard)
-        except FileNotFoundError:
-            raise UserError(path, "no such file", "a token shard", "run `extract_tokens` for it") from None
-        except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
-            raise self._refuse(f"not a whole HDF5 file ({error})", "a token shard") from error
-
-    def _check(self, shard: h5py.File) -> None:
-        version = self.attributes.get("format")
-        if version != FORMAT:
-            raise self._refuse(f"format {version!r}", f"format {FORMAT!r}")
-        if not self.attributes.get("complete"):
-            raise self._refuse("a shard that was never completed", "attribute `complete` set")
-        dataset, count = shard["tokens"], self.attributes["n"]
-        chunks: list[Any] = []
-        dataset.id.chunk_iter(chunks.append)
-        if len(chunks) != count or len(dataset) != count:
-            raise self._refuse(f"{len(chunks)} images", f"{count} images")
-        names = [*("ids", "slots", "variants", "crc32"), *(name for name in EXTRAS if name in shard)]
-        # A header of some bytes may declare any length, for which memory would be taken.
-        if (declared := sum(shard[name].nbytes for name in names)) > self.path.stat().st_size:
-            raise self._refuse(f"{declared:,} bytes of keys in a file of {self.path.stat().st_size:,}", "fewer")
-        sides = {name: shard[name][()] for name in ("ids", "slots", "variants", "crc32")}
-        extras = {name: shard[name][()] for name in EXTRAS if name in shard}
-        header = {name: value for name, value in self.attributes.items() if name not in ("header_crc32", "complete")}
-        if _checksum(header, sides | extras) != self.attributes["header_crc32"]:
-            raise self._refuse("damaged keys or attributes", f"crc32 {self.attributes['header_crc32']:08x}")
-        self.keys = np.empty(count, KEY)
-        self.keys["id"], self.keys["slot"], self.keys["variant"], self.checksums = sides.values()
-        self.parameters = extras.get("parameters")
-        gaps = json.loads(extras["gaps"].tobytes()) if "gaps" in extras else []
-        self.gaps = {(id, slot): reason for id, slot, reason in gaps}
-        self.token_shape = dataset.shape[1:]
-        self.offsets = np.zeros(count, np.int64)
-        for chunk in chunks:
-            self.offsets[chunk.chunk_offset[0]] = chunk.byte_offset
-        size = int(np.prod(self.token_shape)) * DTYPE.itemsize
-        end = int(self.offsets.max(initial=0)) + size * bool(count)
-        if dataset.dtype != DTYPE or any(chunk.size != size or chunk.filter_mask for chunk in chunks):
-            raise self._refuse("filtered chunks or another dtype", "plain float16 chunks")
-        if self.path.stat().st_size < end:
-            raise self._refuse(f"{self.path.stat().st_size} bytes", f"at least {end}")
-
-    def check_inputs(self, whole: bool = False) -> None:
-        """Check that the images are those that the tokens were made from.
-
-        Args:
-            whole: read all of them; else those only that are newer than the shard. What is not there is not checked.
-        """
-        made = self.path.stat().st_mtime
-        for name, expected in json.loads(self.attributes.get("inputs", "{}")).items():
-            path = self.path.parent / name
-            if path.is_file() and (whole or path.stat().st_mtime > made) and hash_file(path) != expected:
-                raise self._refuse(f"tokens of images that have changed since ({path.resolve()})", "tokens of these")
-
-    def _refuse(self, found: str, expected: str) -> UserError:
-        return UserError(self.path, found, expected, "remove the file and make it again (`extract_tokens`)")
 
 
 class Keyed:
@@ -299,7 +87,7 @@ class TokenStore(Keyed):
     def __init__(self, paths: Sequence[Path | str], staging: Path | None = None, ram_bytes: int = 0) -> None:
         if not paths:
             raise UserError("token store", "no shard", "at least one shard", "name the shards of the collection")
-        shards = [_Shard(Path(path)) for path in paths]
+        shards = [Shard(Path(path)) for path in paths]
         for shard in shards:
             shard.check_inputs()
         first = shards[0]
@@ -492,13 +280,3 @@ class _Memory:
     def empty(self) -> _Memory:
         """One with nothing in it, for another process."""
         return _Memory(self._images, self._token_shape, self._size)
-
-
-def _checksum(header: Mapping[str, Any], sides: Mapping[str, NDArray[Any]]) -> int:
-    text = json.dumps(header, sort_keys=True).encode()
-    return zlib.crc32(b"".join([text, *(side.tobytes() for side in sides.values())]))
-
-
-def _plain(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    return value.decode() if isinstance(value, bytes) else value
