@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from nearid.distractors.finishing import finish
 from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import BatchEngine, Engine, NothingToPaint, PaintError, Target
 from nearid.errors import UserError
+from nearid.io.ahead import threads_ahead
 from nearid.io.files import write_json
 from nearid.io.hashing import hash_file, hash_json
 from nearid.io.images import decode_rgb, decode_stored_mask, encode_png
@@ -286,7 +287,7 @@ def paint_batches(
                 outcomes[at] = Outcome(None, one.seed, reason, tuple(retries[at]))
         return [outcomes[at] for at in range(len(first))]
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "finish") as pool:
+    with threads_ahead(len(os.sched_getaffinity(0)), "finish") as pool:
         waiting: list[_Attempt] | None = None
         for targets in batches:
             painted = attempt(0, targets)

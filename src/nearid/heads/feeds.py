@@ -24,6 +24,7 @@ from nearid.cluster.devices import choose_device
 from nearid.config.variants import MASKING
 from nearid.errors import UserError
 from nearid.heads.tuples import PADDING, SLOTS, Indices, Tuples
+from nearid.io.ahead import threads_ahead
 from nearid.io.hashing import hash_file
 from nearid.io.images import naming_pictures
 from nearid.io.tables import map_table
@@ -297,17 +298,14 @@ def _read_ahead(pool: Pool, batches: Iterable[Tuples], capacity: int, ahead: int
     ahead = ahead or pool.ahead(capacity)
     load = pool.open(capacity, ahead + 1)
     waiting: deque[Future[Batch]] = deque()
-    with ThreadPoolExecutor(1, "batches") as reader:
-        try:
-            for tuples in batches:
-                # The caller is back, so the batch before is done with.
-                waiting.append(reader.submit(load, tuples))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
+    with threads_ahead(1, "batches") as reader:
+        for tuples in batches:
+            # The caller is back, so the batch before is done with.
+            waiting.append(reader.submit(load, tuples))
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
-        finally:
-            reader.shutdown(cancel_futures=True)
+        while waiting:
+            yield waiting.popleft().result()
 
 
 class Carrier:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from nearid.cluster.devices import choose_device
 from nearid.errors import UserError
+from nearid.io.ahead import threads_ahead
 from nearid.io.hashing import hash_file, hash_json
 from nearid.io.progress import track
 from nearid.layout import Layout
@@ -259,7 +259,7 @@ def _spread(vectors: Vectors, known: Sequence[bool]) -> Vectors:
 
 def _ahead(items: Iterable[Item], function: Any) -> Iterator[Any]:
     # The disk reads the next batch while this one is pooled.
-    with ThreadPoolExecutor(1) as pool:
+    with threads_ahead(1) as pool:
         waiting = None
         for item in items:
             following = pool.submit(function, item)

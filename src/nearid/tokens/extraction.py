@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nearid.config.variants import FOREGROUND, MASKING, WHOLE, parse
 from nearid.errors import UserError
+from nearid.io.ahead import threads_ahead
 from nearid.io.files import replacing
 from nearid.io.hashing import hash_json
 from nearid.io.images import naming_pictures, one_large_picture
@@ -230,13 +231,10 @@ def _one_ahead(items: Iterable[Any]) -> Iterator[Any]:
 def _map_ahead(function: Callable[[int], Any], numbers: Sequence[int], workers: int) -> Iterator[Any]:
     # As `map` in threads, but never more than a few results wait, however long the collection is.
     waiting: deque[Future[Any]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for number in numbers:
-                waiting.append(pool.submit(function, number))
-                if len(waiting) > AHEAD + workers - 1:
-                    yield waiting.popleft().result()
-            while waiting:
+    with threads_ahead(workers) as pool:
+        for number in numbers:
+            waiting.append(pool.submit(function, number))
+            if len(waiting) > AHEAD + workers - 1:
                 yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while waiting:
+            yield waiting.popleft().result()
