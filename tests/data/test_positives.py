@@ -78,6 +78,8 @@ def test_everything_that_falls_out_is_listed(tmp_path: Path, layout: Layout) -> 
     folder = save_folder(tmp_path / "in", names)
     picture = folder / "cut" / "01.png"
     picture.write_bytes(picture.read_bytes()[:-200])
+    mask = folder / "good" / "02.mask.png"
+    mask.write_bytes(mask.read_bytes()[:60])
     (folder / "maskless" / "01.mask.png").unlink()
     Image.new("L", (48, 48)).save(folder / "blank" / "00.mask.png")
     Image.new("L", (48, 48), 255).save(folder / "blank" / "01.mask.png")
@@ -88,11 +90,12 @@ def test_everything_that_falls_out_is_listed(tmp_path: Path, layout: Layout) -> 
     assert [row["name"] for row in read_rows(layout.identities)] == ["cut", "good", "odd"]
     found = drops(layout)
     assert found.keys() == {
-        ("good", "good/03.png"), ("cut", "01.png"), ("maskless", "maskless/01.png"), ("maskless", ""), ("lonely", ""),
+        ("good", "02.png"), ("cut", "01.png"), ("maskless", "maskless/01.png"), ("maskless", ""), ("lonely", ""),
         ("blank", "blank/00.png"), ("blank", "blank/01.png"), ("blank", ""),
         ("odd", "00.png"), ("odd", "notes.txt"), ("odd", "07.mask.png"),
     }  # fmt: skip
     assert "no readable image" in found["cut", "01.png"]
+    assert found["good", "02.png"].startswith("mask 02.mask.png: no readable image")
     assert "no mask file" in found["maskless", "maskless/01.png"]
     assert found["lonely", ""] == "1 usable views, 2 needed"
     assert "48 x 20" in found["odd", "00.png"]

@@ -95,7 +95,7 @@ class Dataset:
         image = decode_rgb(picture)
         mask = None
         if mask_file is not None:
-            mask = decode_mask(mask_file)
+            mask = _read_mask(mask_file)
             _check_shape(mask, image, mask_file)
             # Curation has its own words for masks of nothing or all.
             if mask.any() and not mask.all() and (reason := doubt(mask)):
@@ -178,6 +178,13 @@ def _sort_files(folder: Path) -> tuple[list[Path], dict[Path, Path], list[tuple[
 
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES and not path.is_dir()
+
+
+def _read_mask(path: Path) -> NDArray[np.bool_]:
+    try:
+        return decode_mask(path)
+    except UserError as error:  # a reader of dropped.tsv sees the view's name beside it
+        raise UserError(path, f"mask {path.name}: {error.found}", error.expected, error.action) from error
 
 
 def _check_shape(mask: NDArray[np.bool_], image: NDArray[np.uint8], mask_file: Path) -> None:
