@@ -24,8 +24,6 @@ import numpy as np
 import packs as packs_benchmark
 import painting
 import torch
-from nearid.tokens.shard import KEY
-from nearid.tokens.writer import write_shard
 from timing import describe_machine
 from transformers import SiglipVisionConfig
 
@@ -42,6 +40,8 @@ from nearid.scores.judging.local import Judge
 from nearid.scores.scorers import Shown
 from nearid.tokens import TokenStore
 from nearid.tokens.collections import Picture
+from nearid.tokens.shard import KEY
+from nearid.tokens.writer import write_shard
 
 RESULTS = Path(__file__).with_name("results")
 # Few steps, of which the second number has more: the difference is what a step takes.

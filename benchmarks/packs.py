@@ -20,8 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from nearid.tokens.shard import KEY
-from nearid.tokens.writer import write_shard
 from timing import compare, describe_machine, keep_memory
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
@@ -33,6 +31,8 @@ from nearid.heads.feeds import Batch
 from nearid.heads.map_head import MAPHead, pool_each
 from nearid.heads.tuples import PADDING, Tuples
 from nearid.tokens import TokenStore
+from nearid.tokens.shard import KEY
+from nearid.tokens.writer import write_shard
 
 CONFIG = SiglipVisionConfig(hidden_size=1152, intermediate_size=4304, num_attention_heads=16)
 TRAINING = {

@@ -20,8 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nearid.tokens.shard import KEY
-from nearid.tokens.writer import write_shard
 from safetensors.torch import save_file
 from timing import describe_machine
 from transformers import SiglipVisionConfig
@@ -36,6 +34,8 @@ from nearid.scores.embeddings import TokenEmbedder
 from nearid.scores.mtg import score_mtg
 from nearid.scores.nearid_bench import score_nearid_bench
 from nearid.scores.summary import summarise
+from nearid.tokens.shard import KEY
+from nearid.tokens.writer import write_shard
 
 SHAPE = (729, 1152)
 SOURCES = [f"source_{n}" for n in range(9)]

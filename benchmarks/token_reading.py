@@ -21,13 +21,13 @@ from typing import Any
 
 import h5py
 import numpy as np
-from nearid.tokens.shard import KEY
-from nearid.tokens.writer import write_shard
 from timing import compare, describe_machine
 
 from nearid.io.files import replacing
 from nearid.tokens import store as store_module
+from nearid.tokens.shard import KEY
 from nearid.tokens.store import TokenStore
+from nearid.tokens.writer import write_shard
 
 SHAPE = (729, 1152)
 SIZE = 2 * SHAPE[0] * SHAPE[1]

@@ -9,8 +9,6 @@ import deepspeed  # noqa: F401 - so that a fork server has it
 import numpy as np
 import pyarrow as pa
 import torch
-from nearid.tokens.shard import KEY
-from nearid.tokens.writer import write_shard
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
@@ -18,6 +16,8 @@ from nearid.heads import packs, training
 from nearid.io.files import write_json
 from nearid.io.tables import write_table
 from nearid.layout import Layout
+from nearid.tokens.shard import KEY
+from nearid.tokens.writer import write_shard
 
 TOKENS, DIM = 6, 16
 VISION = SiglipVisionConfig(hidden_size=DIM, intermediate_size=32, num_attention_heads=2, num_hidden_layers=1)

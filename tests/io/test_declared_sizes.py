@@ -56,7 +56,6 @@ def test_a_number_that_stands_for_millions_is_refused(tmp_path, monkeypatch):
 
 def test_keys_longer_than_their_file_are_refused(tmp_path):
     from nearid.tokens.shard import FORMAT
-
     from nearid.tokens.store import TokenStore
 
     path = tmp_path / "000.h5"

@@ -12,8 +12,6 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from nearid.tokens.shard import KEY
-from nearid.tokens.writer import write_shard
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from transformers import SiglipVisionConfig
@@ -25,6 +23,8 @@ from nearid.io.tables import IMAGE, write_table
 from nearid.layout import Layout
 from nearid.scores import mtg, nearid_bench
 from nearid.scores.summary import summarise
+from nearid.tokens.shard import KEY
+from nearid.tokens.writer import write_shard
 
 GOLDEN = Path(__file__).with_name("formats.json")
 

@@ -16,8 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nearid.tokens.shard import KEY
-from nearid.tokens.writer import write_shard
 from PIL import Image
 
 from nearid.data.released import ReleasedTable
@@ -27,7 +25,9 @@ from nearid.io.sheets import decode_text
 from nearid.io.tables import IMAGE, read_table
 from nearid.release.pairs import read_pairs
 from nearid.scores.judging.reading import read_answer
+from nearid.tokens.shard import KEY
 from nearid.tokens.store import TokenStore
+from nearid.tokens.writer import write_shard
 
 HELD = {"deadline": None, "derandomize": True, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 # Changes by the end they are counted from, since Parquet's header stands at the end.

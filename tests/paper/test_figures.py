@@ -7,8 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from nearid.tokens.shard import KEY
-from nearid.tokens.writer import write_shard
 from paper_run import RUN, identities
 from PIL import Image
 from safetensors.torch import save_file
@@ -29,6 +27,8 @@ from nearid.paper.figures import (
 )
 from nearid.paper.identities import choose_identities
 from nearid.paper.style import Look
+from nearid.tokens.shard import KEY
+from nearid.tokens.writer import write_shard
 
 VISION = SiglipVisionConfig(hidden_size=16, intermediate_size=24, num_attention_heads=2, num_hidden_layers=1)
 FIGURE5 = {

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nearid.tokens.shard import KEY
-from nearid.tokens.writer import write_shard
 
 from nearid.data.schema import DISTRACTORS, IDENTITIES, POSITIVES
 from nearid.io.images import encode_png
 from nearid.io.tables import IMAGE, write_table
 from nearid.layout import Layout
+from nearid.tokens.shard import KEY
+from nearid.tokens.writer import write_shard
 
 SOURCES = ("sibling", "cut_paste")
 CONDITIONS = ("full", "fg")

@@ -5,12 +5,12 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from nearid.tokens.shard import KEY
-from nearid.tokens.writer import write_shard
 
 from nearid.cli.tokens import tokens as commands
 from nearid.tokens import TokenStore, load_backbone
 from nearid.tokens.precision import measure_formats, round_to_bytes
+from nearid.tokens.shard import KEY
+from nearid.tokens.writer import write_shard
 
 pytestmark = pytest.mark.numerics
 

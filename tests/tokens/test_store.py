@@ -11,11 +11,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from nearid.tokens.shard import KEY
-from nearid.tokens.writer import write_shard
 
 from nearid.errors import UserError
+from nearid.tokens.shard import KEY
 from nearid.tokens.store import TokenStore
+from nearid.tokens.writer import write_shard
 
 SHAPE = (5, 8)
 ORIGIN = {"backbone": "tiny", "weights_hash": "w", "preprocess_hash": "p", "content_key": "c"}
