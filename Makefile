@@ -18,7 +18,7 @@ PIP := $(BIN)/pip install --quiet --quiet --disable-pip-version-check --root-use
 # A kernel of the CPU is not worth a compiler run; DeepSpeed must not look for a GPU's.
 export DS_BUILD_OPS := 0
 
-# The workflow's own lock keeps one run at a time in a results folder (nearid.cluster.run_lock). Snakemake's would stay
+# The workflow's own lock keeps one run at a time in a results folder (nearid.workflow.run_lock). Snakemake's would stay
 # behind a killed run.
 # The first job of a pack of heads trains all of them: the next one should not wait on a core meanwhile.
 SNAKEMAKE := @snakemake --logger nearid --nolock --rerun-incomplete --cores $(CORES) --resources packed_heads=1 $(if $(GPUS),gpu=$(GPUS))

@@ -2,7 +2,7 @@
 
 Models have their real sizes and random weights: nothing is downloaded. Painting is measured with few steps, and what a
 step takes is counted up to the paper's. The result goes to `benchmarks/results/gpu_<card>.json`, with card and driver,
-and its rates to `nearid plan` (`src/nearid/cluster/measured.json`). `--small` runs the same code on tiny models on any
+and its rates to `nearid plan` (`src/nearid/workflow/measured.json`). `--small` runs the same code on tiny models on any
 machine, measures nothing that counts, and writes only where `--output` says.
 """
 
@@ -27,8 +27,7 @@ import torch
 from timing import describe_machine
 from transformers import SiglipVisionConfig
 
-from nearid.cluster.ranks import join
-from nearid.cluster.rates import MEASURED
+from nearid.distributed.ranks import join
 from nearid.heads import objectives, packs
 from nearid.heads.engine import Engine, Learners
 from nearid.heads.feeds import TokenPool, load_batches
@@ -42,6 +41,7 @@ from nearid.tokens import TokenStore
 from nearid.tokens.collections import Picture
 from nearid.tokens.shard import KEY
 from nearid.tokens.writer import write_shard
+from nearid.workflow.rates import MEASURED
 
 RESULTS = Path(__file__).with_name("results")
 # Few steps, of which the second number has more: the difference is what a step takes.

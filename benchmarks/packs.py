@@ -24,7 +24,7 @@ from timing import compare, describe_machine, keep_memory
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
-from nearid.cluster.ranks import join
+from nearid.distributed.ranks import join
 from nearid.heads import objectives, packs
 from nearid.heads.engine import Engine, Learners
 from nearid.heads.feeds import Batch

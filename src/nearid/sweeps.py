@@ -23,19 +23,19 @@ from typing import Any
 
 import yaml
 
-from nearid.cluster.findings import ask
 from nearid.config import load, results_folder, step_settings
 from nearid.config.accepted import result_code
 from nearid.errors import UserError
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_json
 from nearid.io.paths import below, make_private
+from nearid.io.programs import ask
 from nearid.io.progress import logging_to
 from nearid.layout import Layout
 from nearid.workflow.files import Files
 
 Config = Mapping[str, Any]
-# SLURM sends it before the time limit; training answers between two steps (nearid.cluster.signals).
+# SLURM sends it before the time limit; training answers between two steps (nearid.distributed.signals).
 os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "URG")
 # Local jobs inherit it; a cluster's are told in their script.
 os.environ["PYTHONSAFEPATH"] = "1"

@@ -22,7 +22,7 @@ WORKFLOW = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / "src")!r})
-from nearid.cluster.slurm_checks import find_first
+from nearid.doctor.slurm_checks import find_first
 
 onstart:
     find_first(Path({str(ROOT / "slurm/bin")!r}))

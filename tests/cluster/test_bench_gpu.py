@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from nearid.cluster import rates
-from nearid.cluster.jobs import Jobs
-from nearid.cluster.needs import needs_of
-from nearid.cluster.plan import format_plan, make_plan
 from nearid.config import load
 from nearid.layout import Layout
+from nearid.planning.plan import format_plan, make_plan
+from nearid.workflow import rates
+from nearid.workflow.jobs import Jobs
+from nearid.workflow.needs import needs_of
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from nearid.cluster import devices
-from nearid.cluster.devices import DEVICE, choose_device, given_gpus
+from nearid.distributed import devices
+from nearid.distributed.devices import DEVICE, choose_device, given_gpus
 from nearid.errors import UserError
 
 GIVEN = {"SLURM_GPUS": "1", "SLURM_GPUS_ON_NODE": "2", "SLURM_JOB_GPUS": "0", "CUDA_VISIBLE_DEVICES": "0,1"}
@@ -60,7 +60,7 @@ def test_a_rank_takes_its_gpu_or_the_one_that_it_sees(local_rank, count, index, 
 
 def test_a_full_gpu_is_told_with_what_to_make_smaller(monkeypatch):
     from nearid.cli import nearid as command
-    from nearid.cluster import plan
+    from nearid.planning import plan
 
     def overflow(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines.")

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from nearid.cli import nearid as command
-from nearid.cluster import doctor
-from nearid.cluster.doctor import (
+from nearid.config import load
+from nearid.doctor import checks as doctor
+from nearid.doctor.checks import (
     check_clock,
     check_display,
     check_downloads,
@@ -22,9 +23,8 @@ from nearid.cluster.doctor import (
     check_space,
     check_versions,
 )
-from nearid.cluster.help_desk import format_page
-from nearid.cluster.slurm_checks import check_slurm, refuse_arrays
-from nearid.config import load
+from nearid.doctor.help_desk import format_page
+from nearid.doctor.slurm_checks import check_slurm, refuse_arrays
 from nearid.errors import UserError
 from nearid.layout import Layout
 

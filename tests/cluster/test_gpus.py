@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nearid.cluster.gpus import visible_gpus
+from nearid.distributed.gpus import visible_gpus
 
 ROOT = Path(__file__).resolve().parents[2]
 

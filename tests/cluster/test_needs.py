@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from nearid.cluster.jobs import Jobs
-from nearid.cluster.needs import describe_too_large, needs_of
-from nearid.cluster.rates import default_rate
 from nearid.config import load
 from nearid.layout import Layout
+from nearid.workflow.jobs import Jobs
+from nearid.workflow.needs import describe_too_large, needs_of
+from nearid.workflow.rates import default_rate
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = {"paper": (), "released": ("config/released.yaml",), "demo": ("config/demo.yaml",)}

@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from nearid.cli import nearid as command
-from nearid.cluster.jobs import Jobs
-from nearid.cluster.plan import format_plan, make_plan
-from nearid.cluster.rates import default_rate, read_benchmark
 from nearid.config import load
 from nearid.layout import Layout
+from nearid.planning.plan import format_plan, make_plan
+from nearid.workflow.jobs import Jobs
+from nearid.workflow.rates import default_rate, read_benchmark
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -113,7 +113,7 @@ def test_every_kind_of_job_has_a_rate(tmp_path):
         guessed = {
             rate for rate, source in make_plan(load(*overlays), Layout(tmp_path)).basis.items() if source == "a guess"
         }
-        assert not guessed, "give it a rate in nearid.cluster.rates"
+        assert not guessed, "give it a rate in nearid.workflow.rates"
 
 
 def test_what_is_done_is_not_to_do_and_its_rate_is_used(tmp_path):

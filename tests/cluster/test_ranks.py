@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from nearid.cluster.ranks import VARIABLES, Ranks, join, read_ranks
+from nearid.distributed.ranks import VARIABLES, Ranks, join, read_ranks
 from nearid.errors import UserError
 
 

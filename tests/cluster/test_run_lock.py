@@ -9,17 +9,17 @@ import sys
 
 import pytest
 
-from nearid.cluster import run_lock
 from nearid.errors import UserError
+from nearid.workflow import run_lock
 
 # Holds the lock, starts a job that shares it and outlives it, says so and waits.
 RUN = """
 import subprocess, sys
 from pathlib import Path
-from nearid.cluster import run_lock
+from nearid.workflow import run_lock
 folder = Path(sys.argv[1])
 run_lock.hold(folder)
-job = "from pathlib import Path; from nearid.cluster import run_lock; import sys; "
+job = "from pathlib import Path; from nearid.workflow import run_lock; import sys; "
 job += "run_lock.share(Path(sys.argv[1])); print('shares', flush=True); sys.stdin.read()"
 subprocess.run([sys.executable, "-c", job, str(folder)])
 """

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-from nearid.cluster import wakeups
+from nearid.workflow import wakeups
 
 
 class Timer:
@@ -43,7 +43,7 @@ def test_looks_of_the_scheduler_share_a_timer(monkeypatch):
 
 
 def test_the_installed_snakemake_has_what_is_changed_and_others_stay_as_they_are():
-    """Else `nearid.cluster.wakeups` has to follow it, or can go."""
+    """Else `nearid.workflow.wakeups` has to follow it, or can go."""
     assert "_schedule_reevalutation" in vars(JobScheduler) and "_open_jobs" in JobScheduler.__init__.__code__.co_names
 
     class Other:

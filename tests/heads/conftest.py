@@ -9,7 +9,7 @@ import pytest
 import token_world as world
 import torch
 
-from nearid.cluster.ranks import VARIABLES, _free_port
+from nearid.distributed.ranks import VARIABLES, _free_port
 from nearid.heads import training
 
 

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import SiglipVisionConfig
 
-from nearid.cluster.ranks import Ranks
+from nearid.distributed.ranks import Ranks
 from nearid.heads import engine, feeds, map_head, objectives, packs
 from nearid.heads.feeds import Batch, bring, pinned_bytes
 from nearid.heads.map_head import MAPHead, SplitProducts, split

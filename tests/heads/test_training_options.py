@@ -13,7 +13,7 @@ import torch
 from test_tuples import MASKING, PADDING, samples
 from transformers import SiglipVisionConfig
 
-from nearid.cluster.ranks import Ranks
+from nearid.distributed.ranks import Ranks
 from nearid.errors import UserError
 from nearid.heads import packs, training
 from nearid.heads.feeds import Batch, ImageStore

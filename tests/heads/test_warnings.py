@@ -9,7 +9,7 @@ import pytest
 import token_world as world
 from safetensors.torch import load_file
 
-from nearid.cluster import signals
+from nearid.distributed import signals
 from nearid.heads import packs
 
 pytestmark = pytest.mark.numerics

@@ -12,12 +12,12 @@ import yaml
 from click.testing import CliRunner
 
 from nearid.cli.tokens import tokens as commands
-from nearid.cluster.jobs import Jobs
 from nearid.config import load
 from nearid.layout import Layout
-from nearid.tokens.planning import format_token_plan, plan_tokens
+from nearid.planning.tokens import format_token_plan, plan_tokens
 from nearid.tokens.shard import KEY
 from nearid.tokens.writer import write_shard
+from nearid.workflow.jobs import Jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN, AUGMENTED = "config/plain.yaml", "config/augmented.yaml"

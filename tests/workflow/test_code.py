@@ -14,11 +14,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src/nearid"
-GROUND = ("errors", "io", "layout", "config", "workflow", "cluster")
+GROUND = ("errors", "io", "layout", "config", "workflow", "distributed")
 STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
-RANK = {name: 0 for name in GROUND} | {
-    name: 1 + place for place, name in enumerate((*STAGES, "release", "sweeps", "rehearsal", "cli"))
-}
+ABOVE = ("release", "planning", "doctor", "sweeps", "rehearsal", "cli")
+RANK = {name: 0 for name in GROUND} | {name: 1 + place for place, name in enumerate((*STAGES, *ABOVE))}
 
 
 def modules():

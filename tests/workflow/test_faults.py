@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from nearid.cluster.doctor import check_port, check_ranks
-from nearid.cluster.ranks import VARIABLES, read_ranks
 from nearid.config import check_paths, load
+from nearid.distributed.ranks import VARIABLES, read_ranks
+from nearid.doctor.checks import check_port, check_ranks
 from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.progress import LISTENER, name_of_stream

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from nearid.cluster.jobs import Jobs
 from nearid.config import check_missing, check_paths, check_sizes, complete, leave_out_missing, load, step_settings
 from nearid.config.inputs import missing_paths
 from nearid.config.loading import settle
@@ -18,6 +17,7 @@ from nearid.config.uses import find_uses
 from nearid.errors import UserError
 from nearid.layout import Layout
 from nearid.workflow.graph import Graph
+from nearid.workflow.jobs import Jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = {

@@ -1,6 +1,6 @@
 """The workflow holds its results folder while it works, and lets dry runs in."""
 
-from nearid.cluster import run_lock
+from nearid.workflow import run_lock
 
 
 def test_snakemake_waits_for_no_other_run(project):

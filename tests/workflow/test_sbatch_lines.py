@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nearid.cluster.slurm_checks import refuse_shell_text
+from nearid.doctor.slurm_checks import refuse_shell_text
 from nearid.errors import UserError
 
 GOLDEN = Path(__file__).parent / "golden/sbatch_lines.txt"

@@ -16,19 +16,19 @@ ROOT = ROOT if (ROOT / "src").is_dir() else ROOT.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 import nearid.config
-from nearid.cluster import run_lock
-from nearid.cluster.gpus import visible_gpus
-from nearid.cluster.slurm_checks import find_first
-from nearid.cluster.start import check_own_paths, find_obstacles, is_on_slurm
-from nearid.cluster.wakeups import wake_once
 from nearid.config.kept import Kept
+from nearid.distributed.gpus import visible_gpus
+from nearid.doctor.slurm_checks import find_first
+from nearid.doctor.start import check_own_paths, find_obstacles, is_on_slurm
 from nearid.errors import UserError
 from nearid.io.file_lists import refresh_list
 from nearid.layout import Layout
+from nearid.workflow import run_lock
 from nearid.workflow.environment import export_line
 from nearid.workflow.graph import Graph
 from nearid.workflow.rules import Rules, those
 from nearid.workflow.step import WILDCARDS
+from nearid.workflow.wakeups import wake_once
 
 # Snakemake starts itself again in each job of a cluster, so that its own environment says so too.
 os.environ.update(PYTHONSAFEPATH="1")

@@ -16,8 +16,8 @@ import click
 
 from nearid import __version__
 from nearid.cli.failures import explain_fault
-from nearid.cluster.devices import explain_full_gpu
-from nearid.cluster.signals import Stopped, stoppable
+from nearid.distributed.devices import explain_full_gpu
+from nearid.distributed.signals import Stopped, stoppable
 from nearid.errors import UserError
 from nearid.io import energy, progress
 from nearid.io.progress import LISTENER, HarmlessStream

@@ -23,9 +23,9 @@ def doctor(overlays: tuple[Path, ...], cluster: bool, as_json: bool) -> None:
 
     The exit code is 1 if anything found would make a run fail.
     """
-    from nearid.cluster.doctor import examine, format_findings
-    from nearid.cluster.help_desk import format_page
     from nearid.config import load, results_folder
+    from nearid.doctor.checks import examine, format_findings
+    from nearid.doctor.help_desk import format_page
     from nearid.layout import Layout
 
     config = load(*overlays)

@@ -26,8 +26,8 @@ def train(layout: Layout, settings: dict[str, Any], ablation: str, companions: s
 
     Companions that are not up to date train along on the same batches; their own commands then only write them.
     """
-    from nearid.cluster.ranks import read_ranks
     from nearid.config.accepted import result_code
+    from nearid.distributed.ranks import read_ranks
     from nearid.heads import finished
 
     settings |= {"ablation": ablation}

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from nearid.cluster import run_lock
 from nearid.config.downloads import FOLDER, named_downloads
 from nearid.errors import UserError
 from nearid.io.downloads import check_fetched
 from nearid.layout import Layout
+from nearid.workflow import run_lock
 
 Command = Callable[..., Any]
 

@@ -27,9 +27,9 @@ def plan(
     as_json: bool,
 ) -> None:
     """Jobs, GPU-hours, disk and wall time of config.yaml with OVERLAYS on top, in all and still to do."""
-    from nearid.cluster.plan import format_plan, make_plan
     from nearid.config import leave_out_missing, load, results_folder
     from nearid.layout import Layout
+    from nearid.planning.plan import format_plan, make_plan
 
     config = json.loads(settings) if settings else load(*overlays)
     if config["on_missing"] == "gap":

@@ -117,7 +117,7 @@ def plan(overlays: tuple[Path, ...], read_gb_per_s: float, as_json: bool) -> Non
     from dataclasses import asdict
 
     from nearid.config import load, results_folder
-    from nearid.tokens.planning import format_token_plan, plan_tokens
+    from nearid.planning.tokens import format_token_plan, plan_tokens
 
     config = load(*overlays)
     made = plan_tokens(config, Layout(results_folder(config)), read_gb_per_s)
@@ -134,7 +134,7 @@ def repair_plan(overlays: tuple[Path, ...], whole: bool, cores: int) -> None:
     The exit code is 1 where there are any.
     """
     from nearid.config import load, results_folder
-    from nearid.tokens.planning import find_faults, repair_command
+    from nearid.planning.tokens import find_faults, repair_command
 
     config = load(*overlays)
     faults = list(find_faults(config, Layout(results_folder(config)), whole))

@@ -29,9 +29,8 @@ _WITHOUT_EFFECT = (
     "nearid.layout",
     "nearid.config",
     "nearid.cli.options",
-    "nearid.cluster.findings",
-    "nearid.cluster.run_lock",
-    "nearid.cluster.signals",
+    "nearid.workflow.run_lock",
+    "nearid.distributed.signals",
     "nearid.io",
 )
 # These decide pixels, draws and how heads learn together.

@@ -17,11 +17,11 @@ from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 from PIL import Image
 
-from nearid.cluster.devices import choose_device
 from nearid.distractors.engines import check_options
 from nearid.distractors.finishing import dilate
 from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import PaintError, Prompt, Target
+from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.model_folders import load_pretrained
 

@@ -16,8 +16,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils._pytree import tree_map_only
 from transformers import get_cosine_schedule_with_warmup
 
-from nearid.cluster.devices import choose_device
-from nearid.cluster.ranks import Ranks
+from nearid.distributed.devices import choose_device
+from nearid.distributed.ranks import Ranks
 from nearid.errors import UserError
 
 

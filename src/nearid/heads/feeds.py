@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearid.cluster.devices import choose_device
 from nearid.config.variants import MASKING
+from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.heads.tuples import PADDING, SLOTS, Indices, Tuples
 from nearid.io.ahead import threads_ahead

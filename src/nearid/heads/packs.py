@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nearid.cluster.ranks import Ranks
+from nearid.distributed.ranks import Ranks
 from nearid.errors import UserError
 from nearid.heads.checkpoints import Checkpoints
 from nearid.heads.engine import Engine

@@ -16,9 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nearid.cluster.ranks import Ranks, join
-from nearid.cluster.signals import Warnings
 from nearid.config.packs import feed
+from nearid.distributed.ranks import Ranks, join
+from nearid.distributed.signals import Warnings
 from nearid.errors import UserError
 from nearid.heads import finished, objectives, packs
 from nearid.heads.checkpoints import Checkpoints

@@ -12,13 +12,13 @@ from typing import Any
 
 import yaml
 
-from nearid.cluster import run_lock
 from nearid.config import load
 from nearid.io.files import write_json, write_text
 from nearid.layout import Layout
 from nearid.rehearsal.overlay import shrink
 from nearid.rehearsal.report import Report, find_empty_cells, find_idle_rules, read_rules
 from nearid.rehearsal.workspace import fill_mirror, link_checkout
+from nearid.workflow import run_lock
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 OVERLAY = "rehearsal.yaml"

@@ -16,7 +16,7 @@ from torch.nn import functional
 from transformers import AutoImageProcessor, SiglipVisionConfig, SiglipVisionModel
 from transformers.utils import cached_file
 
-from nearid.cluster.devices import choose_device
+from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.heads.released import read_vision_state, vision_config_of
 from nearid.io.images import one_large_picture, prepare_picture

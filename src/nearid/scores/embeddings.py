@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.cluster.devices import choose_device
+from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.ahead import threads_ahead
 from nearid.io.hashing import hash_file, hash_json

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor
 
-from nearid.cluster.devices import choose_device
+from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 from nearid.io.images import UnpreparedError, prepare_picture

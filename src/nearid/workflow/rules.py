@@ -11,10 +11,10 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from nearid.cluster.jobs import Jobs
-from nearid.cluster.needs import needs_of
 from nearid.config.packs import companions_of, scored_along
 from nearid.workflow.graph import Graph, JobId
+from nearid.workflow.jobs import Jobs
+from nearid.workflow.needs import needs_of
 from nearid.workflow.step import Needs
 from nearid.workflow.steps import RULES, STEPS
 

@@ -70,8 +70,8 @@ class Step:
         formats: of the files that it reads or writes (`nearid.io.formats`).
         settings: what it reads of the config for a job's ids.
         variant: its other rule.
-        needs: what a job asks for at least; more by the work that it has (`nearid.cluster.needs`).
-        rate, size: key of its seconds (`nearid.cluster.rates`) and bytes written, where they are the same for all jobs.
+        needs: what a job asks for at least; more by the work that it has (`nearid.workflow.needs`).
+        rate, size: key of its seconds (`nearid.workflow.rates`) and bytes written, where all jobs have the same.
     """
 
     name: str

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from nearid.cluster.devices import choose_device
+from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.downloads import check_code
 from nearid.io.file_lists import hash_models

@@ -8,7 +8,7 @@ import socket
 import sys
 from dataclasses import dataclass
 
-from nearid.cluster.devices import choose_device
+from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

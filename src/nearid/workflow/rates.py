@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nearid.cluster.jobs import Job
 from nearid.io.files import read_json
 from nearid.layout import Layout
+from nearid.workflow.jobs import Job
 
 
 @dataclass(frozen=True)

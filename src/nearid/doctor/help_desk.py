@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 
-from nearid.cluster.findings import Finding, ask
-from nearid.cluster.jobs import Job, Jobs
-from nearid.cluster.needs import needs_of
-from nearid.cluster.slurm_checks import Group, minutes_of, read_groups
+from nearid.doctor.findings import Finding
+from nearid.doctor.slurm_checks import Group, minutes_of, read_groups
+from nearid.io.programs import ask
 from nearid.layout import Layout
+from nearid.workflow.jobs import Job, Jobs
+from nearid.workflow.needs import needs_of
 
 # Rules that run beside Snakemake, and take no job of the cluster.
 LOCAL = {"fetch_download", "make_table", "plot_figure", "plot_animated_figure", "compare_with_paper"}

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from nearid.cluster.jobs import JOIN, Job
-from nearid.cluster.rates import default_rate
+from nearid.workflow.jobs import JOIN, Job
+from nearid.workflow.rates import default_rate
 from nearid.workflow.step import Needs
 from nearid.workflow.steps import RULES
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nearid.cluster.slurm_checks import Request, refuse_arrays, refuse_shell_text, refuse_unfit
 from nearid.config import check_members, check_missing, check_sizes
 from nearid.config.inputs import missing_paths
+from nearid.doctor.slurm_checks import Request, refuse_arrays, refuse_shell_text, refuse_unfit
 from nearid.errors import UserError
 from nearid.layout import Layout
 

@@ -15,18 +15,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from nearid.cluster.findings import Finding, ask, brief
-from nearid.cluster.jobs import Jobs
-from nearid.cluster.needs import needs_of
-from nearid.cluster.plan import make_plan
-from nearid.cluster.slurm_checks import check_slurm
 from nearid.config.facts import download_facts
 from nearid.config.inputs import cached_model, is_hub_id, missing_path, missing_paths
 from nearid.config.members import used_backbones
 from nearid.config.missing import find_missing, has_token
 from nearid.config.sizes import check_sizes
+from nearid.doctor.findings import Finding
+from nearid.doctor.slurm_checks import check_slurm
 from nearid.errors import UserError
+from nearid.io.programs import ask, brief
 from nearid.layout import Layout
+from nearid.planning.plan import make_plan
+from nearid.workflow.jobs import Jobs
+from nearid.workflow.needs import needs_of
 
 # What a step does at first: a product on the GPU. Its own process, since a driver may end it.
 _TRY_GPU = """

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from nearid.cluster.findings import Finding, ask, brief
+from nearid.doctor.findings import Finding
 from nearid.errors import UserError
+from nearid.io.programs import ask, brief
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nearid.cluster.jobs import Job, Jobs
-from nearid.cluster.rates import default_rate, measured_rates
 from nearid.config.packs import packs
 from nearid.config.steps import step_settings, training_of
 from nearid.config.variants import MIRRORED, parse
@@ -17,6 +15,8 @@ from nearid.errors import UserError
 from nearid.layout import Layout
 from nearid.tokens import load_backbone
 from nearid.tokens.store import TokenStore
+from nearid.workflow.jobs import Job, Jobs
+from nearid.workflow.rates import default_rate, measured_rates
 
 if TYPE_CHECKING:
     from nearid.tokens.backbones import Backbone

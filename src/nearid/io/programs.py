@@ -1,28 +1,9 @@
-"""The result of a check, and how a check calls other programs."""
+"""Other programs: calling one, and its words on one line."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass
-from typing import Literal
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found.
-
-    Attributes:
-        check: its name.
-        level: `fine`, `note` (a run may still do) or `fault` (a run will fail).
-        found: what is there.
-        action: what to do; empty where all is fine.
-    """
-
-    check: str
-    level: Literal["fine", "note", "fault"]
-    found: str
-    action: str = ""
 
 
 def ask(*command: str, timeout_s: float = 20) -> tuple[int, str] | None:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from nearid.cluster.findings import ask, brief
-from nearid.cluster.ranks import Ranks
+from nearid.distributed.ranks import Ranks
+from nearid.io.programs import ask, brief
 from nearid.io.progress import is_listened_to
 
 # Before the time limit (`--signal=URG@120` of slurm/config.yaml): harmless to those who do not know it.

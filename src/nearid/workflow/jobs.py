@@ -45,7 +45,7 @@ class Job:
 
     Attributes:
         stage, rule, name: as in its log and benchmark.
-        rate: key of its rate (`nearid.cluster.rates`).
+        rate: key of its rate (`nearid.workflow.rates`).
         units: work, in what its rate counts (images, bytes read, pairs).
         outputs: its files; it is done where all are there.
         size: bytes that it will write.

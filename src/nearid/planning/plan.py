@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nearid.cluster.jobs import JOIN, Job, Jobs
-from nearid.cluster.needs import describe_too_large, needs_of
-from nearid.cluster.rates import H100, Rate, default_rate, expected_speed, measured_rates
 from nearid.config.inputs import missing_paths
 from nearid.layout import Layout
+from nearid.workflow.jobs import JOIN, Job, Jobs
+from nearid.workflow.needs import describe_too_large, needs_of
+from nearid.workflow.rates import H100, Rate, default_rate, expected_speed, measured_rates
 
 STAGES = ("fetch", "data", "distractors", "tokens", "heads", "scores", "paper")
 
