@@ -1,8 +1,9 @@
 # The words that people and CI use. Everything happens in .venv, made from the pinned lock.
 PYTHON ?= python3.11
 VENV ?= .venv
-# Some of the tests on a SLURM, as pytest -k; empty: all of them.
+# Which of the tests on a SLURM, as pytest -k and -m; CI takes "not waits".
 SLURM_TESTS ?=
+SLURM_MARKS ?= slurm
 # nproc heeds OMP_NUM_THREADS, which is about something else.
 CORES ?= $(shell OMP_NUM_THREADS= nproc)
 # CPUs that these variables make of one with AVX-512: old, with AVX2, and MKL's way that is the same on all.
@@ -12,7 +13,7 @@ COMPATIBLE := MKL_CBWR=COMPATIBLE
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 # The shell meets what people write as values of its own, never as its text.
-export PHOTOS CONFIG SLURM_TESTS
+export PHOTOS CONFIG SLURM_TESTS SLURM_MARKS
 # Errors, but no warnings of pip: of a newer pip, of root, of an index that is not there.
 PIP := $(BIN)/pip install --quiet --quiet --disable-pip-version-check --root-user-action=ignore
 # A kernel of the CPU is not worth a compiler run; DeepSpeed must not look for a GPU's.
@@ -60,7 +61,7 @@ test-slow: setup ## those that take over a minute each: kills, whole runs, the p
 
 test-slurm: setup ## the workflow on a real SLURM on this machine (root; installs packages of SLURM and MariaDB; three quarters of an hour)
 	tests/cluster/install.sh
-	pytest -m "slurm and not slow" -k "$$SLURM_TESTS" tests/cluster
+	pytest -m "slurm and not slow and $$SLURM_MARKS" -k "$$SLURM_TESTS" tests/cluster
 
 lint: setup ## ruff, types, snakefmt, snakemake --lint
 	ruff check

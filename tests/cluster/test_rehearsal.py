@@ -29,7 +29,11 @@ def results(report, folder):
     }
 
 
-@pytest.mark.parametrize("config", [pytest.param("tests/rehearsal/few.yaml", id="few"), pytest.param("", id="whole")])
+FEW = pytest.param("tests/rehearsal/few.yaml", id="few")
+WHOLE = pytest.param("", id="whole", marks=pytest.mark.waits)
+
+
+@pytest.mark.parametrize("config", [FEW, WHOLE])
 def test_a_rehearsal_on_the_cluster_equals_a_local_one(cluster, config, tmp_path, monkeypatch):
     """CI has the few; the whole takes half an hour."""
     monkeypatch.chdir(ROOT)

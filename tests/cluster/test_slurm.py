@@ -86,6 +86,7 @@ def steps_of(job) -> list[int]:
     return found
 
 
+@pytest.mark.waits
 def test_one_table_one_source_or_one_scorer_runs_again_alone(again, on_slurm, local):
     planned = subprocess.run(
         [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--cores", "1", *CONFIG, "-R", "make_table"],
@@ -130,6 +131,7 @@ def test_ranks_of_a_step_are_one_training(cluster, tmp_path):
             assert abs(weights[name][key] - values).max() < 1e-3, (name, key)
 
 
+@pytest.mark.waits
 def test_the_profile_gives_training_several_ranks(cluster, again, on_slurm):
     before = load_file(again / HEAD.format("infonce"))
     ranks = ("train_head:mpi=srun", "train_head:tasks=2", "train_head:nodes=2")
@@ -143,6 +145,7 @@ def test_the_profile_gives_training_several_ranks(cluster, again, on_slurm):
         assert abs(before[key] - values).max() < 1e-2, key
 
 
+@pytest.mark.waits
 def test_twenty_jobs_killed_at_random(cluster, local, on_slurm, tmp_path):
     project, chance, killed = copy_project(tmp_path / "project"), random.Random(0), Counter()
     process = on_slurm(project)
@@ -163,6 +166,7 @@ def test_twenty_jobs_killed_at_random(cluster, local, on_slurm, tmp_path):
     assert differences(found, local) == []
 
 
+@pytest.mark.waits
 def test_a_cluster_with_troubles_loses_nothing(cluster, local, on_slurm, tmp_path):
     """No controller, no status, a node killed, a node drained, Snakemake killed."""
     project = copy_project(tmp_path / "project")
@@ -215,6 +219,7 @@ LONG = "training: {epochs: 400, checkpoint_every_steps: 20, pack: none}\n"
 NEARID, INFONCE = "rule_train_head_with_timelapse_wildcards_nearid", "rule_train_head_wildcards_infonce"
 
 
+@pytest.mark.waits
 def test_training_survives_limits_preemption_and_warnings(cluster, again, on_slurm, tmp_path):
     (again / "long.yaml").write_text(LONG)
     shutil.rmtree(again / "results/test/heads")
@@ -275,6 +280,7 @@ def _heads(found: dict[str, bytes]) -> dict[str, bytes]:
     return {path: content for path, content in found.items() if path.startswith("heads/")}
 
 
+@pytest.mark.waits
 def test_a_sweep_that_is_preempted_cancelled_and_resumed(cluster, again):
     environment = {**os.environ, **cluster.variables, "PYTHONPATH": "src"}
 
