@@ -98,7 +98,7 @@ lock: setup ## pin anew what .venv holds
 
 demo-backbone: setup ## pretrain the demo's backbone anew and put it in its place (about an hour and a half)
 	$(SNAKEMAKE) --configfile config/demo.yaml -- pretrain_backbone
-	cp results/backbone/*.json results/backbone/*.jsonl results/backbone/*.safetensors src/nearid/tokens/demo_siglip/
+	cp results/backbone/*.json results/backbone/*.jsonl results/backbone/*.safetensors src/nearid/demo/siglip/
 
 demo-seeds: setup ## the demo with three seeds (data and heads), and their spread
 	$(SNAKEMAKE) --configfile config/demo.yaml

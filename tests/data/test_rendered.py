@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nearid.data.datasets.rendered import Dataset
-from nearid.data.rendered import (
+from nearid.demo.renderer import (
     draw_edit,
     draw_instance,
     draw_sibling,

@@ -65,8 +65,7 @@ def test_it_equals_training_from_the_cache(layout, train):
 
 def test_it_equals_training_from_the_cache_on_the_shipped_backbone(layout, train):
     backbone = load_backbone(
-        {"kind": "siglip", "path": "src/nearid/tokens/demo_siglip", "revision": "", "precision": "float32"}
-        | {"batch_size": 8}
+        {"kind": "siglip", "path": "src/nearid/demo/siglip", "revision": "", "precision": "float32"} | {"batch_size": 8}
     )
     image_world.extract_all(layout, backbone)
     _, cached = train(layout, settings(ablation="cached", learning_rate=1e-3), backbone)

@@ -305,7 +305,7 @@ from nearid.release.pairs import pair_all, score_pairs
 from pathlib import Path
 import nearid
 settings = {"kind": "siglip", "revision": "", "precision": "float32", "batch_size": 32}
-backbone = load_backbone({**settings, "path": str(Path(nearid.__file__).parent / "tokens/demo_siglip")})
+backbone = load_backbone({**settings, "path": str(Path(nearid.__file__).parent / "demo/siglip")})
 model = IdentityModel(lambda pixels: backbone.pooled(backbone.encode(pixels)), backbone.processor)
 rows = score_pairs(pair_all(sys.argv[1:], sys.argv[1:]), model)
 assert all(row.similarity > 0.99 for row in rows), rows

@@ -38,7 +38,7 @@ def built(tmp_path_factory):
 def test_what_is_in_them(built):
     wheel = next(built.glob(f"nearid-{nearid.__version__}-*.whl"))
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = ("config/schema.yaml", "tokens/demo_siglip/model.safetensors", "paper/templates/index.html.j2")
+    wanted = ("config/schema.yaml", "demo/siglip/model.safetensors", "paper/templates/index.html.j2")
     assert {f"nearid/{name}" for name in wanted} <= names
     with tarfile.open(built / f"nearid-{nearid.__version__}.tar.gz") as content:
         packed = {name.split("/", 1)[-1] for name in content.getnames()}

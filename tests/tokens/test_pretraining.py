@@ -11,9 +11,9 @@ import torch
 import yaml
 from transformers import SiglipModel
 
-from nearid.tokens.pretraining import pretrain
-from nearid.tokens.pretraining.stream import PALETTE, compose_batch, render_chunk
-from nearid.tokens.pretraining.targets import DIRECTIONS, LEVELS, describe_surroundings
+from nearid.demo.pretraining import pretrain
+from nearid.demo.pretraining.stream import PALETTE, compose_batch, render_chunk
+from nearid.demo.pretraining.targets import DIRECTIONS, LEVELS, describe_surroundings
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -54,7 +54,7 @@ def test_a_stopped_run_goes_on_and_its_folder_loads(tmp_path: Path, monkeypatch:
     settings |= {"size_px": 48, "width": 32, "layers": 2, "kept_patches": 20, "full_steps": 1, "warmup_steps": 2}
     pretrain(settings, tmp_path / "whole")
 
-    from nearid.tokens.pretraining import loop
+    from nearid.demo.pretraining import loop
 
     keep = loop._Trainer.keep
 

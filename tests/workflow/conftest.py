@@ -125,9 +125,7 @@ def finished(tmp_path_factory) -> Path:
         shutil.copy(ROOT / name, root / name)
     for name in ("config", "workflow", "envs"):
         shutil.copytree(ROOT / name, root / name)
-    shutil.copytree(
-        ROOT / "src", root / "src", ignore=shutil.ignore_patterns("demo_siglip", "__pycache__", "*.egg-info")
-    )
+    shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("siglip", "__pycache__", "*.egg-info"))
     (root / "src/nearid/__main__.py").write_text(FAKE)
     (root / "backbone").mkdir()
     for name in ("config.json", "preprocessor_config.json", "model.safetensors"):

@@ -30,7 +30,7 @@ def test_a_whole_run_in_a_folder_with_blanks(tmp_path):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, checkout / name)
-    shutil.copytree(ROOT / "src/nearid/tokens/demo_siglip", checkout.parent / "my model ü")
+    shutil.copytree(ROOT / "src/nearid/demo/siglip", checkout.parent / "my model ü")
     rng = np.random.default_rng(0)
     for thing in ("tasse é", "verre"):
         (checkout.parent / "my photos ü" / thing).mkdir(parents=True)

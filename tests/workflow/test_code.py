@@ -17,7 +17,7 @@ PACKAGE = ROOT / "src/nearid"
 GROUND = ("errors", "io", "layout", "config", "workflow", "distributed")
 STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
 ABOVE = ("release", "planning", "doctor", "sweeps", "rehearsal", "cli")
-RANK = {name: 0 for name in GROUND} | {name: 1 + place for place, name in enumerate((*STAGES, *ABOVE))}
+RANK = {name: 0 for name in GROUND} | {name: 1 + place for place, name in enumerate(("demo", *STAGES, *ABOVE))}
 
 
 def modules():

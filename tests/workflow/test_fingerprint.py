@@ -24,7 +24,7 @@ COMMANDS = {step.function: step.name for step in CODED}
 def package(tmp_path, monkeypatch):
     """A copy of the package in which files may be edited."""
     copy = tmp_path / "nearid"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "demo_siglip"))
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "siglip"))
     monkeypatch.setattr(members, "PACKAGE", copy)
     monkeypatch.setattr(fingerprint, "PACKAGE", copy)
     fingerprint.forget()

@@ -154,6 +154,6 @@ def pretrain(settings: Path, output: Path) -> None:
     """Pretrain the demo's backbone; started again after a kill, it resumes."""
     import yaml
 
-    from nearid.tokens.pretraining import pretrain
+    from nearid.demo.pretraining import pretrain
 
     pretrain(yaml.safe_load(settings.read_text()), output)

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from nearid.data.released import ReleasedTable
-from nearid.data.rendered import draw_edit, identity_from_seed, plans_of, render_edit, render_view
 from nearid.data.schema import MTG, columns_of
+from nearid.demo.renderer import draw_edit, identity_from_seed, plans_of, render_edit, render_view
 from nearid.errors import UserError
 from nearid.io.images import encode_png
 from nearid.io.progress import track

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nearid.data.ratings import HUMANS, METHODS
-from nearid.data.rendered import draw_edit, draw_plan, identity_from_seed, render_edit, render_view
+from nearid.demo.renderer import draw_edit, draw_plan, identity_from_seed, render_edit, render_view
 from nearid.errors import UserError
 from nearid.io.files import write_bytes, write_json
 from nearid.io.images import encode_png

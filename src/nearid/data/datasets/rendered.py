@@ -1,11 +1,11 @@
-"""The embedded data set: rendered objects (see `nearid.data.rendered`); needs no files, no network and no display."""
+"""The embedded data set: rendered objects (see `nearid.demo.renderer`); needs no files, no network and no display."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from nearid.data.records import Dropped, Identity, View
-from nearid.data.rendered import identity_from_seed, plans_of, render_view
+from nearid.demo.renderer import identity_from_seed, plans_of, render_view
 
 
 class Dataset:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.data.rendered import render_sibling
-from nearid.data.rendered.instances import TRAITS
+from nearid.demo.renderer import render_sibling
+from nearid.demo.renderer.instances import TRAITS
 from nearid.distractors.engines import check_options
 from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import Target

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.data.rendered.instances import CATEGORY_NAMES, TRAITS, Instance, draw_instance, draw_sibling
-from nearid.data.rendered.markings import band_of_body, paint_body
-from nearid.data.rendered.scenes import SCENE_NAMES, WILD, Scene, draw_scene, draw_wild_scene
-from nearid.data.rendered.shapes import build_parts
-from nearid.data.rendered.stage import Image, Pose, composite, open_stage, project_box
+from nearid.demo.renderer.instances import CATEGORY_NAMES, TRAITS, Instance, draw_instance, draw_sibling
+from nearid.demo.renderer.markings import band_of_body, paint_body
+from nearid.demo.renderer.scenes import SCENE_NAMES, WILD, Scene, draw_scene, draw_wild_scene
+from nearid.demo.renderer.shapes import build_parts
+from nearid.demo.renderer.stage import Image, Pose, composite, open_stage, project_box
 from nearid.io.randomness import keyed_rng
 
 Mask = NDArray[np.bool_]

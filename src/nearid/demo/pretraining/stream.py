@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.data.rendered.instances import CATEGORY_NAMES, MOTIF_NAMES, PATTERN_NAMES, Instance, draw_instance
-from nearid.data.rendered.scenes import SCENE_NAMES
-from nearid.data.rendered.stage import composite, open_stage
-from nearid.data.rendered.views import draw_plan, render_instance
+from nearid.demo.renderer.instances import CATEGORY_NAMES, MOTIF_NAMES, PATTERN_NAMES, Instance, draw_instance
+from nearid.demo.renderer.scenes import SCENE_NAMES
+from nearid.demo.renderer.stage import composite, open_stage
+from nearid.demo.renderer.views import draw_plan, render_instance
 from nearid.io.randomness import keyed_rng
 from nearid.io.workers import end_with_parent
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from nearid.data.rendered.instances import CATEGORY_NAMES
-from nearid.data.rendered.scenes import SCENE_NAMES
-from nearid.tokens.pretraining.stream import NO_SCENE
+from nearid.demo.pretraining.stream import NO_SCENE
+from nearid.demo.renderer.instances import CATEGORY_NAMES
+from nearid.demo.renderer.scenes import SCENE_NAMES
 
 CAPTION_LENGTH = 8
 

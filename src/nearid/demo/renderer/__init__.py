@@ -4,8 +4,8 @@
 renderer, and `views` combines them into a view, a sibling on the same background or a part edit.
 """
 
-from nearid.data.rendered.instances import Instance, draw_instance, draw_sibling
-from nearid.data.rendered.views import (
+from nearid.demo.renderer.instances import Instance, draw_instance, draw_sibling
+from nearid.demo.renderer.views import (
     draw_edit,
     draw_plan,
     identity_from_seed,

@@ -5,6 +5,6 @@ tokens masked prediction, reconstruction and region captions (words of an object
 patches).
 """
 
-from nearid.tokens.pretraining.loop import pretrain
+from nearid.demo.pretraining.loop import pretrain
 
 __all__ = ["pretrain"]

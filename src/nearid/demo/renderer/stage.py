@@ -29,8 +29,8 @@ from vtkmodules.vtkRenderingCore import (
     vtkTexture,
 )
 
-from nearid.data.rendered.scenes import Clutter, Scene
-from nearid.data.rendered.shapes import Part
+from nearid.demo.renderer.scenes import Clutter, Scene
+from nearid.demo.renderer.shapes import Part
 
 SUPERSAMPLING = 2
 VIEW_ANGLE_DEG = 26.0

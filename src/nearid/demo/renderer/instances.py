@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.data.rendered.markings import MOTIFS, PATTERNS
-from nearid.data.rendered.shapes import CATEGORIES, N_PROPORTIONS
+from nearid.demo.renderer.markings import MOTIFS, PATTERNS
+from nearid.demo.renderer.shapes import CATEGORIES, N_PROPORTIONS
 
 CATEGORY_NAMES = tuple(CATEGORIES)
 PATTERN_NAMES = tuple(PATTERNS)

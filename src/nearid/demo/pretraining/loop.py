@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
+from nearid.demo.pretraining.captions import CAPTION_LENGTH, build_tokenizer, write_caption
+from nearid.demo.pretraining.losses import DenseReadouts, sigmoid_loss
+from nearid.demo.pretraining.stream import Batch, compose_batch, follow_stream
+from nearid.demo.pretraining.targets import describe_surroundings
 from nearid.io.files import read_json, replacing, write_json, write_text
 from nearid.io.hashing import hash_json
 from nearid.io.randomness import keyed_rng, keyed_seed
-from nearid.tokens.pretraining.captions import CAPTION_LENGTH, build_tokenizer, write_caption
-from nearid.tokens.pretraining.losses import DenseReadouts, sigmoid_loss
-from nearid.tokens.pretraining.stream import Batch, compose_batch, follow_stream
-from nearid.tokens.pretraining.targets import describe_surroundings
 
 
 def pretrain(settings: Mapping[str, Any], output: Path) -> None:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nearid.data.rendered.instances import CATEGORY_NAMES, MOTIF_NAMES, PATTERN_NAMES
-from nearid.data.rendered.scenes import SCENE_NAMES
-from nearid.tokens.pretraining.stream import N_TRAITS
-from nearid.tokens.pretraining.targets import N_STATISTICS
+from nearid.demo.pretraining.stream import N_TRAITS
+from nearid.demo.pretraining.targets import N_STATISTICS
+from nearid.demo.renderer.instances import CATEGORY_NAMES, MOTIF_NAMES, PATTERN_NAMES
+from nearid.demo.renderer.scenes import SCENE_NAMES
 
 
 def sigmoid_loss(image: Tensor, text: Tensor, same: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
