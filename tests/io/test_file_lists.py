@@ -111,6 +111,18 @@ def test_what_is_known_is_not_read_again(folder, tmp_path, monkeypatch):
     assert read == ["1.jpg"]
 
 
+def test_pipes_and_devices_are_listed_and_not_opened(folder, tmp_path):
+    os.mkfifo(folder / "mug/pipe.jpg")
+    (folder / "mug/endless.jpg").symlink_to("/dev/zero")
+    assert refresh_list(tmp_path / "list.tsv", folder)
+    lines = (tmp_path / "list.tsv").read_text().splitlines()
+    assert [line for line in lines if "not readable" in line] == [
+        '"mug/endless.jpg"\t0\tnot readable',
+        '"mug/pipe.jpg"\t0\tnot readable',
+    ]
+    assert not refresh_list(tmp_path / "list.tsv", folder)
+
+
 def test_a_single_file_has_a_list_too(folder, tmp_path):
     assert refresh_list(tmp_path / "list.tsv", folder / "classes.csv")
     (folder / "classes.csv").write_text("subject,class\n")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class _Look:
     changed: int
 
 
-# A link to nowhere, a folder that may not be read: the step tells of it.
+# A link to nowhere, a folder that may not be read, a pipe or a device (to be read for ever): the step tells of it.
 _UNREADABLE = _Look(0, 0, 0)
 
 
@@ -99,6 +100,8 @@ def _look_through(source: Path) -> Iterator[tuple[str, _Look]]:
 
 
 def _look(state: os.stat_result) -> _Look:
+    if not stat.S_ISREG(state.st_mode):
+        return _UNREADABLE
     return _Look(state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
@@ -156,6 +159,8 @@ def _read_record(record: Path) -> dict[str, tuple[_Look, str]]:
 
 
 def _content(source: Path, name: str, look: _Look) -> str:
+    if look == _UNREADABLE:
+        return "not readable"
     try:
         return hash_file(source if name == "." else source / name)
     except OSError:

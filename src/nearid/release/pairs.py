@@ -164,7 +164,7 @@ def format_json(rows: Sequence[Scored]) -> str:
 
 
 def _walk(folder: str) -> tuple[list[str], list[str]]:
-    """Pictures below `folder`, and pictures of forms that are not read; links to folders are followed, once each."""
+    """Pictures below `folder`, and names of pictures that are not read; links to folders are followed, once each."""
     found, skipped, seen = [], [], set()
     for root, folders, files in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(root)) in seen:
@@ -174,16 +174,18 @@ def _walk(folder: str) -> tuple[list[str], list[str]]:
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in LEFTOVERS)
         for name in files:
             path, suffix = str(Path(root, name)), Path(name).suffix.lower()
-            if name.startswith(".") or not Path(path).is_file():
+            if name.startswith("."):
                 continue
-            if suffix in SUFFIXES:
+            if suffix in SUFFIXES and Path(path).is_file():
                 found.append(path)
-            elif suffix in _OTHERS:
+            elif suffix in SUFFIXES or suffix in _OTHERS:
                 skipped.append(path)
     return sorted(found), sorted(skipped)
 
 
 def _why_skipped(path: str) -> str:
+    if not Path(path).is_file():
+        return "a link to nowhere, a pipe or a device, and no file"
     kind = _OTHERS[Path(path).suffix.lower()]
     return f"a picture in {kind}, which is not read: save it as JPEG or PNG"
 
