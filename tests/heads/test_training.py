@@ -15,6 +15,7 @@ from nearid.errors import UserError
 from nearid.heads import packs, training
 from nearid.heads.inputs import open_mix
 from nearid.heads.objectives import create
+from nearid.sweeps.status import count_steps
 
 pytestmark = pytest.mark.numerics
 
@@ -130,6 +131,7 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path, trained, train_apart):
     assert results_of(folder) == undisturbed
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["resumed_after_step"] == 16
+    assert provenance["steps"] == count_steps(chosen, layout)
     steps = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     waited, worked = (sum(step[name] for step in steps) for name in ("wait_s", "step_s"))
     assert provenance["waited_for_data"] == pytest.approx(waited / (waited + worked), abs=1e-4)

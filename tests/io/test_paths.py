@@ -10,7 +10,7 @@ from nearid.config import load
 from nearid.errors import UserError
 from nearid.io.paths import below, make_private
 from nearid.layout import Layout
-from nearid.sweeps import Sweep
+from nearid.sweeps.plan import plan_sweep
 from nearid.tokens.staging import stage
 
 OUT = ["../x", "a/../../x", "/x", "", ".", "a\nb", "a\0b", ".."]
@@ -50,7 +50,7 @@ def test_a_sweep_stays_in_its_results(tmp_path, monkeypatch):
     overlay = tmp_path / "here.yaml"
     overlay.write_text(f"results_dir: {tmp_path}/results\n")
     with pytest.raises(UserError, match="name"):
-        Sweep.plan("../../../out", ["config/demo.yaml", overlay])
+        plan_sweep("../../../out", ["config/demo.yaml", overlay])
     assert not (tmp_path / "results").exists() and load("config/demo.yaml")
 
 

@@ -4,11 +4,17 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from nearid.config import load
 from nearid.errors import UserError
-from nearid.sweeps import Needs, Sweep, _name, _spell
+from nearid.io.files import write_json, write_text
+from nearid.sweeps.plan import name_heads, plan_sweep, spell
+from nearid.sweeps.states import read_states
+from nearid.sweeps.status import read_progress
+from nearid.sweeps.submission import Needs, submit
+from nearid.sweeps.sweep import open_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = (Path("config/demo.yaml"), Path("config/test.yaml"))
@@ -24,7 +30,7 @@ def overlays(tmp_path, monkeypatch):
 
 def test_every_combination_is_a_head_and_a_scorer(overlays):
     values = {"params.alpha": [0.25, 1], "training.learning_rate": [1e-3, 3e-3]}
-    sweep = Sweep.plan("grid", overlays, ["nearid"], [0, 1], values)
+    sweep = plan_sweep("grid", overlays, ["nearid"], [0, 1], values)
     assert len(sweep.ablations) == len(set(sweep.ablations)) == 8
     config = load(*sweep.overlays)
     entries = [config["ablations"][name] for name in sweep.ablations]
@@ -48,22 +54,22 @@ def test_every_combination_is_a_head_and_a_scorer(overlays):
     ],
 )
 def test_every_value_is_a_run_of_its_own(path, values):
-    made = [(_spell("nearid", [f"{path} {value}"]), json.dumps(value), value) for value in values]
-    names = _name(made, [])
+    made = [(spell("nearid", [f"{path} {value}"]), json.dumps(value), value) for value in values]
+    names = name_heads(made, [])
     assert sorted(map(str, names.values())) == sorted(map(str, values)), names
     assert all(re.fullmatch("[a-z0-9_]+", name) for name in names)
 
 
 def test_a_run_takes_no_ablation_s_place():
-    assert set(_name([("nearid", "[1]", 1), ("more", "[2]", 2)], ["nearid"])) >= {"more"}
-    assert "nearid" not in _name([("nearid", "[1]", 1)], ["nearid"])
+    assert set(name_heads([("nearid", "[1]", 1), ("more", "[2]", 2)], ["nearid"])) >= {"more"}
+    assert "nearid" not in name_heads([("nearid", "[1]", 1)], ["nearid"])
 
 
 def test_without_a_grid_the_selected_heads_are_trained_as_they_are(overlays):
-    sweep = Sweep.plan("all", overlays)
+    sweep = plan_sweep("all", overlays)
     assert sweep.ablations == ["infonce", "nearid"]
     assert sweep.config["ablations"] == load(*overlays)["ablations"]
-    assert sweep.states() == {"infonce": "not running", "nearid": "not running"}
+    assert read_states(sweep) == {"infonce": "not running", "nearid": "not running"}
 
 
 @pytest.mark.parametrize(
@@ -76,11 +82,35 @@ def test_without_a_grid_the_selected_heads_are_trained_as_they_are(overlays):
 )
 def test_a_mistake_is_told_before_any_job(overlays, arguments, says):
     with pytest.raises(UserError, match=says):
-        Sweep.plan("wrong", overlays, *arguments)
+        plan_sweep("wrong", overlays, *arguments)
     with pytest.raises(UserError, match="no sweep"):
-        Sweep(load(*overlays)["results_dir"] / Path("test/sweeps/wrong"))
+        open_sweep(load(*overlays)["results_dir"] / Path("test/sweeps/wrong"))
 
 
 def test_without_tokens_it_says_how_to_make_them(overlays):
     with pytest.raises(UserError, match="snakemake --configfile"):
-        Sweep.plan("early", overlays).run(Needs(executor="local"))
+        submit(plan_sweep("early", overlays), Needs(executor="local"))
+
+
+def test_progress_is_read_from_the_log_of_a_head(overlays):
+    sweep = plan_sweep("watched", overlays, ["nearid"], [1])
+    (name,) = sweep.ablations
+    line = {"loss": 0.5, "wait_s": 0.5, "step_s": 1.5}
+    log = "".join(json.dumps({"step": step} | line) + "\n" for step in range(1, 8))
+    # What is behind the last line break is still being written.
+    write_text(sweep.layout.head(name) / ".progress/key/0000000.jsonl", log + '{"step": 8, "lo')
+    (row,) = read_progress(sweep)
+    assert (row.state, row.step, row.steps, row.loss, row.left_s) == ("not running", 7, None, 0.5, None)
+
+    training = sweep.settings(name)["training"]
+    size, mix = training["batch_size"], sweep.settings(name)["mix"]
+    assert (mix["nearid_repeats"], mix["mtg_repeats"]) == (1, 4)
+    write_json(sweep.layout.splits, {"train": list(range(3 * size + 1)), "val": [], "test": [], "seed": 0})
+    assert read_progress(sweep)[0].steps is None
+    sweep.layout.mtg("train").parent.mkdir(parents=True)
+    pyarrow.parquet.write_table(pyarrow.table({"id": range(size)}), sweep.layout.mtg("train"))
+    assert read_progress(sweep)[0].steps == training["epochs"] * (3 + 4)
+    # Once the head is trained, its folder has the whole log.
+    (sweep.layout.head(name) / ".progress/key/0000000.jsonl").unlink()
+    write_text(sweep.layout.head_file(name, "log.jsonl"), json.dumps({"step": 9} | line) + "\n")
+    assert read_progress(sweep)[0].step == 9

@@ -47,11 +47,12 @@ def run(
     **needs: Any,
 ) -> None:
     """Submit the heads of sweep NAME that are neither done nor running; call it again to resume after a cancel."""
-    from nearid.sweeps import Needs, Sweep
+    from nearid.sweeps.plan import plan_sweep
+    from nearid.sweeps.submission import Needs, submit
 
     values = {path: [_value(one) for one in text.split(",")] for path, text in map(_split, overrides)}
-    own = Sweep.plan(name, overlays, ablations, seeds, values)
-    submitted = own.run(Needs(**needs, extra=dict(map(_split, extra))))
+    own = plan_sweep(name, overlays, ablations, seeds, values)
+    submitted = submit(own, Needs(**needs, extra=dict(map(_split, extra))))
     click.echo(f"{len(submitted)} of {len(own.ablations)} runs submitted: {own.folder}")
 
 
@@ -60,16 +61,19 @@ def run(
 @click.option("--watch", type=float, metavar="SECONDS", help="Show it again and again, until nothing runs.")
 def status(folder: Path, watch: float | None) -> None:
     """State, step, loss and time left of each run."""
-    from nearid.sweeps import Sweep
+    from nearid.sweeps.status import read_progress
+    from nearid.sweeps.sweep import open_sweep
 
-    own = Sweep(folder)
+    own = open_sweep(folder)
     while True:
-        rows = own.table()
+        rows = read_progress(own)
         width = max(len(row.ablation) for row in rows)
         click.echo(f"{'run':<{width}}  {'state':<12}{'step':>13}{'loss':>10}  left")
         for row in rows:
+            step = f"{row.step}/{row.steps or '?'}" if row.step else ""
             loss = "" if row.loss is None else f"{row.loss:.4f}"
-            click.echo(f"{row.ablation:<{width}}  {row.state:<12}{row.progress:>13}{loss:>10}  {row.left}")
+            left = "" if row.left_s is None else f"{row.left_s:.0f} s"
+            click.echo(f"{row.ablation:<{width}}  {row.state:<12}{step:>13}{loss:>10}  {left}")
         if watch is None or not any(row.state in ("pending", "running") for row in rows):
             return
         time.sleep(watch)
@@ -80,19 +84,21 @@ def status(folder: Path, watch: float | None) -> None:
 @_folder
 def cancel(folder: Path) -> None:
     """Cancel the waiting and running jobs; the states of their heads are kept."""
-    from nearid.sweeps import Sweep
+    from nearid.sweeps.submission import cancel
+    from nearid.sweeps.sweep import open_sweep
 
-    click.echo(f"{len(Sweep(folder).cancel())} runs cancelled")
+    click.echo(f"{len(cancel(open_sweep(folder)))} runs cancelled")
 
 
 @sweep.command()
 @_folder
 def collect(folder: Path) -> None:
     """Register the heads that are up to date with Snakemake, and print the command that scores them."""
-    from nearid.sweeps import Sweep
+    from nearid.sweeps.collection import collect
+    from nearid.sweeps.sweep import open_sweep
 
-    own = Sweep(folder)
-    done, open_ = own.collect()
+    own = open_sweep(folder)
+    done, open_ = collect(own)
     click.echo(
         f"{len(done)} of {len(own.ablations)} heads recorded" + (f"; not done: {', '.join(open_)}" if open_ else "")
     )

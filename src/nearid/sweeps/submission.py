@@ -1,0 +1,173 @@
+"""Jobs of a sweep: submitting those that are left, and ending those that wait or run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nearid.errors import UserError
+from nearid.io.paths import make_private
+from nearid.io.programs import ask
+from nearid.io.progress import logging_to
+from nearid.layout import Layout
+from nearid.sweeps.states import UNDER_WAY, add_jobs, read_jobs, read_queue, read_states
+from nearid.sweeps.sweep import Sweep
+from nearid.workflow.files import Files
+
+# SLURM sends it before the time limit; training answers between two steps (nearid.distributed.signals).
+os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "URG")
+# Local jobs inherit it; a cluster's are told in their script.
+os.environ["PYTHONSAFEPATH"] = "1"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What each job gets. `extra`: any other option of sbatch."""
+
+    executor: str = "slurm"
+    partition: str = ""
+    account: str = ""
+    minutes: int = 720
+    memory_gb: int = 16
+    threads: int = 8
+    gpus: int = 0
+    ranks: int = 1
+    parallel: int = 64
+    warning_s: int = 120
+    extra: Mapping[str, Any] | None = None
+
+
+class TrainingJob:
+    """One head's training as submitit calls it, again and again after preemptions and time limits."""
+
+    def __init__(self, settings: Mapping[str, Any], results: Path, code: str, rule: str) -> None:
+        self.settings, self.results, self.code, self.rule = dict(settings), results, code, rule
+
+    def __call__(self) -> None:
+        """Train, or resume."""
+        import torch
+
+        from nearid.heads.training import train
+
+        torch.set_num_threads(1)  # as the rule does: the same bits
+        layout = Layout(self.results)
+        with logging_to(layout.log("heads", self.rule, self.settings["ablation"])):
+            train(self.settings, layout, self.code)
+
+    def checkpoint(self) -> Any:
+        """Submitit's hook: the state is in the head's folder, so the same call resumes."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def submit(sweep: Sweep, needs: Needs) -> list[str]:
+    """Submit what is neither done nor under way; the ablations submitted. Locally it waits for their end.
+
+    Raises:
+        UserError: data or tokens are missing, or the cluster refuses.
+    """
+    waiting = [name for name, state in read_states(sweep).items() if state not in ("done", *UNDER_WAY)]
+    if not waiting:
+        return []
+    _check_inputs(sweep)
+    calls = [
+        TrainingJob(sweep.settings(name), sweep.layout.root, sweep.code(name), sweep.rule(name)) for name in waiting
+    ]
+    executor = _make_executor(sweep, needs)
+
+    def record(names: Sequence[str], jobs: Sequence[Any]) -> None:
+        entry = {"executor": needs.executor, "needs": asdict(needs)}
+        add_jobs(sweep, {name: {"job": job.job_id} | entry for name, job in zip(names, jobs, strict=True)})
+
+    if needs.executor == "slurm":
+        record(waiting, _submit_array(executor, calls))
+        return waiting
+    running: list[Any] = []
+    left = list(zip(waiting, calls, strict=True))
+    while left or running:
+        while left and len(running) < needs.parallel:
+            name, call = left.pop(0)
+            running.append(executor.submit(call))
+            record([name], running[-1:])
+        time.sleep(0.5)
+        running = [job for job in running if not job.done()]
+    return waiting
+
+
+def cancel(sweep: Sweep) -> list[str]:
+    """End the jobs that wait or run, and return their ablations; a later `submit` resumes from their saved states.
+
+    Raises:
+        UserError: SLURM refuses.
+    """
+    jobs = read_jobs(sweep)
+    alive = [name for name, state in read_states(sweep).items() if state in UNDER_WAY]
+    ids = [jobs[name]["job"] for name in alive if jobs[name]["executor"] == "slurm"]
+    if ids and (answer := ask("scancel", *ids)) is not None and answer[0]:
+        raise UserError("scancel", answer[1], "the jobs cancelled", f"try again: scancel {' '.join(ids)}")
+    for name in alive:
+        if jobs[name]["executor"] == "local":
+            os.kill(int(jobs[name]["job"]), signal.SIGINT)
+    # Until they let go of their heads, nobody else could take them up.
+    limit = time.monotonic() + 60
+    while alive and any(state in UNDER_WAY for state in read_queue(sweep).values()) and time.monotonic() < limit:
+        time.sleep(0.5)
+    return alive
+
+
+def _check_inputs(sweep: Sweep) -> None:
+    files = Files(sweep.config, sweep.layout)
+    wanted = {path for name in sweep.ablations for path in files.of_head(name)}
+    missing = sorted(path for path in wanted if not path.is_file())
+    if missing:
+        make = f"snakemake --configfile {shlex.join(map(str, sweep.overlays))}"
+        raise UserError(
+            missing[0],
+            "not there",
+            "data and tokens of this config",
+            f"first make them: {make} … -- {shlex.join(map(str, missing[:3]))} …",
+        )
+
+
+def _make_executor(sweep: Sweep, needs: Needs) -> Any:
+    import submitit
+
+    folder = sweep.folder / "submitit"
+    # A job runs what the pickle in there says.
+    make_private(folder, "a sweep's jobs run what lies in it")
+    executor = submitit.AutoExecutor(folder, cluster=needs.executor, slurm_max_num_timeout=1000)
+    common = {"timeout_min": needs.minutes, "tasks_per_node": needs.ranks, "gpus_per_node": needs.gpus}
+    if needs.executor == "local":
+        executor.update_parameters(**common)
+        return executor
+    named = {"partition": needs.partition, "account": needs.account}
+    executor.update_parameters(
+        **common,
+        nodes=1,
+        mem_gb=needs.memory_gb,
+        cpus_per_task=needs.threads,
+        name=sweep.job_name,
+        slurm_signal_delay_s=needs.warning_s,
+        slurm_array_parallelism=needs.parallel,
+        slurm_setup=["export PYTHONSAFEPATH=1"],  # a `yaml.py` where the job starts is a file like any other
+        slurm_additional_parameters={"requeue": True, **(needs.extra or {})},
+        **{f"slurm_{key}": value for key, value in named.items() if value},
+    )
+    return executor
+
+
+def _submit_array(executor: Any, calls: Sequence[TrainingJob]) -> list[Any]:
+    try:
+        with executor.batch():
+            return [executor.submit(call) for call in calls]
+    except Exception as error:  # submitit's own, of whatever sbatch said
+        raise UserError(
+            "sbatch", str(error).strip()[-300:], "jobs submitted", "check --partition, --account, --minutes"
+        ) from error
