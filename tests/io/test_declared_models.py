@@ -1,5 +1,6 @@
 """What a model folder's config asks for is held against its weights before it is built: a few bytes ask for much."""
 
+import importlib
 import json
 import resource
 
@@ -178,3 +179,64 @@ def test_weights_that_are_missing(folder):
     }
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
     refused(lambda: backbone(folder))
+
+
+PACKINGS = {
+    "gptq, in one whole number for eight": ({"quant_method": "gptq", "bits": 4}, torch.int32, 8),
+    "compressed-tensors": (
+        {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 4}}}},
+        torch.int32,
+        8,
+    ),
+    "bitsandbytes, two in a byte": ({"quant_method": "bitsandbytes", "load_in_4bit": True}, torch.uint8, 2),
+    "eight bits": ({"quant_method": "gptq", "bits": 8}, torch.int32, 4),
+}
+
+
+@pytest.mark.parametrize("said, kind, packed", PACKINGS.values(), ids=PACKINGS)
+def test_weights_that_lie_packed_in_few_bits(tmp_path, monkeypatch, said, kind, packed):
+    """What a quantised folder may build follows from the bits that its config declares, and from its files' bytes."""
+    from nearid.io import model_folders
+
+    monkeypatch.setattr(model_folders, "_SPARE", 0)
+    save_file({"weight": torch.zeros(1000, dtype=kind)}, tmp_path / "model.safetensors")
+
+    def build(numbers):
+        with model_folders.built_within(tmp_path):
+            torch.nn.Linear(1, numbers, bias=False, device="meta")
+
+    (tmp_path / "config.json").write_text("{}")
+    build(2000)
+    refused(lambda: build(2001))
+    # Where the weights stand does not matter, nor whether the whole model or its text part says so.
+    for config in ({"quantization_config": said}, {"text_config": {"quantization_config": said}}):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        build(2 * packed * 1000)
+        refused(lambda: build(2 * packed * 1000 + 1))
+
+
+@pytest.mark.parametrize("bits", [-8, 0, 1, 10**6, "4", None])
+def test_a_config_cannot_declare_weights_smaller_than_four_bits(tmp_path, monkeypatch, bits):
+    from nearid.io import model_folders
+
+    monkeypatch.setattr(model_folders, "_SPARE", 0)
+    save_file({"weight": torch.zeros(1000, dtype=torch.uint8)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"quantization_config": {"bits": bits}}))
+    with model_folders.built_within(tmp_path):
+        torch.nn.Linear(1, 4000, bias=False, device="meta")
+
+    def build():
+        with model_folders.built_within(tmp_path):
+            torch.nn.Linear(1, 4001, bias=False, device="meta")
+
+    refused(build)
+
+
+def test_a_quantised_judge_whose_package_is_missing_is_told(tmp_path, monkeypatch):
+    from nearid.scores.judging import local
+
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3_vl"}))
+    save_file({"lm_head.weight": torch.zeros(4)}, tmp_path / "model.safetensors")
+    monkeypatch.setattr(local, "load_whole", lambda *_, **__: importlib.import_module("no_such_quantiser"))
+    with pytest.raises(UserError, match="no_such_quantiser"):
+        local.Judge({"model": str(tmp_path), "max_new_tokens": 1})._parts  # noqa: B018

@@ -31,6 +31,11 @@ _NOT_BUILT = ("deepspeed", "settings")
 _SPARE = 2**26
 """Numbers that a model may have besides twice those of its weight files: tables that it computes, a missing head."""
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+# Quantised weights lie packed in whole numbers, so that each of these holds several. Keys of `quantization_config` that
+# say in how many bits; where none does, four.
+_WHOLE_BITS = {name: int(name[1:]) for name in ("U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64")}
+_SAY_BITS = ("bits", "num_bits", "nbits", "w_bit", "weight_bits")
+_FEWEST_BITS = 4
 _NEEDS_CODE = ("trust_remote_code", "remote code", "custom code", "contains custom")
 
 
@@ -188,12 +193,27 @@ def _count_stored(folder: Path) -> int:
     stored = 0
     for path in (*folder.glob("*.*"), *folder.glob("*/*.*")):
         if path.suffix == ".safetensors":
+            bits = _packed_bits(path.parent)
             # Reads the header alone, and refuses one that does not fit the file.
             with safe_open(path, "np") as file:
-                stored += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+                for name in file.keys():  # noqa: SIM118
+                    part = file.get_slice(name)
+                    packed = max(1, _WHOLE_BITS.get(part.get_dtype(), 0) // bits) if bits else 1
+                    stored += packed * math.prod(part.get_shape())
         elif path.suffix in _PICKLES:
             stored += path.stat().st_size // 2
     return stored
+
+
+def _packed_bits(folder: Path) -> int:
+    """In how many bits the weights of the model in `folder` lie, at least, as its config says; 0: not quantised."""
+    path = folder / "config.json"
+    config = read_config(path) if path.is_file() else {}
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    if not any(part.get("quantization_config") for part in parts):
+        return 0
+    said = [value for key, value in _numbers(config) if key in _SAY_BITS and 0 < value <= 16]
+    return max(_FEWEST_BITS, min(said, default=_FEWEST_BITS))
 
 
 def _check_components(folder: Path, components: dict[str, Any]) -> None:

@@ -110,7 +110,9 @@ class Judge:
             tokenizer = load_pretrained(AutoTokenizer, self._path, local_files_only=True)
             if not tokenizer.chat_template:
                 tokenizer.chat_template = self._read_template()
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except torch.OutOfMemoryError:
+            raise  # the GPU is too small, whatever the folder holds
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             raise self._refuse(f"no model to load ({str(error).strip().splitlines()[0]})") from error
         model = model.eval().requires_grad_(False)
         return model, processor, tokenizer
