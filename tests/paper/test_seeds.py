@@ -7,6 +7,7 @@ import pytest
 from paper_run import SSR, write_scores
 
 from nearid.errors import UserError
+from nearid.io.files import read_json, write_json
 from nearid.layout import Layout
 from nearid.paper.seeds import write_seeds
 
@@ -28,6 +29,17 @@ def test_mean_and_sample_deviation(tmp_path):
     assert float(row["spread"]) == pytest.approx(np.std([90, 93, 87], ddof=1))
     assert [float(row[f"demo_s{seed}"]) for seed in range(3)] == [90, 93, 87]
     assert ("nearid", "mtg", "m_o") in rows
+    assert ("nearid", "dreambench", "m_h") not in rows  # no run has it
+
+
+def test_agreement_with_people_is_told_where_all_runs_have_it(tmp_path):
+    layouts = write_runs(tmp_path, [90, 93], [60, 61])
+    for value, layout in zip([0.5, 0.52], layouts, strict=True):
+        path = layout.metrics("nearid")
+        write_json(path, read_json(path) | {"m_h": value})
+    assert "| nearid | dreambench | m_h | 0.510 ± 0.014 | 0.500 | 0.520 |" in write_seeds(
+        layouts, tmp_path, "nearid", "infonce"
+    )
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def write_seeds(layouts: Sequence[Layout], output: Path, ours: str, baseline: st
 
 
 def measure_spreads(layouts: Sequence[Layout]) -> Iterator[Spread]:
-    """SSR and PA of every scorer and group, and MTG's metrics, over the runs (full image)."""
+    """SSR and PA of every scorer and group, MTG's metrics and M-H, over the runs (full image)."""
     scorers = _same({layout.root: _scorers(layout) for layout in layouts}, "scorers")
     runs = [read_metrics(layout, scorers) for layout in layouts]
     for scorer in scorers:
@@ -68,6 +68,7 @@ def measure_spreads(layouts: Sequence[Layout]) -> Iterator[Spread]:
                 yield from _spread(scorer, group, metric, [one.rate(metric, group).value for one in measured])
         for metric in ("mtg_ssr", "mtg_pa", "m_o", "m_o_pair"):
             yield from _spread(scorer, "mtg", metric, [one.mtg(metric).value for one in measured])
+        yield from _spread(scorer, "dreambench", "m_h", [one.m_h().value for one in measured])
 
 
 def exceeds(spreads: Sequence[Spread], ours: str, baseline: str, group: str) -> tuple[float, float, bool]:
@@ -130,7 +131,7 @@ def _table(layouts: Sequence[Layout], spreads: Sequence[Spread]) -> list[str]:
     lines = ["| " + " | ".join(["scorer", "group", "metric", "mean ± spread", *names]) + " |"]
     lines.append("| --- | --- | --- | --: |" + " --: |" * len(names))
     for spread in spreads:
-        digits = 3 if spread.metric.startswith("m_o") else 1
+        digits = 3 if spread.metric.startswith(("m_o", "m_h")) else 1
         values = " | ".join(f"{value:.{digits}f}" for value in spread.values)
         lines.append(
             f"| {spread.scorer} | {spread.group} | {spread.metric} |"
