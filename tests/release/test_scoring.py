@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -183,6 +184,16 @@ def bomb(side):
 def test_a_huge_image_is_refused_before_it_is_unpacked(side):
     with pytest.raises(UserError, match=r"px are allowed|decompression bomb"):
         decode_rgb(bomb(side))
+
+
+def test_weights_that_are_no_numbers_give_no_similarity(run, picture, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(run.backbone / "model.safetensors")
+    folder = shutil.copytree(run.backbone, tmp_path / "model")
+    save_file({name: weight * float("nan") for name, weight in weights.items()}, folder / "model.safetensors")
+    with pytest.raises(UserError, match="no finite numbers"):
+        nearid.load(folder).similarity(picture("a.png"), picture("b.png"))
 
 
 def test_pickles_are_not_opened(run, tmp_path):

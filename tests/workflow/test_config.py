@@ -154,6 +154,8 @@ def bomb(levels=12):
         (bomb(), "values"),
         ("downloads: &d\n  x: *d\n", "levels"),
         ("seed: " + "9" * 5000, "no YAML"),
+        ("training: {epochs: 1}\nseed: 2\ntraining: {batch_size: 8}\n", "'training' twice in one mapping"),
+        ("training:\n  epochs: 1\n  epochs: 2\n", "in line 3"),
         ("name: 2024-02-31\n", "no YAML"),
         ("training: {learning_rate: .nan}\n", "finite"),
         ("training: {learning_rate: .inf}\n", "finite"),

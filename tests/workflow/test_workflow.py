@@ -41,6 +41,11 @@ def test_a_typo_fails_while_planning(project):
     assert "Traceback" not in output
 
 
+def test_a_key_that_stands_twice_fails_while_planning(project):
+    done = project.snakemake("--dry-run", "--configfile", "config/demo.yaml", project.overlay("seed: 1\nseed: 2\n"))
+    assert done.returncode != 0 and "'seed' twice in one mapping" in done.stdout + done.stderr
+
+
 def test_what_is_not_written_yet_fails_before_the_first_job(project):
     overlay = project.overlay(
         "name: later\nscorers: {judge: {display: J, kind: crystal_ball}}\n"

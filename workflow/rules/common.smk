@@ -22,6 +22,7 @@ from nearid.doctor.slurm_checks import find_first
 from nearid.doctor.start import check_own_paths, find_obstacles, is_on_slurm
 from nearid.errors import UserError
 from nearid.io.file_lists import refresh_list
+from nearid.io.yaml_files import read_yaml
 from nearid.layout import Layout
 from nearid.workflow import run_lock
 from nearid.workflow.environment import export_line
@@ -50,6 +51,9 @@ def told():
 
 
 with told():
+    # Snakemake has merged them; a key that stands twice in one of them is lost by then.
+    for file in workflow.configfiles:
+        read_yaml(Path(file), "a YAML mapping")
     config = nearid.config.complete(config)
     # In each job of a run the same is missing as where it started, since what can be had is fetched or there.
     if config["on_missing"] == "gap":

@@ -42,7 +42,8 @@ def parse_yaml(text: str, where: object, expected: str) -> Any:
     """What `text` holds: plain values alone, nested `MAX_DEPTH` deep at most.
 
     Raises:
-        UserError: it is no YAML, or holds what Python cannot (a number of 5,000 digits, the 31st of February).
+        UserError: it is no YAML, holds what Python cannot (a number of 5,000 digits, the 31st of February), or a key
+            stands twice in one mapping: YAML would take the second without a word.
     """
     try:
         depth = 0
@@ -50,6 +51,31 @@ def parse_yaml(text: str, where: object, expected: str) -> Any:
             depth += isinstance(event, _OPENS) - isinstance(event, _CLOSES)
             if depth > MAX_DEPTH:
                 raise UserError(where, f"more than {MAX_DEPTH} levels", expected, "correct the file")
-        return yaml.load(text, LOADER)
+        loader = LOADER(text)
+        node = loader.get_single_node()
+        if (key := _find_twice(node)) is not None:
+            found = f"{key.value!r} twice in one mapping, the second time in line {key.start_mark.line + 1}"
+            raise UserError(where, found, expected, "join the two, or remove one")
+        return None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(where, f"no YAML: {error}", expected, "correct the file") from error
+
+
+def _find_twice(node: yaml.Node | None) -> yaml.ScalarNode | None:
+    """The first key that stands twice in one mapping."""
+    waiting, seen = [node], set()
+    while waiting:
+        if (node := waiting.pop()) is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting.extend(reversed(node.value))
+        elif isinstance(node, yaml.MappingNode):
+            keys = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if (key.tag, key.value) in keys:
+                        return key
+                    keys.add((key.tag, key.value))
+                waiting.append(value)
+    return None

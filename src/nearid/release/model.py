@@ -75,7 +75,7 @@ class IdentityModel:
         """Unit vectors `[images, dim]` of prepared images, as one batch.
 
         Raises:
-            UserError: the model takes no images of this size.
+            UserError: the model takes no images of this size, or gives no finite numbers for one of them.
         """
         # A processor that does not crop gives images of their own sizes, which make no batch.
         same = len({tuple(image.shape[1:]) for image in pixels}) == 1
@@ -93,6 +93,13 @@ class IdentityModel:
                 "images of the size that the model takes",
                 "set `size` and `do_center_crop` in its preprocessor_config.json",
             ) from error
+        if not embedded.isfinite().all():
+            raise UserError(
+                "the model",
+                "no finite numbers for this picture",
+                "a vector of numbers: weights that are not damaged",
+                "take the model anew (`nearid export`)",
+            )
         return functional.normalize(embedded, dim=-1).cpu().numpy()
 
     def similarity(self, first: Any, second: Any) -> float | NDArray[np.float32]:
