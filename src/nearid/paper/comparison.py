@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from nearid.data.kinds import describe_kind
 from nearid.io.files import write_text
 from nearid.io.sheets import plain_cell
 from nearid.layout import Layout
 from nearid.paper.reference import (
     CORRELATIONS,
     TOLERANCES,
-    comparability,
     describe_images,
     differing,
     published,
@@ -110,7 +110,8 @@ def _compare(table: Table, row: Row, column: Column, run: Run) -> Pair:
     theirs = published_value(table.name, row.paper_row, column.paper_column)
     tolerance = TOLERANCES.get(column.metric, 0.0) + 0.5 * 10.0**-column.digits
     difference, verdict = None, INCOMPARABLE
-    comparable, why = comparability(run.dataset_kind)
+    kind = describe_kind(run.dataset_kind)
+    comparable, why = kind.comparable, kind.images
     if cell.value is None:
         why = cell.reason
     elif theirs is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from nearid.data.kinds import describe_kind
 from nearid.io.files import write_text
 from nearid.io.hashing import hash_file
 from nearid.io.tables import read_table
@@ -23,20 +24,6 @@ from nearid.paper.reference import describe_comparability
 from nearid.paper.run import Run, Scorer
 from nearid.paper.tables import build_table, in_order
 
-# What the numbers of a run are, by kind of data: said before the first of them.
-WHAT_IT_IS = {
-    "rendered": (
-        "These are numbers of the embedded demonstration: rendered objects, distractors made without generative models "
-        "and a small backbone of our own that was pretrained on other rendered objects. They show whether the paper's "
-        "effects appear at a small scale; they do not reproduce its values."
-    ),
-    "image_folder": (
-        "These are numbers of a folder of photographs with distractors made without generative models. "
-        "They describe that folder; they do not reproduce the paper's values."
-    ),
-    "syncd": "These are numbers of the paper's curation with distractors that we painted again.",
-    "nearid": "These are numbers on the data that the paper's authors released.",
-}
 PEOPLE_ALONE = "These are numbers about agreement with people on DreamBench++ alone: no distractor is part of this run."
 STAND_INS = (
     "A dress rehearsal: every download is a small stand-in (a model of random weights, or drawn pictures), and all "
@@ -114,7 +101,7 @@ def _what_it_is(run: Run) -> str:
         return STAND_INS
     if run.benchmarks == ("dreambench",):
         return PEOPLE_ALONE
-    return WHAT_IT_IS.get(run.dataset_kind, f"These are numbers on data of kind {run.dataset_kind}.")
+    return describe_kind(run.dataset_kind).numbers
 
 
 def _arrange(figures: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from nearid.data.kinds import describe_kind
 from nearid.paper.run import Run
 
 METHODS = {
@@ -45,17 +46,6 @@ TOLERANCES = {
     "m_h_error": 0.002,
 }
 
-# The kinds of data on which a difference to the paper means something, and why it does not on the others.
-COMPARABLE_KINDS = {
-    "nearid": "the released data",
-    "syncd": "the paper's curation of SynCD; distractors painted again",
-}
-INCOMPARABLE_KINDS = {
-    "rendered": "rendered objects, a small backbone of our own and other distractor sources than the paper's",
-    "image_folder": "photographs of our own and other distractor sources than the paper's",
-}
-
-
 CORRELATIONS = ("m_o", "m_o_pair", "m_h", "m_h_error")
 # Measured on part edits or on DreamBench++, which are public; all others on NearID-bench.
 _ON_PUBLIC_IMAGES = ("mtg_ssr", "mtg_pa", *CORRELATIONS)
@@ -91,7 +81,7 @@ def same_images(run: Run, metric: str, sources: Collection[str]) -> bool:
     and so are its distractors, `sources`.
     """
     if metric in _ON_PUBLIC_IMAGES:
-        return run.dataset_kind in COMPARABLE_KINDS
+        return describe_kind(run.dataset_kind).comparable
     return run.dataset_kind == "nearid" and set(sources) <= set(run.released)
 
 
@@ -115,19 +105,12 @@ def differing(run: Run, metric: str, retrained: bool) -> list[str]:
 
 def describe_comparability(run: Run) -> tuple[bool, str]:
     """Whether any of a run's numbers may be compared with the paper's, and what must not be."""
-    comparable, why = comparability(run.dataset_kind)
+    kind = describe_kind(run.dataset_kind)
     if run.stand_ins:
         return False, "a rehearsal on stand-ins of the downloads, with tiny sizes"
-    if comparable and run.benchmarks == ("dreambench",):
+    if kind.comparable and run.benchmarks == ("dreambench",):
         return True, "DreamBench++ is public, and so are its ratings"
     told = [*run.differs.get("data", ()), *run.differs.get("training", ())]
-    if not comparable or not told:
-        return comparable, why
-    return True, f"{why}. Not where it hangs on what is not the paper's: {'; '.join(told)}"
-
-
-def comparability(dataset_kind: str) -> tuple[bool, str]:
-    """Whether numbers from this kind of data set may be compared with the paper's, and why."""
-    if dataset_kind in COMPARABLE_KINDS:
-        return True, COMPARABLE_KINDS[dataset_kind]
-    return False, INCOMPARABLE_KINDS.get(dataset_kind, f"data of kind {dataset_kind}, not the paper's")
+    if not kind.comparable or not told:
+        return kind.comparable, kind.images
+    return True, f"{kind.images}. Not where it hangs on what is not the paper's: {'; '.join(told)}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from nearid.data.kinds import KINDS
 from nearid.data.schema import DISTRACTORS, POSITIVES
 from nearid.errors import UserError
 from nearid.io.files import read_json, sync_folder, write_json, write_text
@@ -18,7 +19,6 @@ from nearid.io.sheets import read_text
 from nearid.io.tables import IMAGE, image_bytes, read_table, write_table
 from nearid.io.yaml_files import parse_yaml
 from nearid.layout import Layout
-from nearid.paper.page import WHAT_IT_IS
 from nearid.release.cards import Facts, data_card, model_card
 from nearid.release.model import attach_head, open_backbone
 from nearid.tokens.store import TokenStore
@@ -97,7 +97,7 @@ def export_data(layout: Layout, output: Path) -> list[Path]:
     if not positives:
         raise UserError(layout.root, "no data/positives", "a run whose data was made", "run the stage `data` first")
     run = _read_run(layout)
-    note = WHAT_IT_IS.get(run.get("dataset", {}).get("kind", ""), "")
+    note = _describe_data(run)
     sets = {"NearID": (positives, POSITIVES)}
     for folder in sorted(path for path in layout.root.glob("distractors/*") if path.is_dir()):
         shards = [folder / path.name for path in positives if (folder / path.name).is_file()]
@@ -159,11 +159,17 @@ def _collect_facts(layout: Layout, ablation: str, settings: dict[str, Any], mode
         display=display,
         settings=settings,
         run=layout.root.name,
-        data=WHAT_IT_IS.get(config.get("dataset", {}).get("kind", ""), ""),
+        data=_describe_data(config),
         licence=_find_licence(settings["backbone"]["path"], config),
         metrics=read_json(layout.metrics(scorer)) if scorer else None,
         parameters=(sum(weight.numel() for weight in model.head.parameters()), model.num_parameters()),
     )
+
+
+def _describe_data(run: dict[str, Any]) -> str:
+    """What numbers on the data of `run` are; empty where that is not known."""
+    kind = KINDS.get(run.get("dataset", {}).get("kind", ""))
+    return kind.numbers if kind else ""
 
 
 def _read_run(layout: Layout) -> dict[str, Any]:

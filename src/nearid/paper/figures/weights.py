@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nearid.data.kinds import describe_kind
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
 from nearid.paper.methods import measure_benchmarks, swept_place
 from nearid.paper.metrics import Cell, read_metrics
-from nearid.paper.reference import comparability, published
+from nearid.paper.reference import published
 from nearid.paper.run import Run
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     """
     run = Run.from_settings(settings["run"])
     metrics = read_metrics(layout, run.needed_metrics())
-    arrays: Arrays = {"comparable": np.array(comparability(run.dataset_kind)[0])}
+    arrays: Arrays = {"comparable": np.array(describe_kind(run.dataset_kind).comparable)}
     for swept, (table, fixed) in SWEEPS.items():
         place = swept_place(fixed, swept)
         found = {}
