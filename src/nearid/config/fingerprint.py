@@ -35,6 +35,7 @@ _WITHOUT_EFFECT = (
 )
 # These decide pixels, draws and how heads learn together.
 _WITH_EFFECT = (
+    "nearid.config.mixes",
     "nearid.config.variants",
     "nearid.config.packs",
     "nearid.io.images",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from nearid.config.differences import differences
+from nearid.config.mixes import drawn_sources
 from nearid.config.steps import (
     BENCHMARKS,
     Config,
     Settings,
     count_token_shards,
-    drawn_sources,
     entry_of,
     groups_of,
     mix_of,

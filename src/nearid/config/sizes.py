@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nearid.config.counts import known_identities
+from nearid.config.mixes import drawn_sources
 from nearid.config.steps import mix_of
 from nearid.errors import UserError
 
@@ -45,11 +46,7 @@ def _misfits(config: Config) -> Iterator[str]:
         if split and not sizes[split]:
             yield f"{split} 0, and {name} shows identities of {split}"
     nothing_trains = test == "all" or (there is not None and held == there)
-    heads = [
-        name
-        for name in config["select"]["ablations"]
-        if mix_of(config, name)["sources"] and mix_of(config, name)["nearid_repeats"]
-    ]
+    heads = [name for name in config["select"]["ablations"] if drawn_sources(mix_of(config, name))]
     if nothing_trains and heads:
         yield f"val {val} and test {test} leave nothing to train {', '.join(heads)}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nearid.config.mixes import mixed_collections
 from nearid.config.variants import MASKING, augmentation_id, is_drawn, sort_variants, versions
 from nearid.errors import UserError
 from nearid.layout import shard_ids
@@ -52,16 +53,9 @@ def backbone_of(config: Config, scorer: str) -> str | None:
     return entry.get("backbone")
 
 
-def drawn_sources(mix: Mapping[str, Any]) -> list[str]:
-    """The sources whose distractors a mixture draws, beside the positives."""
-    return list(mix["sources"]) if mix["nearid_repeats"] else []
-
-
 def drawn_collections(config: Config, ablation: str) -> list[str]:
     """The collections of images that an ablation's samples come from."""
-    mix = mix_of(config, ablation)
-    sources = drawn_sources(mix)
-    return [*(["positives", *sources] if sources else []), *(["mtg_train"] if mix["mtg_repeats"] else [])]
+    return mixed_collections(mix_of(config, ablation))
 
 
 def compared_collections(config: Config, benchmark: str) -> list[str]:

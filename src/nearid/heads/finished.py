@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nearid.config.mixes import mixed_collections
 from nearid.errors import UserError
 from nearid.io.files import read_json, replacing, write_json
 from nearid.io.hashing import hash_file, hash_json
@@ -38,9 +39,8 @@ def ticket_of(layout: Layout, settings: Settings, code: str) -> str | None:
     if training["tokens"] != "cached" or not path or not (backbone := Path(path)).is_dir():
         return None
     shards = {}
-    rows = ["positives", *mix["sources"]] if mix["sources"] and mix["nearid_repeats"] else []
     try:
-        for collection in [*rows, *(["mtg_train"] if mix["mtg_repeats"] else [])]:
+        for collection in mixed_collections(mix):
             folder = layout.tokens(settings["backbone_id"], collection).parent
             store = TokenStore(sorted(folder.glob("*.h5")))
             contents = {path.name: key for path, key in store.content_keys.items()}

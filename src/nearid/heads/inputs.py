@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.mixes import drawn_sources, mixed_collections
 from nearid.config.variants import MASKING, versions
 from nearid.errors import UserError
 from nearid.heads.feeds import ImagePool, ImageStore, Pool, TokenPool
@@ -60,12 +61,8 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
     rows, validated = splits["train"], splits["val"] if training["validate_every_steps"] else []
     check_training_rows(rows, identities)
     shards = sorted({identities["shard"][row] for row in [*rows, *validated]})
-    wanted: dict[str, list[str]] = {}
-    nearid_repeats = mix["nearid_repeats"] if mix["sources"] else 0
-    if nearid_repeats:
-        wanted |= {collection: shards for collection in ["positives", *mix["sources"]]}
-    if mix["mtg_repeats"]:
-        wanted |= {"mtg_train": ["000"]}
+    sources = drawn_sources(mix)
+    wanted = {name: ["000"] if name == "mtg_train" else shards for name in mixed_collections(mix)}
     if not wanted:
         raise UserError("mixes", str(dict(mix)), "sources and repeats that draw some sample", "correct the mix")
     masking = MASKING if any(training["mask_probability"].values()) else MASKING[:1]
@@ -89,16 +86,16 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
             repeats.append(count)
 
     held_out = [np.empty((0, 2 * SLOTS), np.int64)]
-    if nearid_repeats:
-        ids, views, distractors = index.identities(rows, identities, mix["sources"])
+    if sources:
+        ids, views, distractors = index.identities(rows, identities, sources)
         unpainted = ((views[:, None] != PADDING) & (distractors == PADDING))[..., 0].sum(axis=(0, 2))
-        empty = dict(zip(mix["sources"], unpainted.tolist(), strict=True))
+        empty = dict(zip(sources, unpainted.tolist(), strict=True))
         if validated:
-            _, seen, against = _Index(pool, [MASKING[:1]]).identities(validated, identities, mix["sources"])
+            _, seen, against = _Index(pool, [MASKING[:1]]).identities(validated, identities, sources)
             held_out += [np.hstack([seen[..., 0], against[:, source, :, 0]]) for source in range(against.shape[1])]
-        strength = [mix["severities"].get(source, SEVERITY) for source in mix["sources"]]
+        strength = [mix["severities"].get(source, SEVERITY) for source in sources]
         severity = np.broadcast_to(np.asarray(strength, np.float32)[None, :, None], distractors.shape[:3])
-        add(Samples("nearid", np.asarray(rows), ids, views, distractors, severity), nearid_repeats)
+        add(Samples("nearid", np.asarray(rows), ids, views, distractors, severity), mix["nearid_repeats"])
     if mix["mtg_repeats"]:
         ids = read_table(layout.mtg("train"), ["id"])["id"].to_pylist()
         # Slots 0, 1 are the originals, 2, 3 the same with a part edited.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nearid.config.mixes import drawn_sources
 from nearid.io.files import read_json
 from nearid.layout import Layout
 from nearid.sweeps.states import read_states
@@ -61,7 +62,7 @@ def count_steps(settings: Mapping[str, Any], layout: Layout) -> int | None:
     """
     mix, training = settings["mix"], settings["training"]
     samples = 0
-    if mix["sources"] and mix["nearid_repeats"]:
+    if drawn_sources(mix):
         if not layout.splits.is_file():
             return None
         samples += len(read_json(layout.splits)["train"]) * mix["nearid_repeats"]
