@@ -12,7 +12,8 @@ from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionP
 from nearid.heads import validation
 from nearid.heads.inputs import open_mix
 from nearid.heads.validation import margins, summarise
-from nearid.scores.margins import directed_margins, rate
+from nearid.margins import directed_margins
+from nearid.scores.margins import rate
 
 pytestmark = pytest.mark.numerics
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from nearid.errors import UserError
-from nearid.scores.margins import CROSSES, SIMILARITIES, Rates, directed_margins, edit_margins, pool, rate
+from nearid.margins import directed_margins
+from nearid.scores.margins import CROSSES, SIMILARITIES, Rates, edit_margins, pool, rate
 
 
 def table_of(n, rng, missing=0.0, step=0.0):

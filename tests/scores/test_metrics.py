@@ -6,8 +6,9 @@ from nearid.errors import UserError
 from nearid.io.files import read_json
 from nearid.io.tables import write_table
 from nearid.layout import Layout
+from nearid.margins import directed_margins
 from nearid.scores.correlations import oracle_agreement
-from nearid.scores.margins import CROSSES, SIMILARITIES, directed_margins, edit_margins, rate
+from nearid.scores.margins import CROSSES, SIMILARITIES, edit_margins, rate
 from nearid.scores.mtg import ORACLES, PAIRS, score_mtg
 from nearid.scores.mtg import SCHEMA as MTG
 from nearid.scores.nearid_bench import SCHEMA, score_nearid_bench

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nearid.margins import directed_margins
 from nearid.scores.correlations import edit_correlations, oracle_agreement
-from nearid.scores.margins import CROSSES, SIMILARITIES, directed_margins, edit_margins, pool, rate
+from nearid.scores.margins import CROSSES, SIMILARITIES, edit_margins, pool, rate
 from nearid.scores.mtg import ORACLES, PAIRS
 
 pytestmark = pytest.mark.numerics

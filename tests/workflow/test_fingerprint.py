@@ -158,7 +158,7 @@ def test_a_moved_function_changes_no_fingerprint(package, settings):
     rest = text[:start_of] + text[end_of:]
     place = rest.index("\nimport numpy") + 1
     margins.write_text(rest[:place] + here + rest[place:])
-    there = "from nearid.scores.margins import CROSSES, SIMILARITIES, VIEW_PAIRS, Columns\n"
+    there = "from nearid.scores.margins import CROSSES, SIMILARITIES, Columns\n"
     (package / "scores/moved.py").write_text(f"{imports}{there}\n\n{moved}\n")
     assert codes(settings) == before
 

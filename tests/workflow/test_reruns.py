@@ -129,7 +129,7 @@ def test_what_changes_no_statement_reruns_nothing(project):
     path = project.root / "src/nearid/scores/margins.py"
     head, function, rest = re.fullmatch(r"(.*?)(def count_wins\(.*?\n\n\n)(.*)", path.read_text(), re.DOTALL).groups()
     imports = "".join(line for line in head.splitlines(keepends=True) if line.startswith(("from ", "import ")))
-    here = "from nearid.scores.margins import CROSSES, SIMILARITIES, VIEW_PAIRS, Columns\n"
+    here = "from nearid.scores.margins import CROSSES, SIMILARITIES, Columns\n"
     (project.root / "src/nearid/scores/moved.py").write_text(f"{imports}{here}\n\n{function}")
     place = head.index("import numpy")
     path.write_text(f"{head[:place]}from nearid.scores.moved import count_wins\n{head[place:]}{rest}")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from nearid.heads.feeds import Batch, Pool, load_batches
 from nearid.heads.packs import Member, encode
 from nearid.heads.tuples import SLOTS, Tuples
+from nearid.margins import VIEW_PAIRS, directed_margins, strict_success
 
 SAMPLES = 16  # at a time
 KEPT_BYTES = {"cpu": 2**28, "cuda": 2**32}
@@ -40,12 +42,12 @@ class Validation:
         """
         if not len(self._tuples):
             return [{} for _ in members]
-        found: list[list[Tensor]] = [[] for _ in members]
+        found: list[list[NDArray[np.float32]]] = [[] for _ in members]
         for batch in self._batches(members[0].engine.device):
             valid = torch.from_numpy(batch.tuples.valid)
             for own, vectors in zip(found, encode(members, batch), strict=True):
                 own.append(margins(vectors.cpu(), valid))
-        return [summarise(torch.cat(own)) for own in found]
+        return [summarise(np.concatenate(own)) for own in found]
 
     def _batches(self, device: torch.device) -> Iterator[Batch]:
         """The same ones each time: read once where they fit, since their images are nobody's draw."""
@@ -64,27 +66,24 @@ class Validation:
         self._kept = kept
 
 
-def margins(vectors: Tensor, valid: Tensor) -> Tensor:
-    """Margins [n, 6] of the pairs of views, each in both directions; NaN where an image is missing.
+def margins(vectors: Tensor, valid: Tensor) -> NDArray[np.float32]:
+    """Directed margins [n, 6]; NaN where an image is missing.
 
     Args:
         vectors: embeddings [n, 6, dim] of three views and the distractors on their backgrounds.
         valid: [n, 6], False for padding.
     """
     unit = functional.normalize(vectors.float(), dim=-1).masked_fill(~valid[..., None], torch.nan)
-    cosines = unit @ unit.mT
-    return torch.stack(
-        [cosines[:, i, j] - cosines[:, own, own + SLOTS] for i, j in combinations(range(SLOTS), 2) for own in (i, j)],
-        dim=1,
-    )
+    cosines = (unit @ unit.mT).numpy()
+    similarities = {f"sim_{i}{j}": cosines[:, i, j] for i, j in VIEW_PAIRS}
+    crosses = {f"cross_{i}{i}": cosines[:, i, i + SLOTS] for i in range(SLOTS)}
+    return directed_margins(similarities | crosses)
 
 
-def summarise(margins: Tensor) -> dict[str, float]:
+def summarise(margins: NDArray[np.float32]) -> dict[str, float]:
     """Strict success rate in percent over rows with a valid margin, and the mean valid margin."""
-    there = ~margins.isnan()
-    counted = there.any(dim=1)
-    success = ((margins > 0) | ~there).all(dim=1) & counted
+    counted = (~np.isnan(margins)).any(axis=1)
     return {
-        "val_ssr": float(100 * success.sum() / counted.sum()),
-        "val_margin": float(margins.nanmean()),
+        "val_ssr": float(100 * strict_success(margins).sum() / counted.sum()),
+        "val_margin": float(np.nanmean(margins)),
     }

@@ -14,11 +14,12 @@ from nearid.io.files import write_bytes, write_text
 from nearid.io.images import decode_rgb
 from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
+from nearid.margins import VIEW_PAIRS, directed_margins
 from nearid.paper.pictures import fit_square
 from nearid.paper.run import Run
 from nearid.paper.scored import find_scored, read_columns
 from nearid.paper.scripts import dump_script
-from nearid.scores.margins import CROSSES, SIMILARITIES, VIEW_PAIRS, directed_margins
+from nearid.scores.margins import CROSSES, SIMILARITIES
 
 SLOTS = 3
 SIZE_PX = 96

@@ -1,4 +1,4 @@
-"""Directed margins and the rates drawn from them: pure functions on columns of similarities (docs/protocol.md 4.1)."""
+"""Success rates of margins: pure functions on columns of similarities (docs/protocol.md 4.1)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearid.errors import UserError
+from nearid.margins import VIEW_PAIRS, strict_success
 
-VIEW_PAIRS = ((0, 1), (0, 2), (1, 2))
 SIMILARITIES = tuple(f"sim_{i}{j}" for i, j in VIEW_PAIRS)
 CROSSES = tuple(f"cross_{i}{j}" for i in range(3) for j in range(3))
 
@@ -43,15 +43,6 @@ class Rates:
         return (self.pa * self.trials + self.ssr_mean * self.n) / (self.trials + self.n) if self.n else float("nan")
 
 
-def directed_margins(columns: Columns) -> NDArray[np.float64]:
-    """Margins `[identities, 6]` of the view pairs (0,1), (0,2), (1,2), each in both directions.
-
-    d(i->j) = sim_ij - cross_ii and d(j->i) = sim_ij - cross_jj: two views of one identity against a view and the
-    distractor that shares its background. NaN where an image is missing.
-    """
-    return np.stack([columns[f"sim_{i}{j}"] - columns[f"cross_{k}{k}"] for i, j in VIEW_PAIRS for k in (i, j)], axis=1)
-
-
 def edit_margins(columns: Columns) -> NDArray[np.float64]:
     """Margins `[samples, 2]` of MTG: the two originals against an original and its edited copy (docs/protocol.md 2)."""
     return np.stack([columns["s_12"] - columns["s_11e"], columns["s_12"] - columns["s_22e"]], axis=1)
@@ -68,7 +59,7 @@ def count_wins(margins: NDArray[np.float64]) -> NDArray[np.int64]:
     wins = (valid & (margins > 0)).sum(1)
     any_valid = trials > 0
     mean_wins = any_valid & (np.nansum(margins, axis=1) > 0)
-    return np.stack([any_valid & (wins == trials), mean_wins, any_valid, wins, trials], axis=1).astype(np.int64)
+    return np.stack([strict_success(margins), mean_wins, any_valid, wins, trials], axis=1).astype(np.int64)
 
 
 def rate(margins: NDArray[np.float64]) -> Rates:

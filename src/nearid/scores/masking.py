@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.margins import directed_margins
 from nearid.scores.bootstrap import interval
 from nearid.scores.correlations import oracle_agreement
-from nearid.scores.margins import Columns, count_wins, directed_margins
+from nearid.scores.margins import Columns, count_wins
 
 Difference = tuple[float, tuple[float, float]]
 """A difference and its 95 % interval; NaN where either side has no value."""

@@ -17,9 +17,10 @@ from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 from nearid.io.tables import read_presence, read_table, write_table
 from nearid.layout import Layout
+from nearid.margins import VIEW_PAIRS
 from nearid.scores.answers import Answers, answers_path, refuse_rated, with_counts
 from nearid.scores.embeddings import Vectors, embed_each
-from nearid.scores.margins import CROSSES, SIMILARITIES, VIEW_PAIRS, Columns
+from nearid.scores.margins import CROSSES, SIMILARITIES, Columns
 from nearid.scores.packs import Companion, Key, Member, Pack, each_embeds
 from nearid.scores.pictures import StoredImages
 from nearid.scores.scorers import Embedder, ImageKey, Pair, PairScorer, Shown, load_scorer

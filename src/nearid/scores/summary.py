@@ -15,12 +15,13 @@ from nearid.errors import UserError
 from nearid.io.files import write_json
 from nearid.io.tables import read_table
 from nearid.layout import Layout
+from nearid.margins import directed_margins
 from nearid.scores import dreambench, mtg, nearid_bench
 from nearid.scores.answers import read_counts
 from nearid.scores.bootstrap import interval
 from nearid.scores.correlations import edit_correlations, oracle_agreement
 from nearid.scores.human_alignment import HEADLINE
-from nearid.scores.margins import SIMILARITIES, Columns, Rates, count_wins, directed_margins, edit_margins, pool, rate
+from nearid.scores.margins import SIMILARITIES, Columns, Rates, count_wins, edit_margins, pool, rate
 from nearid.scores.masking import Difference, gain_in_agreement, gain_in_ssr
 
 RATES = ("ssr", "ssr_mean", "pa", "pa_table")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearid.layout import Layout
+from nearid.margins import directed_margins
 from nearid.paper.figures import Arrays
 from nearid.paper.run import Run
 from nearid.paper.scored import find_scored, read_columns
-from nearid.scores.margins import CROSSES, SIMILARITIES, directed_margins
+from nearid.scores.margins import CROSSES, SIMILARITIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
