@@ -12,9 +12,10 @@ from transformers import SiglipVisionConfig
 
 from nearid.distributed.ranks import Ranks
 from nearid.heads import engine, feeds, map_head, objectives, packs
-from nearid.heads.feeds import Batch, bring, pinned_bytes
+from nearid.heads.feeds import Batch, bring
 from nearid.heads.map_head import MAPHead, SplitProducts, split
 from nearid.heads.tuples import PADDING, Tuples
+from nearid.workflow.memory import pinned_bytes
 
 CONFIG = SiglipVisionConfig(hidden_size=48, intermediate_size=64, num_attention_heads=4, num_hidden_layers=1)
 TRAINING = {"learning_rate": 1e-3, "weight_decay": 1e-4, "warmup_steps": 1, "clip_norm": 1.0, "zero_stage": 0}

@@ -35,6 +35,7 @@ from nearid.tokens.backbones import Backbone
 from nearid.tokens.collections import files_of, list_pictures, open_collection, with_raw_masks
 from nearid.tokens.staging import prefetch_bytes
 from nearid.tokens.store import Keyed
+from nearid.workflow.memory import pinned_bytes
 
 SPLITS = ("train", "val")
 AHEAD = 8  # batches: a disk that is late by more is too slow
@@ -60,11 +61,6 @@ class Batch:
         names = ("valid", "severity", "picks", "owners")
         arrays = {"slots": self.slots} | {name: getattr(self.tuples, name) for name in names}
         return {name: place(torch.from_numpy(array), self.tokens.device) for name, array in arrays.items()}
-
-
-def pinned_bytes(size: int) -> int:
-    """What `size` bytes of pinned memory take: PyTorch rounds to the next power of two."""
-    return 1 << max(0, size - 1).bit_length()
 
 
 class Pool(ABC):

@@ -7,25 +7,35 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from nearid.workflow.jobs import JOIN, Job
+from nearid.workflow.memory import RUNTIME, extraction_bytes, training_bytes
 from nearid.workflow.rates import default_rate
 from nearid.workflow.step import Needs
 from nearid.workflow.steps import RULES
 
+
+def _request(counted: int) -> int:
+    """MB of a job that takes `counted` bytes beside its libraries."""
+    return 2000 * math.ceil((RUNTIME + counted) / 2e9)
+
+
+# Bytes of the paper's: a batch of 64 images of so400m, its tokens, the largest shard of pictures (.6 MB each).
+_IMAGE = 729 * 1152 * 2
+_EXTRACTION = _request(extraction_bytes(64 * 3 * 384 * 384, 64 * _IMAGE, 2826 * 600_000, workers=8))
+# Two batches of 128 tuples are held, and those of 16 samples of validation.
+_TRAINING = _request(training_bytes(128 * 6 * _IMAGE, 2 * 16 * 6 * _IMAGE, held=2))
 # Where a large model runs, by the rate of its work: memory and GPU memory. Weights pass through the machine's memory
 # file by file, as safetensors are mapped; SDXL is cast from float32. A painter's GPU memory is its weights and the
 # largest pass of its batch without fused attention: FLUX 24 GB and 18 for four images of 1024 pixels, Qwen-Image 45 and
 # 20 for two of 1328, SDXL's VAE in float32 2.7 an image of 1024.
-_LARGE = {
+LARGE = {
     "flux_fill": Needs(24_000, 0, 1, 44),
     "flux_canny": Needs(24_000, 0, 1, 44),
     "qwen_controlnet": Needs(24_000, 0, 1, 66),
     "sdxl_inpaint": Needs(24_000, 0, 1, 24),
     "powerpaint": Needs(16_000, 0, 1, 20),
-    # Eight threads hold decoded batches ahead of the GPU, beside the shard that is written.
-    "extract/gpu": Needs(12_000, 0, 1, 8),
-    # Two batches of 128 tuples in pinned memory, which comes in powers of two: 2 GiB for 1.3 GB each. On the GPU two
-    # batches, and the tokens of validation.
-    "train/gpu": Needs(10_000, 0, 1, 10),
+    "extract/gpu": Needs(_EXTRACTION, 0, 1, 8),
+    # On the GPU two batches, and the tokens of validation.
+    "train/gpu": Needs(_TRAINING, 0, 1, 10),
     "train_online/gpu": Needs(16_000, 0, 1, 12),
     "embed/gpu": Needs(12_000, 0, 1, 8),
     "score/vlm_judge": Needs(24_000, 0, 1, 16),
@@ -53,7 +63,7 @@ def needs_of(job: Job) -> Needs:
         return base
     rate = default_rate(job)
     if job.gpu:
-        large = _LARGE.get(job.rate) or _LARGE.get(job.rate.partition("/")[0]) or _UNKNOWN_LARGE
+        large = LARGE.get(job.rate) or LARGE.get(job.rate.partition("/")[0]) or _UNKNOWN_LARGE
         room = math.ceil(1.15 * job.model_gb) if job.model_gb else 0
         base = replace(base, memory_mb=large.memory_mb, gpus=1, gpu_gb=max(large.gpu_gb, room + 4 if room else 0))
         if job.offload != "none":
