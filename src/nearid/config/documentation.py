@@ -16,6 +16,11 @@ Made from `src/nearid/config/schema.yaml` (`make docs`); do not edit.
 mappings are merged, lists are replaced. The schema is closed: a key that is not listed here is an
 error that names the key.
 
+Everything in the catalogues (`sources`, `ablations`, `scorers`, `groups`, tables and figures) is made, unless `select`
+lists less. A new head, scorer or source is one entry: a head is a scorer of its own id, and `groups` and `shown_in` say
+where a source or scorer takes part. `select: {drop: [ID]}` leaves one out everywhere; `select: {add: [ID]}` adds one to
+what an overlay below lists.
+
 | overlay | what it runs |
 |---|---|
 | `config/demo.yaml` | all stages on the embedded rendered set: two cores, no GPU, no hub (`make demo`) |

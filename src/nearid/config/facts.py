@@ -10,13 +10,38 @@ from typing import Any
 
 import yaml
 
+from nearid.io.yaml_files import LOADER
+
+PLACES = {"hub", "git", "url", "hand"}
+"""Keys of a download's entry, one of which says where it lies."""
 _FACTS = Path(__file__).with_name("facts.yaml")
 
 
 @functools.cache
 def download_facts() -> Mapping[str, Mapping[str, Any]]:
     """Facts by id of the download."""
-    return yaml.safe_load(_FACTS.read_text())  # type: ignore[no-any-return]
+    return yaml.load(_FACTS.read_text(), LOADER)  # type: ignore[no-any-return]
+
+
+def known_download(name: str) -> dict[str, Any] | None:
+    """The entry of the config's section `downloads` by what is known; None if nothing is."""
+    fact = download_facts().get(name)
+    if fact is None:
+        return None
+    host, _, place = fact["where"].split(" ")[0].rstrip(",").partition("/")
+    entry: dict[str, Any] = {"licence": fact["licence"], "revision": fact["commit"]}
+    if "hand" in fact:
+        entry["hand"] = fact["hand"]
+    elif host == "github.com":
+        entry["git"] = f"https://github.com/{place}"
+        if folder := fact["where"].partition(", folder ")[2]:
+            entry["folder"] = folder
+    else:
+        repository = place.removeprefix("datasets/")
+        entry |= {"hub": repository, "kind": "model" if repository == place else "dataset"}
+    if fact.get("fetch") == "needed":
+        entry["files"] = fact["files"]["needed"]
+    return entry | ({"unpack": True} if fact.get("unpack") else {})
 
 
 def odd_files(download: str, files: Iterable[str]) -> list[str]:

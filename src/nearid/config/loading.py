@@ -12,8 +12,11 @@ from typing import Any
 import jsonschema
 import yaml
 
+from nearid.config.downloads import named_downloads
+from nearid.config.facts import known_download
 from nearid.config.gaps import leave_out
-from nearid.config.references import check_drops, check_references, nearest
+from nearid.config.references import check_named, check_references, nearest
+from nearid.config.shorthand import write_out_entries, write_out_lists
 from nearid.errors import UserError, harmless
 from nearid.io.yaml_files import LOADER, MAX_DEPTH, read_yaml
 
@@ -43,15 +46,21 @@ def load(*overlays: Path | str) -> Config:
 
 
 def complete(config: Mapping[str, Any]) -> Config:
-    """Check `config` (as Snakemake merged it) and fill in every default of the schema.
+    """Check `config` (as Snakemake merged it) and write out what it leaves to defaults, those of the schema included.
 
     Raises:
         UserError: where, found, expected, next.
     """
     _check_values(config)
     whole = copy.deepcopy(dict(config))
+    write_out_entries(whole)
     check_schema(whole)
+    write_out_lists(whole)
     _fill_defaults(whole, schema())
+    for name in named_downloads(whole):
+        if name not in whole["downloads"] and (known := known_download(name)):
+            whole["downloads"][name] = known
+    _fill_defaults(whole["downloads"], schema()["properties"]["downloads"])
     if whole["photos_dir"]:
         whole["dataset"]["image_folder"]["path"] = whole["photos_dir"]
     settle(whole)
@@ -60,7 +69,7 @@ def complete(config: Mapping[str, Any]) -> Config:
 
 def settle(config: Config) -> None:
     """Take out what is left out, and check the rest; for a complete config."""
-    check_drops(config)
+    check_named(config)
     leave_out(config)
     check_references(config)
 

@@ -68,13 +68,14 @@ def check_references(config: Mapping[str, Any]) -> None:
     _check_selection(config)
 
 
-def check_drops(config: Mapping[str, Any]) -> None:
-    """Whether `select.drop` names what there is.
+def check_named(config: Mapping[str, Any]) -> None:
+    """Whether `select.add` and `select.drop` name what there is.
 
     Raises:
         UserError: an unknown id.
     """
-    _known(config["select"]["drop"], sorted(droppable(config)), "select.drop")
+    for key in ("add", "drop"):
+        _known(config["select"].get(key, ()), sorted(droppable(config)), f"select.{key}")
 
 
 def _check_raw_masks(config: Mapping[str, Any], where: str, tokens: str = "online") -> None:

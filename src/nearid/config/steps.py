@@ -122,7 +122,10 @@ def why_absent(config: Config, scorer: str) -> dict[str, str]:
 
 def entry_of(config: Config, catalogue: str, name: str) -> Settings:
     """A catalogue entry without what changes no result: a new display name must not paint or train again."""
-    aside = ("display", "paper_row", "m_h_from", "splits", "seconds_per_image", "choice", "wording", "lacks")
+    aside = (
+        *("display", "groups", "splits", "seconds_per_image"),
+        *("paper_row", "m_h_from", "shown_in", "choice", "wording", "lacks"),
+    )
     return {key: value for key, value in config[catalogue][name].items() if key not in aside}
 
 

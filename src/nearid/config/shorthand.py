@@ -1,0 +1,123 @@
+"""What a config need not say, since it follows from what it says: written out here, once, for all that read it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from nearid.config.facts import PLACES, known_download
+from nearid.config.rows import FIGURES, PAPER_ROWS, TABLES
+
+Config = dict[str, Any]
+BENCHMARKS = ["nearid_bench", "mtg", "dreambench"]
+# What a head's scorer takes from the head, and what of a table or figure depends on what runs.
+_INHERITED = ("display", "choice", "shown_in")
+_ROWS = ("scorers", "ablations")
+
+
+def write_out_entries(config: Config) -> None:
+    """Fill in what entries take from others; before the schema is checked, so that mistakes are left as they are.
+
+    A head is a scorer of the same id. A scorer that the paper has is compared with its row there. Known downloads lie
+    where they are known to lie, and the paper's figures need what they need.
+    """
+    sections = [config.setdefault(name, {}) for name in ("ablations", "scorers", "downloads", "paper")]
+    ablations, scorers, downloads, paper = sections
+    if not all(isinstance(section, dict) for section in sections):
+        return
+    for name, ablation in ablations.items():
+        scorer = scorers.setdefault(name, {})
+        is_head = isinstance(scorer, dict) and scorer.get("kind", "head") == "head" and "path" not in scorer
+        if is_head and isinstance(ablation, dict):
+            inherited = {key: ablation[key] for key in _INHERITED if key in ablation}
+            _fill(scorer, {**inherited, "kind": "head", "ablation": name})
+    for name, scorer in scorers.items():
+        _fill(scorer, {"paper_row": name if name in PAPER_ROWS else ""})
+    for name, entry in downloads.items():
+        if isinstance(entry, dict) and not PLACES & entry.keys():
+            _fill(entry, known_download(name) or {})
+    for catalogue, known in (("tables", {name: {} for name in TABLES}), ("figures", FIGURES)):
+        entries = paper.setdefault(catalogue, {})
+        if isinstance(entries, dict):
+            for name, defaults in known.items():
+                kept = {key: value for key, value in defaults.items() if key not in _ROWS}
+                _fill(entries.setdefault(name, {}), kept)
+
+
+def write_out_lists(config: Config) -> None:
+    """Fill in the lists that follow from the catalogues and from what runs; for a config that fits the schema.
+
+    All of a catalogue is selected where nothing else is said, as far as it can be made from what is selected.
+    """
+    select, paper = config.setdefault("select", {}), config["paper"]
+    ablations, scorers = config["ablations"], config["scorers"]
+    groups = config["groups"] = _form_groups(config)
+
+    def choose(kind: str, catalogue: Iterable[str], possible: Callable[[str], bool] = lambda name: True) -> list[str]:
+        """The selected of a catalogue, and what is added to them."""
+        known = list(catalogue)
+        chosen = select.get(kind, [name for name in known if possible(name)])
+        added = [name for name in select.get("add", []) if name in known]
+        select[kind] = list(dict.fromkeys([*chosen, *added]))
+        return list(select[kind])
+
+    sources = choose("sources", config["sources"])
+    heads = choose("ablations", ablations)
+    running = choose("scorers", scorers, lambda name: scorers[name].get("ablation") in [None, *heads])
+    benchmarks = choose("benchmarks", BENCHMARKS)
+    choose("groups", groups, lambda name: bool(groups[name]) and set(groups[name]) <= set(sources))
+
+    def rows(listed: list[str] | None, papers: list[str], where: str) -> list[str]:
+        """What is listed, or of the paper's rows those that run or what stands for them; and what is `shown_in`."""
+        shown = [name for name in running if where in scorers[name].get("shown_in", [])]
+        if listed is not None:
+            return list(dict.fromkeys([*listed, *shown]))
+        found = [name for row in papers for name in ([row] if row in running else _standing_for(row, running, scorers))]
+        if where == "sensitivity":
+            found = [name for name in running if "choice" in scorers[name]]
+        return list(dict.fromkeys([*found, *shown])) or papers
+
+    for name, entry in paper["tables"].items():
+        entry["scorers"] = rows(entry.get("scorers"), TABLES.get(name, []), name)
+    for name, entry in paper["figures"].items():
+        known = FIGURES.get(name, {})
+        if entry.get("scorers", known.get("scorers")):  # else it shows all that run, or none
+            entry["scorers"] = rows(entry.get("scorers"), known.get("scorers", []), name)
+        trained = [head for head in known.get("ablations", []) if head in heads]
+        _fill(entry, {"ablations": trained or known.get("ablations", [])})
+
+    def shows_something(entry: Config) -> bool:
+        """Whether what a table or figure shows runs."""
+        of_heads = [*entry.get("ablations", []), *([entry["ablation"]] if "ablation" in entry else [])]
+        return (
+            (not entry.get("scorers") or bool(set(entry["scorers"]) & set(running)))
+            and set(of_heads) <= set(heads)
+            and entry.get("benchmark") in [None, *benchmarks]
+        )
+
+    choose("tables", paper["tables"], lambda name: shows_something(paper["tables"][name]))
+    choose("figures", paper["figures"], lambda name: shows_something(paper["figures"][name]))
+
+
+def _form_groups(config: Config) -> dict[str, list[str]]:
+    """Sources by group: those that are listed, or those whose entries name the group."""
+    named: dict[str, list[str]] = {}
+    for source, entry in config["sources"].items():
+        for group in entry.get("groups", []):
+            named.setdefault(group, []).append(source)
+    groups = named | config.get("groups", {})
+    return {name: groups[name] for name in dict.fromkeys([*config.get("group_roles", {}), *groups]) if name in groups}
+
+
+def _standing_for(row: str, running: Iterable[str], scorers: Mapping[str, Any]) -> list[str]:
+    """Scorers that are compared with a row of the paper and have another id."""
+    return [name for name in running if scorers[name]["paper_row"] == row and name not in PAPER_ROWS]
+
+
+def _fill(entry: Any, defaults: Mapping[str, Any]) -> None:
+    """Add what an entry does not say; one that is no mapping is left for the schema to refuse."""
+    if isinstance(entry, dict):
+        for key, value in defaults.items():
+            if key not in entry:
+                entry[key] = copy.deepcopy(value)
