@@ -259,7 +259,7 @@ def test_records_without_texts_say_what_to_fetch_before_a_picture_is_read(releas
     (tmp_path / "metadata.json").write_text(json.dumps(records))
     with pytest.raises(UserError, match=r"none of 1 rigid records has a text") as error:
         curated(tmp_path, tmp_path)
-    assert "downloads.cap3d" in error.value.action
+    assert "resources/cap3d/" in error.value.action
     (tmp_path / "captions.csv").write_text('asset-z,"another"\n')
     with pytest.raises(UserError, match=r"nor has .*captions.csv one of their ids"):
         curated(tmp_path, tmp_path, captions=str(tmp_path / "captions.csv"))

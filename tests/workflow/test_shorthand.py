@@ -50,7 +50,7 @@ def test_a_heads_scorer_says_only_what_is_different(changed):
 
 
 def test_a_source_is_one_entry(changed):
-    text = "sources: {ours: {display: Ours, engine: flux_fill, groups: [main7, own], options: {model: resources/flux_fill}}}"
+    text = "sources: {ours: {display: Ours, engine: sdxl_inpaint, groups: [main7, own], options: {model: my/model}}}"
     config = changed(text)
     assert config["select"]["sources"][-1] == "ours"
     assert config["groups"]["main7"][-1] == "ours" and config["groups"]["own"] == ["ours"]

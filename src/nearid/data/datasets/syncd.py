@@ -124,7 +124,7 @@ class Dataset:
                 f"SynCD's metadata in {self._root}",
                 f"none of {len(rigid)} rigid records has a text ({', '.join(_TEXT_KEYS)}), {of_them}",
                 "a description of each object, which distractors are painted from",
-                "set dataset.syncd.captions: resources/cap3d/misc/Cap3D_automated_Objaverse_old.csv (downloads.cap3d)",
+                "set dataset.syncd.captions: resources/cap3d/misc/Cap3D_automated_Objaverse_old.csv",
             )
 
     def _find(self, folder: Path, file: str) -> Path:
