@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nearid.scores.bootstrap import interval
+from nearid.scores.bootstrap import interval, interval_of_sums
 
 pytestmark = pytest.mark.numerics
 
@@ -28,3 +28,18 @@ def test_undefined_resamples_are_left_out():
     assert interval(lambda drawn: value[drawn].max(keepdims=True), 2, 0, replicates=200) == [(1.0, 1.0)]
     nothing = interval(lambda drawn: np.array([np.nan]), 2, 0, replicates=5)
     assert np.isnan(nothing).all()
+
+
+def test_sums_of_all_resamples_at_once_are_those_of_one_after_another():
+    counts = np.random.default_rng(4).integers(0, 7, (37, 2))
+
+    def share(sums):
+        return np.divide(sums[..., 0], sums[..., 1])[..., None]
+
+    one_by_one = interval(lambda drawn: share(counts[drawn].sum(0)), len(counts), seed=3)
+    assert interval_of_sums(share, counts, seed=3) == one_by_one
+
+
+def test_sums_over_nobody_have_no_interval():
+    (bounds,) = interval_of_sums(lambda sums: np.full((len(sums), 1), np.nan), np.empty((0, 2), np.int64), 0)
+    assert np.isnan(bounds).all()

@@ -360,10 +360,12 @@ def test_what_is_only_compared_is_one_shard():
     )
 
 
-def test_unseen_sources_need_no_training_rows():
+def test_unseen_sources_need_no_training_rows(tmp_path):
     config = load(DEMO)
     assert step_settings("inpaint_shard", config, source="sibling")["splits"] == ["train", "val", "test"]
-    assert step_settings("inpaint_shard", config, source="sibling_low")["splits"] == ["val", "test"]
+    assert step_settings("inpaint_shard", config, source="sibling_low")["splits"] == ["test"]
+    unsaid = load(DEMO, overlay(tmp_path, "sources: {sibling_low: {splits: []}}"))
+    assert step_settings("inpaint_shard", unsaid, source="sibling_low")["splits"] == ["val", "test"]
 
 
 def test_what_is_not_the_papers_is_told_and_the_papers_own_config_has_nothing_to_tell():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,41 @@ def interval(
     """
     if not n:
         return [(float("nan"), float("nan"))] * len(statistics(np.empty(0, np.int64)))
+    return _bound(np.stack([statistics(drawn) for drawn in _draw(n, seed, replicates)]))
+
+
+def interval_of_sums(
+    statistics: Callable[[NDArray[np.int64]], NDArray[np.float64]], counts: NDArray[np.int64], seed: int
+) -> list[tuple[float, float]]:
+    """The same for statistics of nothing but sums of whole numbers over the drawn identities: all resamples at once.
+
+    Args:
+        statistics: gives `[resamples, k]` values from the columns' sums `[resamples, columns]`; NaN where undefined.
+        counts: what is summed `[identities, columns]`.
+        seed: of the run.
+
+    Returns:
+        Lower and upper bound of each statistic; NaN where no resample defines it.
+    """
+    if not len(counts):
+        return [(float("nan"), float("nan"))] * statistics(np.zeros((1, counts.shape[1]), np.int64)).shape[1]
+    return _bound(statistics(_weigh(len(counts), seed, REPLICATES) @ counts))
+
+
+@lru_cache(maxsize=2)
+def _draw(n: int, seed: int, replicates: int) -> NDArray[np.int64]:
+    # [replicates, n]
     rng = keyed_rng("bootstrap", seed, n)
-    values = np.stack([statistics(rng.integers(0, n, n)) for _ in range(replicates)])
+    return np.stack([rng.integers(0, n, n) for _ in range(replicates)])
+
+
+@lru_cache(maxsize=2)
+def _weigh(n: int, seed: int, replicates: int) -> NDArray[np.int64]:
+    # How often each identity is in each resample [replicates, n].
+    return np.stack([np.bincount(drawn, minlength=n) for drawn in _draw(n, seed, replicates)])
+
+
+def _bound(values: NDArray[np.float64]) -> list[tuple[float, float]]:
     tail = 100 * (1 - LEVEL) / 2
     bounds = []
     for column in values.T:

@@ -18,7 +18,7 @@ from nearid.layout import Layout
 from nearid.margins import directed_margins
 from nearid.scores import dreambench, mtg, nearid_bench
 from nearid.scores.answers import read_counts
-from nearid.scores.bootstrap import interval
+from nearid.scores.bootstrap import interval, interval_of_sums
 from nearid.scores.correlations import edit_correlations, oracle_agreement
 from nearid.scores.human_alignment import HEADLINE
 from nearid.scores.margins import SIMILARITIES, Columns, Rates, count_wins, edit_margins, pool, rate
@@ -166,13 +166,13 @@ def _entry(rates: Rates, counts: NDArray[np.int64], columns: Sequence[Columns], 
 
 def _rates(rates: Rates, counts: NDArray[np.int64], seed: int) -> Json:
     # Identities are drawn, not trials: the margins of one identity, and its sources, hang together.
-    def redraw(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-        success, mean_success, n, wins, trials = counts[drawn].sum(0)
-        parts = np.array([success, mean_success, wins, wins + mean_success])
-        wholes = np.array([n, n, trials, trials + n])
-        return np.divide(100 * parts, wholes, out=np.full(len(RATES), np.nan), where=wholes > 0)
+    def of_sums(sums: NDArray[np.int64]) -> NDArray[np.float64]:
+        success, mean_success, n, wins, trials = sums.T
+        parts = np.stack([success, mean_success, wins, wins + mean_success], axis=1)
+        wholes = np.stack([n, n, trials, trials + n], axis=1)
+        return np.divide(100 * parts, wholes, out=np.full(parts.shape, np.nan), where=wholes > 0)
 
-    bounds = interval(redraw, len(counts), seed)
+    bounds = interval_of_sums(of_sums, counts, seed)
     values: Json = {}
     for name, bound in zip(RATES, bounds, strict=True):
         values |= {name: _number(getattr(rates, name)), f"{name}_ci": _bounds(bound)}
