@@ -14,6 +14,7 @@ import gc
 import json
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,13 +140,13 @@ def compare(engine: DiffusionEngine, source: dict[str, Any], tiny: bool, batches
         engine.call(pipe, make_batch(engine, targets, prompt))
 
     engine.load = lambda without: pipe  # type: ignore[method-assign]
-    painter: Callable[..., Any] = lambda targets, seeds: engine.paint_batch(targets, seeds, [prompt] * len(targets))  # noqa: E731
+    prompts = defaultdict(lambda: prompt)
     with torch.inference_mode():
         bare_s, bare_gb = clock(lambda batch: [bare(each) for each in batch], views)
         flags: list[str] = []
 
         def paint(batch: list[list[Target]]) -> None:
-            for outcomes in paint_batches(painter, batch, source, "benchmark", 0):
+            for outcomes in paint_batches(engine, prompts, batch, source, "benchmark", 0):
                 flags.extend(outcome.flag if not outcome.retries else "again" for outcome in outcomes)
 
         ours_s, ours_gb = clock(paint, views)
@@ -263,7 +264,7 @@ def draw_target(number: int, side: int) -> Target:
     image = rng.integers(0, 256, (16, 16, 3), np.uint8).repeat(cell, 0).repeat(cell, 1)
     mask = np.zeros((side, side), bool)
     mask[side // 4 : -side // 4, side // 4 : -side // 4] = True
-    return Target(number, 0, image, mask, "thing", "test", "a thing", "a thing somewhere")
+    return Target(number, 0, image, mask, mask, "thing", "test", "a thing", "a thing somewhere")
 
 
 if __name__ == "__main__":

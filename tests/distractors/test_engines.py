@@ -18,6 +18,7 @@ from nearid.data.positives import curate, read_rows
 from nearid.distractors import runner
 from nearid.distractors.diffusion import DiffusionEngine, offload_parts, put_channels_last
 from nearid.distractors.engines import open_engine
+from nearid.distractors.finishing import dilate
 from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import PaintError, Target
 from nearid.distractors.runner import paint_shard
@@ -52,7 +53,7 @@ def painting(source: dict[str, Any], source_id: str, **options: Any) -> dict[str
 
 def target(seed: int, text: str = "a striped disc") -> Target:
     image, mask = draw(seed)
-    return Target(seed, 0, image, mask, "class", "test", text, "prompt")
+    return Target(seed, 0, image, mask, dilate(mask, 2), "class", "test", text, "prompt")
 
 
 def engine_of(source: dict[str, Any], **options: Any) -> Any:

@@ -12,9 +12,9 @@ from pictures import curation, draw, read_bytes, save_folder
 
 from nearid.data.positives import curate, read_rows
 from nearid.distractors import runner
-from nearid.distractors.finishing import finish, paste_back
-from nearid.distractors.protocol import NothingToPaint, PaintError, Target
-from nearid.distractors.runner import ATTEMPTS, PAINTED, open_painter, paint_shard
+from nearid.distractors.finishing import dilate, finish, paste_back
+from nearid.distractors.protocol import BaseEngine, Frame, NothingToPaint, PaintError, Target
+from nearid.distractors.runner import ATTEMPTS, PAINTED, paint_shard
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.layout import Layout
@@ -170,18 +170,13 @@ def test_a_killed_shard_goes_on_and_gives_the_same_bytes(
     done = len([path for path in progress.rglob("*.parquet") if not path.name.startswith(".")])
 
     painted: list[tuple[int, int]] = []
-    original = runner.open_painter
+    original = BaseEngine.paint_batch
 
-    def open_spy(*arguments: Any) -> tuple[runner.Painter, Any]:
-        painter, book = original(*arguments)
+    def spy(engine: BaseEngine, targets: Sequence[Target], *others: Any) -> list[Frame]:
+        painted.extend((target.id, target.slot) for target in targets)
+        return original(engine, targets, *others)
 
-        def spy(targets: Sequence[Target], seeds: Sequence[int]) -> runner.Frames:
-            painted.extend((target.id, target.slot) for target in targets)
-            return painter(targets, seeds)
-
-        return spy, book
-
-    monkeypatch.setattr(runner, "open_painter", open_spy)
+    monkeypatch.setattr(BaseEngine, "paint_batch", spy)
     paint_shard(settings, disturbed, "000")
     assert len(painted) == 9 - done
     expected = {name: content for name, content in read_bytes(folder).items() if "/killed/" in name}
@@ -190,13 +185,11 @@ def test_a_killed_shard_goes_on_and_gives_the_same_bytes(
 
 def target(seed: int = 0) -> Target:
     image, mask = draw(seed)
-    return Target(1, 0, image, mask, "class", "train", "text", "prompt")
+    return Target(1, 0, image, mask, dilate(mask, SOURCE["dilate_px"]), "class", "train", "text", "prompt")
 
 
-class Scripted:
+class Scripted(BaseEngine):
     """An engine that does what it was told, one deed per attempt."""
-
-    needs_pool = False
 
     def __init__(self, *deeds: Any) -> None:
         self.deeds, self.seeds = list(deeds), []
@@ -211,7 +204,7 @@ class Scripted:
 
 def paint(engine: Scripted, source: dict[str, Any]) -> runner.Outcome:
     """What becomes of one view."""
-    ((outcome,),) = runner.paint_batches(open_painter(engine, [], [], None)[0], [[target()]], source, "s", 0)
+    ((outcome,),) = runner.paint_batches(engine, None, [[target()]], source, "s", 0)
     return outcome
 
 
@@ -241,22 +234,23 @@ def test_a_failure_in_one_batch_changes_no_other() -> None:
     targets = [[target(2 * number), target(2 * number + 1)] for number in range(4)]
     failed: list[int] = []
 
-    def painter_of(bad: set[tuple[int, int]]) -> runner.Painter:
-        def painter(batch: Sequence[Target], seeds: Sequence[int]) -> runner.Frames:
-            frames: runner.Frames = []
+    class InTwos(BaseEngine):
+        def __init__(self, bad: set[tuple[int, int]]) -> None:
+            self.bad = bad
+
+        def paint_batch(self, batch: Sequence[Target], seeds: Sequence[int], prompts: Any) -> list[Frame]:
+            frames: list[Frame] = []
             for place, (one, seed) in enumerate(zip(batch, seeds, strict=True)):
                 number = next(n for n, of in enumerate(targets) if any(one is each for each in of))
-                if (number, place) in bad and len(batch) == 2:
+                if (number, place) in self.bad and len(batch) == 2:
                     failed.append(number)
                     frames.append(np.full(one.image.shape, np.nan))
                 else:
                     frames.append(np.random.default_rng(seed).integers(0, 256, one.image.shape, dtype=np.uint8))
             return frames
 
-        return painter
-
-    sound = list(runner.paint_batches(painter_of(set()), targets, source, "s", 0))
-    hurt = list(runner.paint_batches(painter_of({(1, 0), (3, 1)}), targets, source, "s", 0))
+    sound = list(runner.paint_batches(InTwos(set()), None, targets, source, "s", 0))
+    hurt = list(runner.paint_batches(InTwos({(1, 0), (3, 1)}), None, targets, source, "s", 0))
     assert failed == [1, 3]
     assert [len(batch) for batch in hurt] == [2, 2, 2, 2]
     for number, (one, other) in enumerate(zip(sound, hurt, strict=True)):

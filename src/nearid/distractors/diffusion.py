@@ -14,13 +14,11 @@ import numpy as np
 import torch
 import transformers
 from huggingface_hub import snapshot_download
-from numpy.typing import NDArray
 from PIL import Image
 
 from nearid.distractors.engines import check_options
-from nearid.distractors.finishing import dilate
 from nearid.distractors.pool import Pool
-from nearid.distractors.protocol import PaintError, Prompt, Target
+from nearid.distractors.protocol import BaseEngine, Frame, PaintError, Prompt, Target
 from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.model_folders import load_pretrained
@@ -63,7 +61,7 @@ class Batch:
         return torch.stack([prompt[name] for prompt in self.prompts]).to(reference.device, reference.dtype)
 
 
-class DiffusionEngine(ABC):
+class DiffusionEngine(BaseEngine, ABC):
     """Base of the engines; a subclass says which pipeline it is, which options it has, and how it is called.
 
     Attributes:
@@ -79,7 +77,7 @@ class DiffusionEngine(ABC):
         UserError: an option is missing or unknown, or the working size is no multiple.
     """
 
-    needs_pool: ClassVar[bool] = False
+    reads_prompts: ClassVar[bool] = True
     pipeline: ClassVar[str]
     encoders: ClassVar[tuple[str, ...]]
     painters: ClassVar[tuple[str, ...]]
@@ -108,7 +106,6 @@ class DiffusionEngine(ABC):
                 f"a multiple of {self.multiple}: the pipeline would round it without a word",
                 f"write {round(self._working_px / self.multiple) * self.multiple}",
             )
-        self._dilate_px: int = source["dilate_px"]
         self.batch_size: int = self.options.get("batch_size", 1)
         self.device = choose_device()
         self.dtype: torch.dtype = getattr(torch, self.options.get("precision", "bfloat16"))
@@ -140,7 +137,7 @@ class DiffusionEngine(ABC):
 
     @torch.inference_mode()
     def encode(self, texts: Iterable[str]) -> Iterator[Prompt]:
-        """See `nearid.distractors.protocol.BatchEngine`; one text at a time, so that none depends on its neighbours."""
+        """See `nearid.distractors.protocol.BaseEngine`; one text at a time, so that none depends on its neighbours."""
         pipe = self.load(without=self.painters)
         for text in texts:
             yield {name: tensor.cpu() for name, tensor in self.embed(pipe, text).items()}
@@ -149,16 +146,14 @@ class DiffusionEngine(ABC):
         torch.cuda.empty_cache()
 
     @torch.inference_mode()
-    def paint_batch(
-        self, targets: Sequence[Target], seeds: Sequence[int], prompts: Sequence[Prompt]
-    ) -> list[NDArray[Any] | PaintError]:
-        """See `nearid.distractors.protocol.BatchEngine`.
+    def paint_batch(self, targets: Sequence[Target], seeds: Sequence[int], prompts: Sequence[Prompt]) -> list[Frame]:
+        """See `nearid.distractors.protocol.BaseEngine`.
 
         Every call of the pipeline has `batch_size` images, the last one repeated where there are fewer: sums of
         another batch size round differently.
         """
         self._painter = self._painter or self._tune(self.load(without=self.encoders))
-        frames: dict[int, NDArray[Any] | PaintError] = {}
+        frames: dict[int, Frame] = {}
         sizes = [self._choose_size(target) for target in targets]
         for size in dict.fromkeys(sizes):
             members = [at for at in range(len(targets)) if sizes[at] == size]
@@ -207,7 +202,7 @@ class DiffusionEngine(ABC):
         return tuple(max(1, round(side * factor / self.multiple)) * self.multiple for side in (width, height))  # type: ignore[return-value]
 
     def _draw_hole(self, target: Target, size: tuple[int, int]) -> Image.Image:
-        hole = Image.fromarray(dilate(target.mask, self._dilate_px).astype(np.uint8) * 255)
+        hole = Image.fromarray(target.hole.astype(np.uint8) * 255)
         return _resize(hole, size, Image.Resampling.NEAREST)
 
 

@@ -32,7 +32,7 @@ def finish(painted: NDArray[Any], target: Target, source: dict[str, Any]) -> NDA
     if source["blur_sigma"] > 0:
         image = cv2.GaussianBlur(image, (0, 0), source["blur_sigma"])
     if source["paste_back"]:
-        image = paste_back(image, target.image, dilate(target.mask, source["dilate_px"]), source["feather_px"])
+        image = paste_back(image, target.image, target.hole, source["feather_px"])
     change = np.abs(image[target.mask].astype(float) - target.image[target.mask]).mean()
     if change < _LEAST_CHANGE:
         raise PaintError("hardly any change inside the mask")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from safetensors import safe_open
@@ -17,7 +17,7 @@ _PER_FILE = 16
 _SUFFIX = ".safetensors"
 
 
-class StoredPrompts:
+class StoredPrompts(Mapping[str, Prompt]):
     """The embeddings of `wanted` texts, made by `encode` where nobody has made them yet.
 
     Several gigabytes for a shard with a large text encoder, so they stay on disk until they are asked for, and go when
@@ -27,7 +27,7 @@ class StoredPrompts:
     Args:
         texts: prompts of the whole shard, in its order; repetitions are encoded once.
         wanted: those that will be asked for.
-        encode: gives the embeddings of texts in their order (`nearid.distractors.protocol.BatchEngine.encode`); not
+        encode: gives the embeddings of texts in their order (`nearid.distractors.protocol.BaseEngine.encode`); not
             called when nothing is missing.
         parts: progress of the shard.
     """
@@ -60,6 +60,12 @@ class StoredPrompts:
         with safe_open(self._parts.path(self._find_block(text), _SUFFIX), framework="pt") as file:
             prefix = f"{self._place[text]}."
             return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
 
     def clear(self, needed: Iterable[str] = ()) -> None:
         """Remove the blocks of the wanted texts, but those that hold a `needed` one: another job may want it."""

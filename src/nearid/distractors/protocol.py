@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +36,7 @@ class Target:
         slot: 0, 1 or 2.
         image: uint8 `[h, w, 3]`.
         mask: bool `[h, w]`, the identity in `image`.
+        hole: bool `[h, w]`, what is to be painted: the mask, grown by the source's `dilate_px`.
         class_name: category.
         split: of the identity; other identities may only come from the same one.
         text: foreground text.
@@ -45,47 +47,59 @@ class Target:
     slot: int
     image: NDArray[np.uint8]
     mask: NDArray[np.bool_]
+    hole: NDArray[np.bool_]
     class_name: str
     split: str
     text: str
     prompt: str
 
 
-class Engine(Protocol):
-    """Paints another instance into views; `Engine(source_settings, dataset_settings, seed, pool)` makes one."""
+KNOWN_FAILURES = (cv2.error, np.linalg.LinAlgError, FloatingPointError)
+"""Errors of numerics, after which another seed may do."""
+Frame = NDArray[Any] | PaintError | NothingToPaint
+"""A whole frame `[h', w', 3]` of a target's aspect at any resolution, or why there is none."""
 
-    needs_pool: ClassVar[bool]
-    """Whether it reads other identities' views, so that a rule must wait for all shards of the positives."""
+
+class BaseEngine:
+    """What paints another instance into views: `Engine(source_settings, dataset_settings, seed, pool)` of an engine.
+
+    An engine defines `paint`; one that paints several views at once defines `paint_batch` instead, and one with text
+    encoders of its own `encode` too. The same target and seed give the same frame.
+
+    Attributes:
+        needs_pool: whether it reads other identities' views, so that a rule must wait for all shards of the positives.
+        reads_prompts: whether it has text encoders. Then the runner calls `encode` once per shard and keeps what it
+            gives, so that encoders and painter never share memory.
+        batch_size: views that `paint_batch` takes at most. Batches are fixed by the views' positions in the shard.
+    """
+
+    needs_pool: ClassVar[bool] = False
+    reads_prompts: ClassVar[bool] = False
+    batch_size: int = 1
 
     def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None: ...
 
     def paint(self, target: Target, seed: int) -> NDArray[Any]:
-        """A whole frame `[h', w', 3]` of the target's aspect at any resolution; same target and seed, same frame.
+        """A frame of one target.
 
         Raises:
             PaintError: this seed gave nothing usable.
             NothingToPaint: no seed would.
         """
-        ...
-
-
-@runtime_checkable
-class BatchEngine(Protocol):
-    """An engine with text encoders of its own, which paints several views at once.
-
-    The runner calls `encode` once per shard and keeps what it gives, so that encoders and painter never share memory;
-    then it calls `paint_batch` with batches that are fixed by the views' positions in the shard.
-    """
-
-    needs_pool: ClassVar[bool]
-    batch_size: int
+        raise NotImplementedError
 
     def encode(self, texts: Iterable[str]) -> Iterator[Prompt]:
         """The embeddings of each text, in order; the encoders are freed after the last one."""
-        ...
+        raise NotImplementedError
 
-    def paint_batch(
-        self, targets: Sequence[Target], seeds: Sequence[int], prompts: Sequence[Prompt]
-    ) -> list[NDArray[Any] | PaintError]:
-        """For each target (at most `batch_size`) a frame as of `Engine.paint`, or why there is none."""
-        ...
+    def paint_batch(self, targets: Sequence[Target], seeds: Sequence[int], prompts: Sequence[Prompt]) -> list[Frame]:
+        """A frame of each target; prompts are those of its text, empty unless the engine `reads_prompts`."""
+        return [self._try(target, seed) for target, seed in zip(targets, seeds, strict=True)]
+
+    def _try(self, target: Target, seed: int) -> Frame:
+        try:
+            return self.paint(target, seed)
+        except (NothingToPaint, PaintError) as reason:
+            return reason
+        except KNOWN_FAILURES as error:
+            return PaintError(str(error))

@@ -6,14 +6,12 @@ import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -21,9 +19,9 @@ from nearid.config import step_code
 from nearid.data.records import MAX_VIEWS
 from nearid.data.schema import DISTRACTORS, columns_of, read_rows
 from nearid.distractors.engines import open_engine
-from nearid.distractors.finishing import finish
+from nearid.distractors.finishing import dilate, finish
 from nearid.distractors.pool import Pool
-from nearid.distractors.protocol import BatchEngine, Engine, NothingToPaint, PaintError, Target
+from nearid.distractors.protocol import KNOWN_FAILURES, BaseEngine, NothingToPaint, PaintError, Prompt, Target
 from nearid.errors import UserError
 from nearid.io.ahead import threads_ahead
 from nearid.io.files import write_json
@@ -62,11 +60,8 @@ _PART = pa.schema(
 )
 
 
-_KNOWN_FAILURES = (cv2.error, np.linalg.LinAlgError, FloatingPointError)
-
-Frames = list[NDArray[Any] | PaintError | NothingToPaint]
-Painter = Callable[[Sequence[Target], Sequence[int]], Frames]
-"""Paints targets with a seed for each: a frame, or why there is none."""
+Prompts = Mapping[str, Prompt]
+"""Embeddings by text."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +151,8 @@ class _Work:
         )
         self._asked = [at for at, row in enumerate(self.rows) if row["split"] in settings["splits"]]
         self.places = [(at, slot) for at in self._asked for slot in range(self.rows[at]["n_images"])]
-        self._size = self._engine.batch_size if isinstance(self._engine, BatchEngine) else 1
-        count = len(self.places)
-        self.batches = [range(start, min(start + self._size, count)) for start in range(0, count, self._size)]
+        count, size = len(self.places), self._engine.batch_size
+        self.batches = [range(start, min(start + size, count)) for start in range(0, count, size)]
 
     def paint(self, batches: Sequence[range], named: str = "") -> None:
         """Paint the missing images of these batches into the progress; `named` is what the log calls them."""
@@ -167,18 +161,10 @@ class _Work:
         if not missing:
             return
         pictures = read_rows(self._positives)
-        texts = [self.rows[at]["category_description"] for at in self._asked]
-        wanted = self._texts(place for batch in missing for place in batch)
-        painter, book = open_painter(self._engine, texts, wanted, self.progress)
-        views = (
-            [
-                _read_target(pictures[at], slot, self._positives, self._size)
-                for at, slot in map(self.places.__getitem__, batch)
-            ]
-            for batch in missing
-        )
+        prompts = self._open_prompts(place for batch in missing for place in batch)
+        views = ([self._read_target(pictures, place) for place in batch] for batch in missing)
         source_id, total = self._settings["source_id"], sum(map(len, batches))
-        painted = self._paint_views(painter, views)
+        painted = self._paint_views(prompts, views)
         places = (place for batch in missing for place in batch)
         labelled = track(
             zip(places, painted, strict=True),
@@ -190,73 +176,63 @@ class _Work:
         flushed = time.monotonic()
         for place, outcome in labelled:
             fresh[place] = outcome
-            whole = (place + 1) % self._size == 0
+            whole = (place + 1) % self._engine.batch_size == 0
             if whole and time.monotonic() - flushed > _PART_SECONDS:
                 _write_part(self.progress, fresh)
                 fresh, flushed = {}, time.monotonic()
         if fresh:
             _write_part(self.progress, fresh)
-        if book is not None:
+        if prompts is not None:
             # 4 MB a text with T5: of all shards side by side it would be 160 GB.
             own = {place for batch in batches for place in batch}
-            book.clear(needed=self._texts(place for place in range(len(self.places)) if place not in own))
+            prompts.clear(needed=self._texts(place for place in range(len(self.places)) if place not in own))
 
     def _texts(self, places: Iterable[int]) -> set[str]:
         return {self.rows[self.places[place][0]]["category_description"] for place in places}
 
-    def _paint_views(self, painter: Painter, views: Iterable[list[Target | Outcome]]) -> Iterator[Outcome]:
+    def _open_prompts(self, places: Iterable[int]) -> StoredPrompts | None:
+        """The embeddings that painting these places reads, made where nobody has made them yet."""
+        if not self._engine.reads_prompts:
+            return None
+        from nearid.distractors.prompts import StoredPrompts
+
+        texts = [self.rows[at]["category_description"] for at in self._asked]
+        return StoredPrompts(texts, self._texts(places), self._engine.encode, self.progress)
+
+    def _read_target(self, pictures: Sequence[dict[str, Any]], place: int) -> Target | Outcome:
+        at, slot = self.places[place]
+        size, dilate_px = self._engine.batch_size, self._source["dilate_px"]
+        return _read_target(pictures[at], slot, self._positives, size, dilate_px)
+
+    def _paint_views(self, prompts: Prompts | None, views: Iterable[list[Target | Outcome]]) -> Iterator[Outcome]:
         seen, shown = itertools.tee(views)
         targets = ([view for view in batch if isinstance(view, Target)] for batch in shown)
         seed, source_id = self._settings["seed"], self._settings["source_id"]
-        for batch, outcomes in zip(seen, paint_batches(painter, targets, self._source, source_id, seed), strict=True):
+        painted = paint_batches(self._engine, prompts, targets, self._source, source_id, seed)
+        for batch, outcomes in zip(seen, painted, strict=True):
             finished = iter(outcomes)
             for view in batch:
                 yield view if isinstance(view, Outcome) else next(finished)
 
 
-def open_painter(
-    engine: Engine | BatchEngine, texts: Sequence[str], wanted: Iterable[str], parts: Parts
-) -> tuple[Painter, StoredPrompts | None]:
-    """What paints with `engine`, and the embeddings of the `wanted` of a shard's `texts` that it reads, made by now.
-
-    Engines without text encoders read none.
-    """
-    if isinstance(engine, BatchEngine):
-        from nearid.distractors.prompts import StoredPrompts
-
-        book = StoredPrompts(texts, wanted, engine.encode, parts)
-
-        def paint(targets: Sequence[Target], seeds: Sequence[int]) -> Frames:
-            return list(engine.paint_batch(targets, seeds, [book[each.text] for each in targets]))
-
-        return paint, book
-
-    def painter(targets: Sequence[Target], seeds: Sequence[int]) -> Frames:
-        frames: Frames = []
-        for target, seed in zip(targets, seeds, strict=True):
-            try:
-                frames.append(engine.paint(target, seed))
-            except (NothingToPaint, PaintError) as reason:
-                frames.append(reason)
-            except _KNOWN_FAILURES as error:
-                frames.append(PaintError(str(error)))
-        return frames
-
-    return painter, None
-
-
 def paint_batches(
-    painter: Painter, batches: Iterable[Sequence[Target]], source: dict[str, Any], source_id: str, data_seed: int
+    engine: BaseEngine,
+    prompts: Prompts | None,
+    batches: Iterable[Sequence[Target]],
+    source: dict[str, Any],
+    source_id: str,
+    data_seed: int,
 ) -> Iterator[list[Outcome]]:
     """For each batch a distractor per target, tried with up to `ATTEMPTS` seeds keyed by source, id, slot and attempt.
 
-    Frames are finished and encoded by threads while `painter` paints the next batch: a GPU does not wait for PNGs. A
+    Frames are finished and encoded by threads while `engine` paints the next batch: a GPU does not wait for PNGs. A
     batch in which something failed is painted again on its own, so that its frames do not depend on its neighbours.
     """
 
     def attempt(number: int, targets: Sequence[Target]) -> list[_Attempt]:
         seeds = [keyed_seed("distractor", data_seed, source_id, each.id, each.slot, number) for each in targets]
-        frames = painter(targets, seeds) if targets else []
+        asked = [{} if prompts is None else prompts[each.text] for each in targets]
+        frames = engine.paint_batch(targets, seeds, asked) if targets else []
         return [
             _Attempt(
                 target, seed, frame if isinstance(frame, Exception) else pool.submit(_finish, frame, target, source)
@@ -311,7 +287,7 @@ class _Attempt:
             return self.painted
         try:
             return self.painted.result()
-        except (PaintError, *_KNOWN_FAILURES) as error:
+        except (PaintError, *KNOWN_FAILURES) as error:
             return error
 
 
@@ -319,28 +295,29 @@ def _finish(frame: NDArray[Any], target: Target, source: dict[str, Any]) -> byte
     return encode_png(finish(frame, target, source))
 
 
-def _read_target(row: dict[str, Any], slot: int, path: Path, batch_size: int) -> Target | Outcome:
+def _read_target(row: dict[str, Any], slot: int, path: Path, batch_size: int, dilate_px: int) -> Target | Outcome:
     """The view to paint for, or the outcome of a view that no engine could use."""
     where = f"{path}, id {row['id']}, slot {slot}"
     image, mask = (image_bytes(row[f"{column}{slot + 1}"]) for column in ("images", "masks"))
     if image is None or mask is None:
         return Outcome(None, 0, "no view" if image is None else "no mask", ())
     try:
-        pixels, hole = decode_rgb(image, where), decode_stored_mask(mask, where)
+        pixels, object_mask = decode_rgb(image, where), decode_stored_mask(mask, where)
     except UserError as error:
         return Outcome(None, 0, f"the view or its mask cannot be read: {error.found}", ())
-    height, width = hole.shape
+    height, width = object_mask.shape
     most = max(MAX_BATCH_PIXELS // batch_size, ALWAYS_PAINTED_PIXELS)
     if height * width > most or max(height, width) > MAX_ASPECT * min(height, width):
         allowed = f"{most:,} px and a long side of {MAX_ASPECT} times the short one are painted"
         return Outcome(None, 0, f"a view of {width} x {height} px; {allowed}", ())
-    if not hole.any():
+    if not object_mask.any():
         return Outcome(None, 0, "empty mask", ())
     return Target(
         id=row["id"],
         slot=slot,
         image=pixels,
-        mask=hole,
+        mask=object_mask,
+        hole=dilate(object_mask, dilate_px),
         class_name=row["category"],
         split=row["split"],
         text=row["category_description"],

@@ -1,6 +1,6 @@
 """Engines that paint distractors; one module per member, found by its name.
 
-An engine is `nearid.distractors.engines.<name>.Engine(source, dataset, seed, pool)`, see `nearid.distractors.protocol`.
+An engine is `nearid.distractors.engines.<name>.Engine`, a `nearid.distractors.protocol.BaseEngine`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from nearid.errors import UserError
 
 if TYPE_CHECKING:
     from nearid.distractors.pool import Pool
-    from nearid.distractors.protocol import Engine
+    from nearid.distractors.protocol import BaseEngine
 
 
 def check_options(source: dict[str, Any], known: set[str]) -> dict[str, Any]:
@@ -32,7 +32,8 @@ def check_options(source: dict[str, Any], known: set[str]) -> dict[str, Any]:
     return options
 
 
-def open_engine(source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> Engine:
+def open_engine(source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> BaseEngine:
     """The engine that `source` names, made from its settings, the data set's settings and the data seed."""
-    engine: Engine = import_module(f"nearid.distractors.engines.{source['engine']}").Engine(source, dataset, seed, pool)
+    module = import_module(f"nearid.distractors.engines.{source['engine']}")
+    engine: BaseEngine = module.Engine(source, dataset, seed, pool)
     return engine

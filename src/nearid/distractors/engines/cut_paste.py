@@ -13,14 +13,15 @@ from nearid.distractors.donors import Donors, bounds
 from nearid.distractors.engines import check_options
 from nearid.distractors.finishing import dilate
 from nearid.distractors.pool import Pool
-from nearid.distractors.protocol import NothingToPaint, PaintError, Target
+from nearid.distractors.protocol import BaseEngine, NothingToPaint, PaintError, Target
 
 _FILL_SIDE_PX = 128
+_RIM_PX = 2
 _MOST_STRETCH = 1.4
 _MOST_TURN_DEGREES = 6.0
 
 
-class Engine:
+class Engine(BaseEngine):
     """Fills the hole that the target leaves by Telea's inpainting, then sets a donor into it.
 
     The donor is another identity of the same class and split, near in colours and outline (`donors`), scaled to the
@@ -34,7 +35,6 @@ class Engine:
     def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None:
         del dataset, seed
         self._working_px: int = source["working_px"]
-        self._dilate_px: int = source["dilate_px"]
         self._blend: str = check_options(source, {"blend"}).get("blend", "feather")
         self._donors = Donors(pool)
 
@@ -45,7 +45,9 @@ class Engine:
             raise NothingToPaint(f"no other identity of class {target.class_name!r} in split {target.split!r}")
         factor = self._working_px / max(target.mask.shape)
         view, mask = _scale(target.image, target.mask, factor)
-        scene = fill(view, dilate(mask, max(2, round(self._dilate_px * factor))))
+        _, hole = _scale(target.image, target.hole, factor)
+        # Not a pixel of the target's rim may bleed into the filling.
+        scene = fill(view, hole | dilate(mask, _RIM_PX))
         item, where = place(*self._donors.read(donor), mask, turn=_draw_turn(seed))
         if not where.any():
             raise PaintError("the donor's outline vanished at the working resolution")

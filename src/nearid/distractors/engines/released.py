@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from nearid.data.released import ReleasedTable, check_alignment
 from nearid.distractors.engines import check_options
 from nearid.distractors.pool import Pool
-from nearid.distractors.protocol import NothingToPaint, Target
+from nearid.distractors.protocol import BaseEngine, NothingToPaint, Target
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb
 from nearid.io.tables import image_bytes
 
 
-class Engine:
+class Engine(BaseEngine):
     """Hands out `nimg{slot}` of the row with the target's id (docs/protocol.md 1.3); `path` is the set's folder.
 
     Where the data set is the released one, the rows of both must be the same ids in the same order; each row's text
@@ -26,8 +26,6 @@ class Engine:
     Raises:
         UserError: no path, no such set, or one that belongs to other positives.
     """
-
-    needs_pool: ClassVar[bool] = False
 
     def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None:
         del seed, pool

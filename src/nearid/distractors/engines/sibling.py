@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,11 @@ from nearid.demo.renderer import render_sibling
 from nearid.demo.renderer.instances import TRAITS
 from nearid.distractors.engines import check_options
 from nearid.distractors.pool import Pool
-from nearid.distractors.protocol import Target
+from nearid.distractors.protocol import BaseEngine, Target
 from nearid.errors import UserError
 
 
-class Engine:
+class Engine(BaseEngine):
     """Renders the view again with a sibling: same palette, camera, light and background, other shape and markings.
 
     `options.traits` says in how many of proportions, pattern and motif it differs, in all three unless said; which
@@ -24,8 +24,6 @@ class Engine:
     Raises:
         UserError: the data set is not rendered.
     """
-
-    needs_pool: ClassVar[bool] = False
 
     def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None:
         del pool
