@@ -230,7 +230,7 @@ def _plain_step(config: SiglipVisionConfig, objective: Any, device: torch.device
 def judge(folder: Path, small: bool, rates: dict[str, float]) -> dict[str, Any]:
     """Pairs that a judge of 4B answers in a second, several side by side and one by one."""
     save_judge(folder / "judge", mixture=False, seed=0)
-    settings = {"model": str(folder / "judge"), "max_new_tokens": 4 if small else 512}
+    settings = {"model": str(folder / "judge"), "max_new_tokens": 4 if small else 512, "batch_size": 32}
     found: dict[str, Any] = {"model": "tiny" if small else "Qwen3-VL 4B, random"}
     asked = Judge(settings)
     if not small:

@@ -323,6 +323,7 @@ def test_flash_attention_is_used_where_it_can_be_and_told(tmp_path, monkeypatch,
 
     monkeypatch.setattr(local, "load_whole", load)
     monkeypatch.setattr(local, "choose_device", lambda: torch.device(device))
+    monkeypatch.setattr(local, "card_bytes", lambda device: 0)
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: object() if installed else None)
     with pytest.raises(UserError, match="that is enough"):
         judge._parts  # noqa: B018

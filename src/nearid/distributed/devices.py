@@ -70,7 +70,8 @@ def explain_full_gpu(error: Exception) -> UserError | None:
         "memory of the GPU",
         str(error).splitlines()[0],
         "room for the model and a batch (`nearid plan` says what each source and scorer needs)",
-        "make batch_size of this source, backbone or scorer smaller, or ask for a larger GPU (docs/slurm.md)",
+        "make batch_size of this source, backbone or scorer smaller, give a painter or judge `offload: model` or "
+        "`group`, or ask for a larger GPU (docs/slurm.md)",
     )
 
 

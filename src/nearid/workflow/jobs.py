@@ -55,6 +55,7 @@ class Job:
         model_gb: size of the model that it loads, where a download's facts say it.
         heads: that it trains together.
         offload: what of its model waits outside the GPU: `none`, `model` or `group`.
+        side_by_side: pairs of a judge in one batch, at least.
     """
 
     stage: str
@@ -70,6 +71,7 @@ class Job:
     model_gb: float = 0.0
     heads: int = 0
     offload: str = "none"
+    side_by_side: int = 0
 
 
 class Jobs:
@@ -191,8 +193,13 @@ class Jobs:
         else:
             model = entry.get("model", "")
             rate, units, gpu = f"score/{entry['kind']}", count, bool(model)
-        size = download_facts().get(Path(model).name, {}).get("gigabytes", 0) if judge else 0
-        return {"rate": rate, "units": units, "size": 1e6, "gpu": gpu, "model_gb": size}
+        size = _gigabytes(model) if judge else 0.0
+        work: Work = {"rate": rate, "units": units, "size": 1e6, "gpu": gpu, "model_gb": size}
+        if entry["kind"] == "vlm_judge" and gpu:
+            work |= {"side_by_side": entry.get("batch_size", 6), "offload": entry.get("offload", "none")}
+            # A rate of its own: it takes its time with what it has to bring in.
+            work["rate"] += "" if work["offload"] == "none" else f"/{scorer}"
+        return work
 
     def is_large(self, backbone: str) -> bool:
         """Whether a backbone needs a GPU: half precision says so."""
@@ -269,6 +276,12 @@ class Jobs:
         except (OSError, ValueError, AttributeError, KeyError, TypeError):
             # Not there yet, or not what it should be: the step that loads it says so.
             return _SHAPES.get(entry["kind"], (257, 1024))
+
+
+def _gigabytes(model: str) -> float:
+    """Size of a model: what its download's facts say, or its folder's weights; 0 where neither is there."""
+    known = download_facts().get(Path(model).name, {}).get("gigabytes", 0)
+    return known or round(sum(path.stat().st_size for path in Path(model).glob("*.safetensors")) / 1e9, 1)
 
 
 _WORK: dict[str, Callable[..., Work]] = {

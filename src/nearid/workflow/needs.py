@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from nearid.workflow.jobs import JOIN, Job
-from nearid.workflow.memory import RUNTIME, extraction_bytes, training_bytes
-from nearid.workflow.rates import default_rate
+from nearid.workflow.memory import RUNTIME, extraction_bytes, layout_bytes, training_bytes
+from nearid.workflow.rates import WAITING, default_rate
 from nearid.workflow.step import Needs
 from nearid.workflow.steps import RULES
 
@@ -64,9 +64,12 @@ def needs_of(job: Job) -> Needs:
     rate = default_rate(job)
     if job.gpu:
         large = LARGE.get(job.rate) or LARGE.get(job.rate.partition("/")[0]) or _UNKNOWN_LARGE
-        room = math.ceil(1.15 * job.model_gb) if job.model_gb else 0
-        base = replace(base, memory_mb=large.memory_mb, gpus=1, gpu_gb=max(large.gpu_gb, room + 4 if room else 0))
-        if job.offload != "none":
+        base = replace(base, memory_mb=large.memory_mb, gpus=1, gpu_gb=max(large.gpu_gb, _model_gb(job)))
+        if job.offload != "none" and job.side_by_side:
+            # Its layers are laid out in the machine's memory, and wait there.
+            waiting = _request(layout_bytes(int(job.model_gb * 1e9)))
+            base = replace(base, memory_mb=max(base.memory_mb, waiting), gpu_gb=_model_gb(job))
+        elif job.offload != "none":
             # What waits does so in the machine's memory.
             engine = _OFFLOADED.get(job.rate.partition("/")[0], {})
             base = replace(base, memory_mb=64_000, gpu_gb=engine.get(job.offload, base.gpu_gb))
@@ -79,6 +82,14 @@ def needs_of(job: Job) -> Needs:
     return replace(base, minutes=max(base.minutes, math.ceil(30 + 1.5 * expected)))
 
 
+def _model_gb(job: Job) -> int:
+    """GB on a GPU: the weights that stay there, with room, CUDA's own, and half a GB for each pair side by side."""
+    if not job.model_gb:
+        return 0
+    pairs = math.ceil(0.5 * (job.side_by_side or 6))
+    return math.ceil(1.15 * (1 - WAITING[job.offload]) * job.model_gb) + pairs + 1
+
+
 def describe_too_large(jobs: Iterable[Job], card_gb: float) -> list[str]:
     """What of `jobs` needs more GPU memory than a card has, each source, scorer and head once, and what would help."""
     lines: dict[str, str] = {}
@@ -86,12 +97,18 @@ def describe_too_large(jobs: Iterable[Job], card_gb: float) -> list[str]:
         needed, name = needs_of(job).gpu_gb, job.name.partition("/")[0]
         if needed <= card_gb or name in lines:
             continue
-        ways = (how for how in ("model", "group") if job.stage == "distractors" and job.rate != JOIN)
-        smaller = {how: needs_of(replace(job, offload=how)).gpu_gb for how in ways}
-        how = next((how for how, size in smaller.items() if size <= card_gb), "")
-        if how:
-            remedy = f"options: {{offload: {how}}} takes {smaller[how]} GB"
-        elif job.rate == "score/vlm_judge":
+        ways = ("model", "group") if job.rate != JOIN and (job.stage == "distractors" or job.side_by_side) else ()
+        smaller = {how: needs_of(replace(job, offload=how)) for how in ways}
+        how = next((how for how, needs in smaller.items() if needs.gpu_gb <= card_gb), "")
+        if how and job.side_by_side:
+            slower = needs_of(replace(job, offload=how)).minutes / needs_of(job).minutes
+            remedy = (
+                f"ask it behind an `endpoint` (docs/scorers.md), or offload: {how} takes {smaller[how].gpu_gb} GB, "
+                f"{smaller[how].memory_mb / 1000:.0f} GB of memory and {slower:.0f} times as long"
+            )
+        elif how:
+            remedy = f"options: {{offload: {how}}} takes {smaller[how].gpu_gb} GB"
+        elif job.side_by_side:
             remedy = "ask it behind an `endpoint` (docs/scorers.md), or leave it out"
         else:
             remedy = "a smaller batch_size, a larger card, or leave it out"

@@ -74,6 +74,13 @@ def expected_speed(options: Mapping[str, Any]) -> float:
     return speed * (CUDNN_ATTENTION if "cudnn" in options.get("attention", "") else 1.0)
 
 
+# A judge whose layers wait outside the GPU brings them in for every token of an answer, some hundred: over PCIe 4, for
+# all pairs of a batch together.
+JUDGE = "score/vlm_judge"
+ANSWER_TOKENS, PCIE_GB_S = 100, 20
+# The share of the weights that waits, at most.
+WAITING = {"none": 0.0, "model": 0.5, "group": 0.8}
+
 MEASURED = Path(__file__).with_name("measured.json")
 """What `make bench-gpu` measured on this machine's card, or on the cluster's: seconds per unit by key."""
 
@@ -91,7 +98,12 @@ def bench_rates(path: Path | None = None) -> dict[str, Rate]:
 
 def default_rate(job: Job) -> Rate:
     """The rate of a job by its key, or its first part; what was measured counts first, then what the config says."""
-    if measured := bench_rates().get(job.rate):
+    measured = bench_rates().get(JUDGE if job.side_by_side else job.rate)
+    if job.side_by_side and job.offload != "none":
+        rate = measured or RATES[JUDGE]
+        brought = WAITING[job.offload] * job.model_gb / PCIE_GB_S * ANSWER_TOKENS / job.side_by_side
+        return replace(rate, per_unit=rate.per_unit + brought, source="estimate, layers over PCIe 4")
+    if measured:
         return measured
     rate = RATES.get(job.rate) or RATES.get(job.rate.partition("/")[0]) or _UNKNOWN
     if job.seconds_per_unit:

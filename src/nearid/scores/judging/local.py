@@ -19,6 +19,7 @@ from nearid.io.file_lists import hash_models
 from nearid.io.files import read_json
 from nearid.io.model_folders import load_pretrained, load_whole
 from nearid.scores.judging.prompt import choose_prompt
+from nearid.scores.judging.room import MOST, WITHOUT_GPU, Room, card_bytes, pair_bytes, weight_bytes
 from nearid.scores.scorers import Pair
 
 TYPES = ("qwen3_vl", "qwen3_vl_moe")
@@ -26,22 +27,26 @@ IMAGE_PAD = "<|image_pad|>"
 
 
 class Judge:
-    """Generates greedily, the pairs of a chunk side by side with left padding.
+    """Generates greedily, as many pairs side by side as there is room for, with left padding.
 
     Image processor and tokenizer are used on their own, and each image's place in the text is widened by hand to its
     number of tokens: the model's full processor also needs a video processor, for which we have no use.
 
     Args:
-        settings: the scorer's entry: `model` (folder), `max_new_tokens`, `prompt`.
+        settings: the scorer's entry: `model` (folder), `max_new_tokens`, `prompt`, `offload`; `batch_size`, pairs side
+            by side, instead of those that fit (`nearid.scores.judging.room`).
 
     Raises:
         UserError: no such model, or of another type.
     """
 
+    most = MOST
+
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.prompt = choose_prompt(settings)
         self._path = Path(settings["model"])
         self._tokens = settings["max_new_tokens"]
+        self._offload, self._size = settings.get("offload", "none"), settings.get("batch_size")
         try:
             kind = load_pretrained(AutoConfig, self._path, local_files_only=True).model_type
         except (OSError, ValueError) as error:
@@ -51,8 +56,9 @@ class Judge:
         self.identity = ["local", hash_models(self._path), self._tokens]
 
     def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
-        """Positions and answers of `pairs`, generated as one batch."""
+        """Positions and answers of `pairs`, batch by batch."""
         model, processor, tokenizer = self._parts
+        device = choose_device()
         # One image after the other: the processor bounds their pixels, and large ones need not lie in memory together.
         images = [
             processor(Image.fromarray(shown.picture.pixels(shown.condition)), return_tensors="pt")
@@ -70,23 +76,41 @@ class Judge:
             before + IMAGE_PAD * first + between + IMAGE_PAD * second + after
             for first, second in zip(counts[::2], counts[1::2], strict=True)
         ]
-        batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
+        lengths = [len(row) for row in tokenizer(texts)["input_ids"]]
+        size = self._size or self._room(device).pairs(pair_bytes(model.config, max(lengths), self._tokens))
+        # Where the patches of each pair begin.
+        starts = [0, *pixels["image_grid_thw"].prod(1).view(-1, 2).sum(1).cumsum(0).tolist()]
+        for start in range(0, len(pairs), size):
+            end = min(start + size, len(pairs))
+            part = {
+                "pixel_values": pixels["pixel_values"][starts[start] : starts[end]].to(device, model.dtype),
+                "image_grid_thw": pixels["image_grid_thw"][2 * start : 2 * end].to(device),
+            }
+            yield from enumerate(self._generate(texts[start:end], part, device), start)
+
+    def _generate(self, texts: Sequence[str], pixels: Mapping[str, torch.Tensor], device: torch.device) -> list[str]:
+        model, _, tokenizer = self._parts
+        batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left").to(device)
         kinds = (batch["input_ids"] == model.config.image_token_id).int()
         with torch.inference_mode():
             generated = model.generate(
                 input_ids=batch["input_ids"],
                 attention_mask=batch["attention_mask"],
                 mm_token_type_ids=kinds,
-                pixel_values=pixels["pixel_values"].to(model.device, model.dtype),
-                image_grid_thw=pixels["image_grid_thw"].to(model.device),
+                **pixels,
                 max_new_tokens=self._tokens,
                 do_sample=False,
                 temperature=None,
                 top_p=None,
                 top_k=None,
             )
-        answers = tokenizer.batch_decode(generated[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-        yield from enumerate(answers)
+        answers: list[str] = tokenizer.batch_decode(
+            generated[:, batch["input_ids"].shape[1] :], skip_special_tokens=True
+        )
+        return answers
+
+    def _room(self, device: torch.device) -> Room:
+        return Room(card_bytes(device), weight_bytes(self._path), self._offload, self._size or WITHOUT_GPU)
 
     @cached_property
     def _parts(self) -> tuple[Any, Any, Any]:
@@ -103,8 +127,7 @@ class Judge:
                 dtype=torch.bfloat16 if cuda else torch.float32,
                 attn_implementation="flash_attention_2" if flash else "sdpa",
                 local_files_only=True,
-                # Straight to the GPU: laying out the experts would take 62 GB of this machine's memory.
-                device_map={"": device} if cuda else None,
+                **self._room(device).placement(device),
             )
             processor = load_pretrained(AutoImageProcessor, self._path, backend="pil", local_files_only=True)
             tokenizer = load_pretrained(AutoTokenizer, self._path, local_files_only=True)

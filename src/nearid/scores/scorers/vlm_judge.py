@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 DEFAULTS = {
     "max_new_tokens": 512,
-    "batch_size": 6,
     "timeout_s": 120.0,
     "concurrency": 8,
     "api_key_env": "OPENAI_API_KEY",
@@ -56,7 +55,8 @@ class Scorer:
             from nearid.scores.judging.local import Judge as LocalJudge
 
             self._judge = LocalJudge(scorer)
-            self.batch_size = int(scorer["batch_size"])
+            # What a chunk holds is what the judge may answer side by side.
+            self.batch_size = int(scorer.get("batch_size") or LocalJudge.most)
 
     def key(self, pair: Pair) -> str:
         """Hash of pixels, prompt and model."""
