@@ -96,7 +96,6 @@ together. `m_h_ci` draws reference subjects, each with all prompts and methods.
 | `data/raters/` | with `dreambench.simulated`: `samples/<method>/{src_image,tgt_image}/<subject>/<prompt>_0.png` and `data_human_rating/merged_data/{group1,group2}/<method>-cp.json`, as DreamBench++ has them |
 | `distractors/<source>/<shard>.report.json` | counts, retries, empty slots with reasons, and `parts`: how many jobs painted it |
 | `scores/<scorer>/<benchmark>.answers.jsonl` | a line per pair: `key` (hash of all that the answer depends on), `shown`, `answer` |
-| `logs/<stage>/<rule>/….energy.json` | `{joules: {cpu, gpu}}` where the machine shows a counter |
 
 ## State of runs that were stopped
 

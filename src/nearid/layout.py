@@ -10,9 +10,6 @@ from pathlib import Path
 
 from nearid.io.paths import below
 
-# What a step's log has instead of `.log` where its energy is told.
-ENERGY = ".energy.json"
-
 
 def shard_ids(count: int) -> list[str]:
     """Ids `000`, `001`, … of `count` shards."""

@@ -48,7 +48,6 @@ DRIVE = """<script>addEventListener("load", async () => {
   document.querySelector("#browse-failures").click();
   seen.failures = document.querySelectorAll("#browse-list b").length;
   seen.costs = document.querySelectorAll("#costs tbody tr").length;
-  seen.energy = document.querySelector("#energy").textContent;
   seen.about = document.querySelector("#about").textContent;
   const images = [...document.images];
   for (const image of images) { image.loading = "eager"; }
@@ -74,8 +73,7 @@ def page(layout, with_images):
     write_page(PAGE, layout)
     machine = {"cores": 2, "processor": "a <b>processor</b>", "gpus": []}
     cost = {"stage": "heads", "rule": "train_head", "jobs": 2, "seconds": 3.0, "cpu_seconds": 2.5, "peak_mb": 100}
-    energy = {"wh": None, "why": "no <i>counter</i>"}
-    run = {"written": "today", "machine": machine, "costs": [cost | {"energy_wh": None}], "energy": energy}
+    run = {"written": "today", "machine": machine, "costs": [cost]}
     beside = [{"what": "a step", "unit": "seconds", "ours": 0.5, "paper": 7.0, "why": ""}]
     effect = {"claim": "Cheap", "place": "D", "numbers": "", "holds": None, "verdict": "not tested"}
     run["cost_beside_paper"] = {"rows": beside, "effect": effect}
@@ -151,7 +149,7 @@ def test_page_works_in_a_browser(page, tmp_path):
     # With the keyboard alone.
     assert (seen["walked"], seen["focused"], seen["unreachable"]) == (1, True, 0)
     assert seen["failures"] == sum(margin <= 0 for margin in worst.values())
-    assert seen["costs"] == 1 and "<b>" in seen["about"] and "<i>" in seen["energy"]
+    assert seen["costs"] == 1 and "<b>" in seen["about"]
     assert seen["images"] >= 3 and seen["broken"] == []
 
 

@@ -7,7 +7,6 @@ from paper_run import GROUPS, PAGE, SCORERS, TABLES
 
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file
-from nearid.layout import ENERGY
 from nearid.paper import manifest
 from nearid.paper.crate import write_crate
 from nearid.paper.formats import write_table
@@ -77,23 +76,11 @@ def test_a_judge_s_key_is_in_no_file(written, layout, monkeypatch):
     assert not [path for path in files if secret.encode() in path.read_bytes()]
 
 
-def test_costs_hold_energy_where_every_job_of_a_rule_was_metered(written, layout):
-    def meter(rule, name, joules):
-        path = layout.log("heads", rule, name).with_suffix(ENERGY)
-        write_json(path, {"joules": {"cpu": joules / 2, "gpu": joules / 2}})
-
+def test_costs_are_summed_by_rule(written, layout):
     for rule, name in (("train_head", "nearid"), ("train_head", "infonce"), ("check", "all")):
         write_text(layout.benchmark("heads", rule, name), "s\tcpu_time\tmax_rss\n2.0\tNA\t100.0\n")
-    meter("train_head", "nearid", 3600.0)
-    meter("train_head", "infonce", 1800.0)
-    run = written()["run"]
-    assert {cost["rule"]: (cost["jobs"], cost["energy_wh"]) for cost in run["costs"]} == {
-        "train_head": (2, 1.5),
-        "check": (1, None),
-    }
-    assert run["energy"]["wh"] is None and "1 of 2 rules" in run["energy"]["why"]
-    meter("check", "all", 360.0)
-    assert written()["run"]["energy"] == {"wh": 1.6, "why": ""}
+    costs = {cost["rule"]: (cost["jobs"], cost["seconds"], cost["peak_mb"]) for cost in written()["run"]["costs"]}
+    assert costs == {"train_head": (2, 4.0, 100), "check": (1, 2.0, 100)}
 
 
 def test_every_artifact_and_input_is_hashed(written, layout):

@@ -19,9 +19,8 @@ from nearid.cli.failures import explain_fault
 from nearid.distributed.devices import explain_full_gpu
 from nearid.distributed.signals import Stopped, stoppable
 from nearid.errors import UserError
-from nearid.io import energy, progress
+from nearid.io import progress
 from nearid.io.progress import LISTENER, HarmlessStream
-from nearid.layout import ENERGY
 
 STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
 # What the machine refused, and what its owner can do.
@@ -98,7 +97,6 @@ def nearid(ctx: click.Context, log: Path | None) -> None:
     """NearID, reproduced: the steps of the workflow, one command each."""
     if log:
         ctx.with_resource(progress.logging_to(log))
-        ctx.with_resource(energy.metered(log.with_suffix(ENERGY)))
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
 
 

@@ -18,7 +18,7 @@ import nearid
 from nearid.config.accepted import read_accepted
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file, hash_json
-from nearid.layout import ENERGY, Layout
+from nearid.layout import Layout
 from nearid.paper.costs import compare_costs, judge_cost, to_csv
 from nearid.paper.scripts import dump_script
 from nearid.workflow.files import Files
@@ -48,7 +48,7 @@ def write_manifest(settings: Mapping[str, Any], layout: Layout) -> None:
     """Write paper/manifest.json and paper/costs.csv for the whole config in `settings`.
 
     `result` depends on config, code and versions alone: two runs of the same give the same. `run` tells of this run:
-    time, machine, seconds, energy.
+    time, machine, seconds.
     """
     config = settings["config"]
     result = {
@@ -62,12 +62,11 @@ def write_manifest(settings: Mapping[str, Any], layout: Layout) -> None:
         "inputs": hash_files(find_inputs(config, layout), layout.root),
     }
     costs = read_costs(layout)
-    run = {
+    run: dict[str, Any] = {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": describe_machine(),
         "heads": read_head_provenance(config, layout),
         "costs": costs,
-        "energy": describe_energy(costs),
     }
     compared = compare_costs(config, layout, costs)
     write_text(layout.paper("costs.csv"), to_csv(compared))
@@ -93,20 +92,14 @@ def seal(result: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_costs(layout: Layout) -> list[dict[str, Any]]:
-    """Jobs, seconds and CPU seconds, peak memory and energy per stage and rule, from benchmarks and logs.
-
-    Only what finished in this folder counts; energy is None where a job of the rule found no counter.
-    """
+    """Jobs, seconds, CPU seconds and peak memory per stage and rule, from the benchmarks of what finished here."""
     costs = []
     for folder in sorted(layout.benchmark("*", "*", "*").parents[2].glob("*/*")):
         measured: list[dict[str, float]] = []
-        joules: list[float | None] = []
         for path in sorted(folder.rglob("*.tsv")):
             with path.open(newline="") as stream:
                 rows = list(csv.DictReader(stream, delimiter="\t"))
             measured += [{key: _number(row.get(key)) for key in ("s", "cpu_time", "max_rss")} for row in rows]
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            joules.append(_read_joules(layout.log(folder.parent.name, folder.name, name).with_suffix(ENERGY)))
         if measured:
             costs.append(
                 {
@@ -116,7 +109,6 @@ def read_costs(layout: Layout) -> list[dict[str, Any]]:
                     "seconds": round(sum(row["s"] for row in measured), 2),
                     "cpu_seconds": round(sum(row["cpu_time"] for row in measured), 2),
                     "peak_mb": round(max(row["max_rss"] for row in measured)),
-                    "energy_wh": _watt_hours(joules),
                 }
             )
     return costs
@@ -193,29 +185,6 @@ def read_head_provenance(config: Mapping[str, Any], layout: Layout) -> dict[str,
     """What the training of each head wrote about itself; None where it wrote nothing."""
     files = {name: layout.head_file(name, "provenance.json") for name in config["select"]["ablations"]}
     return {name: read_json(path) if path.is_file() else None for name, path in files.items()}
-
-
-def describe_energy(costs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Energy of all jobs, and where it is not known why."""
-    known = [cost["energy_wh"] for cost in costs]
-    if known and None not in known:
-        return {"wh": round(sum(known), 3), "why": ""}
-    lacking = sum(cost is None for cost in known)
-    why = (
-        f"{lacking} of {len(known)} rules ran where no energy counter may be read (RAPL of the CPU, NVML of a GPU)"
-        if known
-        else "no job has finished in this folder"
-    )
-    return {"wh": None, "why": why}
-
-
-def _read_joules(path: Path) -> float | None:
-    return float(sum(read_json(path)["joules"].values())) if path.is_file() else None
-
-
-def _watt_hours(joules: Iterable[float | None]) -> float | None:
-    known = list(joules)
-    return None if None in known else round(sum(value for value in known if value is not None) / 3600, 4)
 
 
 def _number(text: str | None) -> float:

@@ -9,7 +9,6 @@ from typing import Any
 
 from nearid.config import step_settings
 from nearid.layout import Layout
-from nearid.paper.manifest import read_costs
 from nearid.paper.tables import build_table, in_order
 
 
@@ -95,8 +94,3 @@ def find_idle_rules(summary: str) -> list[str]:
     at = {name: header.index(name) for name in ("rule", "status", "plan")}
     waiting = Counter(row[at["rule"]] for row in rows if row[at["plan"]] != "no update")
     return [f"{rule} ({count} files)" for rule, count in sorted(waiting.items())]
-
-
-def read_rules(layout: Layout) -> list[dict[str, Any]]:
-    """Jobs, wall time, CPU time and peak memory per rule, from Snakemake's benchmark files."""
-    return [{key: value for key, value in rule.items() if key != "energy_wh"} for rule in read_costs(layout)]

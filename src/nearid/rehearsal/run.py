@@ -15,8 +15,9 @@ import yaml
 from nearid.config import load
 from nearid.io.files import write_json, write_text
 from nearid.layout import Layout
+from nearid.paper.manifest import read_costs
 from nearid.rehearsal.overlay import shrink
-from nearid.rehearsal.report import Report, find_empty_cells, find_idle_rules, read_rules
+from nearid.rehearsal.report import Report, find_empty_cells, find_idle_rules
 from nearid.rehearsal.workspace import fill_mirror, link_checkout
 from nearid.workflow import run_lock
 
@@ -61,7 +62,7 @@ def _rehearse(
     configs = ["--configfile", *(str(path.resolve()) for path in overlays), OVERLAY]
     code = _run(folder, ["snakemake", *configs, "--logger", "nearid", *_defaults(arguments), *arguments]).returncode
     layout = Layout(folder / "results" / name)
-    report = Report(name, 0, read_rules(layout))
+    report = Report(name, 0, read_costs(layout))
     if code:
         report.faults.append(f"Snakemake ended with exit code {code}: its first message says why")
     summary = _run(folder, ["snakemake", *configs, "--cores", "1", "--summary"], quiet=True)

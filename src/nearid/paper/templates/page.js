@@ -131,7 +131,6 @@
       const row = body.insertRow();
       row.append(make("td", cost.stage, "name"), make("td", cost.rule, "name"), make("td", cost.jobs));
       row.append(make("td", cost.seconds.toFixed(1)), make("td", cost.cpu_seconds.toFixed(1)), make("td", cost.peak_mb));
-      row.append(make("td", cost.energy_wh === null ? "–" : cost.energy_wh));
     }
     const beside = run.cost_beside_paper;
     const shown = (value) => value === null ? "–" : value === 0 ? "0" : Number(value.toPrecision(3)).toString();
@@ -148,8 +147,6 @@
     text.append(make("span", `(${place})`, "soft"), make("br"), make("span", numbers, "soft"));
     item.append(make("span", `${mark} ${verdict}`, `verdict ${name}`), text);
     document.getElementById("effects-list").append(item);
-    document.getElementById("energy").textContent = run.energy.wh === null ? `Energy is not known: ${run.energy.why}.`
-      : `Energy: ${run.energy.wh} Wh, of CPU packages by share of CPU time and of the GPUs used.`;
     const seconds = run.costs.reduce((sum, cost) => sum + cost.seconds, 0);
     const machine = run.machine;
     about.textContent = `Written ${run.written} on ${machine.cores} × ${machine.processor}` +
