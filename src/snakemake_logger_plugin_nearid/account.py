@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from snakemake_logger_plugin_nearid.logs import INTERRUPTED, read_problem, read_warnings, shorten, strip_frame
+from snakemake_logger_plugin_nearid.logs import (
+    INTERRUPTED,
+    read_problem,
+    read_warnings,
+    shorten,
+    strip_frame,
+    tells_problem,
+)
 
 RULE = re.compile(r"^(?:use rule \w+ as|rule|checkpoint) (\w+)", re.MULTILINE)
 # As `nearid.errors.harmless` has them.
@@ -99,6 +106,8 @@ class Account:
         self._stages: dict[str, Stage] = {}
         self._jobs: dict[int, tuple[str, str, list[str]]] = {}
         self._failed: dict[int, str] = {}
+        self._spared: set[int] = set()
+        self._group_logs: list[str] = []
         self._said: set[str] = set()
         self._config, self._where, self._total, self._done = "", "", 0, 0
         self._begin = clock()
@@ -189,11 +198,23 @@ class Account:
             own.told = now
             self._say(own.line(stage, now))
 
+    def _hear_group_error(self, record: Any) -> None:
+        # The errors of all its jobs follow; those that ended with another one have nothing to say of their own.
+        logs = {info["jobid"]: [str(path) for path in info["log"] or []] for info in record.job_error_info}
+        guilty = {jobid for jobid, paths in logs.items() if tells_problem(paths)} or {*list(logs)[:1]}
+        self._spared = set(logs) - guilty
+        self._group_logs = [str(path) for path in record.aux_logs or []]
+
     def _hear_job_error(self, record: Any) -> None:
         stage, name, _ = self._jobs.get(record.jobid, ("", record.rule_name, []))
         if stage:
             self._stages[stage].stop(self._clock())
+        if record.jobid in self._spared:
+            self._spared.remove(record.jobid)
+            return
         logs = [str(path) for path in record.log or []]
+        if getattr(record, "indent", False):
+            logs += self._group_logs
         self._tell_warnings(logs)
         problem = read_problem(logs, str(record.rule_msg or ""))
         if self._stopped or problem.error == INTERRUPTED:
@@ -219,8 +240,10 @@ class Account:
                 self._once(f"{'warning' if record.levelno < logging.ERROR else 'error'}: {shorten(text)}")
         elif text.startswith("Nothing to be done"):
             self._say(f"{self._config}: nothing to do, everything is there and up to date")
-        elif found := re.match(r"Trying to restart job (\d+)", text):
-            self._say(f"again:  {self._jobs.get(int(found[1]), ('', found[1], []))[1]}")
+        elif found := re.match(r"Trying to restart job (\S+)\.", text):
+            # A group has an id that says nothing.
+            known = self._jobs.get(int(found[1])) if found[1].isdecimal() else None
+            self._say(f"again:  {known[1] if known else 'all jobs of its group'}")
         elif not self._started and not text.startswith(("Assuming unrestricted", "Config file", "host:")):
             # What other commands of Snakemake than a run have to say, as of --unlock.
             self._say(text)

@@ -50,6 +50,11 @@ def read_problem(logs: Iterable[str], message: str = "") -> Problem:
     return Problem(said, log, "read the log; the same command tries it again")
 
 
+def tells_problem(logs: Iterable[str]) -> bool:
+    """Whether a log says why its job failed, or that it was interrupted."""
+    return any(pattern.search(read_tail(path)) for path in logs for pattern in (PROBLEM, CRASH, INTERRUPT))
+
+
 def read_warnings(logs: Iterable[str]) -> Iterator[str]:
     """What this project's own code warned of."""
     for path in logs:

@@ -220,7 +220,8 @@ def test_14_a_page_for_the_help_desk(program, tmp_path):
     faults = [doctor.Finding("job status", "fault", "sacct: no answer"), doctor.Finding("missing", "fault", "a model")]
     page = format_page(load(), Layout(tmp_path / "paper"), profile, faults)
     asked, offered, short = re.split("Offered|Short:", page)
-    assert "partition gpu" in asked and re.search(r"inpaint_part +544 +4 +24000 +\d+ +1 +66 GB", asked)
+    assert "partition gpu" in asked and re.search(r"inpaint_part +368 +4 +24000 +\d+ +1 +66 GB", asked)
+    assert re.search(r"summarise_scores, 16 together +2 +1 +2000 +240 ", asked)
     assert re.search(r"gpu +720 min +2 +32 +512000 +gpu:a100:4", offered) and re.search(
         r"lab +normal +100 +200", offered
     )

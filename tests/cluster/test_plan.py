@@ -1,6 +1,7 @@
 """The plan counts what the workflow plans, adds up, fits a page and is near what the demo took."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from nearid.cli import nearid as command
 from nearid.config import load
 from nearid.layout import Layout
 from nearid.planning.plan import format_plan, make_plan
+from nearid.workflow.groups import group_of, leave_out_arrays, read_sizes
 from nearid.workflow.jobs import Jobs
+from nearid.workflow.needs import needs_of
 from nearid.workflow.rates import default_rate, read_benchmark
+from nearid.workflow.steps import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,18 +46,18 @@ def test_the_paper_fits_a_page_and_adds_up(tmp_path):
     assert alone.total[-1].wall_s > 5 * whole.wall_s
 
 
-def test_painting_is_cut_into_jobs_of_an_hour(tmp_path):
+def test_painting_is_cut_into_jobs_of_ninety_minutes(tmp_path):
     config, layout = load(), Layout(tmp_path)
     told, expected = make_plan(config, layout).painting
     assert "on H100s" in expected
-    assert float(re.search(r"Longest painting job: .*of\d+, ([\d.]+) min", told)[1]) == pytest.approx(61, abs=4)
+    assert float(re.search(r"Longest painting job: .*of\d+, ([\d.]+) h", told)[1]) == pytest.approx(1.5, abs=0.11)
     painting = [job for job in painting_jobs(config, layout) if job.gpu]
     assert sum(job.units for job in painting if "flux_1024/" in job.name) == pytest.approx(45_215)
     hours = sum(job.units * job.seconds_per_unit for job in painting if job.rule == "inpaint_part") / 3600
-    assert hours < sum(job.rule == "inpaint_part" for job in painting) < 1.1 * hours
+    assert hours < 1.5 * sum(job.rule == "inpaint_part" for job in painting) < 1.15 * hours
     assert {job.name.partition("/")[0] for job in painting if job.rule == "inpaint_shard"} == {
         *("qwen", "powerpaint", "sdxl", "sdxl_1024", "fluxc", "fluxc_1024")
-    }, "what takes less than an hour is one job"
+    }, "what takes less is one job"
     read = config | {"released": {"flux": "released/flux"}}
     assert not any("of" in job.name for job in painting_jobs(read, layout) if job.name.startswith("flux/"))
     config["painting_minutes"] = 30
@@ -77,6 +81,46 @@ def test_growth_is_as_the_page_says(tmp_path):
     assert longer["distractors"].jobs < large["distractors"].jobs / 3
 
 
+def test_its_columns_hold_a_hundred_times_the_paper(tmp_path):
+    plan = make_plan(load(), Layout(tmp_path / "paper"), gpus=1, cores=1)
+    for row in plan.total:
+        for name in ("jobs", "submissions", "files", "gpu_s", "cpu_s", "size", "wall_s"):
+            setattr(row, name, 100 * getattr(row, name))
+    head, *rows = format_plan(plan).split("In all\n")[1].split("\n\n")[0].splitlines()
+    names = re.split(r"  +", head)
+    assert all(len(re.split(r"  +", row)) == len(names) for row in rows), "\n".join([head, *rows])
+
+
+def test_short_jobs_share_jobs_of_the_cluster(tmp_path):
+    """docs/slurm.md: what the paper's run submits, in jobs of some minutes at least."""
+    config, layout = load(), Layout(tmp_path / "paper")
+    whole = make_plan(config, layout).total[-1]
+    assert whole.submissions <= 500
+    alone = make_plan(config, layout, profile=tmp_path / "none.yaml").total[-1]
+    assert alone.submissions == whole.jobs - sum(RULES[job.rule].local for job in Jobs(config, layout).all())
+    sizes, jobs = read_sizes(ROOT / "slurm/config.yaml"), Jobs(config, layout).all()
+    seconds = {job: default_rate(job).start + default_rate(job).per_unit * job.units for job in jobs}
+    groups = defaultdict(list)
+    for job in jobs:
+        groups[group_of(job, sizes)].append(job)
+    assert max(seconds[job] for name, own in groups.items() if name for job in own) < 900
+    # What is left: heads of a pack, any of which may train all of it, and the browser of identities.
+    assert {job.rule for job in groups[None] if seconds[job] < 60 and not RULES[job.rule].local} == {
+        *("train_head", "train_head_with_timelapse", "show_identities")
+    }
+    for name, own in groups.items():
+        if name:
+            assert len({needs_of(job).gpus for job in own}) == 1
+            assert sizes[name] * max(needs_of(job).minutes for job in own) <= 24 * 60, "partitions have limits"
+
+
+def test_jobs_of_an_array_are_in_no_group():
+    sizes = {"inpaint_shard": 8, "inpaint_shard_gpu": 8, "score_mtg": 4}
+    assert leave_out_arrays(sizes, "") == sizes
+    assert leave_out_arrays(sizes, "inpaint_part, inpaint_shard") == {"score_mtg": 4}
+    assert leave_out_arrays(sizes, "all") == {}
+
+
 def test_a_slower_rate_than_the_config_says_is_written_out(tmp_path):
     config, layout = load(), Layout(tmp_path)
     job = next(job for job in painting_jobs(config, layout) if job.name.startswith("qwen_1328/000."))
@@ -88,7 +132,7 @@ def test_a_slower_rate_than_the_config_says_is_written_out(tmp_path):
     config["sources"]["qwen_1328"]["seconds_per_image"] = 30
     told, expected = make_plan(config, layout).painting
     assert "on H100s" in expected
-    assert float(re.search(r", ([\d.]+) min", told)[1]) < 70
+    assert float(re.search(r", ([\d.]+) h", told)[1]) < 1.7
 
 
 def test_how_a_shard_was_painted_stays_its_plan(tmp_path):
@@ -97,10 +141,10 @@ def test_how_a_shard_was_painted_stays_its_plan(tmp_path):
     def jobs_of(shard):
         return [job for job in painting_jobs(config, layout) if job.name.startswith(f"flux/{shard}")]
 
-    assert len(jobs_of("000")) == 8
-    layout.painted("flux", "001", 2, 7).parent.mkdir(parents=True)
-    layout.painted("flux", "001", 2, 7).touch()
-    assert [job.name for job in jobs_of("001") if all(path.exists() for path in job.outputs)] == ["flux/001.2of7"]
+    assert len(jobs_of("000")) == 6
+    layout.painted("flux", "001", 2, 5).parent.mkdir(parents=True)
+    layout.painted("flux", "001", 2, 5).touch()
+    assert [job.name for job in jobs_of("001") if all(path.exists() for path in job.outputs)] == ["flux/001.2of5"]
     layout.distractors("flux", "000").touch()
     layout.distractor_report("flux", "000").write_text('{"parts": 7}')
     config["painting_minutes"] = 600

@@ -63,6 +63,16 @@ def test_a_job_that_inherits_the_mark_may_submit(cluster):
     assert (done.returncode, done.stdout) == (0, "--parsable|a b|"), done.stderr
 
 
+def test_each_group_of_jobs_has_a_comment_of_its_own():
+    """By it a job is found again that was submitted though sbatch ran out of time."""
+    name = runpy.run_path(str(WRAPPER))["name_groups"]
+    lines = [["--comment", "rule_score_mtg_score_mtg", f"--wrap=snakemake {heads}"] for heads in ("a b", "c d", "a b")]
+    first, second, again = map(name, lines)
+    assert first == again and first[1] != second[1] and first[1].startswith("rule_score_mtg_score_mtg_")
+    alone = ["--comment", "rule_score_mtg_wildcards_nearid", "--wrap=snakemake"]
+    assert name(alone) == alone and name(["--version"]) == ["--version"]
+
+
 def test_by_another_name_it_is_sacctmgr(tmp_path):
     there = plant(tmp_path / "there", "exit 1")
     (there / "sbatch").rename(there / "sacctmgr")

@@ -62,7 +62,9 @@ def slurm(project, tmp_path, monkeypatch):
 def shorten(words):
     """Rule and options of a line, without what is another one in each run."""
     words = [word for word in words if not word.startswith("--wrap")]
-    rule = re.sub("_wildcards_.*", "", words[words.index("--comment") + 1].removeprefix("rule_"))
+    rule = re.sub("_wildcards_.*|_[0-9a-f]{12}$", "", words[words.index("--comment") + 1].removeprefix("rule_"))
+    if group := re.fullmatch(r"(\w+?)(_gpu)?_\1", rule):
+        rule = f"{group[1]} in a group{' with a GPU' if group[2] else ''}"
     for option in ("--job-name", "--output", "--comment", "-D"):
         place = words.index(option)
         del words[place : place + 2]
@@ -79,7 +81,7 @@ def test_the_lines_of_sbatch_are_the_golden_ones(slurm, project):
     ranks = ("train_head:mpi=srun", "train_head:tasks=4", "train_head:nodes=2", "train_head:gpu=4")
     gpu = (project.overlay(GPU),)
     found["half precision, training on two nodes"] = slurm("--forceall", "--set-resources", *ranks, overlays=gpu)
-    assert "--gpus=1" in found["half precision, training on two nodes"]["extract_tokens"]
+    assert "--gpus=1" in found["half precision, training on two nodes"]["extract_tokens in a group with a GPU"]
     text = "".join(
         f"# {title}\n" + "".join(f"{rule}: {line}\n" for rule, line in sorted(lines.items()))
         for title, lines in found.items()

@@ -27,6 +27,7 @@ from nearid.layout import Layout
 from nearid.workflow import run_lock
 from nearid.workflow.environment import export_line
 from nearid.workflow.graph import Graph
+from nearid.workflow.groups import leave_out_arrays
 from nearid.workflow.rules import Rules, those
 from nearid.workflow.step import WILDCARDS
 from nearid.workflow.wakeups import wake_once
@@ -68,6 +69,17 @@ if workflow.resource_settings.nodes is None and visible_gpus(os.environ):
         workflow.register_resource("gpu", visible_gpus(os.environ))
 
 
+# Jobs of a group (`RULES.group`) run one after the other: the group asks for the memory, cores and GPUs of the largest,
+# and the time of all. A cluster's executor has nodes; inside a job of the cluster Snakemake hands this on.
+if workflow.resource_settings.nodes is not None:
+    workflow.register_resource("in_turn", 1)
+
+
+# Of each group, not of all that are on the cluster.
+resource_scopes:
+    in_turn="local",
+
+
 wildcard_constraints:
     **WILDCARDS,
 
@@ -98,10 +110,16 @@ def file_list(path):
     return str(target)
 
 
+def group_sizes():
+    """How many short jobs share one of the cluster, by group (`--group-components`)."""
+    arrays = getattr(workflow.executor_settings, "array_jobs", None)
+    return leave_out_arrays(workflow.group_settings.group_components, arrays or "")
+
+
 # Each job of a cluster parses the workflow again, and finds here what planning has found.
 KEPT = Kept(Path(".snakemake/nearid_fingerprints.json"))
 atexit.register(KEPT.save)
-RULES = Rules(Graph(config, LAYOUT, listed=file_list, kept=KEPT))
+RULES = Rules(Graph(config, LAYOUT, listed=file_list, kept=KEPT), group_sizes)
 FILES = RULES.files
 
 

@@ -57,12 +57,15 @@ rule make_mtg:
         RULES.log("make_mtg"),
     benchmark:
         RULES.benchmark("make_mtg")
+    group:
+        RULES.group("make_mtg")
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=RULES.memory("make_mtg"),
         runtime=RULES.minutes("make_mtg"),
+        in_turn=1,
     params:
         results=RULES.results,
         settings=RULES.settings("make_mtg"),

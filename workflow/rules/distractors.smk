@@ -38,6 +38,8 @@ rule inpaint_shard:
         RULES.benchmark("inpaint_shard")
     # First of all that may run: the images of a shard that is put together are no longer there twice.
     priority: 1
+    group:
+        RULES.group("inpaint_shard")
     conda:
         "../../envs/diffusion.yaml"
     threads: 1
@@ -45,6 +47,7 @@ rule inpaint_shard:
         mem_mb=RULES.memory("inpaint_shard"),
         runtime=RULES.minutes("inpaint_shard"),
         gpu=RULES.gpus("inpaint_shard"),
+        in_turn=1,
     params:
         results=RULES.results,
         settings=RULES.settings("inpaint_shard"),

@@ -39,12 +39,15 @@ rule compute_figure:
         RULES.log("compute_figure"),
     benchmark:
         RULES.benchmark("compute_figure")
+    group:
+        RULES.group("compute_figure")
     conda:
         "../../envs/paper.yaml"
     threads: 1
     resources:
         mem_mb=RULES.memory("compute_figure"),
         runtime=RULES.minutes("compute_figure"),
+        in_turn=1,
     params:
         results=RULES.results,
         settings=RULES.settings("compute_figure"),

@@ -9,6 +9,8 @@ rule score_nearid_bench:
         RULES.log("score_nearid_bench"),
     benchmark:
         RULES.benchmark("score_nearid_bench")
+    group:
+        RULES.group("score_nearid_bench")
     conda:
         "../../envs/eval.yaml"
     threads: 1
@@ -16,6 +18,7 @@ rule score_nearid_bench:
         mem_mb=RULES.memory("score_nearid_bench"),
         runtime=RULES.minutes("score_nearid_bench"),
         gpu=RULES.gpus("score_nearid_bench"),
+        in_turn=1,
     params:
         results=RULES.results,
         settings=RULES.settings("score_nearid_bench"),
@@ -35,6 +38,8 @@ rule score_mtg:
         RULES.log("score_mtg"),
     benchmark:
         RULES.benchmark("score_mtg")
+    group:
+        RULES.group("score_mtg")
     conda:
         "../../envs/eval.yaml"
     threads: 1
@@ -42,6 +47,7 @@ rule score_mtg:
         mem_mb=RULES.memory("score_mtg"),
         runtime=RULES.minutes("score_mtg"),
         gpu=RULES.gpus("score_mtg"),
+        in_turn=1,
     params:
         results=RULES.results,
         settings=RULES.settings("score_mtg"),
@@ -61,6 +67,8 @@ rule score_dreambench:
         RULES.log("score_dreambench"),
     benchmark:
         RULES.benchmark("score_dreambench")
+    group:
+        RULES.group("score_dreambench")
     conda:
         "../../envs/eval.yaml"
     threads: 1
@@ -68,6 +76,7 @@ rule score_dreambench:
         mem_mb=RULES.memory("score_dreambench"),
         runtime=RULES.minutes("score_dreambench"),
         gpu=RULES.gpus("score_dreambench"),
+        in_turn=1,
     params:
         results=RULES.results,
         settings=RULES.settings("score_dreambench"),
@@ -87,11 +96,14 @@ rule summarise_scores:
         RULES.log("summarise_scores"),
     benchmark:
         RULES.benchmark("summarise_scores")
+    group:
+        RULES.group("summarise_scores")
     conda:
         "../../envs/eval.yaml"
     resources:
         mem_mb=RULES.memory("summarise_scores"),
         runtime=RULES.minutes("summarise_scores"),
+        in_turn=1,
     params:
         results=RULES.results,
         settings=RULES.settings("summarise_scores"),

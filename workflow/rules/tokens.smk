@@ -7,6 +7,8 @@ rule extract_tokens:
         RULES.log("extract_tokens"),
     benchmark:
         RULES.benchmark("extract_tokens")
+    group:
+        RULES.group("extract_tokens")
     conda:
         "../../envs/train.yaml"
     # On a CPU one thread: sums in another order would give other bits.
@@ -15,6 +17,7 @@ rule extract_tokens:
         mem_mb=RULES.memory("extract_tokens"),
         runtime=RULES.minutes("extract_tokens"),
         gpu=RULES.gpus("extract_tokens"),
+        in_turn=1,
     params:
         results=RULES.results,
         settings=RULES.settings("extract_tokens"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,12 +14,11 @@ from nearid.doctor.findings import Finding
 from nearid.doctor.slurm_checks import Group, minutes_of, read_groups
 from nearid.io.programs import ask
 from nearid.layout import Layout
+from nearid.workflow.groups import group_of
 from nearid.workflow.jobs import Job, Jobs
 from nearid.workflow.needs import needs_of
+from nearid.workflow.steps import RULES
 
-# Rules that run beside Snakemake, and take no job of the cluster.
-LOCAL = {"fetch_download", "make_table", "plot_figure", "plot_animated_figure", "compare_with_paper"}
-LOCAL |= {"make_page", "write_summary", "write_manifest", "write_crate"}
 # What of `scontrol show config` a help desk looks at first.
 _SETTINGS = ("SLURM_VERSION", "ClusterName", "MinJobAge", "MaxArraySize", "MaxJobCount", "AccountingStorageType")
 # Findings that a help desk can do something about.
@@ -37,9 +37,14 @@ def format_page(config: Mapping[str, Any], layout: Layout, profile: Path, findin
     """
     settings = yaml.safe_load(profile.read_text()) if profile.is_file() else {}
     groups = read_groups()
-    rules = _by_rule(job for job in Jobs(config, layout).all() if job.rule not in LOCAL)
+    sizes = settings.get("group-components") or {}
+    alike: dict[tuple[str, int], list[Job]] = {}
+    for job in Jobs(config, layout).all():
+        if not RULES[job.rule].local:
+            group = group_of(job, sizes)
+            alike.setdefault((job.rule, sizes[group] if group else 1), []).append(job)
     threads = settings.get("set-threads") or {}
-    asked = [_row(rule, jobs, int(threads.get(rule, 1))) for rule, jobs in rules.items()]
+    asked = [_row(rule, size, jobs, int(threads.get(rule, 1))) for (rule, size), jobs in alike.items()]
     lines = ["For the cluster's help desk", "", f"Asked by {profile} for {config['name']}:"]
     lines += [f"  {line}" for line in [*_terms(settings), *_table(_HEADS, [row[:-1] for row in asked])]]
     lines += ["", "Offered (sinfo, sacctmgr, scontrol):"]
@@ -61,19 +66,20 @@ _HEADS = ("rule", "jobs", "CPUs", "MB", "minutes", "GPUs", "GPU memory")
 Row = tuple[str, str, str, str, str, str, str, tuple[int, int, int, int]]
 
 
-def _by_rule(jobs: Iterable[Job]) -> dict[str, list[Job]]:
-    found: dict[str, list[Job]] = {}
-    for job in jobs:
-        found.setdefault(job.rule, []).append(job)
-    return found
+def _row(rule: str, size: int, jobs: list[Job], threads: int) -> Row:
+    """The most that any job of the cluster asks for, as words and as (CPUs, MB, minutes, GPUs).
 
-
-def _row(rule: str, jobs: list[Job], threads: int) -> Row:
-    """The most that any job of a rule asks for, as words and as (CPUs, MB, minutes, GPUs)."""
+    Args:
+        rule: of all jobs.
+        size: how many of them share a job of the cluster.
+        jobs: of the workflow.
+        threads: of each.
+    """
     needs = [needs_of(job) for job in jobs]
-    memory, minutes = max(one.memory_mb for one in needs), max(one.minutes for one in needs)
+    memory, minutes = max(one.memory_mb for one in needs), size * max(one.minutes for one in needs)
     gpus, gpu_gb = max(one.gpus for one in needs), max(one.gpu_gb for one in needs)
-    words = (rule, str(len(jobs)), str(threads), str(memory), str(minutes), str(gpus or "-"))
+    name = f"{rule}, {size} together" if size > 1 else rule
+    words = (name, str(math.ceil(len(jobs) / size)), str(threads), str(memory), str(minutes), str(gpus or "-"))
     return (*words, f"{gpu_gb} GB" if gpus else "-", (threads, memory, minutes, gpus))
 
 

@@ -75,10 +75,12 @@ def _check_cluster(workflow: Any) -> None:
         refuse_unfit(
             Request(
                 job.rule.name,
-                str(job.resources.get("slurm_partition") or ""),
-                job.resources.get("runtime") or 0,
-                job.resources.get("gpu") or 0,
-                str(job.resources.get("slurm_account") or ""),
+                str(asked.get("slurm_partition") or ""),
+                asked.get("runtime") or 0,
+                asked.get("gpu") or 0,
+                str(asked.get("slurm_account") or ""),
             )
             for job in jobs
+            # A job of a group asks for what the group does.
+            for asked in [(workflow.dag.get_job_group(job) or job).resources]
         )

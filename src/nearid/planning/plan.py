@@ -11,10 +11,13 @@ from typing import Any
 
 from nearid.config.inputs import missing_paths
 from nearid.layout import Layout
+from nearid.workflow.groups import count_submissions, read_sizes
 from nearid.workflow.jobs import JOIN, Job, Jobs
 from nearid.workflow.needs import describe_too_large, needs_of
 from nearid.workflow.rates import H100, Rate, default_rate, expected_speed, measured_rates
 
+PROFILE = Path("slurm/config.yaml")
+_WIDTHS = ("<13", ">8", ">10", ">12", ">10", ">10", ">9", ">9", ">9", ">12")
 STAGES = ("fetch", "data", "distractors", "tokens", "heads", "scores", "paper")
 
 
@@ -25,6 +28,7 @@ class Row:
     Attributes:
         stage: or `all`.
         jobs, files: counts; a job also leaves a log and a benchmark.
+        submissions: jobs of a cluster, some of which hold several short jobs; none for what runs beside Snakemake.
         gpu_s, cpu_s: seconds of jobs with and without a GPU.
         size: bytes written.
         memory_mb: of the largest job.
@@ -34,6 +38,7 @@ class Row:
 
     stage: str
     jobs: int = 0
+    submissions: int = 0
     files: int = 0
     gpu_s: float = 0.0
     cpu_s: float = 0.0
@@ -44,7 +49,7 @@ class Row:
 
     def add(self, other: Row) -> None:
         """Add a stage to a sum: stages follow one another."""
-        for name in ("jobs", "files", "gpu_s", "cpu_s", "size", "wall_s"):
+        for name in ("jobs", "submissions", "files", "gpu_s", "cpu_s", "size", "wall_s"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.memory_mb = max(self.memory_mb, other.memory_mb)
         self.gpu_gb = max(self.gpu_gb, other.gpu_gb)
@@ -75,6 +80,7 @@ def make_plan(
     cores: int = 0,
     quota_gb: float | None = None,
     card_gb: float | None = None,
+    profile: Path = PROFILE,
 ) -> Plan:
     """Add up the jobs of `config`, with rates from this run's own benchmarks where there are any.
 
@@ -85,6 +91,7 @@ def make_plan(
         cores: cores at hand; 0: those of this machine.
         quota_gb: what may still be written, if less than the file system says.
         card_gb: memory of the GPUs at hand; what needs more becomes a warning.
+        profile: a cluster's, which says how many short jobs share one of its jobs.
     """
     cores = cores or os.cpu_count() or 1
     jobs = Jobs(config, layout).all()
@@ -93,8 +100,9 @@ def make_plan(
     seconds = {job: rates[job.rate].start + rates[job.rate].per_unit * job.units for job in jobs}
     memory = {job: rates[job.rate].memory_mb for job in jobs}
     left = [job for job in jobs if not all(path.exists() for path in job.outputs)]
-    total = _sum_up(jobs, seconds, memory, gpus, cores)
-    remaining = _sum_up(left, seconds, memory, gpus, cores)
+    sizes = read_sizes(profile)
+    total = _sum_up(jobs, seconds, memory, gpus, cores, sizes)
+    remaining = _sum_up(left, seconds, memory, gpus, cores, sizes)
     warnings = _warn(remaining[-1], layout.root, gpus, quota_gb)
     warnings += [f"{key}: {path or 'nothing'!r} is not there" for key, path in missing_paths(config).items()]
     warnings += describe_too_large(left, card_gb) if card_gb else []
@@ -105,8 +113,7 @@ def make_plan(
 
 def format_plan(plan: Plan) -> str:
     """The plan as text that fits a page."""
-    head = f"{'stage':<13}{'jobs':>6}{'GPU h':>9}{'CPU h':>9}{'disk':>10}{'files':>7}"
-    head += f"{'memory':>9}{'GPU mem':>9}{'wall':>9}"
+    head = _columns("stage", "jobs", "on SLURM", "GPU h", "CPU h", "disk", "files", "memory", "GPU mem", "wall")
     lines = [f"{plan.name}, with {plan.gpus} GPUs and {plan.cores} cores"]
     for title, rows in (("In all", plan.total), ("Still to do", plan.remaining)):
         lines += ["", title, head, *map(_line, rows)]
@@ -121,12 +128,17 @@ def format_plan(plan: Plan) -> str:
 
 
 def _sum_up(
-    jobs: Sequence[Job], seconds: Mapping[Job, float], memory: Mapping[Job, int], gpus: int, cores: int
+    jobs: Sequence[Job],
+    seconds: Mapping[Job, float],
+    memory: Mapping[Job, int],
+    gpus: int,
+    cores: int,
+    sizes: Mapping[str, int],
 ) -> list[Row]:
     rows = []
     for stage in STAGES:
         own = [job for job in jobs if job.stage == stage]
-        row = Row(stage, len(own), sum(len(job.outputs) + 2 for job in own))
+        row = Row(stage, len(own), count_submissions(own, sizes), sum(len(job.outputs) + 2 for job in own))
         row.gpu_s = sum(seconds[job] for job in own if job.gpu)
         row.cpu_s = sum(seconds[job] for job in own if not job.gpu)
         row.size = sum(job.size for job in own)
@@ -197,10 +209,14 @@ def _warn(left: Row, root: Path, gpus: int, quota_gb: float | None) -> list[str]
 
 
 def _line(row: Row) -> str:
-    return (
-        f"{row.stage:<13}{row.jobs:>6}{row.gpu_s / 3600:>9.2f}{row.cpu_s / 3600:>9.2f}{_bytes(row.size):>10}"
-        f"{row.files:>7}{_bytes(row.memory_mb * 1e6):>9}{_gpu_memory(row.gpu_gb):>9}{_time(row.wall_s):>9}"
-    )
+    counts = (f"{row.jobs}", f"{row.submissions or '-'}", f"{row.gpu_s / 3600:.2f}", f"{row.cpu_s / 3600:.2f}")
+    files = (_bytes(row.size), f"{row.files}", _bytes(row.memory_mb * 1e6), _gpu_memory(row.gpu_gb))
+    return _columns(row.stage, *counts, *files, _time(row.wall_s))
+
+
+def _columns(*words: str) -> str:
+    # Wide enough for a hundred times the paper.
+    return "".join(f"{word:{form}}" for word, form in zip(words, _WIDTHS, strict=True))
 
 
 def _gpu_memory(gigabytes: int) -> str:

@@ -52,6 +52,8 @@ _UNKNOWN_LARGE = Needs(24_000, 0, 1, 24)
 _TIMED_STAGES = ("distractors", "tokens", "heads", "scores")
 # A head's weights, gradients and moments: MB of memory, and GB on a GPU.
 _HEAD_MB, _HEAD_GB = 500, 0.5
+# A job that is expected to take less may share one of the cluster with others.
+_SHORT_S = 900
 
 
 def needs_of(job: Job) -> Needs:
@@ -61,7 +63,6 @@ def needs_of(job: Job) -> Needs:
         return Needs(8000, 60)
     if job.stage not in _TIMED_STAGES or job.rule == "summarise_scores":
         return base
-    rate = default_rate(job)
     if job.gpu:
         large = LARGE.get(job.rate) or LARGE.get(job.rate.partition("/")[0]) or _UNKNOWN_LARGE
         base = replace(base, memory_mb=large.memory_mb, gpus=1, gpu_gb=max(large.gpu_gb, _model_gb(job)))
@@ -78,8 +79,19 @@ def needs_of(job: Job) -> Needs:
         base = replace(base, memory_mb=base.memory_mb + _HEAD_MB * job.heads, gpu_gb=base.gpu_gb + more)
     if not job.timed:
         return replace(base, minutes=max(base.minutes, 480))
-    expected = (rate.start + rate.per_unit * job.units) / 60
-    return replace(base, minutes=max(base.minutes, math.ceil(30 + 1.5 * expected)))
+    minutes = math.ceil(30 + 1.5 * _expected_s(job) / 60)
+    # A group asks for the time of all its jobs, one after the other.
+    return replace(base, minutes=minutes if is_short(job) else max(base.minutes, minutes))
+
+
+def is_short(job: Job) -> bool:
+    """Whether a job takes some minutes at most; never training, of which any of a pack may do all the work."""
+    return job.timed and not job.heads and _expected_s(job) < _SHORT_S
+
+
+def _expected_s(job: Job) -> float:
+    rate = default_rate(job)
+    return rate.start + rate.per_unit * job.units
 
 
 def _model_gb(job: Job) -> int:

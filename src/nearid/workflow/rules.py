@@ -13,7 +13,8 @@ from typing import Any
 
 from nearid.config.packs import companions_of, scored_along
 from nearid.workflow.graph import Graph, JobId
-from nearid.workflow.jobs import Jobs
+from nearid.workflow.groups import group_of
+from nearid.workflow.jobs import Job, Jobs
 from nearid.workflow.needs import needs_of
 from nearid.workflow.step import Needs
 from nearid.workflow.steps import RULES, STEPS
@@ -22,12 +23,18 @@ Asked = Callable[..., Any]
 
 
 class Rules:
-    """Inputs, params, resources and logs of the rules of a run."""
+    """Inputs, params, resources, groups and logs of the rules of a run.
 
-    def __init__(self, graph: Graph) -> None:
+    Args:
+        graph: of its jobs.
+        group_sizes: gives how many short jobs share one of the cluster, by group; asked when jobs are planned.
+    """
+
+    def __init__(self, graph: Graph, group_sizes: Callable[[], Mapping[str, int]]) -> None:
         self.graph, self.config, self.layout, self.files = graph, graph.config, graph.layout, graph.files
         self._jobs = Jobs(self.config, self.layout, graph)
         self._needs = functools.cache(self._find_needs)
+        self._group_sizes = functools.cache(group_sizes)
         self._companions_of = functools.cache(functools.partial(companions_of, self.config))
 
     # inputs
@@ -80,6 +87,10 @@ class Rules:
         asked = f"--nodes={resources.get('nodes', 1)} --ntasks={resources.tasks} --cpus-per-task={threads}"
         return [*shlex.split(resources.mpi), *asked.split()]
 
+    def group(self, step: str) -> Asked:
+        """With which others a job shares one of a cluster; None for none."""
+        return _of_ids(lambda **ids: group_of(self._describe(step, **ids), self._group_sizes()))
+
     # logs
     def log(self, rule: str) -> str:
         """A rule's log."""
@@ -112,7 +123,10 @@ class Rules:
         return int(bool(self._companions_of(wildcards.ablation)))
 
     def _find_needs(self, step: str, **ids: str) -> Needs:
-        return needs_of(self._jobs.describe(JobId(STEPS[step], tuple(ids.items()))))
+        return needs_of(self._describe(step, **ids))
+
+    def _describe(self, step: str, **ids: str) -> Job:
+        return self._jobs.describe(JobId(STEPS[step], tuple(ids.items())))
 
 
 def those(names: Iterable[str], which: Callable[[str], bool], wanted: bool) -> str:

@@ -70,6 +70,7 @@ class Step:
         formats: of the files that it reads or writes (`nearid.io.formats`).
         settings: what it reads of the config for a job's ids.
         variant: its other rule.
+        local: whether it runs where Snakemake runs, also with a cluster.
         needs: what a job asks for at least; more by the work that it has (`nearid.workflow.needs`).
         rate, size: key of its seconds (`nearid.workflow.rates`) and bytes written, where all jobs have the same.
     """
@@ -85,6 +86,7 @@ class Step:
     formats: tuple[str, ...] = ()
     settings: Callable[[Config, Config], Any] = lambda config, ids: {}
     variant: Variant | None = None
+    local: bool = False
     needs: Needs = Needs(1000, 10)
     rate: str = "table"
     size: float = 1e4

@@ -31,6 +31,7 @@ STEPS: dict[str, Step] = {
         Step(
             name="fetch_download",
             stage="fetch",
+            local=True,
             settings=lambda config, ids: config["downloads"][ids["download"]],
             job="{download}",
             outputs=lambda files: [Path("resources/{download}/fetched.json")],
@@ -190,6 +191,7 @@ STEPS: dict[str, Step] = {
         Step(
             name="make_table",
             stage="paper",
+            local=True,
             function="cli.paper.table",
             formats=("metrics",),
             settings=of_paper.make_table,
@@ -214,6 +216,7 @@ STEPS: dict[str, Step] = {
         Step(
             name="plot_figure",
             stage="paper",
+            local=True,
             function="cli.paper.figure",
             settings=of_paper.plot_figure,
             job="{figure}",
@@ -231,6 +234,7 @@ STEPS: dict[str, Step] = {
         Step(
             name="compare_with_paper",
             stage="paper",
+            local=True,
             function="cli.paper.compare",
             formats=("metrics",),
             settings=of_paper.compare_with_paper,
@@ -252,6 +256,7 @@ STEPS: dict[str, Step] = {
         Step(
             name="make_page",
             stage="paper",
+            local=True,
             function="cli.paper.page",
             formats=("records", "metrics"),
             settings=of_paper.make_page,
@@ -264,6 +269,7 @@ STEPS: dict[str, Step] = {
         Step(
             name="write_summary",
             stage="paper",
+            local=True,
             function="cli.paper.summary",
             formats=("metrics",),
             settings=of_paper.write_summary,
@@ -274,6 +280,7 @@ STEPS: dict[str, Step] = {
         Step(
             name="write_manifest",
             stage="paper",
+            local=True,
             function="cli.paper.manifest",
             settings=of_paper.write_manifest,
             inputs=Files.of_manifest,
@@ -283,6 +290,7 @@ STEPS: dict[str, Step] = {
         Step(
             name="write_crate",
             stage="paper",
+            local=True,
             function="cli.paper.crate",
             inputs=Files.of_crate,
             outputs=lambda files: [files.layout.crate, files.layout.paper("workflow")],
