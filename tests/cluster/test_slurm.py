@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from end_to_end import CONFIG, ROOT, await_file, copy_project, differences, end, kill, read_results, start
 from safetensors.numpy import load_file
+from slurm_accounting import LIMITED_QOS, OTHER_ACCOUNT
 from slurm_cluster import CPU_NODES, HOW
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
@@ -84,6 +85,32 @@ def steps_of(job) -> list[int]:
         if inside and b"nearid" in words:
             found.append(int(folder.name))
     return found
+
+
+# Scores that need no head.
+SCORES = [f"results/test/scores/{scorer}/metrics.json" for scorer in ("colour_histogram", "siglip2_mean", "siglip2")]
+
+
+@pytest.mark.waits
+def test_short_jobs_share_jobs_of_the_cluster(accounting, on_slurm, tmp_path):
+    """They run one after the other in the memory, cores and time that the group asked for, and give the same."""
+    here, there = copy_project(tmp_path / "here"), copy_project(tmp_path / "there")
+    expected = end(start(here, "--", *SCORES), here)
+    process = on_slurm(there, "--", *SCORES)
+    assert differences(end(process, there), expected) == []
+    log = full_log(there)
+    grouped = Counter(rule for rule in re.findall(r"Group job (\w+) ", log))
+    assert grouped["summarise_scores"] == grouped["score_mtg"] == 1 and grouped["extract_tokens"] >= 1
+    jobs = len(re.findall(r"^Finished jobid: ", log, re.MULTILINE)) - 1  # all, which is no job
+    assert submissions(there) < 0.6 * jobs
+    name = re.search(r"SLURM run ID: (\S+)", log)[1]
+    ask = ("sacct", "--allocations", "--noheader", "--parsable2", f"--name={name}")
+    rows = [
+        row.split("|")
+        for row in accounting.run(*ask, "--format=comment%60,timelimitraw,reqmem,alloccpus,state").stdout.splitlines()
+    ]
+    (summaries,) = [row for row in rows if row[0].startswith("rule_summarise_scores_summarise_scores_")]
+    assert summaries[1:] == [str(3 * 15), "2000M", "1", "COMPLETED"]
 
 
 @pytest.mark.waits
@@ -330,6 +357,42 @@ def test_a_sweep_that_is_preempted_cancelled_and_resumed(cluster, again):
     # It is recorded what they were trained with: another setting trains them again.
     (again / "other.yaml").write_text("training: {weight_decay: 0.5}\n")
     assert re.search(r"train_head +7\b", call(*plan, "other.yaml"))
+
+
+@pytest.mark.waits
+def test_a_sweep_has_its_account_qos_and_gpus(accounting, again):
+    """Of a QOS that runs two jobs of a user at a time and takes four; one run is requeued as a preempted one is."""
+    accounting.account(
+        "modify", "user", "root", "where", f"account={OTHER_ACCOUNT}", "set", f"qos=normal,{LIMITED_QOS}"
+    )
+    environment = {**os.environ, **accounting.variables, "PYTHONPATH": "src"}
+
+    def sweep(*arguments):
+        program = [sys.executable, "-m", "nearid", "sweep", *map(str, arguments)]
+        return subprocess.run(program, cwd=again, env=environment, capture_output=True, text=True)
+
+    overlays = [part for path in CONFIG[1:] for part in ("--config", path)]
+    heads = ("--ablation", "infonce", "--set", "training.epochs=60", "--set", "training.checkpoint_every_steps=4")
+    needs = ("--partition", "gpu", "--account", OTHER_ACCOUNT, "--sbatch", f"qos={LIMITED_QOS}", "--gpus", 1)
+    needs += ("--threads", 1, "--memory-gb", 2, "--minutes", 30)
+    seeds = [part for seed in range(1, 6) for part in ("--seed", seed)]
+    refused = sweep("run", "many", *overlays, *heads, *seeds, *needs)
+    assert refused.returncode != 0 and "QOSMaxSubmitJobPerUserLimit" in refused.stderr and "next:" in refused.stderr
+    submitted = sweep("run", "few", *overlays, *heads, *seeds[:6], *needs)
+    assert "3 of 3 runs submitted" in submitted.stdout + submitted.stderr, submitted.stderr
+    progress = again / "results/test/heads"
+    accounting.wait("a saved state", lambda: any(progress.glob("*seed*/.progress/*/*.pt")), 300)
+    table = sweep("status", "results/test/sweeps/few").stdout
+    assert table.count(" running ") <= 2 and " pending " in table, table
+    (first, *_) = _jobs(accounting, "--states=RUNNING", f"--account={OTHER_ACCOUNT}")
+    shown = accounting.show(first)
+    assert shown["QOS"] == LIMITED_QOS and "gres/gpu=1" in shown["TRES"], shown
+    accounting.run("scontrol", "requeue", first)
+    accounting.wait("another start", lambda: int(accounting.show(first)["Restarts"]) == 1, 120)
+    accounting.wait_for_jobs()
+    table = sweep("status", "results/test/sweeps/few").stdout
+    assert table.count(" done ") == 3, table
+    assert "3 of 3 heads recorded" in sweep("collect", "results/test/sweeps/few").stdout
 
 
 def _jobs(cluster, *which) -> list[str]:

@@ -121,6 +121,44 @@ def test_in_a_terminal_lines_are_drawn_in_their_place_and_nothing_is_lost(small)
     assert screen == tell(small, "events_of_a_failing_run.jsonl", seconds=0).splitlines()
 
 
+def test_of_a_group_only_the_job_that_failed_is_told(small):
+    write_logs(small)
+    log = {name: [f"results/r/logs/heads/train/{name}.log"] for name in ("one", "two")}
+    jobs = [{"jobid": number, "rule_name": "train", "log": log[name]} for number, name in enumerate(log)]
+    stream = io.StringIO()
+    account = Account(stream, False, lambda: "full.log", lambda: 0.0)
+
+    def hear(event, msg="", **fields):
+        account.hear(logging.makeLogRecord({"event": event, "msg": msg, "levelno": logging.INFO, **fields}))
+
+    hear("workflow_started", configfiles=[], snakefile_main=str(small / "Snakefile"))
+    hear("run_info", stats={"train": 2})
+    for job, name in zip(jobs, log, strict=True):
+        hear("job_info", **job, wildcards={"a": name})
+    hear("group_error", groupid="train", aux_logs=["slurm.log"], job_error_info=jobs)
+    for job in jobs:
+        hear("job_error", **job, rule_msg=None, indent=True)
+    hear(None, "Trying to restart job 1f0e-77.")
+    account.end()
+    lines = stream.getvalue().splitlines()
+    assert lines[1:6] == [*FAILURE, "again:  all jobs of its group"] and lines[-1].startswith("1 failed, 0 of 2")
+
+
+def test_a_group_that_was_killed_is_told_by_the_cluster_s_log(small):
+    (small / "slurm.log").write_text("slurmstepd: error: *** JOB 7 CANCELLED DUE TO TIME LIMIT ***\n")
+    job = {"jobid": 3, "rule_name": "train", "log": ["results/r/logs/heads/train/one.log"]}
+    stream = io.StringIO()
+    account = Account(stream, False, lambda: "full.log", lambda: 0.0)
+    for event, fields in {
+        "workflow_started": {"configfiles": [], "snakefile_main": str(small / "Snakefile")},
+        "job_info": {**job, "wildcards": {"a": "one"}},
+        "group_error": {"groupid": "train", "aux_logs": ["slurm.log"], "job_error_info": [job]},
+        "job_error": {**job, "rule_msg": None, "indent": True},
+    }.items():
+        account.hear(logging.makeLogRecord({"event": event, "msg": "", "levelno": logging.INFO, **fields}))
+    assert "log:    slurm.log" in stream.getvalue()
+
+
 def test_what_is_refused_before_the_first_job_has_no_stages(small):
     assert tell(small, "events_of_a_refused_run.jsonl") == "where: a\nfound: b\n"
 
