@@ -70,7 +70,7 @@ if workflow.resource_settings.nodes is None and visible_gpus(os.environ):
 
 
 # Jobs of a group (`RULES.group`) run one after the other: the group asks for the memory, cores and GPUs of the largest,
-# and the time of all. A cluster's executor has nodes; inside a job of the cluster Snakemake hands this on.
+# and the time of all. A cluster's executor has nodes; in the group's own job there are no cores for more than one.
 if workflow.resource_settings.nodes is not None:
     workflow.register_resource("in_turn", 1)
 
