@@ -39,13 +39,13 @@ def test_the_profile_of_the_page_runs_the_workflow(tmp_path):
     profile["cluster-generic-submit-cmd"] = command.replace("qsub", str(submit), 1)
     profile |= {"latency-wait": 5, "max-jobs-per-timespan": "50/5s", "jobs": 2}
     (there / "mysite/config.yaml").write_text(yaml.safe_dump(profile))
-    targets = ("--", "results/test/distractors/cut_paste/000.parquet")
+    targets = ("--", *(f"results/test/distractors/{source}/000.parquet" for source in ("cut_paste", "sibling")))
     local = start(here, *targets)
     assert end(start(there, *targets, how=("--profile", "mysite")), there)
     end(local, here)
     assert differences(read_results(there), read_results(here)) == []
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert len(asked) == 2
+    assert len(asked) == 2, "both shards are in one job"
     assert all(re.search(r"ncpus=\d+:mem=\d+mb:ngpus=0 -l walltime=\d+:00 ", line) for line in asked), asked
 
 
@@ -53,5 +53,5 @@ def test_it_says_what_the_slurm_profile_says():
     """But for what sbatch alone understands."""
     here, there = read_profile(), yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
     shared = {"logger", "jobs", "resources", "latency-wait", "retries", "keep-going", "rerun-incomplete"}
-    shared |= {"max-jobs-per-timespan", "set-threads"}
+    shared |= {"max-jobs-per-timespan", "set-threads", "group-components"}
     assert {name: here[name] for name in shared} == {name: there[name] for name in shared}

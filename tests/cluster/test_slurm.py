@@ -93,14 +93,20 @@ SCORES = [f"results/test/scores/{scorer}/metrics.json" for scorer in ("colour_hi
 
 @pytest.mark.waits
 def test_short_jobs_share_jobs_of_the_cluster(accounting, on_slurm, tmp_path):
-    """They run one after the other in the memory, cores and time that the group asked for, and give the same."""
+    """They run one after the other in what the group asked for, and give the same, also when it is killed."""
     here, there = copy_project(tmp_path / "here"), copy_project(tmp_path / "there")
     expected = end(start(here, "--", *SCORES), here)
     process = on_slurm(there, "--", *SCORES)
+    await_file(process, there, "tokens/**/*.h5")
+    tokens = [
+        job for job, what in accounting.running().items() if what.startswith("rule_extract_tokens_extract_tokens")
+    ]
+    accounting.run("scancel", *tokens)
     assert differences(end(process, there), expected) == []
     log = full_log(there)
+    assert log.count("Trying to restart") == 1
     grouped = Counter(rule for rule in re.findall(r"Group job (\w+) ", log))
-    assert grouped["summarise_scores"] == grouped["score_mtg"] == 1 and grouped["extract_tokens"] >= 1
+    assert grouped["summarise_scores"] == grouped["score_mtg"] == 1 and grouped["extract_tokens"] == 2
     jobs = len(re.findall(r"^Finished jobid: ", log, re.MULTILINE)) - 1  # all, which is no job
     assert submissions(there) < 0.6 * jobs
     name = re.search(r"SLURM run ID: (\S+)", log)[1]
@@ -175,11 +181,14 @@ def test_the_profile_gives_training_several_ranks(cluster, again, on_slurm):
 @pytest.mark.waits
 def test_twenty_jobs_killed_at_random(cluster, local, on_slurm, tmp_path):
     project, chance, killed = copy_project(tmp_path / "project"), random.Random(0), Counter()
-    process = on_slurm(project)
+    # Alone, so that there are enough to kill.
+    process = on_slurm(project, "--group-components", "make_mtg=1")
     while killed.total() < 20 and process.poll() is None:
         time.sleep(chance.uniform(4, 12))
         # A third kill would use up a job's attempts, as the profile has it.
-        running = [(job, what) for job, what in cluster.running().items() if killed[what] < 2]
+        # (The wrapper of sbatch ends what has no wildcards with a number of this submission.)
+        comments = {job: re.sub("_[0-9a-f]{12}$", "", what) for job, what in cluster.running().items()}
+        running = [(job, what) for job, what in comments.items() if killed[what] < 2]
         if running:
             job, what = chance.choice(running)
             steps = steps_of(job)
@@ -360,16 +369,18 @@ def test_a_sweep_that_is_preempted_cancelled_and_resumed(cluster, again):
 
 
 @pytest.mark.waits
-def test_a_sweep_has_its_account_qos_and_gpus(accounting, again):
+def test_a_sweep_has_its_account_qos_and_gpus(accounting, tmp_path):
     """Of a QOS that runs two jobs of a user at a time and takes four; one run is requeued as a preempted one is."""
     accounting.account(
         "modify", "user", "root", "where", f"account={OTHER_ACCOUNT}", "set", f"qos=normal,{LIMITED_QOS}"
     )
+    project = copy_project(tmp_path / "project")
+    end(start(project, "--", HEAD.format("infonce")), project)  # data and tokens
     environment = {**os.environ, **accounting.variables, "PYTHONPATH": "src"}
 
     def sweep(*arguments):
         program = [sys.executable, "-m", "nearid", "sweep", *map(str, arguments)]
-        return subprocess.run(program, cwd=again, env=environment, capture_output=True, text=True)
+        return subprocess.run(program, cwd=project, env=environment, capture_output=True, text=True)
 
     overlays = [part for path in CONFIG[1:] for part in ("--config", path)]
     heads = ("--ablation", "infonce", "--set", "training.epochs=60", "--set", "training.checkpoint_every_steps=4")
@@ -380,7 +391,7 @@ def test_a_sweep_has_its_account_qos_and_gpus(accounting, again):
     assert refused.returncode != 0 and "QOSMaxSubmitJobPerUserLimit" in refused.stderr and "next:" in refused.stderr
     submitted = sweep("run", "few", *overlays, *heads, *seeds[:6], *needs)
     assert "3 of 3 runs submitted" in submitted.stdout + submitted.stderr, submitted.stderr
-    progress = again / "results/test/heads"
+    progress = project / "results/test/heads"
     accounting.wait("a saved state", lambda: any(progress.glob("*seed*/.progress/*/*.pt")), 300)
     table = sweep("status", "results/test/sweeps/few").stdout
     assert table.count(" running ") <= 2 and " pending " in table, table

@@ -169,5 +169,8 @@ def _submit_array(executor: Any, calls: Sequence[TrainingJob]) -> list[Any]:
             return [executor.submit(call) for call in calls]
     except Exception as error:  # submitit's own, of whatever sbatch said
         raise UserError(
-            "sbatch", str(error).strip()[-300:], "jobs submitted", "check --partition, --account, --minutes"
+            "sbatch",
+            str(error).strip()[-300:],
+            "jobs submitted",
+            "check --partition, --account, --minutes and --sbatch qos=…; if you may submit few jobs, take fewer heads",
         ) from error
