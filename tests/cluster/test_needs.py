@@ -88,11 +88,11 @@ def test_smaller_cards_are_told_what_does_not_fit_and_what_helps(tmp_path):
     config = load()
     jobs = Jobs(config, Layout(tmp_path)).all()
     assert describe_too_large(jobs, 80) == []
-    told = {line.partition(" ")[0]: line for line in describe_too_large(jobs, 40)}
+    told = {name: line for line in describe_too_large(jobs, 40) for name in line.partition(":")[0].split(", ")}
     assert all("offload: group" in told[source] for source in ("flux", "flux_1024", "fluxc", "qwen", "qwen_1328"))
     assert "endpoint" in told["qwen3vl_30b"] and not {"sdxl", "powerpaint", "nearid", "qwen3vl_8b"} & set(told)
     for source in config["sources"].values():
         if source["engine"] in ("flux_fill", "flux_canny", "qwen_controlnet"):
             source["options"] = source["options"] | {"offload": "group"}
     left = describe_too_large(Jobs(config, Layout(tmp_path)).all(), 40)
-    assert [line.partition(" ")[0] for line in left] == ["qwen3vl_30b"]
+    assert [line.partition(":")[0] for line in left] == ["qwen3vl_30b"]

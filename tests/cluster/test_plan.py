@@ -32,7 +32,18 @@ def painting_jobs(config, layout):
 def test_the_paper_fits_a_page_and_adds_up(tmp_path):
     plan = make_plan(load(), Layout(tmp_path / "paper"), gpus=8, cores=64)
     text = format_plan(plan)
-    assert len(text.splitlines()) <= 50 and max(map(len, text.splitlines())) <= 220
+    assert len(text.splitlines()) <= 24 and max(map(len, text.splitlines())) <= 80, text
+    # What smaller cards cannot do comes on top.
+    smaller = make_plan(load(), Layout(tmp_path / "paper"), gpus=8, cores=64, card_gb=40)
+    assert len(format_plan(smaller).splitlines()) <= 32 and len(smaller.warnings) <= len(plan.warnings) + 3
+    # Requests are those of the rules, stage by stage.
+    asked = [(job.stage, needs_of(job)) for job in Jobs(load(), Layout(tmp_path / "paper")).all()]
+    for row in plan.total[:-1]:
+        own = [needs for stage, needs in asked if stage == row.stage]
+        assert row.gpu_gb == max(needs.gpu_gb for needs in own)
+        if row.stage != "fetch":  # it runs where Snakemake does
+            assert row.memory_mb <= max(needs.memory_mb for needs in own)
+            assert row.gpu_s + row.cpu_s <= sum(needs.minutes * 60 for needs in own)
     *stages, whole = plan.total
     assert whole.jobs == sum(row.jobs for row in stages) and whole.size == pytest.approx(
         sum(row.size for row in stages)
@@ -44,6 +55,26 @@ def test_the_paper_fits_a_page_and_adds_up(tmp_path):
     assert painting.wall_s == pytest.approx(painting.gpu_s / 8)
     alone = make_plan(load(), Layout(tmp_path / "paper"), gpus=1, cores=64)
     assert alone.total[-1].wall_s > 5 * whole.wall_s
+
+
+def test_painting_the_paper_is_expected_to_take_at_most_250_hours_of_h100s(tmp_path):
+    """By published factors for compiling, batches and the card; `make bench-gpu` measures them."""
+    _, expected = make_plan(load(), Layout(tmp_path)).painting
+    assert int(re.search(r"(\d+) on H100s", expected)[1]) <= 250 and "make bench-gpu measures" in expected
+
+
+def test_what_is_done_is_a_row_of_its_own(tmp_path):
+    config, layout = load("config/demo.yaml"), Layout(tmp_path / "demo")
+    before = format_plan(make_plan(config, layout))
+    assert "with done" not in before
+    done = next(job for job in Jobs(config, layout).all() if job.name == "sibling/000")
+    for path in done.outputs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    after = format_plan(make_plan(config, layout))
+    counts = {row.split()[0]: row.split()[1] for row in after.splitlines() if row.split()[:1] == ["all"]}
+    whole = re.search(r"^with done +(\d+)", after, re.M)[1]
+    assert f"1 of {whole} jobs done" in after and int(counts["all"]) == int(whole) - 1
 
 
 def test_painting_is_cut_into_jobs_of_ninety_minutes(tmp_path):
@@ -83,12 +114,14 @@ def test_growth_is_as_the_page_says(tmp_path):
 
 def test_its_columns_hold_a_hundred_times_the_paper(tmp_path):
     plan = make_plan(load(), Layout(tmp_path / "paper"), gpus=1, cores=1)
-    for row in plan.total:
+    for row in plan.remaining:
         for name in ("jobs", "submissions", "files", "gpu_s", "cpu_s", "size", "wall_s"):
             setattr(row, name, 100 * getattr(row, name))
-    head, *rows = format_plan(plan).split("In all\n")[1].split("\n\n")[0].splitlines()
-    names = re.split(r"  +", head)
-    assert all(len(re.split(r"  +", row)) == len(names) for row in rows), "\n".join([head, *rows])
+    _, head, *rows = format_plan(plan).splitlines()[: 2 + len(plan.remaining)]
+    # Numbers end below their column's name, and a blank stands before the next.
+    ends = [head.index(name) + len(name) for name in ("jobs", "SLURM", "GPU h", "CPU h", "disk", "files", "memory")]
+    assert all(row[end - 1] != " " and row[end] == " " for row in rows for end in ends), "\n".join([head, *rows])
+    assert max(map(len, rows)) <= 80
 
 
 def test_short_jobs_share_jobs_of_the_cluster(tmp_path):
@@ -202,4 +235,4 @@ def test_defaults_are_within_a_factor_of_two_of_the_demo():
 
 def test_command(tmp_path):
     result = CliRunner().invoke(command, ["plan", "config/demo.yaml", "--gpus", "0"])
-    assert result.exit_code == 0 and "Still to do" in result.output, result.output
+    assert result.exit_code == 0 and "to do:" in result.output, result.output

@@ -156,11 +156,11 @@ def test_weights_go_straight_to_the_gpu_and_a_full_one_is_told(tmp_path, monkeyp
 def test_the_plan_for_a_smaller_card_says_what_a_judge_can_do(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = load()
-    told = {line.partition(" ")[0]: line for line in describe_too_large(Jobs(config, Layout(tmp_path)).all(), 40)}
+    told = {line.partition(":")[0]: line for line in describe_too_large(Jobs(config, Layout(tmp_path)).all(), 40)}
     assert "endpoint" in told["qwen3vl_30b"] and "offload: model takes 40 GB" in told["qwen3vl_30b"]
     assert "times as long" in told["qwen3vl_30b"]
     config["scorers"]["qwen3vl_30b"] |= {"offload": "group"}
-    told = {line.partition(" ")[0] for line in describe_too_large(Jobs(config, Layout(tmp_path)).all(), 40)}
+    told = {line.partition(":")[0] for line in describe_too_large(Jobs(config, Layout(tmp_path)).all(), 40)}
     assert "qwen3vl_30b" not in told
 
 

@@ -26,7 +26,7 @@ def plan(
     gpu_gb: float | None,
     as_json: bool,
 ) -> None:
-    """Jobs, GPU-hours, disk and wall time of config.yaml with OVERLAYS on top, in all and still to do."""
+    """What is to do for config.yaml with OVERLAYS on top: jobs (SLURM: those submitted), GPU-hours, disk, wall time."""
     from nearid.config import leave_out_missing, load, results_folder
     from nearid.layout import Layout
     from nearid.planning.plan import format_plan, make_plan

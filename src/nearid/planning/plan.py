@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,12 @@ from nearid.workflow.needs import describe_too_large, needs_of
 from nearid.workflow.rates import H100, Rate, default_rate, expected_speed, measured_rates
 
 PROFILE = Path("slurm/config.yaml")
-_WIDTHS = ("<13", ">8", ">10", ">12", ">10", ">10", ">9", ">9", ">9", ">12")
+# Of a table's columns, wide enough for a hundred times the paper.
+_WIDTHS = ("<12", ">6", ">6", ">9", ">8", ">8", ">7", ">7", ">8", ">9")
 STAGES = ("fetch", "data", "distractors", "tokens", "heads", "scores", "paper")
+
+WIDTH = 80
+"""Columns of a plan's text."""
 
 
 @dataclass
@@ -112,19 +118,28 @@ def make_plan(
 
 
 def format_plan(plan: Plan) -> str:
-    """The plan as text that fits a page."""
-    head = _columns("stage", "jobs", "on SLURM", "GPU h", "CPU h", "disk", "files", "memory", "GPU mem", "wall")
-    lines = [f"{plan.name}, with {plan.gpus} GPUs and {plan.cores} cores"]
-    for title, rows in (("In all", plan.total), ("Still to do", plan.remaining)):
-        lines += ["", title, head, *map(_line, rows)]
-    sources: dict[str, list[str]] = {}
-    for key, source in plan.basis.items():
-        sources.setdefault("measured in this run" if source.startswith("measured") else source, []).append(key)
-    lines += ["", "Rates (the more is done, the more of them are measured):"]
-    lines += [f"  {source}: {_shorten(keys)}" for source, keys in sources.items()]
-    lines += plan.painting
-    lines += [f"WARNING: {warning}" for warning in plan.warnings]
+    """The plan as text of `WIDTH` columns, the paper's on one screen: what is still to do, and the sum of all jobs."""
+    whole, left = plan.total[-1], plan.remaining[-1]
+    done = f"{whole.jobs - left.jobs} of {whole.jobs} jobs done, to do:" if left.jobs < whole.jobs else "to do:"
+    lines = [f"{plan.name}, with {_count(plan.gpus, 'GPU')} and {_count(plan.cores, 'core')}, {done}"]
+    lines.append(_columns("stage", "jobs", "SLURM", "GPU h", "CPU h", "disk", "files", "memory", "GPU mem", "wall"))
+    lines += map(_line, plan.remaining)
+    if left.jobs < whole.jobs:
+        lines.append(_line(replace(whole, stage="with done")))
+    kinds = Counter(source.partition(",")[0] for source in plan.basis.values())
+    rates = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+    lines += _wrap(f"Rates from: {rates} (--json names each; the more is done, the more are measured)")
+    for line in (*plan.painting, *(f"WARNING: {warning}" for warning in plan.warnings)):
+        lines += _wrap(line)
     return "\n".join(lines) + "\n"
+
+
+def _wrap(line: str) -> list[str]:
+    return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _sum_up(
@@ -170,7 +185,7 @@ def _describe_painting(
     slow = {source: rates[job.rate].per_unit for source, job in longest.items() if seconds[job] > limit_s}
     if slow:
         written = ", ".join(f"{source}: {{seconds_per_image: {rate:.3g}}}" for source, rate in slow.items())
-        lines.append(f"  sources: {{{written}}}  would cut them into jobs of {config['painting_minutes']:g} minutes")
+        lines.append(f"sources: {{{written}}}  would cut them into jobs of {config['painting_minutes']:g} minutes")
     plain, faster = 0.0, 0.0
     for job in jobs:
         source = job.name.partition("/")[0]
@@ -209,14 +224,18 @@ def _warn(left: Row, root: Path, gpus: int, quota_gb: float | None) -> list[str]
 
 
 def _line(row: Row) -> str:
-    counts = (f"{row.jobs}", f"{row.submissions or '-'}", f"{row.gpu_s / 3600:.2f}", f"{row.cpu_s / 3600:.2f}")
+    counts = (f"{row.jobs}", f"{row.submissions or '-'}", _hours(row.gpu_s), _hours(row.cpu_s))
     files = (_bytes(row.size), f"{row.files}", _bytes(row.memory_mb * 1e6), _gpu_memory(row.gpu_gb))
     return _columns(row.stage, *counts, *files, _time(row.wall_s))
 
 
 def _columns(*words: str) -> str:
-    # Wide enough for a hundred times the paper.
     return "".join(f"{word:{form}}" for word, form in zip(words, _WIDTHS, strict=True))
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:.0f}" if hours >= 9999.5 else f"{hours:.2f}"
 
 
 def _gpu_memory(gigabytes: int) -> str:
@@ -233,13 +252,9 @@ def _bytes(count: float) -> str:
 
 def _time(seconds: float) -> str:
     return (
-        f"{seconds / 3600:.1f} h"
+        f"{seconds / 3600:.{0 if seconds >= 3.6e7 else 1}f} h"
         if seconds >= 5400
         else f"{seconds / 60:.1f} min"
         if seconds >= 60
         else f"{seconds:.0f} s"
     )
-
-
-def _shorten(keys: list[str]) -> str:
-    return ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")

@@ -103,11 +103,14 @@ def _model_gb(job: Job) -> int:
 
 
 def describe_too_large(jobs: Iterable[Job], card_gb: float) -> list[str]:
-    """What of `jobs` needs more GPU memory than a card has, each source, scorer and head once, and what would help."""
-    lines: dict[str, str] = {}
+    """What of `jobs` needs more GPU memory than a card has, and what would help.
+
+    Sources, scorers and heads for which the same holds share a line.
+    """
+    told: dict[tuple[int, str], list[str]] = {}
     for job in jobs:
         needed, name = needs_of(job).gpu_gb, job.name.partition("/")[0]
-        if needed <= card_gb or name in lines:
+        if needed <= card_gb or any(name in names for names in told.values()):
             continue
         ways = ("model", "group") if job.rate != JOIN and (job.stage == "distractors" or job.side_by_side) else ()
         smaller = {how: needs_of(replace(job, offload=how)) for how in ways}
@@ -124,5 +127,8 @@ def describe_too_large(jobs: Iterable[Job], card_gb: float) -> list[str]:
             remedy = "ask it behind an `endpoint` (docs/scorers.md), or leave it out"
         else:
             remedy = "a smaller batch_size, a larger card, or leave it out"
-        lines[name] = f"{name} needs {needed} GB of a GPU and the card has {card_gb:g}: {remedy}"
-    return list(lines.values())
+        told.setdefault((needed, remedy), []).append(name)
+    return [
+        f"{', '.join(names)}: {needed} GB of a GPU needed, the card has {card_gb:g}: {remedy}"
+        for (needed, remedy), names in told.items()
+    ]
