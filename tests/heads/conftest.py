@@ -55,7 +55,7 @@ def train_apart(start_apart):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Train in this process, with one thread; of a list the first, with the others as companions. Gives its folder."""
+    """Train in this process, with one thread; of a list the first, with the others along. Gives its folder."""
     monkeypatch.setattr(training, "load_backbone", world.backbone)
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
@@ -64,7 +64,7 @@ def trained(monkeypatch):
 
     def train(layout, settings):
         first, *others = settings if isinstance(settings, list) else [settings]
-        training.train(first, layout, companions=[(other, "") for other in others])
+        training.train(first, layout, along=[(other, "") for other in others])
         return layout.head(first["ablation"])
 
     yield train

@@ -94,17 +94,17 @@ def test_only_heads_that_are_not_up_to_date_train(tmp_path, trained):
     def files():
         return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in layout.head("one").rglob("*")}
 
-    def companions():
+    def trained_along():
         return json.loads((layout.head("two") / "provenance.json").read_text())["trained_with"]
 
     before, old = files(), load_file(layout.head("two") / "head.safetensors")
     changed = TWO | {"params": {"temperature": 0.1}}
     trained(layout, [changed, ONE])
-    assert (companions(), files()) == ([], before)
+    assert (trained_along(), files()) == ([], before)
     assert not torch.equal(load_file(layout.head("two") / "head.safetensors")["probe"], old["probe"])
     (layout.head("one") / "log.jsonl").unlink()
     trained(layout, [TWO, ONE])
-    assert companions() == ["one"], "a lost file is made again"
+    assert trained_along() == ["one"], "a lost file is made again"
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
@@ -165,7 +165,7 @@ def test_killed_while_its_members_are_at_different_steps_a_pack_gives_the_bytes_
     names = [settings["ablation"] for settings in members]
     saved = [[path.name for path in layout.head(name).glob(".progress/*/*.pt")] for name in names]
     assert saved == [["0000008.pt"], ["0000010.pt"], ["0000009.pt"]]
-    for place in range(3):  # each head's own job, with the others as companions
+    for place in range(3):  # each head's own job, with the others along
         for folder in (undisturbed, layout):
             trained(folder, members[place:] + members[:place])
     for name in names:

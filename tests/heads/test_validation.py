@@ -68,7 +68,7 @@ def test_the_log_tells_how_the_head_does_on_validation_identities(tmp_path, trai
     assert checked[15] == pytest.approx(100 * np.mean(wins))
 
 
-def test_it_changes_no_weight_and_no_companion(tmp_path, trained):
+def test_it_changes_no_weight_and_no_other_head(tmp_path, trained):
     layout = world.write_world(tmp_path)
     plain = load_file(trained(layout, world.settings(ablation="plain")) / "head.safetensors")
     pack = [

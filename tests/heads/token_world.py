@@ -132,7 +132,7 @@ def write_world(root, identities=40, held_out=10, mtg=8, skip=()):
 
 
 def train(root, settings, kill_at=0, environment=()):
-    """Train a head (given a list: the first, with companions) with one thread; die by SIGKILL at step `kill_at` > 0."""
+    """Train a head (of a list the first, with the others along) on one thread; die by SIGKILL at step `kill_at` > 0."""
     os.environ.update(environment)
     torch.set_num_threads(1)
     training.load_backbone = backbone
@@ -148,4 +148,4 @@ def train(root, settings, kill_at=0, environment=()):
 
     packs.evaluate = evaluate_or_die
     first, *others = settings if isinstance(settings, list) else [settings]
-    training.train(first, Layout(root), companions=[(other, "") for other in others])
+    training.train(first, Layout(root), along=[(other, "") for other in others])

@@ -47,9 +47,9 @@ def reads(monkeypatch):
 
 
 def score(world, heads, name, *others, output=None):
-    companions = [(heads[other], "code") for other in others]
+    along = [(heads[other], "code") for other in others]
     output = output or world.layout.scores(name, "nearid_bench")
-    score_nearid_bench(heads[name], world.layout, output, "code", companions)
+    score_nearid_bench(heads[name], world.layout, output, "code", along)
     return output.read_bytes()
 
 
@@ -77,15 +77,13 @@ def test_part_edits_are_scored_by_a_pack_too(world, heads, reads, tmp_path):
     score_mtg(heads["two"], world.layout, tmp_path / "alone.parquet", "code")
     once = sum(reads)
     reads.clear()
-    score_mtg(
-        heads["one"], world.layout, world.layout.scores("one", "mtg"), "code", companions=[(heads["two"], "code")]
-    )
+    score_mtg(heads["one"], world.layout, world.layout.scores("one", "mtg"), "code", along=[(heads["two"], "code")])
     score_mtg(heads["two"], world.layout, world.layout.scores("two", "mtg"), "code")
     assert sum(reads) == once
     assert world.layout.scores("two", "mtg").read_bytes() == (tmp_path / "alone.parquet").read_bytes()
 
 
-def test_a_companion_that_cannot_be_scored_is_left_to_its_own_job(world, heads, tmp_path):
+def test_another_scorer_that_cannot_be_scored_is_left_to_its_own_job(world, heads, tmp_path):
     alone = score(world, heads, "one", output=tmp_path / "one" / "alone.parquet")
     world.layout.head_file("two").write_bytes(b"cut off")
     world.layout.head_file("three").unlink()
@@ -122,7 +120,7 @@ def test_a_job_whose_scores_are_made_loads_no_torch(world, heads):
         where = ["--results", str(world.layout.root), "--scorer", name]
         return ["scores", "nearid-bench", *where, "--settings", json.dumps(heads[name])]
 
-    along = ["--companions", json.dumps({"two": heads["two"]["scorer"]})]
+    along = ["--along", json.dumps({"two": heads["two"]["scorer"]})]
     done = CliRunner().invoke(nearid, [*arguments("one"), *along])
     assert done.exit_code == 0, done.output
     program = (

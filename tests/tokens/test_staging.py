@@ -71,7 +71,7 @@ def test_damage_of_the_shard_itself_stays_an_error(shards, tmp_path):
         TokenStore(paths, staging=tmp_path / "local").read([4])
 
 
-def test_without_room_the_shard_is_read_where_it_lies(shards, tmp_path, capfd):
+def test_without_room_the_shard_is_read_where_it_is(shards, tmp_path, capfd):
     paths, tokens = shards
     local = tmp_path / "local"
     local.mkdir()
@@ -80,7 +80,7 @@ def test_without_room_the_shard_is_read_where_it_lies(shards, tmp_path, capfd):
     try:
         store = TokenStore(paths, staging=local)
         assert store.read(range(24)).tobytes() == tokens.tobytes()
-        assert "it is read where it lies" in capfd.readouterr().err
+        assert "it is read where it is" in capfd.readouterr().err
         subprocess.run(["mount", "-o", "remount,ro", local], check=True)
         with pytest.raises(UserError, match="NEARID_STAGING"):
             TokenStore(paths, staging=local)

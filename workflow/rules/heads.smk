@@ -1,6 +1,6 @@
 # Heads that draw the same batches are a pack (`training.pack`): the first of their jobs trains all of them that are not up
-# to date, the others find their head finished and write it. Companions are no trigger: their change leaves this head as
-# it is (Snakemake records no param that depends on resources).
+# to date, the others find their head finished and write it. The other heads of a pack are no trigger: their change leaves
+# this head as it is (Snakemake records no param that depends on resources).
 rule train_head:
     input:
         RULES.inputs("train_head"),
@@ -29,12 +29,12 @@ rule train_head:
         results=RULES.results,
         settings=RULES.settings("train_head"),
         code=RULES.code("train_head"),
-        companions=RULES.companions,
+        along=RULES.trained_along,
         launcher=RULES.launcher,
     # exec: a cluster's warning ends no shell before the training has saved its state.
     shell:
         "exec {params.launcher:q} python -m nearid --log {log:q} heads train --results {params.results:q} --ablation {wildcards.ablation:q}"
-        " --settings {params.settings:q} --companions {params.companions:q}"
+        " --settings {params.settings:q} --along {params.along:q}"
 
 
 # The same step for a head that also keeps its states for the time lapse: an output that only some heads have.

@@ -1,5 +1,5 @@
 # Scorers that read the same tokens are scored together: the first of their jobs reads the tokens for all of them whose
-# heads are there, the others find their scores made. Companions are no trigger, as in heads.smk.
+# heads are there, the others find their scores made. The other scorers are no trigger, as in heads.smk.
 rule score_nearid_bench:
     input:
         RULES.inputs("score_nearid_bench"),
@@ -23,10 +23,10 @@ rule score_nearid_bench:
         results=RULES.results,
         settings=RULES.settings("score_nearid_bench"),
         code=RULES.code("score_nearid_bench"),
-        companions=RULES.scored_along("nearid_bench"),
+        along=RULES.scored_along("nearid_bench"),
     shell:
         "python -m nearid --log {log:q} scores nearid-bench --results {params.results:q} --scorer {wildcards.scorer:q}"
-        " --settings {params.settings:q} --companions {params.companions:q}"
+        " --settings {params.settings:q} --along {params.along:q}"
 
 
 rule score_mtg:
@@ -52,10 +52,10 @@ rule score_mtg:
         results=RULES.results,
         settings=RULES.settings("score_mtg"),
         code=RULES.code("score_mtg"),
-        companions=RULES.scored_along("mtg"),
+        along=RULES.scored_along("mtg"),
     shell:
         "python -m nearid --log {log:q} scores mtg --results {params.results:q} --scorer {wildcards.scorer:q}"
-        " --settings {params.settings:q} --companions {params.companions:q}"
+        " --settings {params.settings:q} --along {params.along:q}"
 
 
 rule score_dreambench:
@@ -81,10 +81,10 @@ rule score_dreambench:
         results=RULES.results,
         settings=RULES.settings("score_dreambench"),
         code=RULES.code("score_dreambench"),
-        companions=RULES.scored_along("dreambench"),
+        along=RULES.scored_along("dreambench"),
     shell:
         "python -m nearid --log {log:q} scores dreambench --results {params.results:q} --scorer {wildcards.scorer:q}"
-        " --settings {params.settings:q} --companions {params.companions:q}"
+        " --settings {params.settings:q} --along {params.along:q}"
 
 
 rule summarise_scores:

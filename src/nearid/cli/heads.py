@@ -19,12 +19,12 @@ def heads() -> None:
 
 @heads.command()
 @click.option("--ablation", required=True, help="Id in the config's `ablations`.")
-@click.option("--companions", metavar="JSON", default="[]", help="Settings of heads to train along.")
+@click.option("--along", metavar="JSON", default="[]", help="Settings of the other heads of the pack.")
 @step("train_head")
-def train(layout: Layout, settings: dict[str, Any], ablation: str, companions: str) -> None:
+def train(layout: Layout, settings: dict[str, Any], ablation: str, along: str) -> None:
     """Train the head of one ablation; started again after a kill, it resumes.
 
-    Companions that are not up to date train along on the same batches; their own commands then only write them.
+    Other heads of the pack that are not up to date train on the same batches; their own commands then only write them.
     """
     from nearid.config.accepted import result_code
     from nearid.distributed.ranks import read_ranks
@@ -37,7 +37,7 @@ def train(layout: Layout, settings: dict[str, Any], ablation: str, companions: s
         return
     from nearid.heads.training import train
 
-    others = [(other, result_code("train_head", other, layout.root)) for other in json.loads(companions)]
+    others = [(other, result_code("train_head", other, layout.root)) for other in json.loads(along)]
     train(settings, layout, code, others)
 
 

@@ -11,9 +11,7 @@ import click
 from nearid.cli.options import resolve, step
 from nearid.layout import Layout
 
-companions = click.option(
-    "--companions", metavar="JSON", default="{}", help="Scorers of the same tokens to score along, by id."
-)
+along = click.option("--along", metavar="JSON", default="{}", help="Scorers of the same tokens to score along, by id.")
 
 
 @click.group()
@@ -25,10 +23,10 @@ def scores() -> None:
 @click.option("--scorer", required=True, help="Id of the scorer.")
 @click.option("--split", help="Split to score instead of the settings' one; needs --output.")
 @click.option("--output", type=click.Path(path_type=Path), help="File to write instead of the scorer's own.")
-@companions
+@along
 @step("score_nearid_bench")
 def nearid_bench(
-    layout: Layout, settings: dict[str, Any], scorer: str, split: str | None, output: Path | None, companions: str
+    layout: Layout, settings: dict[str, Any], scorer: str, split: str | None, output: Path | None, along: str
 ) -> None:
     """Similarities of views and distractors, per identity, source and condition."""
     from nearid.config.accepted import result_code
@@ -40,25 +38,25 @@ def nearid_bench(
         settings = settings | {"split": split}
     code, others = (
         result_code("score_nearid_bench", settings, layout.root),
-        _others("score_nearid_bench", settings, companions, layout.root),
+        _others("score_nearid_bench", settings, along, layout.root),
     )
     score_nearid_bench(settings, layout, output or layout.scores(scorer, "nearid_bench"), code, others)
 
 
 @scores.command()
 @click.option("--scorer", required=True, help="Id of the scorer.")
-@companions
+@along
 @step("score_mtg")
-def mtg(layout: Layout, settings: dict[str, Any], scorer: str, companions: str) -> None:
+def mtg(layout: Layout, settings: dict[str, Any], scorer: str, along: str) -> None:
     """Similarities of MTG's originals and edited copies, beside the size of the edit."""
     from nearid.config.accepted import result_code
     from nearid.scores.mtg import score_mtg
 
     code, others = (
         result_code("score_mtg", settings, layout.root),
-        _others("score_mtg", settings, companions, layout.root),
+        _others("score_mtg", settings, along, layout.root),
     )
-    score_mtg(settings, layout, layout.scores(scorer, "mtg"), code, companions=others)
+    score_mtg(settings, layout, layout.scores(scorer, "mtg"), code, along=others)
 
 
 @scores.command()
@@ -69,7 +67,7 @@ def mtg(layout: Layout, settings: dict[str, Any], scorer: str, companions: str) 
 @click.option("--ratings", type=click.Path(path_type=Path), help="Instead: a folder of released rating files.")
 @click.option("--category", default="object", show_default=True, help="With --ratings: the category to report.")
 @click.option("--json", "as_json", is_flag=True, help="With --ratings: print JSON.")
-@companions
+@along
 def dreambench(
     scorer: str | None,
     results: Path | None,
@@ -78,7 +76,7 @@ def dreambench(
     ratings: Path | None,
     category: str,
     as_json: bool,
-    companions: str,
+    along: str,
 ) -> None:
     """Scores of DreamBench++'s generated images; with --ratings: agreement of released ratings with the humans'."""
     from nearid.config.accepted import result_code
@@ -92,7 +90,7 @@ def dreambench(
         raise click.UsageError("say --scorer, or --ratings FOLDER")
     layout, values = resolve("score_dreambench", results, settings, config, {"scorer": scorer})
     code = result_code("score_dreambench", values, layout.root)
-    others = _others("score_dreambench", values, companions, layout.root)
+    others = _others("score_dreambench", values, along, layout.root)
     dreambench.score_dreambench(values, layout, layout.scores(scorer, "dreambench"), code, others)
 
 
@@ -106,10 +104,10 @@ def summarise(layout: Layout, settings: dict[str, Any], scorer: str) -> None:
     summarise(settings, layout)
 
 
-def _others(step: str, settings: dict[str, Any], companions: str, results: Path) -> list[tuple[dict[str, Any], str]]:
-    """Settings and code of the companions: they differ from the scorer in their entry alone."""
+def _others(step: str, settings: dict[str, Any], along: str, results: Path) -> list[tuple[dict[str, Any], str]]:
+    """Settings and code of the other scorers: they differ from the scorer in their entry alone."""
     from nearid.config.accepted import result_code
 
-    named = json.loads(companions).items()
+    named = json.loads(along).items()
     others = [{**settings, "scorer": entry, "scorer_id": name} for name, entry in named]
     return [(other, result_code(step, other, results)) for other in others]

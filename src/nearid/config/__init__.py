@@ -10,7 +10,7 @@ from nearid.config.inputs import check_paths
 from nearid.config.loading import check_schema, complete, load, results_folder
 from nearid.config.members import check_members, missing_members
 from nearid.config.missing import check_missing, leave_out_missing
-from nearid.config.packs import companions_of, packs, scored_along
+from nearid.config.packs import packs, scored_along, trained_along
 from nearid.config.sizes import check_sizes
 from nearid.config.steps import step_settings
 
@@ -21,7 +21,6 @@ __all__ = [
     "check_schema",
     "check_sizes",
     "code_fingerprint",
-    "companions_of",
     "complete",
     "leave_out_missing",
     "load",
@@ -33,4 +32,5 @@ __all__ = [
     "scored_along",
     "step_code",
     "step_settings",
+    "trained_along",
 ]

@@ -1,4 +1,4 @@
-"""What is known of each download: where it lies, commit, files, size and licence, with the source (facts.yaml)."""
+"""What is known of each download: where it is, commit, files, size and licence, with the source (facts.yaml)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from nearid.io.yaml_files import LOADER
 
 PLACES = {"hub", "git", "url", "hand"}
-"""Keys of a download's entry, one of which says where it lies."""
+"""Keys of a download's entry, one of which says where it is."""
 _FACTS = Path(__file__).with_name("facts.yaml")
 
 

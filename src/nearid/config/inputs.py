@@ -127,7 +127,7 @@ def _paths(step: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def is_hub_id(text: str) -> bool:
-    """Whether `text` may name a repository of the hub, `owner/name`, and is nothing that lies here."""
+    """Whether `text` may name a repository of the hub, `owner/name`, and is nothing that is here."""
     return _HUB_ID.fullmatch(text) is not None and not os.path.lexists(text)
 
 

@@ -46,7 +46,7 @@ class Kept:
 
 
 def digest_package(package: Path) -> str:
-    """Hash of all files that a fingerprint may depend on: modules, and what lies beside them and in their templates."""
+    """Hash of all files that a fingerprint may depend on: modules, and what is beside them and in their templates."""
     folders = sorted({path.parent for path in package.rglob("*.py")})
     files = (path for folder in folders for path in sorted((*folder.iterdir(), *folder.glob("templates/*"))))
     digest = hashlib.sha256()

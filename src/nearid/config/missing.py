@@ -168,7 +168,7 @@ def _why_not_fetched(download: str, config: Mapping[str, Any], root: Path) -> tu
         except UserError as error:
             return str(error.found), f"by hand: {error.action}"
     elif "git" in entry and shutil.which("git") is None:
-        return "it lies in a Git repository, and there is no git", "install git"
+        return "it is in a Git repository, and there is no git", "install git"
     elif download_facts().get(download, {}).get("gated") and not has_token(os.environ):
         action = (
             f"accept the licence ({entry['licence']}) of {entry['hub']} on the hub, then `hf auth login` or HF_TOKEN"

@@ -37,7 +37,7 @@ def packs(config: Config) -> list[list[str]]:
     return found
 
 
-def companions_of(config: Config, ablation: str) -> list[dict[str, Any]]:
+def trained_along(config: Config, ablation: str) -> list[dict[str, Any]]:
     """Settings of `train_head` of the heads that train with `ablation`."""
     pack = next((members for members in packs(config) if ablation in members), [])
     return [step_settings("train_head", config, ablation=name) for name in pack if name != ablation]

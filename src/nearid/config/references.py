@@ -106,7 +106,7 @@ def _check_download(name: str, entry: Mapping[str, Any]) -> None:
 
 def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     where = f"scorers.{name}"
-    # A head trained elsewhere says where it lies and which backbone's tokens it reads.
+    # A head trained elsewhere says where it is and which backbone's tokens it reads.
     foreign = scorer["kind"] == "head" and "path" in scorer
     for key in ("backbone",) if foreign else SCORER_KEYS.get(scorer["kind"], ()):
         if key not in scorer:

@@ -12,7 +12,7 @@ from nearid.config.gaps import needs_identities
 from nearid.config.steps import backbone_of, benchmarks_of, drawn_collections, step_settings, training_of
 
 Config = Mapping[str, Any]
-# Keys whose value is a path of a file or folder, wherever it lies.
+# Keys whose value is a path of a file or folder, wherever it is.
 _PATHS = (
     "path",
     "model",

@@ -178,7 +178,7 @@ class ImageStore(Keyed):
     """The images of a collection's training and validation identities, decoded when they are asked for.
 
     Args:
-        layout: where they lie.
+        layout: where they are.
         collection: `positives`, a source or `mtg_train`.
         shards: of it.
         raw_masks: black out by the masks as the data set has them, not by the cleaned ones.

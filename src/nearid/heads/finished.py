@@ -91,6 +91,6 @@ def take(layout: Layout, settings: Settings, code: str) -> bool:
 
 
 def folder_of(layout: Layout, ablation: str) -> Path:
-    """Where the newest whole head of an ablation lies: where it waits, or under its declared name."""
+    """The folder of the newest whole head of an ablation: where it waits, or its declared one."""
     waiting = layout.waiting_head(ablation)
     return waiting if (waiting / TICKET).is_file() else layout.head(ablation)

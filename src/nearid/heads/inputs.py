@@ -46,7 +46,7 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
     """Open the token shards, or the images, of an ablation's mix and index its training identities.
 
     Args:
-        layout: where the data and tokens lie.
+        layout: where the data and tokens are.
         settings: of the step `train_head`.
         backbone: whose tokens they are.
         with_severity: read the severities of part edits off their masks; else they are all alike.

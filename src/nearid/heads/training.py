@@ -40,33 +40,33 @@ Settings = Mapping[str, Any]
 TRAINS = "trains this head"
 
 
-def train(settings: Settings, layout: Layout, code: str = "", companions: Sequence[tuple[Settings, str]] = ()) -> None:
+def train(settings: Settings, layout: Layout, code: str = "", along: Sequence[tuple[Settings, str]] = ()) -> None:
     """Train the head of one ablation, from where a killed try or another head's job left it, and write its folder.
 
     On one machine and thread count the same settings and tokens give the same bytes, killed or not, packed or not.
 
     Args:
         settings: of the step `train_head` (`nearid.config.step_settings`).
-        layout: where data and tokens lie and the head goes.
+        layout: where data and tokens are and the head goes.
         code: fingerprint of this code; a killed try of other code is not resumed.
-        companions: settings and code of heads that draw the same batches. Those that are not up to date train along,
+        along: settings and code of the other heads of the pack. Those that are not up to date train too,
             up to where their own job only has to write them; one whose loss is not finite stops alone.
 
     Raises:
         UserError: bad data or settings (see `open_mix`, `Mix`, `objectives.create`), a loss or gradient of this head
-            that is not finite, companions that draw other batches, or a second training of the same head.
+            that is not finite, a head of the pack that draws other batches, or a second training of the same head.
     """
     ranks = join()
-    names = sorted([settings["ablation"], *(other["ablation"] for other, _ in companions)])
+    names = sorted([settings["ablation"], *(other["ablation"] for other, _ in along)])
     # Whoever comes second finds its head finished.
     turn = (
         lock(layout.pack(names[0]), "trains this pack of heads", wait=True)
-        if companions and ranks.rank == 0
+        if along and ranks.rank == 0
         else nullcontext()
     )
     # A job that a launcher started twice must not wait for itself, and then train a second time.
     alone = lock(layout.pack(f"{settings['ablation']}.job"), TRAINS) if ranks.rank == 0 else nullcontext()
-    with alone, turn, Warnings(ranks) as warnings, _Pack([(settings, code), *companions], layout, ranks) as pack:
+    with alone, turn, Warnings(ranks) as warnings, _Pack([(settings, code), *along], layout, ranks) as pack:
         pack.train(warnings)
         if ranks.rank > 0:
             return
@@ -88,7 +88,7 @@ def is_trained(settings: Settings, layout: Layout, code: str = "") -> bool:
 
 
 class _Pack:
-    """A head and the companions that are not up to date: opened, locked, and brought to where they were."""
+    """A head, and the others of its pack that are not up to date: opened, locked, and brought to where they were."""
 
     def __init__(self, wanted: Sequence[tuple[Settings, str]], layout: Layout, ranks: Ranks) -> None:
         first = wanted[0][0]
@@ -191,7 +191,7 @@ class _Pack:
             member.checkpoints.wait()
 
     def write_waiting(self) -> None:
-        """Write the finished heads of companions whole, so that their own jobs have only to take them."""
+        """Write the other finished heads of the pack whole, so that their own jobs have only to take them."""
         for member in self.members[1:]:
             inputs, ticket = self._made_of[member.name]
             folder = self.layout.waiting_head(member.name)

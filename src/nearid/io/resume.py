@@ -25,7 +25,7 @@ class Parts:
 
     @property
     def folder(self) -> Path:
-        """Where they lie."""
+        """Where they are."""
         return self._current
 
     def path(self, number: int, suffix: str) -> Path:

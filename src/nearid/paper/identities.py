@@ -13,7 +13,7 @@ from nearid.layout import Layout
 
 @dataclass(frozen=True)
 class Chosen:
-    """An identity of a figure and where its images lie."""
+    """An identity of a figure and where its images are."""
 
     id: int
     row: int

@@ -28,7 +28,7 @@ from nearid.scores.human_alignment import (
     bound_alignment,
     categories_of,
 )
-from nearid.scores.packs import Companion, Key, Pack, each_embeds
+from nearid.scores.packs import Job, Key, Pack, each_embeds
 from nearid.scores.ratings import (
     HUMANS,
     METHODS,
@@ -58,7 +58,7 @@ def score_dreambench(
     layout: Layout,
     output: Path,
     code: str = "",
-    companions: Sequence[Companion] = (),
+    along: Sequence[Job] = (),
 ) -> None:
     """Write the scores of one scorer to `output`: a row per method and key.
 
@@ -67,7 +67,7 @@ def score_dreambench(
         layout: of the results folder.
         output: Parquet file to write.
         code: fingerprint of the code; what another code left behind is not continued.
-        companions: scorers of the same backbone, which are scored along where their scores do not stand.
+        along: scorers of the same backbone, which are scored along where their scores do not stand.
 
     Raises:
         UserError: samples, ratings or the scorer's files are missing or damaged.
@@ -81,7 +81,7 @@ def score_dreambench(
     samples = find_samples(layout.raters / "samples" if settings.get("simulated") else Path(settings["path"]))
     if isinstance(scorer, Embedder):
         files = {path: hash_file(path) for pairs in samples.values() for pair in pairs.values() for path in pair}
-        others = [({**other, "tokens": "images"}, its_code) for other, its_code in companions]
+        others = [({**other, "tokens": "images"}, its_code) for other, its_code in along]
         with Pack(scorer, settings, code, output, others, layout, "dreambench", _keys(files), SCHEMA) as pack:
             write_table(output, _embed_samples(pack, samples, files), SCHEMA)
             pack.clear()

@@ -42,7 +42,7 @@ class TokenEmbedder:
     Args:
         settings: of the step: `backbone_id` names the cached tokens, `token_shards` counts them by collection,
             `backbone` computes them, `scorer_id` names the progress line; `tokens: images` computes them anew.
-        layout: where the token shards or the images lie.
+        layout: where the token shards or the images are.
     """
 
     def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:

@@ -17,7 +17,7 @@ from nearid.io.tables import image_bytes, read_table, write_table
 from nearid.layout import Layout
 from nearid.scores.answers import Answers, answers_path, refuse_rated, with_counts
 from nearid.scores.embeddings import Vectors, embed_each
-from nearid.scores.packs import Companion, Key, Pack, each_embeds
+from nearid.scores.packs import Job, Key, Pack, each_embeds
 from nearid.scores.pictures import StoredImages
 from nearid.scores.scorers import Embedder, ImageKey, PairScorer, Shown, load_scorer
 
@@ -37,7 +37,7 @@ def score_mtg(
     output: Path,
     code: str = "",
     split: str = "test",
-    companions: Sequence[Companion] = (),
+    along: Sequence[Job] = (),
 ) -> None:
     """Write the similarities of one scorer to `output`: a row per condition and sample.
 
@@ -47,7 +47,7 @@ def score_mtg(
         output: Parquet file to write.
         code: fingerprint of the code; what another code left behind is not continued.
         split: of MTG; `train` has its tokens for training, `test` is the benchmark.
-        companions: scorers of the same tokens, which are scored along where their scores do not stand.
+        along: scorers of the same tokens, which are scored along where their scores do not stand.
 
     Raises:
         UserError: data, tokens or the scorer's files are missing.
@@ -55,7 +55,7 @@ def score_mtg(
     samples, oracles = read_oracles(layout.mtg(split))
     scorer = load_scorer(settings, layout)
     if isinstance(scorer, Embedder):
-        with Pack(scorer, settings, code, output, companions, layout, "mtg", _keys(split), SCHEMA) as pack:
+        with Pack(scorer, settings, code, output, along, layout, "mtg", _keys(split), SCHEMA) as pack:
             write_table(output, _embed_all(pack, f"mtg_{split}", samples, oracles), SCHEMA)
             pack.clear()
     elif isinstance(scorer, PairScorer):

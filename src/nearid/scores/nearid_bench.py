@@ -21,7 +21,7 @@ from nearid.margins import VIEW_PAIRS
 from nearid.scores.answers import Answers, answers_path, refuse_rated, with_counts
 from nearid.scores.embeddings import Vectors, embed_each
 from nearid.scores.margins import CROSSES, SIMILARITIES, Columns
-from nearid.scores.packs import Companion, Key, Member, Pack, each_embeds
+from nearid.scores.packs import Job, Key, Member, Pack, each_embeds
 from nearid.scores.pictures import StoredImages
 from nearid.scores.scorers import Embedder, ImageKey, Pair, PairScorer, Shown, load_scorer
 
@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class SplitIdentities:
-    """The identities of a split, in row order, and where they lie; arrays `[identities]`."""
+    """The identities of a split, in row order, and where they are; arrays `[identities]`."""
 
     rows: NDArray[np.int64]
     ids: NDArray[np.int64]
@@ -59,7 +59,7 @@ def score_nearid_bench(
     layout: Layout,
     output: Path,
     code: str = "",
-    companions: Sequence[Companion] = (),
+    along: Sequence[Job] = (),
 ) -> None:
     """Write the similarities of one scorer to `output`: a row per source, condition and identity of the split.
 
@@ -72,7 +72,7 @@ def score_nearid_bench(
         layout: of the results folder.
         output: Parquet file to write.
         code: fingerprint of the code; what another code left behind is not continued.
-        companions: scorers of the same tokens, which are scored along where their scores do not stand.
+        along: scorers of the same tokens, which are scored along where their scores do not stand.
 
     Raises:
         UserError: data, tokens or the scorer's files are missing or do not fit each other.
@@ -83,7 +83,7 @@ def score_nearid_bench(
     present = {source: find_distractors(layout, source, identities) for source in settings["sources"]}
     if isinstance(scorer, Embedder):
         keys = _keys(identities, present)
-        with Pack(scorer, settings, code, output, companions, layout, "nearid_bench", keys, SCHEMA) as pack:
+        with Pack(scorer, settings, code, output, along, layout, "nearid_bench", keys, SCHEMA) as pack:
             write_table(output, _embed_all(pack, identities, views_present, present), SCHEMA)
             pack.clear()
     elif isinstance(scorer, PairScorer):
@@ -121,7 +121,7 @@ def _keys(identities: SplitIdentities, present: Mapping[str, NDArray[np.bool_]])
     ]
 
     def keys(scorer: Embedder, settings: Mapping[str, Any], code: str) -> dict[str, str]:
-        # What the others are, and in how many shards they lie, is nothing to a source.
+        # What the others are, and in how many shards they are, is nothing to a source.
         own = {key: value for key, value in settings.items() if key not in ("sources", "token_shards")}
         found = {}
         for source in settings["sources"]:

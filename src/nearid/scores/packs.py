@@ -1,6 +1,6 @@
 """Scorers that read the same tokens: one job reads them once for all whose scores do not stand yet.
 
-What it makes for a companion is kept beside that one's scores, whose own job then takes it as it stands: each scorer
+What it makes for another scorer is kept beside that one's scores, whose own job then takes it as it stands: each scorer
 has its files and its place in the workflow for itself, and a new one scores itself alone.
 """
 
@@ -25,7 +25,7 @@ from nearid.scores.kept import KeptSources, KeptVectors
 from nearid.scores.scorers import Embedder, load_scorer
 
 Columns = Mapping[str, Any]
-Companion = tuple[Mapping[str, Any], str]
+Job = tuple[Mapping[str, Any], str]
 """Settings of a step for another scorer, and the fingerprint of its code."""
 
 
@@ -63,7 +63,7 @@ Embed = Callable[[Sequence[Embedder]], Sequence[Vectors | UserError]]
 
 
 class Pack:
-    """A scorer, and the companions that can be scored along; the scorer is the first of `members`.
+    """A scorer, and the others that can be scored along; the scorer is the first of `members`.
 
     While it is open nobody else makes these scores: who comes second finds them made.
 
@@ -71,7 +71,7 @@ class Pack:
         scorer: whose job this is.
         settings, code: of its step.
         output: its scores file.
-        companions: others that read the same tokens.
+        along: others that read the same tokens.
         layout: of the results folder.
         benchmark: whose scores they are.
         key: see `Key`.
@@ -84,23 +84,23 @@ class Pack:
         settings: Mapping[str, Any],
         code: str,
         output: Path,
-        companions: Sequence[Companion],
+        along: Sequence[Job],
         layout: Layout,
         benchmark: str,
         key: Key,
         schema: pa.Schema,
     ) -> None:
         self._key, self._schema = key, schema
-        self._layout, self._benchmark, self._companions = layout, benchmark, companions
+        self._layout, self._benchmark, self._along = layout, benchmark, along
         self._lock = ExitStack()
         own = partial(self._join, scorer, settings, code, output)
         self.members = [own()]
-        if self.members[0].todo and companions:
+        if self.members[0].todo and along:
             folder = layout.pack_of_scores(benchmark, settings["backbone_id"])
             self._lock.enter_context(lock(folder, "scores this benchmark by heads of this backbone", wait=True))
             self.members = [own()]
         if self.members[0].todo and isinstance(scorer, TokenEmbedder):
-            self.members += self._find_companions(scorer)
+            self.members += self._find_others(scorer)
 
     def __enter__(self) -> Pack:
         return self
@@ -108,14 +108,14 @@ class Pack:
     def __exit__(self, *_: object) -> None:
         self._lock.close()
 
-    def _find_companions(self, scorer: TokenEmbedder) -> Iterator[Member]:
-        for settings, code in self._companions:
+    def _find_others(self, scorer: TokenEmbedder) -> Iterator[Member]:
+        for settings, code in self._along:
             try:
-                companion = load_scorer(settings, self._layout)
-                assert isinstance(companion, TokenEmbedder)
-                companion.share_origins(scorer)
+                other = load_scorer(settings, self._layout)
+                assert isinstance(other, TokenEmbedder)
+                other.share_origins(scorer)
                 path = self._layout.scores(settings["scorer_id"], self._benchmark)
-                member = self._join(companion, settings, code, path)
+                member = self._join(other, settings, code, path)
             except UserError:
                 continue  # its head is not there yet, or damaged: a matter of its own job
             if member.todo:
@@ -133,7 +133,7 @@ class Pack:
         return [one for one in self.members if not one.stopped and set(parts) & set(one.todo)]
 
     def embed(self, members: Sequence[Member], embed: Embed) -> list[tuple[Member, Vectors]]:
-        """Vectors by each member, from a stopped try or made now; a companion that fails is left out from now on.
+        """Vectors by each member, from a stopped try or made now; another scorer that fails is left out from now on.
 
         Raises:
             UserError: of the first of all members.

@@ -13,7 +13,7 @@ from nearid.errors import UserError
 from nearid.io.sheets import read_text
 
 CONCEPT = "concept_preservation_full"
-"""GPT-4o was asked several questions: its ratings of the concept lie in a folder of their own."""
+"""GPT-4o was asked several questions: its ratings of the concept are in a folder of their own."""
 SCORED = re.compile(r"data_(\w+)_rating")
 REMEDY = "take the file from the release again, or score the method's images again"
 

@@ -141,7 +141,7 @@ def _make_executor(sweep: Sweep, needs: Needs) -> Any:
 
     folder = sweep.folder / "submitit"
     # A job runs what the pickle in there says.
-    make_private(folder, "a sweep's jobs run what lies in it")
+    make_private(folder, "a sweep's jobs run what is in it")
     executor = submitit.AutoExecutor(folder, cluster=needs.executor, slurm_max_num_timeout=1000)
     common = {"timeout_min": needs.minutes, "tasks_per_node": needs.ranks, "gpus_per_node": needs.gpus}
     if needs.executor == "local":

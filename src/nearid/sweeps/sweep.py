@@ -27,7 +27,7 @@ class Sweep:
         overlays: on `config.yaml`; the last one is the sweep's own.
         ablations: its heads.
         config: with all overlays.
-        layout: where heads lie.
+        layout: where the heads are.
     """
 
     folder: Path

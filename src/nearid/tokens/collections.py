@@ -77,7 +77,7 @@ def open_collection(
     """The pictures of a shard of `collection` (`positives`, `mtg_train`, `mtg_test` or a source), and its input files.
 
     Args:
-        layout: where the files lie.
+        layout: where the files are.
         collection: which.
         shard: of it.
         splits: of whose identities positives and distractors are wanted.

@@ -84,7 +84,7 @@ def stage(paths: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def _copy(path: Path, folder: Path) -> Path:
-    # By its own name below a hash of where it lies, so that two runs do not mix.
+    # By its own name below a hash of its folder, so that two runs do not mix.
     target = folder / hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:16] / path.name
     original = path.stat()
     if target.exists() and _same(target.stat(), original):
@@ -92,7 +92,7 @@ def _copy(path: Path, folder: Path) -> Path:
     free = shutil.disk_usage(folder)
     if free.free - original.st_size < SPARE * free.total:
         room = f"{free.free / 1e9:.1f} GB free at {folder}"
-        print(f"{path}: {original.st_size / 1e9:.1f} GB, {room}: it is read where it lies", file=sys.stderr, flush=True)
+        print(f"{path}: {original.st_size / 1e9:.1f} GB, {room}: it is read where it is", file=sys.stderr, flush=True)
         return path
     with replacing(target) as private:
         shutil.copyfile(path, private)

@@ -115,7 +115,7 @@ class Jobs:
         """Pictures of simulated raters: references, and what seven methods make of each."""
         simulated = self.config["dreambench"]["simulated"]
         count = simulated["subjects"] * (1 + 7 * simulated["prompts"])
-        # The references lie beside each method's pictures.
+        # The references are beside each method's pictures.
         size = 2 * count * self._image_bytes
         return {"rate": f"curate/{self.config['dataset']['kind']}", "units": float(count), "size": size}
 

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from nearid.config.packs import companions_of, scored_along
+from nearid.config.packs import scored_along, trained_along
 from nearid.workflow.graph import Graph, JobId
 from nearid.workflow.groups import group_of
 from nearid.workflow.jobs import Job, Jobs
@@ -35,7 +35,7 @@ class Rules:
         self._jobs = Jobs(self.config, self.layout, graph)
         self._needs = functools.cache(self._find_needs)
         self._group_sizes = functools.cache(group_sizes)
-        self._companions_of = functools.cache(functools.partial(companions_of, self.config))
+        self._trained_along = functools.cache(functools.partial(trained_along, self.config))
 
     # inputs
     def inputs(self, step: str) -> Asked:
@@ -72,9 +72,9 @@ class Rules:
         parts = self.files.parts(wildcards.source, wildcards.shard)
         return ["--join", str(parts)] if parts > 1 else []
 
-    def companions(self, wildcards: Any, threads: int) -> str:
+    def trained_along(self, wildcards: Any, threads: int) -> str:
         """The heads that train with an ablation's, as one JSON argument; their change leaves this head as it is."""
-        return _to_json(self._companions_of(wildcards.ablation))
+        return _to_json(self._trained_along(wildcards.ablation))
 
     def scored_along(self, benchmark: str) -> Asked:
         """The scorers that are scored with one, as one JSON argument; their change leaves its scores as they are."""
@@ -120,7 +120,7 @@ class Rules:
 
     def packed_heads(self, wildcards: Any) -> int:
         """Whether a head trains with others."""
-        return int(bool(self._companions_of(wildcards.ablation)))
+        return int(bool(self._trained_along(wildcards.ablation)))
 
     def _find_needs(self, step: str, **ids: str) -> Needs:
         return needs_of(self._describe(step, **ids))
