@@ -1,13 +1,19 @@
 """A GPU that a job was given is used, or the job ends at once with what to do."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner
 
 from nearid.distributed import devices
 from nearid.distributed.devices import DEVICE, choose_device, given_gpus
 from nearid.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[2]
 GIVEN = {"SLURM_GPUS": "1", "SLURM_GPUS_ON_NODE": "2", "SLURM_JOB_GPUS": "0", "CUDA_VISIBLE_DEVICES": "0,1"}
 
 
@@ -84,3 +90,68 @@ def test_a_state_from_a_gpu_is_taken_up_without_one(tmp_path, monkeypatch):
     first.save(3, {"head": {"weight": torch.ones(2)}})
     assert torch.equal(Checkpoints(tmp_path, "k" * 64).restore()["head"]["weight"], torch.ones(2))
     assert places == ["cpu"]
+
+
+def calls():
+    for path in sorted((ROOT / "src/nearid").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                yield path.relative_to(ROOT / "src/nearid").as_posix(), ast.unparse(node.func), node
+
+
+def test_one_function_chooses_the_device():
+    """Else a model could fall back to the CPU of a job with a GPU, where nothing shows it."""
+    for path, function, node in calls():
+        if path == "distributed/devices.py":
+            continue
+        assert not function.endswith("cuda.is_available"), path
+        if function.endswith((".device", ".to")) and node.args and isinstance(node.args[0], ast.Constant):
+            assert not str(node.args[0].value).startswith("cuda"), path
+    named = {path for path, function, _ in calls() if function == "choose_device"}
+    models = ("tokens/pretrained.py", "scores/judging/local.py", "scores/scorers/vsm.py", "scores/embeddings.py")
+    assert {"distractors/diffusion.py", "heads/engine.py", "distributed/ranks.py", *models} <= named
+
+
+def test_every_state_is_taken_up_without_the_device_that_it_was_saved_on():
+    loads = [node for _, function, node in calls() if function == "torch.load"]
+    assert loads
+    for node in loads:
+        assert {word.arg: ast.unparse(word.value) for word in node.keywords}.get("map_location") == "'cpu'"
+
+
+def test_a_model_in_a_job_with_a_gpu_is_not_loaded_to_the_cpu(monkeypatch):
+    """As a job meets it: a node whose driver is too old for this PyTorch."""
+    from nearid.config import load
+    from nearid.tokens import load_backbone
+
+    monkeypatch.chdir(ROOT)
+    backbone = load("config/demo.yaml")["backbones"]["demo_siglip"]
+    load_backbone(backbone)
+    monkeypatch.setenv("SLURM_GPUS", "1")
+    with pytest.raises(UserError, match="SLURM_GPUS=1") as told:
+        load_backbone(backbone)
+    assert "nearid doctor" in told.value.action
+
+
+def test_the_pages_say_which_cuda_the_lock_brings():
+    (version,) = re.findall(r"^torch==(\S+)", (ROOT / "envs/all.lock").read_text(), re.M)
+    readme = (ROOT / "README.md").read_text()
+    assert f"PyTorch {version} in the lock file is built for CUDA" in readme and "PIP_EXTRA_INDEX_URL=" in readme
+    # Judges go straight to a GPU by accelerate, in the environment of their rules.
+    assert any(str(line).startswith("accelerate==") for line in _pins(ROOT / "envs/eval.yaml"))
+
+
+def _pins(path):
+    return next(part["pip"] for part in yaml.safe_load(path.read_text())["dependencies"] if isinstance(part, dict))
+
+
+def test_the_profile_s_example_chooses_cards_and_shares_them_evenly():
+    """SLURM may give 3 and 1 of `gpu: 4` on two nodes, and any card of a mixed partition."""
+    text = (ROOT / "slurm/partitions.example.yaml").read_text()
+    assert yaml.safe_load(text)["partitions"]["gpu"]["available_gpu_models"]
+    lines = [line.removeprefix("#").rstrip() for line in text.splitlines() if line.startswith("#   ")]
+    asked = yaml.safe_load("\n".join(line for line in lines if not line.strip().startswith("#")))["set-resources"]
+    from nearid.workflow.steps import RULES
+
+    assert asked.keys() <= RULES.keys() and asked["inpaint_part"]["gpu_model"]
+    assert "--gpus-per-node=2" in asked["train_head"]["slurm_extra"]
