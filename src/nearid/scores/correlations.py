@@ -20,7 +20,9 @@ def pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     x, y = x[both], y[both]
     if len(x) < 2 or not np.ptp(x) or not np.ptp(y):
         return 0.0
-    return float(np.corrcoef(x, y)[0, 1])
+    # np.corrcoef rounds the last digit otherwise, and tables in CSV show all digits.
+    x, y = x - x.mean(), y - y.mean()
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
 
 
 def fisher_mean(correlations: Iterable[float], limit: float = 0.999) -> float:
