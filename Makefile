@@ -89,8 +89,9 @@ dag: setup ## the rule graph as text for Graphviz
 report: setup ## Snakemake's own report of the demo
 	snakemake --nolock --report results/demo/report.html --configfile config/demo.yaml
 
-docs: setup ## config/README.md and docs/formats.md from schemas
+docs: setup ## config/README.md, config/schema.json and docs/formats.md from schemas
 	nearid config readme > config/README.md.new && mv config/README.md.new config/README.md
+	nearid config schema > config/schema.json.new && mv config/schema.json.new config/schema.json
 	python docs/formats.py > docs/formats.md.new && mv docs/formats.md.new docs/formats.md
 
 lock: setup ## pin anew what .venv holds

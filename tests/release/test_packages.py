@@ -38,11 +38,11 @@ def built(tmp_path_factory):
 def test_what_is_in_them(built):
     wheel = next(built.glob(f"nearid-{nearid.__version__}-*.whl"))
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = ("config/schema.yaml", "demo/siglip/model.safetensors", "paper/templates/index.html.j2")
+    wanted = ("config/facts.yaml", "demo/siglip/model.safetensors", "paper/templates/index.html.j2")
     assert {f"nearid/{name}" for name in wanted} <= names
     with tarfile.open(built / f"nearid-{nearid.__version__}.tar.gz") as content:
         packed = {name.split("/", 1)[-1] for name in content.getnames()}
-    assert {"pyproject.toml", "src/nearid/config/schema.yaml", "README.md"} <= packed
+    assert {"pyproject.toml", "src/nearid/config/facts.yaml", "README.md"} <= packed
 
 
 @pytest.mark.parametrize("kind", ["whl", "tar.gz"])

@@ -1,6 +1,7 @@
 """The config: closed, cross-checked, cut into what each step reads."""
 
 import copy
+import json
 import os
 import runpy
 from pathlib import Path
@@ -11,8 +12,7 @@ import yaml
 
 from nearid.config import check_members, complete, load, missing_members, required_downloads, step_settings
 from nearid.config.differences import differences
-from nearid.config.documentation import document
-from nearid.config.loading import schema
+from nearid.config.documentation import document, json_schema
 from nearid.config.packs import packs
 from nearid.config.steps import token_shards, token_variants
 from nearid.errors import UserError
@@ -39,24 +39,41 @@ def refused(*overlays):
 
 
 def test_the_schema_is_closed_and_explains_itself():
-    jsonschema.Draft202012Validator.check_schema(schema())
-
-    def look(part, path):
-        if part.get("type") == "object":
-            assert "additionalProperties" in part, f"{path} takes any key"
+    whole = json.loads(json_schema())
+    jsonschema.Draft202012Validator.check_schema(whole)
+    open_blocks = {"Params", "OwnOptions"}  # of an objective or engine of the user's own
+    for name, part in (("Config", whole), *whole["$defs"].items()):
+        if "properties" in part:
+            assert part["additionalProperties"] is False or name in open_blocks, f"{name} takes any key"
         for key, inner in part.get("properties", {}).items():
-            assert inner.get("description"), f"{path}.{key} has no description"
-            look(inner, f"{path}.{key}")
-        if isinstance(part.get("additionalProperties"), dict):
-            look(part["additionalProperties"], f"{path}.<id>")
+            assert inner.get("description"), f"{name}.{key} has no description"
 
-    look(schema(), "config")
-    for name, part in schema()["$defs"].items():
-        look(part, name)
+
+@pytest.mark.parametrize(
+    "path", ["config.yaml", *sorted(f"config/{path.name}" for path in (ROOT / "config").glob("*.yaml"))]
+)
+def test_editors_find_nothing_wrong_in_the_configs_that_are_here(path):
+    text = (ROOT / path).read_text()
+    if path == "config/backbone.yaml":  # of the pretraining, no overlay
+        return
+    named = text.splitlines()[0].removeprefix("# yaml-language-server: $schema=")
+    schema = json.loads((ROOT / path).parent.joinpath(named).read_text())
+    assert not list(jsonschema.Draft202012Validator(schema).iter_errors(yaml.safe_load(text)))
+
+
+def test_editors_mark_mistakes():
+    validator = jsonschema.Draft202012Validator(json.loads(json_schema()))
+    for wrong in (
+        {"nmae": "x"},
+        {"training": {"epochs": 0}},
+        {"sources": {"x": {"engine": "flux_fill", "options": {"strength": 0.5}}}},
+    ):
+        assert list(validator.iter_errors(wrong)), wrong
 
 
 def test_config_readme_is_up_to_date():
     assert (ROOT / "config/README.md").read_text() == document(), "run `make docs`"
+    assert (ROOT / "config/schema.json").read_text() == json_schema(), "run `make docs`"
 
 
 def test_page_of_formats_is_up_to_date(capsys):
@@ -109,6 +126,9 @@ def test_missing_members_are_listed_together():
         ("training: {learning_rat: 1.0}", "training.learning_rat", "did you mean `learning_rate`?"),
         ("training: {learning_rate: 1e-4}", "training.learning_rate", "1.0e-4"),
         ("select: {sources: [sibing, cut_paste]}", "select.sources", "did you mean `sibling`?"),
+        ("select: {scorers: [nearidd]}", "select.scorers", "did you mean `nearid`?"),
+        ("select: {ablations: [nearidd], scorers: [siglip2]}", "select.ablations", "did you mean `nearid`?"),
+        ("select: {figures: [figur5]}", "select.figures", "did you mean `figure5`?"),
         ("ablations: {nearid: {mix: neard_mtg}}", "ablations.nearid.mix", "did you mean `nearid_mtg`?"),
         ("ablations: {nearid: {params: {aplha: 1.0}}}", "ablations.nearid.params", "did you mean `alpha`?"),
         ("mixes: {nearid_mtg: {severities: {flux: 0.1}}}", "mixes.nearid_mtg.severities", "sibling"),
@@ -122,7 +142,12 @@ def test_missing_members_are_listed_together():
         ("training: {masks: raw, tokens: online}", "training.masks", "keep_raw_masks"),
         ("dataset: {keep_raw_masks: true}\ntraining: {masks: raw}", "training.masks", "online"),
         ("scorers: {infonce: {step: 100}}", "scorers.infonce.step", "keep_every_steps"),
-        ("dataset: {shards: 0}", "dataset.shards", "minimum"),
+        ("dataset: {shards: 0}", "dataset.shards", "at least 1"),
+        ("sources: {cut_paste: {options: {trais: 2}}}", "sources.cut_paste.options.trais", "one of blend"),
+        ("sources: {sibling: {options: {trais: 2}}}", "sources.sibling.options.trais", "did you mean `traits`?"),
+        ("training: {pack: true}", "training.pack", "whole number"),
+        ("select: {benchmarks: [mtgg]}", "select.benchmarks.0", "did you mean `mtg`?"),
+        ("name: null", "name", "text"),
         ("sources: {Sib: {display: S, engine: sibling}}", "sources", "a-z"),
     ],
 )

@@ -1,15 +1,15 @@
 """Files and folders of the user are inputs: a change of any re-runs what reads it (docs/reruns.md); steps are fakes."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-import nearid.config
+from nearid.config.documentation import json_schema
 from nearid.config.inputs import KEYS, cached_model, own_paths
 
 OVERLAY = """
@@ -188,9 +188,10 @@ def open_texts(node: Any) -> Iterator[str]:
     """Keys below a part of the schema whose values are texts without a pattern, or mappings to such."""
     if isinstance(node, dict):
         for key, value in node.get("properties", {}).items():
+            entries = value.get("patternProperties", {}).values()
             if any(
-                isinstance(one, dict) and one.get("type") == "string" and not one.keys() & {"enum", "pattern"}
-                for one in (value, value.get("additionalProperties"))
+                isinstance(one, dict) and one.get("type") == "string" and not one.keys() & {"enum", "const", "pattern"}
+                for one in (value, value.get("additionalProperties"), *entries)
             ):
                 yield key
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
@@ -198,7 +199,6 @@ def open_texts(node: Any) -> Iterator[str]:
 
 
 def test_each_key_of_the_schema_that_may_be_a_path_is_listed_or_is_none():
-    schema = yaml.safe_load(Path(nearid.config.__file__).with_name("schema.yaml").read_text())
-    found = set(open_texts(schema))
+    found = set(open_texts(json.loads(json_schema())))
     # What a step is told of the benchmark `dreambench` is the folder of its ratings.
     assert found | {"dreambench"} == KEYS | NO_PATHS and not KEYS & NO_PATHS

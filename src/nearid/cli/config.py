@@ -37,7 +37,15 @@ def show(overlays: tuple[Path, ...]) -> None:
 
 @config.command()
 def readme() -> None:
-    """Print config/README.md, made from the schema."""
+    """Print config/README.md, made from the models of the config."""
     from nearid.config.documentation import document
 
     click.echo(document(), nl=False)
+
+
+@config.command()
+def schema() -> None:
+    """Print config/schema.json, by which editors check and complete a config."""
+    from nearid.config.documentation import json_schema
+
+    click.echo(json_schema(), nl=False)

@@ -1,16 +1,24 @@
-"""config/README.md, made from the schema so that the two cannot differ."""
+"""config/README.md and config/schema.json, made from the models of the config so that they cannot differ."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from nearid.config.loading import resolve, schema
+from pydantic.fields import FieldInfo
+
+from nearid.config.schema import AnySource, Config
+from nearid.config.schema.base import ID_PATTERN, Id, Part
+from nearid.config.schema.sources import Source
+from nearid.config.schema.walking import Model, members_of, model_of, texts_of, type_of
+
+_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 _HEAD = """# Config
 
-Made from `src/nearid/config/schema.yaml` (`make docs`); do not edit.
+Made from `src/nearid/config/schema` (`make docs`); do not edit.
 
 `config.yaml` is the paper's full reproduction. Files given with `--configfile` are applied on top of it, in order:
 mappings are merged, lists are replaced. The schema is closed: a key that is not listed here is an
@@ -30,6 +38,8 @@ what an overlay below lists.
 - Numbers: write `1.0e-4`; YAML reads `1e-4` as text.
 - `--config key=value` sets only top-level keys (`name`, `seed`, `photos_dir`, …); for nested keys write an overlay.
 - An id (`<id>`) is a key of a catalogue, `[a-z0-9_]+`; some (engine, objective, kind, …) are also names of modules.
+- An editor with the YAML language server offers keys and marks mistakes by `config/schema.json`; an overlay of yours
+  names it in its first line: `# yaml-language-server: $schema=config/schema.json`.
 - `nearid config check OVERLAY…` checks a config, `nearid config show OVERLAY…` prints it with all defaults.
 
 | key | type | default | meaning |
@@ -39,40 +49,99 @@ what an overlay below lists.
 
 def document() -> str:
     """The text of config/README.md."""
-    return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in _rows(schema(), ""))
+    return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in _rows(Config, ""))
 
 
-def _rows(part: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
-    required = part.get("required", ())
-    for key, inner in part.get("properties", {}).items():
-        inner = resolve(inner)
-        yield (
-            f"`{prefix}{key}`",
-            _type(inner),
-            f"`{json.dumps(inner['default'])}`" if "default" in inner else ("required" if key in required else ""),
-            inner.get("description", ""),
-        )
-        yield from _below(inner, f"{prefix}{key}.")
+def json_schema() -> str:
+    """The text of config/schema.json: what an editor offers and marks, in config.yaml and in overlays of a few keys."""
+    whole = Config.model_json_schema()
+    models: dict[str, Model] = {"Config": Config, **{model.__name__: model for model in _models_below(Config)}}
+    for name, part in (("Config", whole), *whole["$defs"].items()):
+        texts = texts_of(models[name])
+        for key, inner in part.get("properties", {}).items():
+            inner.pop("default", None) if inner.get("default", "") is None else None
+            inner |= {"description": texts[key]} if key in texts else {}
+    whole["$defs"]["OwnSource"]["properties"]["engine"]["not"] = {"enum": list(members_of(get_args(AnySource)[0]))[:-1]}
+    return json.dumps(_loosen(whole), indent=1, ensure_ascii=False) + "\n"
 
 
-def _below(part: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
-    yield from _rows(part, prefix)
-    entry = part.get("additionalProperties")
-    if isinstance(entry, dict):
-        yield from _rows(resolve(entry), f"{prefix}<id>.")
+def _loosen(part: Any) -> Any:
+    """Nothing is required, since an overlay has a few keys; patterns as JavaScript writes them; no titles."""
+    if isinstance(part, list):
+        return [_loosen(each) for each in part]
+    if not isinstance(part, dict):
+        return part.replace("\\Z", "$") if isinstance(part, str) else part
+    dropped = (
+        ("required", "title") if "properties" in part or "type" in part or "$ref" in part or "anyOf" in part else ()
+    )
+    kept = {key: value for key, value in part.items() if key not in dropped or isinstance(value, dict)}
+    if "patternProperties" in part:
+        kept["additionalProperties"] = False
+    return {{"oneOf": "anyOf"}.get(key, key).replace("\\Z", "$"): _loosen(value) for key, value in kept.items()}
 
 
-def _type(part: Mapping[str, Any]) -> str:
-    if "enum" in part:
-        return ", ".join(f"`{value}`" for value in part["enum"])
-    if "anyOf" in part:
-        return " or ".join(_type(resolve(option)) for option in part["anyOf"])
-    if "const" in part:
-        return f"`{part['const']}`"
-    if part.get("type") == "array":
-        return f"list of {_type(resolve(part['items']))}"
-    if part.get("type") == "object" and isinstance(part.get("additionalProperties"), dict):
-        return "mapping by id"
-    if part.get("pattern") == schema()["$defs"]["id"]["pattern"]:
+def _models_below(model: Model) -> Iterator[Model]:
+    for field in model.model_fields.values():
+        for inner in _blocks(type_of(field)):
+            yield inner
+            yield from _models_below(inner)
+
+
+def _blocks(kind: Any) -> list[Model]:
+    """The models of a key's block, or of the entries of its catalogue: several where they depend on an engine."""
+    if get_origin(kind) is dict:
+        return _blocks(get_args(kind)[1])
+    if get_origin(kind) is Annotated and (members := members_of(get_args(kind)[0])):
+        return list(members.values())
+    model = model_of(kind, None)
+    return [] if model is None else [model]
+
+
+def _rows(model: Model, prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    for key, field in model.model_fields.items():
+        kind = type_of(field)
+        yield f"`{prefix}{key}`", _type(kind), _default(field), texts_of(model).get(key, "")
+        blocks = _blocks(kind)
+        below = f"{prefix}{key}.<id>." if get_origin(kind) is dict else f"{prefix}{key}."
+        if len(blocks) == 1:
+            yield from _rows(blocks[0], below)
+        elif blocks:
+            yield from _rows_by_engine(blocks, below)
+
+
+def _rows_by_engine(sources: list[Model], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    """What all sources have, then each option with the engines that have it."""
+    yield from _rows(Source, prefix)
+    options: dict[tuple[str, str, str], list[str]] = {}
+    for source in sources:
+        (block,) = _blocks(type_of(source.model_fields["options"]))
+        for key, field in block.model_fields.items():
+            (engine,) = get_args(source.model_fields["engine"].annotation)
+            options.setdefault((key, _type(type_of(field)), texts_of(block)[key]), []).append(engine)
+    for (key, kind, text), engines in sorted(options.items(), key=lambda item: -len(item[1])):
+        yield f"`{prefix}options.{key}`", kind, "", f"{', '.join(f'`{each}`' for each in engines)}: {text}"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    return "" if default is None else f"`{json.dumps({} if isinstance(default, Part) else default)}`"
+
+
+def _type(kind: Any) -> str:
+    if kind == Id:
         return "id"
-    return str(part.get("type", ""))
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in parts)
+    if origin is Annotated:
+        is_id = any(getattr(mark, "pattern", None) == ID_PATTERN for mark in parts[1:])
+        return "id" if is_id else "object" if members_of(parts[0]) else _type(parts[0])
+    if origin is list:
+        return f"list of {_type(parts[0])}"
+    if origin is dict:
+        return "mapping by id"
+    if origin in (Union, UnionType):
+        return " or ".join(map(_type, parts))
+    return "object" if model_of(kind, None) else _NAMES.get(kind, "")

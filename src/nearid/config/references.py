@@ -187,3 +187,8 @@ def nearest(wrong: object, known: Iterable[object]) -> str:
     close = difflib.get_close_matches(str(wrong), names, n=1)
     listed = f"one of {', '.join(sorted(names))}" if names else "nothing (no such id exists)"
     return f"did you mean `{close[0]}`? ({listed})" if close else listed
+
+
+def place(path: Iterable[object]) -> str:
+    """A key of the config, as errors name it."""
+    return "config, key " + (".".join(map(str, path)) or "(top)")

@@ -55,12 +55,12 @@ def write_out_lists(config: Config) -> None:
     groups = config["groups"] = _form_groups(config)
 
     def choose(kind: str, catalogue: Iterable[str], possible: Callable[[str], bool] = lambda name: True) -> list[str]:
-        """The selected of a catalogue, and what is added to them."""
+        """The selected of a catalogue, and what is added to them; of a wrong id `check_references` tells."""
         known = list(catalogue)
         chosen = select.get(kind, [name for name in known if possible(name)])
         added = [name for name in select.get("add", []) if name in known]
         select[kind] = list(dict.fromkeys([*chosen, *added]))
-        return list(select[kind])
+        return [name for name in select[kind] if name in known]
 
     sources = choose("sources", config["sources"])
     heads = choose("ablations", ablations)

@@ -1,0 +1,31 @@
+"""What a run makes."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from nearid.config.schema.base import Benchmark, Id, Ids, Part, Unique, absent
+
+
+class Select(Part):
+    """What this run makes, by ids."""
+
+    sources: Ids = absent()
+    """Distractor sources to make and to evaluate."""
+    ablations: Ids = absent()
+    """Heads to train."""
+    scorers: Ids = absent()
+    """Scorers to evaluate; when missing all but those of heads that are not trained."""
+    benchmarks: Unique[Benchmark] = absent()
+    """Benchmarks to run."""
+    groups: Ids = absent()
+    """Groups to pool; all their sources must be selected."""
+    tables: Ids = absent()
+    """Tables to make; when missing those of which a row runs."""
+    figures: Ids = absent()
+    """Figures to make; when missing those that show something of what runs."""
+    add: Ids = absent()
+    """What to make besides, by id: for an overlay on one that lists what it selects, since lists are replaced."""
+    drop: Ids | dict[Id, str] = Field(default_factory=dict)
+    """What to leave out everywhere, by id (sources, ablations, scorers, benchmarks, tables, figures): a list, or a
+    mapping from ids to the reasons that tables and page give. What cannot be made without it is left out too."""
