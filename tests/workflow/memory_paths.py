@@ -136,7 +136,7 @@ def pinned(folder):
 
 PATHS = {"experts": experts, "decoding": decoding, "pinned": pinned}
 # As if the formula had forgotten the experts' copy, the waiting batches, the rounding.
-TOO_LITTLE = {"experts": 0.5, "decoding": 0.2, "pinned": 0.6}
+TOO_LITTLE = {"experts": 0.4, "decoding": 0.1, "pinned": 0.5}
 
 
 def run_within(name, share, folder, group):
@@ -147,7 +147,7 @@ def run_within(name, share, folder, group):
         try:
             run, counted = PATHS[name](folder)
             # Beside what is counted: Python's own growth.
-            limit_memory(int(share * counted) + 24 * MB, group)
+            limit_memory(int(share * counted) + 32 * MB, group)
             run()
             status = 0
         except (MemoryError, RuntimeError, OSError) as error:

@@ -23,11 +23,11 @@ def extraction_bytes(pixels: int, tokens: int, pictures: int, workers: int, ahea
         tokens: bytes of a batch's tokens.
         pictures: bytes of the shard's encoded pictures, which Arrow's table and the records both hold.
         workers: threads that decode; each has a batch that waits, one that it builds, the single pictures of that, and
-            what was freed of the one before, which the C library keeps.
+            as much again of what was freed, which the C library keeps for its threads.
         ahead: batches that wait beside one per thread.
     """
     # One batch of tokens comes from the device, one is formed into checksums, one written and one kept as a part.
-    return (ahead + 4 * workers) * pinned_bytes(pixels) + 4 * pinned_bytes(tokens) + 2 * pictures
+    return (ahead + 6 * workers) * pinned_bytes(pixels) + 4 * pinned_bytes(tokens) + 2 * pictures
 
 
 def training_bytes(batch: int, validation: int, held: int) -> int:
