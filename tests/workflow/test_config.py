@@ -146,6 +146,8 @@ def test_missing_members_are_listed_together():
         ("sources: {cut_paste: {options: {trais: 2}}}", "sources.cut_paste.options.trais", "one of blend"),
         ("sources: {sibling: {options: {trais: 2}}}", "sources.sibling.options.trais", "did you mean `traits`?"),
         ("training: {pack: true}", "training.pack", "whole number"),
+        ("training: {pack: 0}", "training.pack", "at least 1"),
+        ("dataset: {splits: {test: -1}}", "dataset.splits.test", "at least 0"),
         ("select: {benchmarks: [mtgg]}", "select.benchmarks.0", "did you mean `mtg`?"),
         ("name: null", "name", "text"),
         ("sources: {Sib: {display: S, engine: sibling}}", "sources", "a-z"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ class Splits(Part):
 
     val: int = Field(0, ge=0)
     """Identities on which choices are made."""
-    test: int | Literal["all"] = 0
+    test: Annotated[int, Field(ge=0)] | Literal["all"] = 0
     """Identities used only for reported results; `all` takes everything that is not in val, so that none is left
     for training."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -76,7 +76,7 @@ class Training(Part):
     training chooses. Each draw takes the bytes of one more image; `tokens = online` draws in every step instead."""
     validate_every_steps: int = absent(ge=0)
     """Steps between two evaluations on the validation identities; 0 makes none."""
-    pack: Literal["all", "none"] | int = absent()
+    pack: Literal["all", "none"] | Annotated[int, Field(ge=1)] = absent()
     """How many heads that share mix, seed, backbone and batches train in one job: `all`, `none` or a number."""
     zero_stage: Literal[0, 1, 2] = absent()
     """DeepSpeed's ZeRO stage; a head is small, 0 is fastest."""
