@@ -1,4 +1,4 @@
-"""docs/own_generator.md as it stands: its file, its entry, run by the workflow's rule."""
+"""docs/own_generator.md as it stands: its files, its entries; the first engine is run by the workflow's rule."""
 
 import json
 import os
@@ -8,12 +8,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import diffusers
 import numpy as np
+import pytest
+import torch
 import yaml
+from pictures import draw
+from tiny_pipelines import save_sdxl
 
+from nearid.config import load, missing_members
 from nearid.data.positives import read_rows
+from nearid.distractors import engines
+from nearid.distractors.finishing import dilate
+from nearid.distractors.pool import Pool
+from nearid.distractors.protocol import Target
 from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.layout import Layout
+from nearid.rehearsal.pipelines import SD15_UNET
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -55,3 +66,37 @@ def test_the_page_works_as_it_stands(tmp_path: Path) -> None:
             view, mask = decode_rgb(positive["images1"]["bytes"]), decode_stored_mask(positive["masks1"]["bytes"])
             change = np.abs(decode_rgb(painted["nimg1"]["bytes"]).astype(int) - view).sum(axis=-1)
             assert change[mask].mean() > 6 and not change[~mask].any()
+
+
+def test_the_diffusion_engine_of_the_page_paints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs/own_generator.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    for_tint, for_sd = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[1:]
+    (tmp_path / "engines").mkdir()
+    (tmp_path / "engines/sd_inpaint.py").write_text(code)
+    monkeypatch.setattr(engines, "__path__", [*engines.__path__, str(tmp_path / "engines")])
+    monkeypatch.chdir(ROOT)
+    for text in (for_tint, for_sd):
+        (tmp_path / "overlay.yaml").write_text(text)
+        config = load(tmp_path / "overlay.yaml")
+    assert missing_members(config) == {"nearid.distractors.engines.sd_inpaint": ["sources.sd"]}
+    assert "sd" in config["groups"]["unseen_fill"] and "sd" not in config["groups"]["main7"]
+
+    save_sdxl(tmp_path / "sdxl")
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DConditionModel(**{**SD15_UNET, "in_channels": 9})
+    parts = diffusers.StableDiffusionXLInpaintPipeline.from_pretrained(tmp_path / "sdxl").components
+    kept = {name: parts[name] for name in ("vae", "text_encoder", "tokenizer", "scheduler")}
+    made = diffusers.StableDiffusionInpaintPipeline(
+        **kept, unet=unet, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+    made.save_pretrained(tmp_path / "model")
+    source = config["sources"]["sd"] | {"working_px": 32}
+    source["options"] |= {"model": str(tmp_path / "model"), "steps": 2, "precision": "float32"}
+    engine = engines.open_engine(source, {"kind": "image_folder", "options": {}}, 0, Pool(Layout(tmp_path)))
+    image, mask = draw(0)
+    target = Target(0, 0, image, mask, dilate(mask, 2), "class", "test", "a striped disc", "prompt")
+    prompts = list(engine.encode(["a striped disc"]))
+    first, again, other = (engine.paint_batch([target], [seed], prompts)[0] for seed in (3, 3, 4))
+    assert isinstance(first, np.ndarray) and np.isfinite(first).all()
+    assert np.array_equal(first, again) and not np.array_equal(first, other)

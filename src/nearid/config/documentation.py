@@ -34,6 +34,16 @@ what an overlay below lists.
 | `config/demo.yaml` | all stages on the embedded rendered set: two cores, no GPU, no hub (`make demo`) |
 | `config/demo.yaml config/test.yaml` | the same graph on a few identities, a minute or two; its numbers mean nothing |
 | `config/demo.yaml config/photos.yaml` | your own photographs: `--config photos_dir=PATH` (docs/own_images.md) |
+| `config/ratings.yaml` | agreement with people from released ratings alone: 4 MB, a minute on a CPU |
+| `config/released.yaml` | the paper's run on the authors' released sets: nothing is painted |
+| `config/released.yaml config/calibrate.yaml` | their released head, frozen encoders: nothing is trained either |
+| `config/plain.yaml` | training without augmentation, from cached tokens (not the paper's) |
+| `config/augmented.yaml` | augmentation from the cache: four draws of each training image |
+| `config/demo.yaml config/online.yaml` | augmentation in every step, where an overlay trains without |
+| `config/sensitivity.yaml` | the headline head under each open choice (docs/decisions.md) |
+
+`plain` and `augmented` stand alone or behind another overlay. `config/backbone.yaml` is no overlay: it says how the
+demo's backbone was pretrained (`make demo-backbone`).
 
 - Numbers: write `1.0e-4`; YAML reads `1e-4` as text.
 - `--config key=value` sets only top-level keys (`name`, `seed`, `photos_dir`, …); for nested keys write an overlay.
