@@ -167,7 +167,7 @@ def _submit_array(executor: Any, calls: Sequence[TrainingJob]) -> list[Any]:
     try:
         with executor.batch():
             return [executor.submit(call) for call in calls]
-    except Exception as error:  # submitit's own, of whatever sbatch said
+    except (OSError, RuntimeError) as error:  # submitit passes on what sbatch said as one of these
         raise UserError(
             "sbatch",
             str(error).strip()[-300:],
