@@ -107,8 +107,10 @@ class _Trainer:
 
     def _encode(self, pixels: Tensor, kept: Tensor) -> Tensor:
         vision = self.model.vision_model
-        hidden = vision.encoder(inputs_embeds=_gather(vision.embeddings(pixels), kept)).last_hidden_state
-        return vision.post_layernorm(hidden)
+        # The losses stay in float32: only the trunk's products, which take most of the time, are in bfloat16.
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings["precision"] == "bfloat16"):
+            hidden = vision.encoder(inputs_embeds=_gather(vision.embeddings(pixels), kept)).last_hidden_state
+        return vision.post_layernorm(hidden.float())
 
     def _caption_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
         # Most of this gradient stops at the tokens: in so small a trunk it would spread the scene into all of them.
