@@ -96,7 +96,8 @@ class _Trainer:
             hidden.gather(1, kept),
         )
         parts["caption"] = self._caption_loss(tokens, batch)
-        loss = sum(weight * parts[name] for name, weight in settings["weights"].items())
+        weights = {**settings["weights"], "context": _context_weight(step, settings)}
+        loss = sum(weight * parts[name] for name, weight in weights.items())
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -201,6 +202,16 @@ def _model_config(settings: Mapping[str, Any], vocabulary: int) -> SiglipConfig:
 
 def _schedule(step: int, warmup: int, total: int) -> float:
     return min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * min(1.0, step / total))) + 1e-3)
+
+
+def _context_weight(step: int, settings: Mapping[str, Any]) -> float:
+    """Weight of `context_share` at a step: 0, then rising linearly to its full weight.
+
+    From the first step on it would win over all other losses: tokens that are all the same agree best.
+    """
+    first, last = (fraction * settings["steps"] for fraction in settings["context_rise"])
+    share = min(1.0, max(0.0, (step - first) / (last - first)))
+    return float(settings["weights"]["context"]) * share
 
 
 def _draw_hidden(shape: torch.Size, settings: Mapping[str, Any], rng: np.random.Generator) -> Tensor:
