@@ -97,7 +97,7 @@ docs: setup ## config/README.md, config/schema.json and docs/formats.md from sch
 lock: setup ## pin anew what .venv holds
 	python envs/lock.py
 
-demo-backbone: setup ## pretrain the demo's backbone anew and put it in its place (about an hour and a half)
+demo-backbone: setup ## pretrain the demo's backbone anew and put it in its place (about an hour)
 	$(SNAKEMAKE) --configfile config/demo.yaml -- pretrain_backbone
 	cp results/backbone/*.json results/backbone/*.jsonl results/backbone/*.safetensors src/nearid/demo/siglip/
 

@@ -96,7 +96,7 @@ class _Trainer:
             hidden.gather(1, kept),
         )
         parts["caption"] = self._caption_loss(tokens, batch)
-        weights = {**settings["weights"], "context": _context_weight(step, settings)}
+        weights = {**settings["weights"], "context": context_weight(step, settings)}
         loss = sum(weight * parts[name] for name, weight in weights.items())
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -204,7 +204,7 @@ def _schedule(step: int, warmup: int, total: int) -> float:
     return min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * min(1.0, step / total))) + 1e-3)
 
 
-def _context_weight(step: int, settings: Mapping[str, Any]) -> float:
+def context_weight(step: int, settings: Mapping[str, Any]) -> float:
     """Weight of `context_share` at a step: 0, then rising linearly to its full weight.
 
     From the first step on it would win over all other losses: tokens that are all the same agree best.
