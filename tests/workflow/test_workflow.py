@@ -25,6 +25,7 @@ def test_full_reproduction_is_planned_without_heavy_imports():
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
     assert "heavy: []" in output, output
+    assert "Warning" not in output, output
     jobs = dict(line.split() for line in output.splitlines() if len(line.split()) == 2 and line.split()[1].isdigit())
     assert jobs["inpaint_shard"] == str(9 * 16)
     assert 350 < int(jobs["inpaint_part"]) < 400, "an hour and a half each, of what the sources take"
