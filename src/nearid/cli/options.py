@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,11 +16,16 @@ from nearid.io.downloads import check_fetched
 from nearid.layout import Layout
 from nearid.workflow import run_lock
 
+if TYPE_CHECKING:
+    from nearid.config.settings import Settings
+
 Command = Callable[..., Any]
 
 
-def step(name: str) -> Callable[[Command], Command]:
+def step(name: str, kind: type[Settings] | None = None) -> Callable[[Command], Command]:
     """Give a command `--results`, `--settings` and `--config`, and call it with `layout` and `settings`.
+
+    Settings are of the given `kind`, or a dictionary.
 
     A rule passes `--results DIR --settings JSON`. A person says `--config config/demo.yaml` instead (repeatable, on top
     of `config.yaml`); `nearid.config.step_settings(name, config, **ids)` then gives both, `ids` being the command's
@@ -29,8 +34,8 @@ def step(name: str) -> Callable[[Command], Command]:
         @distractors.command()
         @click.option("--source", required=True)
         @click.option("--shard", required=True)
-        @step("inpaint_shard")
-        def inpaint(layout: Layout, settings: dict[str, Any], source: str, shard: str) -> None: ...
+        @step("inpaint_shard", InpaintShard)
+        def inpaint(layout: Layout, settings: InpaintShard, source: str, shard: str) -> None: ...
     """
 
     def decorate(command: Command) -> Command:
@@ -42,7 +47,7 @@ def step(name: str) -> Callable[[Command], Command]:
             # data set, and a look at a hundred thousand pictures would cost each of its jobs seconds.
             for download in named_downloads({key: value for key, value in values.items() if key != "dataset"}):
                 check_fetched(Path(FOLDER) / download)
-            return command(layout=layout, settings=values, **ids)
+            return command(layout=layout, settings=kind.parse(values) if kind else values, **ids)
 
         options = (
             click.option("--results", type=click.Path(path_type=Path), help="The folder results/<name>."),

@@ -1,0 +1,48 @@
+"""The settings of each step, typed: one module per stage, one model per step, as `nearid.config.steps` makes them.
+
+They hold types alone, no defaults that a result could depend on and no logic: a fingerprint covers the values that a
+step was given, not these modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+
+from nearid.errors import UserError
+
+
+class Settings(BaseModel):
+    """What a step, or a part of it, was told."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+    _given: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any], where: str = "--settings") -> Self:
+        """Settings of what a rule passes, or `nearid.config.step_settings` returns.
+
+        Raises:
+            UserError: a key is missing, unknown or of another type.
+        """
+        try:
+            settings = cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, first["loc"]))
+            raise UserError(
+                f"{where}, {key}",
+                "nothing" if first["type"] == "missing" else repr(first["input"]),
+                f"{first['msg']} ({cls.__name__})",
+                "pass what `nearid.config.step_settings` returns for this step",
+            ) from error
+        settings._given = given
+        return settings
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """What was parsed, unchanged: for keys of caches and for files that repeat the settings."""
+        return self._given
