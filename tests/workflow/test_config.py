@@ -42,7 +42,7 @@ def test_the_schema_is_closed_and_explains_itself():
     whole = json.loads(json_schema())
     jsonschema.Draft202012Validator.check_schema(whole)
     open_blocks = {"Params", "OwnOptions"}  # of an objective or engine of the user's own
-    for name, part in (("Config", whole), *whole["$defs"].items()):
+    for name, part in (("Root", whole), *whole["$defs"].items()):
         if "properties" in part:
             assert part["additionalProperties"] is False or name in open_blocks, f"{name} takes any key"
         for key, inner in part.get("properties", {}).items():

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-Config = Mapping[str, Any]
+from nearid.config.types import Config
+
 # What the released sets hold (docs/protocol.md 1.2): identities, views per identity.
 _RELEASED_IDENTITIES = 19_386
 _RELEASED_VIEWS = 45_215 / 19_386

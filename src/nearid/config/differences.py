@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-Config = Mapping[str, Any]
+from nearid.config.types import Config
+
 TEST_IDENTITIES = 500
 TRAINING = {"epochs": 11, "batch_size": 128, "learning_rate": 1e-4}
 """Section 4.1 of the paper."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from nearid.config.schema import AnySource, Config
+from nearid.config.schema import AnySource, Root
 from nearid.config.schema.base import ID_PATTERN, Id, Part
 from nearid.config.schema.sources import Source
 from nearid.config.schema.walking import Model, members_of, model_of, texts_of, type_of
@@ -59,14 +59,14 @@ demo's backbone was pretrained (`make demo-backbone`).
 
 def document() -> str:
     """The text of config/README.md."""
-    return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in _rows(Config, ""))
+    return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in _rows(Root, ""))
 
 
 def json_schema() -> str:
     """The text of config/schema.json: what an editor offers and marks, in config.yaml and in overlays of a few keys."""
-    whole = Config.model_json_schema()
-    models: dict[str, Model] = {"Config": Config, **{model.__name__: model for model in _models_below(Config)}}
-    for name, part in (("Config", whole), *whole["$defs"].items()):
+    whole = Root.model_json_schema()
+    models: dict[str, Model] = {"Root": Root, **{model.__name__: model for model in _models_below(Root)}}
+    for name, part in (("Root", whole), *whole["$defs"].items()):
         texts = texts_of(models[name])
         for key, inner in part.get("properties", {}).items():
             inner.pop("default", None) if inner.get("default", "") is None else None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from nearid.config.types import Config
 from nearid.errors import UserError
 
 FOLDER = "resources/"
 
 
-def required_downloads(settings: Any, config: Mapping[str, Any]) -> list[str]:
+def required_downloads(settings: Any, config: Config) -> list[str]:
     """Ids in `downloads` that any value below `resources/<id>` in `settings` names.
 
     Raises:

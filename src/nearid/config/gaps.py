@@ -6,17 +6,16 @@ The reasons travel with the config (`select.drop` becomes id -> reason): tables,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from nearid.config.steps import backbone_of, benchmarks_of, drawn_collections
+from nearid.config.types import Config, MutableConfig
 
-Config = dict[str, Any]
 LEFT_OUT = "left out of this run (`select.drop`)"
 CATALOGUES = ("sources", "ablations", "scorers", "groups", "tables", "figures", "benchmarks")
 """Lists in `select` that a word may be taken out of."""
 
 
-def droppable(config: Mapping[str, Any]) -> set[str]:
+def droppable(config: Config) -> set[str]:
     """Every id that `select.drop` may name."""
     known = {"nearid_bench", "mtg", "dreambench"}
     for catalogue in (config, config["paper"]):
@@ -25,7 +24,7 @@ def droppable(config: Mapping[str, Any]) -> set[str]:
     return known
 
 
-def leave_out(config: Config) -> None:
+def leave_out(config: MutableConfig) -> None:
     """Take out of `config` what `select.drop` names, and what cannot be made without it; nothing where it is empty.
 
     Sources go from groups and mixtures too. A head without a mixture, a scorer without its head or benchmarks, a figure
@@ -107,7 +106,7 @@ def leave_out(config: Config) -> None:
     keep("tables", lambda name: following(tables[name]["scorers"], "none of its scorers is in this run"))
 
 
-def needs_identities(config: Mapping[str, Any]) -> bool:
+def needs_identities(config: Config) -> bool:
     """Whether anything selected is made from the data set; ratings alone need none."""
     select, figures = config["select"], config["paper"]["figures"]
     shown = {need for name in select["figures"] for need in figures[name]["needs"]}
@@ -117,7 +116,7 @@ def needs_identities(config: Mapping[str, Any]) -> bool:
     return bool(select["sources"] or select["ablations"] or benched or {"images", "tokens"} & shown)
 
 
-def without_identities(config: Config, reason: str) -> None:
+def without_identities(config: MutableConfig, reason: str) -> None:
     """Add everything that is made from the data set to `select.drop`, with `reason`."""
     select, figures = config["select"], config["paper"]["figures"]
     pictured = [
@@ -128,7 +127,7 @@ def without_identities(config: Config, reason: str) -> None:
     select["drop"] |= dict.fromkeys(["nearid_bench", *gone], reason)
 
 
-def without_backbone(config: Config, backbone: str, reason: str) -> None:
+def without_backbone(config: MutableConfig, backbone: str, reason: str) -> None:
     """Add all heads and scorers of a backbone to `select.drop`, with `reason`."""
     select = config["select"]
     heads = [name for name in config["ablations"] if _trunk(config, name) == backbone]
@@ -136,7 +135,7 @@ def without_backbone(config: Config, backbone: str, reason: str) -> None:
     select["drop"] |= dict.fromkeys([*heads, *scorers], reason)
 
 
-def _trunk(config: Mapping[str, Any], ablation: str) -> str:
+def _trunk(config: Config, ablation: str) -> str:
     return str(config["ablations"][ablation]["training"].get("backbone") or config["training"]["backbone"])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from nearid.config.downloads import FOLDER
 from nearid.config.steps import backbone_of, benchmarks_of, training_of
+from nearid.config.types import Config
 from nearid.errors import UserError
 
 KEYS = {
@@ -39,7 +40,7 @@ def own_paths(step: str, settings: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(filter(None, found)))
 
 
-def missing_paths(config: Mapping[str, Any]) -> dict[str, str]:
+def missing_paths(config: Config) -> dict[str, str]:
     """What the selected members name and is not there: config key -> path, which is empty where one is needed.
 
     Downloads and models of the hub count as there: the one is fetched, and the first job that needs the other tells.
@@ -67,7 +68,7 @@ def missing_path(key: str, path: str) -> UserError:
     )
 
 
-def check_paths(config: Mapping[str, Any]) -> None:
+def check_paths(config: Config) -> None:
     """Say which of the user's files and folders are not there.
 
     Raises:
@@ -89,7 +90,7 @@ def in_lines(told: Iterable[str]) -> str:
     return "".join(f"\n            - {line}" for line in told)
 
 
-def _selected_entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _selected_entries(config: Config) -> Iterator[tuple[str, Mapping[str, Any]]]:
     select, dataset = config["select"], config["dataset"]
     kind = dataset["kind"]
     wanted = _OPTIONS["curate_positives"] | (_OPTIONS["make_mtg"] if "mtg" in select["benchmarks"] else set())

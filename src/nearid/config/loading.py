@@ -13,28 +13,28 @@ from nearid.config.facts import known_download
 from nearid.config.gaps import leave_out
 from nearid.config.references import check_named, check_references, place
 from nearid.config.shorthand import write_out_entries, write_out_lists
+from nearid.config.types import Config, MutableConfig
 from nearid.errors import UserError, harmless
 from nearid.io.yaml_files import MAX_DEPTH, read_yaml
 
 BASE = Path("config.yaml")
-Config = dict[str, Any]
 # An overlay of a kilobyte may name one list in another a billion times.
 _MAX_VALUES = 100_000
 
 
-def load(*overlays: Path | str) -> Config:
+def load(*overlays: Path | str) -> MutableConfig:
     """Read `config.yaml`, put `overlays` on top in order (mappings merged, lists replaced) and check the whole.
 
     Raises:
         UserError: a file is missing or is no YAML mapping, a key is unknown, a value does not fit, an id is unknown.
     """
-    config: Config = {}
+    config: MutableConfig = {}
     for path in (BASE, *map(Path, overlays)):
         config = _merge(config, _read(path))
     return complete(config)
 
 
-def complete(config: Mapping[str, Any]) -> Config:
+def complete(config: Config) -> MutableConfig:
     """Check `config` (as Snakemake merged it) and write out what it leaves to defaults, those of the schema included.
 
     Raises:
@@ -48,7 +48,7 @@ def complete(config: Mapping[str, Any]) -> Config:
     write_out_entries(whole)
     check_schema(whole)
     write_out_lists(whole)
-    fill_defaults(whole, schema.Config)
+    fill_defaults(whole, schema.Root)
     for name in named_downloads(whole):
         if name not in whole["downloads"] and (known := known_download(name)):
             fill_defaults(known, schema.Download)
@@ -59,7 +59,7 @@ def complete(config: Mapping[str, Any]) -> Config:
     return whole
 
 
-def settle(config: Config) -> None:
+def settle(config: MutableConfig) -> None:
     """Take out what is left out, and check the rest; for a complete config."""
     check_named(config)
     leave_out(config)
@@ -71,7 +71,7 @@ def results_folder(config: Config) -> Path:
     return Path(config["results_dir"]) / config["name"]
 
 
-def _read(path: Path) -> Config:
+def _read(path: Path) -> MutableConfig:
     try:
         content = read_yaml(path, "a YAML mapping")
     except FileNotFoundError:
@@ -81,7 +81,7 @@ def _read(path: Path) -> Config:
     return content
 
 
-def _check_values(config: Mapping[str, Any]) -> None:
+def _check_values(config: Config) -> None:
     """Numbers are finite, text holds nothing that a terminal would obey, and all of it is of a bounded size."""
     waiting: list[tuple[tuple[object, ...], Any]] = [((), config)]
     for _ in range(_MAX_VALUES):
@@ -113,7 +113,7 @@ def _merge(below: Any, above: Any) -> Any:
     return {key: _merge(below.get(key), above[key]) if key in above else below[key] for key in [*below, *above]}
 
 
-def check_schema(config: Mapping[str, Any]) -> None:
+def check_schema(config: Config) -> None:
     """Whether `config` fits the schema, ids among them.
 
     Raises:
@@ -124,7 +124,7 @@ def check_schema(config: Mapping[str, Any]) -> None:
     from nearid.config import schema
 
     try:
-        schema.Config.model_validate(config)
+        schema.Root.model_validate(config)
     except ValidationError as error:
         from nearid.config.mistakes import explain
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from nearid.config.steps import training_of
+from nearid.config.types import Config
 from nearid.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
-Config = Mapping[str, Any]
 
 
 def check_members(config: Config) -> None:

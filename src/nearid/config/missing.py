@@ -16,10 +16,10 @@ from nearid.config.gaps import without_backbone, without_identities
 from nearid.config.inputs import in_lines, missing_path
 from nearid.config.loading import settle
 from nearid.config.steps import benchmarks_of, step_settings
+from nearid.config.types import Config, MutableConfig
 from nearid.config.uses import Use, find_paths
 from nearid.errors import UserError
 
-Config = dict[str, Any]
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
@@ -49,7 +49,7 @@ class Missing:
         return ", ".join(dict.fromkeys(use.key for use in self.uses))
 
 
-def find_missing(config: Mapping[str, Any], root: Path = Path()) -> list[Missing]:
+def find_missing(config: Config, root: Path = Path()) -> list[Missing]:
     """All that `config` selects and that is neither there nor can be fetched without a person.
 
     Whether the hub answers is not asked. Files are looked for, not opened.
@@ -73,7 +73,7 @@ def find_missing(config: Mapping[str, Any], root: Path = Path()) -> list[Missing
 
 
 def check_missing(
-    config: Mapping[str, Any],
+    config: Config,
     root: Path = Path(),
     fetching: Collection[str] | None = None,
     gone: Mapping[str, str] | None = None,
@@ -115,7 +115,7 @@ def check_missing(
     )
 
 
-def leave_out_missing(config: Config, root: Path = Path()) -> None:
+def leave_out_missing(config: MutableConfig, root: Path = Path()) -> None:
     """Make a gap of everything that needs what is missing, in `config` itself; the reasons go to `select.drop`.
 
     Raises:
@@ -130,7 +130,7 @@ def leave_out_missing(config: Config, root: Path = Path()) -> None:
         raise UserError(f"config `{config['name']}`", f"nothing is left to score: {reasons}", "a scorer", "bring it")
 
 
-def _leave_out(config: Config, use: Use, reason: str) -> None:
+def _leave_out(config: MutableConfig, use: Use, reason: str) -> None:
     select, (catalogue, name) = config["select"], use.member
     if catalogue == "backbones":
         without_backbone(config, name, reason)
@@ -152,7 +152,7 @@ def _leave_out(config: Config, use: Use, reason: str) -> None:
         without_identities(config, reason)
 
 
-def _why_not_fetched(download: str, config: Mapping[str, Any], root: Path) -> tuple[str, str] | None:
+def _why_not_fetched(download: str, config: Config, root: Path) -> tuple[str, str] | None:
     """What is wrong with a download, and what to do; None where it is there or can be fetched."""
     entry, folder = config["downloads"][download], root / FOLDER / download
     if (folder / "fetched.json").is_file():
@@ -183,7 +183,7 @@ def has_token(environment: Mapping[str, str]) -> bool:
     return any(environment.get(name) for name in _TOKENS) or (home / "token").is_file()
 
 
-def _find_damaged(config: Mapping[str, Any], root: Path) -> Iterator[UserError]:
+def _find_damaged(config: Config, root: Path) -> Iterator[UserError]:
     """Downloads that were fetched and are not whole any more, by names and sizes."""
     from nearid.io.downloads import check_fetched
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nearid.config.references import nearest, place
-from nearid.config.schema import Config
+from nearid.config.schema import Root
 from nearid.config.schema.walking import find, texts_of
+from nearid.config.types import Config
 from nearid.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,17 +34,17 @@ _LIMITS = {
 }
 
 
-def explain(error: ValidationError, config: Mapping[str, Any]) -> UserError:
+def explain(error: ValidationError, config: Config) -> UserError:
     """The first mistake of those that are nearest to the top; all that pydantic says of one key is one mistake."""
     found: dict[tuple[str | int, ...], list[Found]] = {}
     for each in error.errors(include_url=False):
-        found.setdefault(tuple(find(each["loc"], config, Config)[0]), []).append(each)
+        found.setdefault(tuple(find(each["loc"], config, Root)[0]), []).append(each)
     first = min(found, key=lambda path: (len(path), *map(str, path)))
     return _explain(first, found[first], config)
 
 
-def _explain(path: tuple[str | int, ...], errors: list[Found], config: Mapping[str, Any]) -> UserError:
-    _, block = find(path, config, Config)
+def _explain(path: tuple[str | int, ...], errors: list[Found], config: Config) -> UserError:
+    _, block = find(path, config, Root)
     kind, value = errors[0]["type"], errors[0]["input"]
     if kind == "extra_forbidden" and block is not None:
         known = nearest(path[-1], block.model_fields)

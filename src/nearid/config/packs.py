@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nearid.config.steps import backbone_of, benchmarks_of, step_settings, training_of
+from nearid.config.types import Config
 
-Config = Mapping[str, Any]
 TOKEN_READERS = ("encoder", "head")
 """Kinds of scorers that read a backbone's tokens, so that they are scored together."""
 # Settings of the section training that say which images come in which batch; the others are each head's own.

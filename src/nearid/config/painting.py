@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from nearid.config.counts import count_images
 from nearid.config.steps import step_settings
+from nearid.config.types import Config
 from nearid.layout import Layout
-
-Config = Mapping[str, Any]
 
 
 def images_per_shard(config: Config, source: str) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from nearid.config.differences import differences
 from nearid.config.mixes import drawn_sources
 from nearid.config.steps import (
     BENCHMARKS,
-    Config,
     Settings,
     count_token_shards,
     entry_of,
@@ -14,6 +16,7 @@ from nearid.config.steps import (
     mix_of,
     training_of,
 )
+from nearid.config.types import Config, Ids
 
 # The download of config.yaml. An overlay that names another file must not be taken for the paper's words.
 _PAPERS_WORDS = "resources/judge_words/"
@@ -82,13 +85,13 @@ def _scorer(config: Config, name: str, trained: bool) -> Settings:
     return settings
 
 
-def _asks_as_the_paper(judge: Config) -> bool:
+def _asks_as_the_paper(judge: Mapping[str, Any]) -> bool:
     """Whether a judge is asked in the paper's words: from the authors' file, or from one that is said to hold them."""
     prompt = judge.get("prompt", "")
     return bool(prompt) and (prompt.startswith(_PAPERS_WORDS) or judge.get("wording") == "paper")
 
 
-def make_table(config: Config, ids: Config) -> Settings:
+def make_table(config: Config, ids: Ids) -> Settings:
     """What a table shows."""
     table = ids["table"]
     return {"table": table, "run": _run(config, config["paper"]["tables"][table]["scorers"], shown_in=table)}
@@ -110,7 +113,7 @@ def _compared(config: Config) -> Settings:
     }
 
 
-def compute_figure(config: Config, ids: Config) -> Settings:
+def compute_figure(config: Config, ids: Ids) -> Settings:
     """What a figure is computed from."""
     figure = config["paper"]["figures"][ids["figure"]]
     needs = figure["needs"]
@@ -150,12 +153,12 @@ def compute_figure(config: Config, ids: Config) -> Settings:
     return settings
 
 
-def plot_figure(config: Config, ids: Config) -> Settings:
+def plot_figure(config: Config, ids: Ids) -> Settings:
     """How a figure looks."""
     return {"figure": ids["figure"], "style": config["paper"]["figures"][ids["figure"]]["style"]}
 
 
-def make_page(config: Config, ids: Config) -> Settings:
+def make_page(config: Config, ids: Ids) -> Settings:
     """What the page shows."""
     figures = config["select"]["figures"]
     differs = differences(config)
@@ -171,21 +174,21 @@ def _lacks(config: Config, scorer: str) -> list[tuple[str, str]]:
     return [(BENCHMARKS[name], why) for name, why in config["scorers"][scorer]["lacks"].items()]
 
 
-def compare_with_paper(config: Config, ids: Config) -> Settings:
+def compare_with_paper(config: Config, ids: Ids) -> Settings:
     """What stands beside the paper's numbers."""
     return {"tables": _compared(config)}
 
 
-def show_identities(config: Config, ids: Config) -> Settings:
+def show_identities(config: Config, ids: Ids) -> Settings:
     """What the browser shows."""
     return {"run": _run(config)}
 
 
-def write_summary(config: Config, ids: Config) -> Settings:
+def write_summary(config: Config, ids: Ids) -> Settings:
     """What the summary tells."""
     return {"run": _run(config, shown_in="effects")}
 
 
-def write_manifest(config: Config, ids: Config) -> Settings:
+def write_manifest(config: Config, ids: Ids) -> Settings:
     """The whole config."""
     return {"config": config}

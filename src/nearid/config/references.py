@@ -10,6 +10,7 @@ from typing import Any
 from nearid.config.gaps import droppable, needs_identities
 from nearid.config.members import objective_params
 from nearid.config.steps import drawn_collections, training_of
+from nearid.config.types import Config
 from nearid.config.variants import WHOLE, versions
 from nearid.errors import UserError
 
@@ -23,7 +24,7 @@ SCORER_KEYS = {
 }
 
 
-def check_references(config: Mapping[str, Any]) -> None:
+def check_references(config: Config) -> None:
     """Check ids and what belongs together.
 
     Raises:
@@ -68,7 +69,7 @@ def check_references(config: Mapping[str, Any]) -> None:
     _check_selection(config)
 
 
-def check_named(config: Mapping[str, Any]) -> None:
+def check_named(config: Config) -> None:
     """Whether `select.add` and `select.drop` name what there is.
 
     Raises:
@@ -78,7 +79,7 @@ def check_named(config: Mapping[str, Any]) -> None:
         _known(config["select"].get(key, ()), sorted(droppable(config)), f"select.{key}")
 
 
-def _check_raw_masks(config: Mapping[str, Any], where: str, tokens: str = "online") -> None:
+def _check_raw_masks(config: Config, where: str, tokens: str = "online") -> None:
     if not config["dataset"]["keep_raw_masks"]:
         raise UserError(
             f"config, key {where}", "raw, and only cleaned masks are kept", "`dataset.keep_raw_masks: true`", "set it"
@@ -104,7 +105,7 @@ def _check_download(name: str, entry: Mapping[str, Any]) -> None:
         raise UserError(f"{where}.revision", repr(entry["revision"]), "the 40 digits of a commit", "write them")
 
 
-def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def _check_scorer(name: str, scorer: Mapping[str, Any], config: Config) -> None:
     where = f"scorers.{name}"
     # A head trained elsewhere says where it is and which backbone's tokens it reads.
     foreign = scorer["kind"] == "head" and "path" in scorer
@@ -134,7 +135,7 @@ def _check_scorer(name: str, scorer: Mapping[str, Any], config: Mapping[str, Any
         )
 
 
-def _check_selection(config: Mapping[str, Any]) -> None:
+def _check_selection(config: Config) -> None:
     select, paper = config["select"], config["paper"]
     if needs_identities(config):
         _selected([config["headline_group"]], select["groups"], "headline_group", "select.groups")

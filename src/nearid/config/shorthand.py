@@ -8,15 +8,15 @@ from typing import Any
 
 from nearid.config.facts import PLACES, known_download
 from nearid.config.rows import FIGURES, PAPER_ROWS, TABLES
+from nearid.config.types import MutableConfig
 
-Config = dict[str, Any]
 BENCHMARKS = ["nearid_bench", "mtg", "dreambench"]
 # What a head's scorer takes from the head, and what of a table or figure depends on what runs.
 _INHERITED = ("display", "choice", "shown_in")
 _ROWS = ("scorers", "ablations")
 
 
-def write_out_entries(config: Config) -> None:
+def write_out_entries(config: MutableConfig) -> None:
     """Fill in what entries take from others; before the schema is checked, so that mistakes are left as they are.
 
     A head is a scorer of the same id. A scorer that the paper has is compared with its row there. Known downloads lie
@@ -45,7 +45,7 @@ def write_out_entries(config: Config) -> None:
                 _fill(entries.setdefault(name, {}), kept)
 
 
-def write_out_lists(config: Config) -> None:
+def write_out_lists(config: MutableConfig) -> None:
     """Fill in the lists that follow from the catalogues and from what runs; for a config that fits the schema.
 
     All of a catalogue is selected where nothing else is said, as far as it can be made from what is selected.
@@ -87,7 +87,7 @@ def write_out_lists(config: Config) -> None:
         trained = [head for head in known.get("ablations", []) if head in heads]
         _fill(entry, {"ablations": trained or known.get("ablations", [])})
 
-    def shows_something(entry: Config) -> bool:
+    def shows_something(entry: Mapping[str, Any]) -> bool:
         """Whether what a table or figure shows runs."""
         of_heads = [*entry.get("ablations", []), *([entry["ablation"]] if "ablation" in entry else [])]
         return (
@@ -100,7 +100,7 @@ def write_out_lists(config: Config) -> None:
     choose("figures", paper["figures"], lambda name: shows_something(paper["figures"][name]))
 
 
-def _form_groups(config: Config) -> dict[str, list[str]]:
+def _form_groups(config: MutableConfig) -> dict[str, list[str]]:
     """Sources by group: those that are listed, or those whose entries name the group."""
     named: dict[str, list[str]] = {}
     for source, entry in config["sources"].items():

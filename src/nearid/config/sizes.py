@@ -8,9 +8,8 @@ from typing import Any
 from nearid.config.counts import known_identities
 from nearid.config.mixes import drawn_sources
 from nearid.config.steps import mix_of
+from nearid.config.types import Config
 from nearid.errors import UserError
-
-Config = Mapping[str, Any]
 
 
 def check_sizes(config: Config) -> None:

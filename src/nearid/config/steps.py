@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from nearid.config.mixes import mixed_collections
+from nearid.config.types import Config, Ids
 from nearid.config.variants import MASKING, augmentation_id, is_drawn, sort_variants, versions
 from nearid.errors import UserError
 from nearid.layout import shard_ids
 
-Config = Mapping[str, Any]
 Settings = dict[str, Any]
 CONDITIONS = list(MASKING)
 BENCHMARKS = {"nearid_bench": "NearID-bench", "mtg": "MTG", "dreambench": "DreamBench++"}
@@ -134,24 +134,24 @@ def _dataset(config: Config) -> Settings:
     return {"kind": kind, "options": config["dataset"].get(kind, {})}
 
 
-def curate_positives(config: Config, ids: Config) -> Settings:
+def curate_positives(config: Config, ids: Ids) -> Settings:
     """What curation reads."""
     keys = ("shards", "splits", "clean_masks", "min_views")
     raw = {"keep_raw_masks": True} if config["dataset"]["keep_raw_masks"] else {}
     return {"seed": config["seed"], **{key: config["dataset"][key] for key in keys}, **raw, **_dataset(config)}
 
 
-def make_mtg(config: Config, ids: Config) -> Settings:
+def make_mtg(config: Config, ids: Ids) -> Settings:
     """What the part-edit sets are made by."""
     return {"seed": config["seed"], **_dataset(config)}
 
 
-def make_raters(config: Config, ids: Config) -> Settings:
+def make_raters(config: Config, ids: Ids) -> Settings:
     """What simulated raters are made by."""
     return {"seed": config["seed"], "simulated": config["dreambench"]["simulated"], **_dataset(config)}
 
 
-def inpaint_shard(config: Config, ids: Config) -> Settings:
+def inpaint_shard(config: Config, ids: Ids) -> Settings:
     """How a source is painted."""
     source = ids["source"]
     settings = {"source": _source(config, source), "source_id": source}
@@ -165,14 +165,14 @@ def _source(config: Config, source: str) -> Settings:
     return {"engine": "released", **untouched, "options": {"path": config["released"][source]}}
 
 
-def make_quality_sheet(config: Config, ids: Config) -> Settings:
+def make_quality_sheet(config: Config, ids: Ids) -> Settings:
     """What the sheet of a source shows."""
     source = ids["source"]
     own = {"source_id": source, "dilate_px": config["sources"][source]["dilate_px"]}
     return {"seed": config["seed"], **own, "shards": config["dataset"]["shards"], **config["quality_sheet"]}
 
 
-def extract_tokens(config: Config, ids: Config) -> Settings:
+def extract_tokens(config: Config, ids: Ids) -> Settings:
     """What of a collection is extracted, and with what."""
     backbone, collection = ids["backbone"], ids["collection"]
     own = collection.startswith("mtg_") or len(token_shards(config, backbone, collection)) > 1
@@ -211,7 +211,7 @@ def _drawing(config: Config, collection: str) -> list[str]:
     return [ablation for ablation in config["ablations"] if collection in drawn_collections(config, ablation)]
 
 
-def train_head(config: Config, ids: Config) -> Settings:
+def train_head(config: Config, ids: Ids) -> Settings:
     """How a head is trained."""
     ablation = ids["ablation"]
     entry, training = config["ablations"][ablation], training_of(config, ablation)
@@ -232,7 +232,7 @@ def train_head(config: Config, ids: Config) -> Settings:
     }
 
 
-def _score(config: Config, ids: Config) -> Settings:
+def _score(config: Config, ids: Ids) -> Settings:
     scorer = ids["scorer"]
     settings = {"scorer": entry_of(config, "scorers", scorer), "scorer_id": scorer, "conditions": CONDITIONS}
     backbone = backbone_of(config, scorer)
@@ -241,13 +241,13 @@ def _score(config: Config, ids: Config) -> Settings:
     return settings
 
 
-def score_nearid_bench(config: Config, ids: Config) -> Settings:
+def score_nearid_bench(config: Config, ids: Ids) -> Settings:
     """What a scorer is scored on."""
     read = count_token_shards(config, backbone_of(config, ids["scorer"]), compared_collections(config, "nearid_bench"))
     return {**_score(config, ids), **read, "sources": config["select"]["sources"], "split": "test"}
 
 
-def score_mtg(config: Config, ids: Config) -> Settings:
+def score_mtg(config: Config, ids: Ids) -> Settings:
     """The same of part edits."""
     read = count_token_shards(config, backbone_of(config, ids["scorer"]), compared_collections(config, "mtg"))
     return {**_score(config, ids), **read}
@@ -260,7 +260,7 @@ def count_token_shards(config: Config, backbone: str | None, collections: list[s
     return {"token_shards": {name: len(token_shards(config, backbone, name)) for name in collections}}
 
 
-def score_dreambench(config: Config, ids: Config) -> Settings:
+def score_dreambench(config: Config, ids: Ids) -> Settings:
     """The same of DreamBench++."""
     settings = _score(config, ids)
     # Released ratings need no pictures.
@@ -271,7 +271,7 @@ def score_dreambench(config: Config, ids: Config) -> Settings:
     return settings | ({"simulated": True} if simulated else {"path": config["dreambench"]["samples"]})
 
 
-def summarise_scores(config: Config, ids: Config) -> Settings:
+def summarise_scores(config: Config, ids: Ids) -> Settings:
     """What metrics are made of the similarities."""
     benchmarks = benchmarks_of(config, ids["scorer"])
     settings = {

@@ -10,8 +10,8 @@ from typing import Any
 from nearid.config.downloads import FOLDER
 from nearid.config.gaps import needs_identities
 from nearid.config.steps import backbone_of, benchmarks_of, drawn_collections, step_settings, training_of
+from nearid.config.types import Config
 
-Config = Mapping[str, Any]
 # Keys whose value is a path of a file or folder, wherever it is.
 _PATHS = (
     "path",

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from nearid.config.facts import download_facts
 from nearid.config.inputs import cached_model, is_hub_id, missing_path, missing_paths
 from nearid.config.members import used_backbones
 from nearid.config.missing import find_missing, has_token
 from nearid.config.sizes import check_sizes
+from nearid.config.types import Config
 from nearid.doctor.findings import Finding
 from nearid.doctor.slurm_checks import check_slurm
 from nearid.errors import UserError
@@ -52,7 +53,7 @@ SKEW_S = 5.0
 _RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def examine(config: Mapping[str, Any], layout: Layout, cluster: bool = False, root: Path = Path()) -> list[Finding]:
+def examine(config: Config, layout: Layout, cluster: bool = False, root: Path = Path()) -> list[Finding]:
     """All checks.
 
     Args:
@@ -235,7 +236,7 @@ def check_clock(folder: Path) -> Iterator[Finding]:
         yield Finding("clock", "fine", "agrees with the file system's")
 
 
-def check_space(config: Mapping[str, Any], layout: Layout) -> Iterator[Finding]:
+def check_space(config: Config, layout: Layout) -> Iterator[Finding]:
     """Free space and memory against the plan."""
     plan = make_plan(config, layout)
     for warning in plan.warnings:
@@ -246,7 +247,7 @@ def check_space(config: Mapping[str, Any], layout: Layout) -> Iterator[Finding]:
         yield Finding("space", "fine", "enough for what is still to do (`nearid plan`)")
 
 
-def check_downloads(config: Mapping[str, Any], layout: Layout, environment: Mapping[str, str]) -> Iterator[Finding]:
+def check_downloads(config: Config, layout: Layout, environment: Mapping[str, str]) -> Iterator[Finding]:
     """What is still to be fetched, and whether the hub will give it."""
     names = [job.name for job in Jobs(config, layout).of("fetch_download") if not job.outputs[0].exists()]
     if not names:
@@ -270,7 +271,7 @@ def check_downloads(config: Mapping[str, Any], layout: Layout, environment: Mapp
         yield Finding("offline", "note", "HF_HUB_OFFLINE is set", "unset it where the downloads run")
 
 
-def check_paths(config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_paths(config: Config) -> Iterator[Finding]:
     """That files and folders of the user are there."""
     missing = missing_paths(config)
     for key, path in missing.items():
@@ -280,7 +281,7 @@ def check_paths(config: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("own files", "fine", "all that the config names are there")
 
 
-def check_split_sizes(config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_split_sizes(config: Config) -> Iterator[Finding]:
     """That every split that something selected reads has identities, as far as that is known."""
     try:
         check_sizes(config)
@@ -290,7 +291,7 @@ def check_split_sizes(config: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("splits", "fine", "sizes of splits, heads and figures fit together")
 
 
-def check_files_read(config: Mapping[str, Any], root: Path) -> Iterator[Finding]:
+def check_files_read(config: Config, root: Path) -> Iterator[Finding]:
     """Every download, checkout, folder and file that a step will read and that cannot be had."""
     missing = find_missing(config, root)
     level: Literal["note", "fault"] = "note" if config["on_missing"] == "gap" else "fault"
@@ -300,7 +301,7 @@ def check_files_read(config: Mapping[str, Any], root: Path) -> Iterator[Finding]
         yield Finding("missing", "fine", "all that steps read is there, or can be fetched")
 
 
-def check_models(config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_models(config: Config) -> Iterator[Finding]:
     """Local backbones: there, and safetensors rather than pickles."""
     for name in used_backbones(config):
         path = config["backbones"][name]["path"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from nearid.config.types import Config
 from nearid.doctor.findings import Finding
 from nearid.doctor.slurm_checks import Group, minutes_of, read_groups
 from nearid.io.programs import ask
@@ -26,7 +27,7 @@ _THEIRS = {"slurm", "partition", "account", "job status", "file system", "locks"
 _LIMITS = ("account", "qos", "maxjobs", "maxsubmitjobs", "grptres", "maxtres")
 
 
-def format_page(config: Mapping[str, Any], layout: Layout, profile: Path, findings: Iterable[Finding]) -> str:
+def format_page(config: Config, layout: Layout, profile: Path, findings: Iterable[Finding]) -> str:
     """The page, of some thirty lines.
 
     Args:

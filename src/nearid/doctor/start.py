@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nearid.config import check_members, check_missing, check_sizes
 from nearid.config.inputs import missing_paths
+from nearid.config.types import Config
 from nearid.doctor.slurm_checks import Request, refuse_arrays, refuse_shell_text, refuse_unfit
 from nearid.errors import UserError
 from nearid.layout import Layout
 
 
-def check_own_paths(config: Mapping[str, Any], layout: Layout) -> None:
+def check_own_paths(config: Config, layout: Layout) -> None:
     """Look for what the config names, also for a dry run.
 
     Raises:
@@ -30,7 +31,7 @@ def check_own_paths(config: Mapping[str, Any], layout: Layout) -> None:
         check_missing(config, gone=gone)
 
 
-def find_obstacles(config: Mapping[str, Any], workflow: Any) -> list[str]:
+def find_obstacles(config: Config, workflow: Any) -> list[str]:
     """What is not written yet, missing, or refused by the cluster.
 
     Args:

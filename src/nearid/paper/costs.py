@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from nearid.config.steps import backbone_of, token_variants
+from nearid.config.types import Config
 from nearid.io.files import read_json
 from nearid.io.tables import read_table
 from nearid.layout import Layout
@@ -43,7 +44,7 @@ class Cost:
     why: str
 
 
-def compare_costs(config: Mapping[str, Any], layout: Layout, costs: Sequence[Mapping[str, Any]]) -> list[Cost]:
+def compare_costs(config: Config, layout: Layout, costs: Sequence[Mapping[str, Any]]) -> list[Cost]:
     """The paper's cost block in its order, then ours by stage, head and scorer.
 
     Args:
@@ -143,14 +144,14 @@ class Evaluation:
         return self.pairs / self.seconds
 
 
-def _find_scorer(config: Mapping[str, Any], kind: str) -> str | None:
+def _find_scorer(config: Config, kind: str) -> str | None:
     """The selected scorer of this kind that stands for the one whose cost the paper tells, else the first."""
     found = [name for name in config["select"]["scorers"] if config["scorers"][name].get("kind") == kind]
     standing = [name for name in found if config["scorers"][name].get("paper_row") in ("qwen3vl_30b", "nearid")]
     return next(iter([*standing, *found]), None)
 
 
-def _evaluate(config: Mapping[str, Any], layout: Layout, scorer: str | None) -> Evaluation | None:
+def _evaluate(config: Config, layout: Layout, scorer: str | None) -> Evaluation | None:
     """What a scorer's comparisons of NearID-bench took, its share of the extraction of tokens included."""
     if scorer is None:
         return None
@@ -169,7 +170,7 @@ def _evaluate(config: Mapping[str, Any], layout: Layout, scorer: str | None) -> 
     return Evaluation(pairs, seconds) if pairs and seconds else None
 
 
-def _extraction_seconds(config: Mapping[str, Any], layout: Layout, backbone: str) -> float | None:
+def _extraction_seconds(config: Config, layout: Layout, backbone: str) -> float | None:
     """Seconds of extracting the test images' tokens: of each collection's jobs, the test's share of its images."""
     views, total = _count_views(layout), 0.0
     for collection in ("positives", *config["select"]["sources"]):
@@ -210,7 +211,7 @@ def _number(text: str | None) -> float:
         return 0.0
 
 
-def _read_heads(config: Mapping[str, Any], layout: Layout) -> dict[str, tuple[float, float, bool]]:
+def _read_heads(config: Config, layout: Layout) -> dict[str, tuple[float, float, bool]]:
     """Hours and seconds per step of each head, and whether it is one of the beta sweep; a pack's time is shared."""
     found = {}
     for name in config["select"]["ablations"]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import nearid
 from nearid.config.accepted import read_accepted
+from nearid.config.types import Config
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file, hash_json
 from nearid.layout import Layout
@@ -114,7 +115,7 @@ def read_costs(layout: Layout) -> list[dict[str, Any]]:
     return costs
 
 
-def find_seeds(config: Mapping[str, Any]) -> dict[str, Any]:
+def find_seeds(config: Config) -> dict[str, Any]:
     """Every seed of a run: the data's, each head's, each figure's."""
     select, figures = config["select"], config["paper"]["figures"]
     return {
@@ -124,14 +125,14 @@ def find_seeds(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def find_artifacts(config: Mapping[str, Any], layout: Layout) -> list[Path]:
+def find_artifacts(config: Config, layout: Layout) -> list[Path]:
     """What this stage made for the selected tables and figures."""
     files = Files(config, layout)
     browsed = sorted(path for path in layout.paper("identities").glob("*") if path.is_file())
     return [*files.tables(), *files.figures(), *files.figure_data(), *browsed, *files.told()]
 
 
-def find_inputs(config: Mapping[str, Any], layout: Layout) -> list[Path]:
+def find_inputs(config: Config, layout: Layout) -> list[Path]:
     """What the artifacts were made from; tokens and images, which may be huge, are left to their makers (`config`)."""
     files, select = Files(config, layout), config["select"]
     heads = [path for ablation in select["ablations"] for path in files.head(ablation)]
@@ -181,7 +182,7 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def read_head_provenance(config: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+def read_head_provenance(config: Config, layout: Layout) -> dict[str, Any]:
     """What the training of each head wrote about itself; None where it wrote nothing."""
     files = {name: layout.head_file(name, "provenance.json") for name in config["select"]["ablations"]}
     return {name: read_json(path) if path.is_file() else None for name, path in files.items()}

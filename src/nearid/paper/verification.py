@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nearid.config import check_schema, step_settings
+from nearid.config.types import Config
 from nearid.errors import UserError
 from nearid.io.hashing import hash_file
 from nearid.io.paths import below
@@ -91,7 +92,7 @@ def _compare_hash(path: Path, expected: str | None) -> str | None:
     return None if hash_file(path) == expected else "has other content than recorded"
 
 
-def _find_underived(config: Mapping[str, Any], layout: Layout) -> Iterator[str]:
+def _find_underived(config: Config, layout: Layout) -> Iterator[str]:
     """Files that differ from what the scores give today."""
     from nearid.scores.summary import summarise
 

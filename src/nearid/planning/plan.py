@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from nearid.config.inputs import missing_paths
+from nearid.config.types import Config
 from nearid.layout import Layout
 from nearid.workflow.groups import count_submissions, read_sizes
 from nearid.workflow.jobs import JOIN, Job, Jobs
@@ -80,7 +80,7 @@ class Plan:
 
 
 def make_plan(
-    config: Mapping[str, Any],
+    config: Config,
     layout: Layout,
     gpus: int = 1,
     cores: int = 0,
@@ -170,7 +170,7 @@ def _sum_up(
 
 
 def _describe_painting(
-    config: Mapping[str, Any], jobs: Sequence[Job], seconds: Mapping[Job, float], rates: Mapping[str, Rate]
+    config: Config, jobs: Sequence[Job], seconds: Mapping[Job, float], rates: Mapping[str, Rate]
 ) -> list[str]:
     longest: dict[str, Job] = {}
     for job in jobs:

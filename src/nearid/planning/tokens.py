@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nearid.config.packs import packs
 from nearid.config.steps import step_settings, training_of
+from nearid.config.types import Config
 from nearid.config.variants import MIRRORED, parse
 from nearid.errors import UserError
 from nearid.layout import Layout
@@ -71,7 +72,7 @@ class TokenPlan:
     rates: dict[str, str]
 
 
-def plan_tokens(config: Mapping[str, Any], layout: Layout, read_gb_per_s: float = NVME) -> TokenPlan:
+def plan_tokens(config: Config, layout: Layout, read_gb_per_s: float = NVME) -> TokenPlan:
     """Images, variants, bytes, files and hours of the tokens of `config`, and the time to read them in training.
 
     Args:
@@ -158,7 +159,7 @@ class Fault:
     reason: str
 
 
-def find_faults(config: Mapping[str, Any], layout: Layout, whole: bool = False) -> Iterator[Fault]:
+def find_faults(config: Config, layout: Layout, whole: bool = False) -> Iterator[Fault]:
     """The token shards of `config` that are missing, damaged or stale, in order.
 
     Args:

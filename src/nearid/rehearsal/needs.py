@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from nearid.config.downloads import FOLDER
+from nearid.config.types import Config
 from nearid.config.uses import Use
 from nearid.errors import UserError
 from nearid.rehearsal.overlay import MTG, split_sizes
-
-Config = Mapping[str, Any]
 
 
 def save_stand_in(uses: list[Use], config: Config, folder: Path) -> None:

@@ -11,8 +11,8 @@ from nearid.config.downloads import FOLDER
 from nearid.config.painting import planned_parts
 from nearid.config.sizes import shown_split
 from nearid.config.steps import step_settings
+from nearid.config.types import Config
 
-Config = Mapping[str, Any]
 Overlay = dict[str, Any]
 
 # Enough for every figure, for a batch with distractors, and for both of two shards.
@@ -115,7 +115,7 @@ def _is_count(option: str) -> bool:
     return option.endswith("steps") or option == "batch_size"
 
 
-def _shrink_training(training: Config) -> Overlay:
+def _shrink_training(training: Mapping[str, Any]) -> Overlay:
     """The same for the shared section and for an ablation's own, which has some of its keys."""
     most = {"epochs": EPOCHS, "batch_size": BATCH, "warmup_steps": BATCH}
     most |= dict.fromkeys(("validate_every_steps", "checkpoint_every_steps", "keep_every_steps"), EVERY)

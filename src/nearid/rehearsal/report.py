@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nearid.config import step_settings
+from nearid.config.types import Config
 from nearid.layout import Layout
 from nearid.paper.tables import build_table, in_order
 
@@ -71,7 +71,7 @@ class Report:
         return "\n".join(lines)
 
 
-def find_empty_cells(config: Mapping[str, Any], layout: Layout) -> list[EmptyCells]:
+def find_empty_cells(config: Config, layout: Layout) -> list[EmptyCells]:
     """Cells without a value in the selected tables, gathered by reason and rows."""
     found: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for name in in_order(config["select"]["tables"]):

@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from nearid.config import load
+from nearid.config.types import Config
 from nearid.io.files import write_json, write_text
 from nearid.layout import Layout
 from nearid.paper.manifest import read_costs
@@ -49,7 +49,7 @@ def rehearse(
 
 def _rehearse(
     overlays: Sequence[Path],
-    config: Mapping[str, Any],
+    config: Config,
     folder: Path,
     arguments: Sequence[str],
     stand_ins: Mapping[str, Path],

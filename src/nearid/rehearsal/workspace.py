@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from nearid.config import code_fingerprint
+from nearid.config.types import Config
 from nearid.config.uses import find_uses
 from nearid.io.files import read_json, write_json
 from nearid.io.hashing import hash_json
@@ -34,7 +34,7 @@ def link_checkout(checkout: Path, folder: Path) -> None:
             link.symlink_to(path.resolve(), target_is_directory=path.is_dir())
 
 
-def fill_mirror(config: Mapping[str, Any], folder: Path, given: Mapping[str, Path]) -> list[str]:
+def fill_mirror(config: Config, folder: Path, given: Mapping[str, Path]) -> list[str]:
     """Write the stand-in of each download that `config` uses to `folder/mirror/<id>`; ids.
 
     One that was made before from the same uses and the same code stays, and with it what was fetched from it. Where it

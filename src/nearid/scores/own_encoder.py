@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nearid.config import step_code, step_settings
+from nearid.config.types import Config
 from nearid.errors import UserError
 from nearid.io.files import read_json
 from nearid.io.hashing import hash_json
@@ -19,7 +20,7 @@ Json = dict[str, Any]
 
 
 def evaluate(
-    encoder: str, backbone: Mapping[str, Any], readout: str, config: Mapping[str, Any], layout: Layout, made_by: str
+    encoder: str, backbone: Mapping[str, Any], readout: str, config: Config, layout: Layout, made_by: str
 ) -> Json:
     """Metrics of `encoder` on all sources of `config`, full and foreground, and on MTG where the run has it.
 

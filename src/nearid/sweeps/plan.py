@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from nearid.config import load, results_folder
+from nearid.config.types import Config
 from nearid.errors import UserError
 from nearid.io.files import write_json, write_text
 from nearid.io.hashing import hash_json
@@ -75,9 +76,7 @@ def name_heads(made: Sequence[Combination], taken: Iterable[str]) -> dict[str, A
     }
 
 
-def _combine(
-    config: Mapping[str, Any], bases: Sequence[str], axes: Sequence[Sequence[tuple[str, Any]]]
-) -> list[Combination]:
+def _combine(config: Config, bases: Sequence[str], axes: Sequence[Sequence[tuple[str, Any]]]) -> list[Combination]:
     made = []
     for base in bases:
         for choice in itertools.product(*axes):
@@ -90,7 +89,7 @@ def _combine(
     return made
 
 
-def _overlay(config: Mapping[str, Any], heads: Mapping[str, Any]) -> dict[str, Any]:
+def _overlay(config: Config, heads: Mapping[str, Any]) -> dict[str, Any]:
     """The heads, and a scorer for each, beside what the config selects."""
     chosen = config["select"]
     return {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nearid.config import load, results_folder, step_settings
 from nearid.config.accepted import result_code
+from nearid.config.types import Config
 from nearid.errors import UserError
 from nearid.io.files import read_json
 from nearid.io.hashing import hash_json
@@ -33,7 +34,7 @@ class Sweep:
     folder: Path
     overlays: Sequence[Path]
     ablations: Sequence[str]
-    config: Mapping[str, Any]
+    config: Config
     layout: Layout
 
     @property

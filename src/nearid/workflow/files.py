@@ -7,9 +7,8 @@ every dry run and every cluster job many seconds.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from nearid.config.accepted import ACCEPTED
 from nearid.config.gaps import needs_identities
@@ -25,6 +24,7 @@ from nearid.config.steps import (
     token_shards,
     training_of,
 )
+from nearid.config.types import Config
 from nearid.layout import Layout, shard_ids
 
 TABLE_FORMS = ("csv", "tex", "md")
@@ -43,7 +43,7 @@ class Files:
         layout: of its results.
     """
 
-    def __init__(self, config: Mapping[str, Any], layout: Layout) -> None:
+    def __init__(self, config: Config, layout: Layout) -> None:
         self.config, self.layout, self.select = config, layout, config["select"]
         self.parts = functools.cache(functools.partial(parts_of_shard, config, layout))
         self._tokens_of = functools.cache(self._list_tokens)

@@ -14,6 +14,7 @@ from nearid.config.downloads import named_downloads, required_downloads
 from nearid.config.inputs import own_paths
 from nearid.config.kept import Kept
 from nearid.config.steps import step_settings
+from nearid.config.types import Config
 from nearid.config.uses import find_uses
 from nearid.layout import Layout
 from nearid.workflow.files import Files
@@ -51,7 +52,7 @@ class Graph:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: Config,
         layout: Layout,
         listed: Callable[[str], Path | str] | None = None,
         kept: Kept | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,10 +21,10 @@ from nearid.config.steps import (
     token_variants,
     training_of,
 )
+from nearid.config.types import Config
 from nearid.layout import Layout
 from nearid.workflow.graph import Graph, JobId
 
-Config = Mapping[str, Any]
 Work = dict[str, Any]
 """Attributes of a `Job` that say how much work it is."""
 # Bytes of a PNG per pixel, as photographs and rendered scenes both come out.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nearid.config.types import Config, Ids
 from nearid.workflow.files import Files
 
-Config = Mapping[str, Any]
 WILDCARDS = {
     **dict.fromkeys(
         ("source", "backbone", "collection", "ablation", "scorer", "table", "figure", "download"), "[a-z0-9_]+"
@@ -84,7 +84,7 @@ class Step:
     reads: tuple[str, ...] = ()
     function: str = ""
     formats: tuple[str, ...] = ()
-    settings: Callable[[Config, Config], Any] = lambda config, ids: {}
+    settings: Callable[[Config, Ids], Any] = lambda config, ids: {}
     variant: Variant | None = None
     local: bool = False
     needs: Needs = Needs(1000, 10)

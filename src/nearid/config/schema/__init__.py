@@ -22,7 +22,7 @@ from nearid.config.schema.sources import AnySource, QualitySheet
 from nearid.config.schema.training import SharedTraining
 
 
-class Config(Part):
+class Root(Part):
     """A whole config."""
 
     name: Id
