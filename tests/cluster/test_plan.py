@@ -57,6 +57,19 @@ def test_the_paper_fits_a_page_and_adds_up(tmp_path):
     assert alone.total[-1].wall_s > 5 * whole.wall_s
 
 
+def test_the_config_opens_with_what_the_plan_says(tmp_path):
+    plan = make_plan(load(), Layout(tmp_path / "paper"), gpus=1, cores=2)
+    said = re.search(
+        r"about (\d+) GPU hours .*\(painting (\d+), judges and VSM (\d+), training (\d+)\).*?"
+        r"(\d+) GB of disk, of which (\d+) GB are downloads; (\d+) jobs",
+        " ".join((ROOT / "config.yaml").read_text().replace("#", " ").split()),
+    )
+    of = {row.stage: row for row in plan.total}
+    hours = [of[stage].gpu_s / 3600 for stage in ("all", "distractors", "scores", "heads")]
+    expected = [*hours, of["all"].size / 1e9, of["fetch"].size / 1e9, of["all"].jobs]
+    assert said is not None and [float(number) for number in said.groups()] == pytest.approx(expected, rel=0.03)
+
+
 def test_painting_the_paper_is_expected_to_take_at_most_250_hours_of_h100s(tmp_path):
     """By published factors for compiling, batches and the card; `make bench-gpu` measures them."""
     _, expected = make_plan(load(), Layout(tmp_path)).painting

@@ -43,6 +43,22 @@ def test_a_head_is_one_entry(changed):
     assert config["paper"]["tables"]["table3"] == load()["paper"]["tables"]["table3"]
 
 
+def test_a_head_with_several_seeds_is_one_entry(changed):
+    entry = "display: Mine, objective: nearid, mix: nearid_mtg, choice: mine"
+    config = changed(f"ablations: {{mine: {{{entry}, seeds: [3, 1]}}, mine_1: {{params: {{alpha: 0.2}}}}}}")
+    assert config["select"]["ablations"][-2:] == config["select"]["scorers"][-2:] == ["mine_3", "mine_1"]
+    heads = [step_settings("train_head", config, ablation=name) for name in ("mine_3", "mine_1")]
+    assert [(head["seed"], head["params"].get("alpha")) for head in heads] == [(3, None), (1, 0.2)]
+    assert config["scorers"]["mine_3"]["display"] == "Mine (3)" and config["scorers"]["mine_1"]["choice"] == "mine"
+    chosen = changed(f"ablations: {{mine: {{{entry}, seeds: [3, 1]}}}}\nselect: {{ablations: [nearid, mine]}}")
+    assert chosen["select"]["ablations"] == ["nearid", "mine_3", "mine_1"]
+    left = changed(f"ablations: {{mine: {{{entry}, seeds: [3, 1]}}}}\nselect: {{drop: {{mine: too slow}}}}")
+    assert not {"mine_3", "mine_1"} & set(left["select"]["ablations"])
+    for seeds in ("seeds: []", "seeds: [1, 1]", "seeds: [-1]", "seeds: 3", "seeds: [true]", "seed: 1, seeds: [2]"):
+        with pytest.raises(UserError, match="mine"):
+            changed(f"ablations: {{mine: {{{entry}, {seeds}}}}}")
+
+
 def test_a_heads_scorer_says_only_what_is_different(changed):
     config = changed("scorers: {circle: {benchmarks: [mtg]}}")
     assert config["scorers"]["circle"]["ablation"] == "circle"

@@ -19,13 +19,15 @@ _ROWS = ("scorers", "ablations")
 def write_out_entries(config: MutableConfig) -> None:
     """Fill in what entries take from others; before the schema is checked, so that mistakes are left as they are.
 
-    A head is a scorer of the same id. A scorer that the paper has is compared with its row there. Known downloads lie
-    where they are known to lie, and the paper's figures need what they need.
+    An entry with several seeds is a head for each. A head is a scorer of the same id. A scorer that the paper has is
+    compared with its row there. Known downloads lie where they are known to lie, and the paper's figures need what they
+    need.
     """
     sections = [config.setdefault(name, {}) for name in ("ablations", "scorers", "downloads", "paper")]
-    ablations, scorers, downloads, paper = sections
     if not all(isinstance(section, dict) for section in sections):
         return
+    _write_out_seeds(config)
+    ablations, scorers, downloads, paper = config["ablations"], *sections[1:]
     for name, ablation in ablations.items():
         scorer = scorers.setdefault(name, {})
         is_head = isinstance(scorer, dict) and scorer.get("kind", "head") == "head" and "path" not in scorer
@@ -43,6 +45,37 @@ def write_out_entries(config: MutableConfig) -> None:
             for name, defaults in known.items():
                 kept = {key: value for key, value in defaults.items() if key not in _ROWS}
                 _fill(entries.setdefault(name, {}), kept)
+
+
+def _write_out_seeds(config: MutableConfig) -> None:
+    """Put heads `<id>_<seed>` in place of each entry with `seeds`, and in place of its id where that is selected."""
+    heads: dict[str, Any] = {}
+    of_entry: dict[str, list[str]] = {}
+    for name, entry in config["ablations"].items():
+        seeds = entry.get("seeds") if isinstance(entry, dict) and "seed" not in entry else None
+        if seeds is None or not _are_seeds(seeds):
+            heads.setdefault(name, entry)
+            continue
+        shared = {key: value for key, value in entry.items() if key != "seeds"}
+        of_entry[name] = [f"{name}_{seed}" for seed in seeds]
+        for head, seed in zip(of_entry[name], seeds, strict=True):
+            own = heads.setdefault(head, config["ablations"].get(head, {}))
+            _fill(own, {**shared, "display": f"{entry.get('display', name)} ({seed})", "seed": seed})
+    config["ablations"] = heads
+    select = config.get("select")
+    if of_entry and isinstance(select, dict):
+        for kind in ("ablations", "scorers", "add", "drop"):
+            chosen = select.get(kind)
+            if isinstance(chosen, list):
+                select[kind] = [head for name in chosen for head in of_entry.get(str(name), [name])]
+            elif isinstance(chosen, dict):  # `drop` with reasons
+                select[kind] = {head: why for name, why in chosen.items() for head in of_entry.get(str(name), [name])}
+
+
+def _are_seeds(value: Any) -> bool:
+    """Whether these fit the schema; others are left for it to refuse."""
+    whole = isinstance(value, list) and all(type(seed) is int and seed >= 0 for seed in value)
+    return whole and 0 < len(value) == len(set(value))
 
 
 def write_out_lists(config: MutableConfig) -> None:

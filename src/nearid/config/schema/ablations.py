@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
-from nearid.config.schema.base import Id, Ids, Number, Part, Probability, absent, block
+from nearid.config.schema.base import Id, Ids, Number, Part, Probability, Unique, absent, block
 from nearid.config.schema.training import Training
 
 
@@ -72,9 +72,19 @@ class Ablation(Part):
     """Id in mixes."""
     seed: int = absent(ge=0)
     """Seed of this head; the config's seed when it is missing."""
+    seeds: Unique[Annotated[int, Field(ge=0)]] = absent(min_length=1)
+    """Instead of `seed`: one head for each of these, with the ids `<id>_<seed>`. In `select` the id stands for all of
+    them."""
     training: Training = block(Training)
     """Overrides of the section training."""
     choice: Id = absent()
     """Of its scorer, as below."""
     shown_in: Ids = absent()
     """Of its scorer, as below."""
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> Self:
+        # Entries with `seeds` alone are written out before.
+        if self.seeds:
+            raise ValueError("either `seed` or `seeds`")
+        return self
