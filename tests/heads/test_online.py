@@ -10,6 +10,7 @@ from image_world import PatchBackbone
 from safetensors.torch import load_file
 from token_world import settings
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.errors import UserError
 from nearid.heads import training
 from nearid.heads.feeds import load_batches
@@ -64,9 +65,8 @@ def test_it_equals_training_from_the_cache(layout, train):
 
 
 def test_it_equals_training_from_the_cache_on_the_shipped_backbone(layout, train):
-    backbone = load_backbone(
-        {"kind": "siglip", "path": "src/nearid/demo/siglip", "revision": "", "precision": "float32"} | {"batch_size": 8}
-    )
+    path = "src/nearid/demo/siglip"
+    backbone = load_backbone(BackboneSettings(kind="siglip", path=path, revision="", precision="float32", batch_size=8))
     image_world.extract_all(layout, backbone)
     _, cached = train(layout, settings(ablation="cached", learning_rate=1e-3), backbone)
     _, online = train(layout, settings(ablation="online", learning_rate=1e-3, tokens="online"), backbone)

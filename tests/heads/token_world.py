@@ -27,7 +27,7 @@ SETTINGS = {
     "params": {"alpha": 0.5},
     "mix": {"sources": ["one", "two"], "nearid_repeats": 1, "mtg_repeats": 2, "severities": {}},
     "seed": 3,
-    "backbone": {"kind": "synthetic"},
+    "backbone": {"kind": "synthetic", "path": "", "revision": "", "precision": "float32", "batch_size": 8},
     "backbone_id": "tiny",
     "training": {
         "backbone": "tiny",

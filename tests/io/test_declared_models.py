@@ -66,9 +66,11 @@ def refused(opens):
 
 
 def backbone(folder, kind="siglip"):
+    from nearid.config.settings.tokens import BackboneSettings
     from nearid.tokens import load_backbone
 
-    return load_backbone({"kind": kind, "path": str(folder), "revision": "", "precision": "float32", "batch_size": 1})
+    settings = BackboneSettings(kind=kind, path=str(folder), revision="", precision="float32", batch_size=1)
+    return load_backbone(settings)
 
 
 @each

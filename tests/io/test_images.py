@@ -299,13 +299,15 @@ def test_what_a_processor_would_make_is_bounded_before_it_does(sizes):
 
 PROGRAM = """
 import sys
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.tokens.backbones import load_backbone
 from nearid.release.model import IdentityModel
 from nearid.release.pairs import pair_all, score_pairs
 from pathlib import Path
 import nearid
-settings = {"kind": "siglip", "revision": "", "precision": "float32", "batch_size": 32}
-backbone = load_backbone({**settings, "path": str(Path(nearid.__file__).parent / "demo/siglip")})
+path = str(Path(nearid.__file__).parent / "demo/siglip")
+settings = BackboneSettings(kind="siglip", path=path, revision="", precision="float32", batch_size=32)
+backbone = load_backbone(settings)
 model = IdentityModel(lambda pixels: backbone.pooled(backbone.encode(pixels)), backbone.processor)
 rows = score_pairs(pair_all(sys.argv[1:], sys.argv[1:]), model)
 assert all(row.similarity > 0.99 for row in rows), rows

@@ -73,7 +73,9 @@ REFUSED = "Python code of its own"
 
 
 def settings(kind, folder):
-    return {"kind": kind, "path": str(folder), "revision": "", "precision": "float32", "batch_size": 1}
+    from nearid.config.settings.tokens import BackboneSettings
+
+    return BackboneSettings(kind=kind, path=str(folder), revision="", precision="float32", batch_size=1)
 
 
 @pytest.mark.parametrize("kind", ["auto", "siglip", "clip", "dinov2"])

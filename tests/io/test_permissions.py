@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from transformers import SiglipImageProcessorPil, SiglipVisionConfig, SiglipVisionModel
 
 import nearid
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.errors import UserError
 from nearid.heads.map_head import MAPHead
 from nearid.io.files import write_json
@@ -58,7 +59,7 @@ def test_a_head(tmp_path, monkeypatch, reader):
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_backbone(folder, monkeypatch, wrapped):
-    settings = {"kind": "siglip", "path": str(folder), "revision": "", "precision": "float32", "batch_size": 1}
+    settings = BackboneSettings(kind="siglip", path=str(folder), revision="", precision="float32", batch_size=1)
     assert load_backbone(settings)
     error = denied(folder / "model.safetensors")
     if wrapped:  # as transformers does

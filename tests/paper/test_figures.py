@@ -39,7 +39,7 @@ FIGURE5 = {
     "identities": 7,
     "timelapse": True,
     "ablation": "nearid",
-    "backbone": {},
+    "backbone": {"kind": "siglip", "path": "", "revision": "", "precision": "float32", "batch_size": 8},
     "backbone_id": "tiny",
     "token_shards": {"positives": 2, "sibling": 2},
     "display": {"frozen": "Frozen", "trained": "NearID", "distractors": "Sibling"},

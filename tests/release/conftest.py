@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import SiglipImageProcessorPil, SiglipVisionConfig, SiglipVisionModel
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.data.schema import DISTRACTORS, IDENTITIES, POSITIVES
 from nearid.io.files import write_json, write_text
 from nearid.io.images import encode_png
@@ -67,7 +68,7 @@ def run(tmp_path_factory):
     write_table(layout.distractors("sibling", "000"), columns(DISTRACTORS, "sibling"), DISTRACTORS)
 
     settings = {"kind": "siglip", "path": str(backbone), "revision": "", "precision": "float32", "batch_size": 4}
-    model = load_backbone(settings)
+    model = load_backbone(BackboneSettings.parse(settings))
     for collection in ("positives", "sibling"):
         pictures, inputs = open_collection(layout, collection, "000", ["test"])
         extract(model, "tiny", pictures, inputs, layout.tokens("tiny", collection))

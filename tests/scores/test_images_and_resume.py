@@ -14,6 +14,7 @@ from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
 from nearid.cli import nearid
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.io.files import read_json, write_json
 from nearid.io.tables import read_table
 from nearid.scores import embeddings
@@ -34,7 +35,7 @@ def tokenised(world, tmp_path):
     """The world with tokens that a tiny SigLIP really gives to its images, and a head trained nowhere."""
     folder = save_siglip(tmp_path / "siglip")
     entry = {"kind": "siglip", "path": str(folder), "revision": "", "precision": "float32", "batch_size": 5}
-    backbone = load_backbone(entry)
+    backbone = load_backbone(BackboneSettings.parse(entry))
     for collection in ("positives", *world.sources, "mtg_test"):
         for shard in ["000"] if collection == "mtg_test" else ["000", "001"]:
             pictures, inputs = open_collection(world.layout, collection, shard, ["test", "val", "train"])

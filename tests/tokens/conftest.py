@@ -26,7 +26,6 @@ def model_folder(tmp_path_factory):
 @pytest.fixture
 def settings(model_folder):
     return {
-        "display": "Tiny",
         "kind": "siglip",
         "path": str(model_folder),
         "revision": "",

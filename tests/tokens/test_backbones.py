@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from token_images import open_backbone
 from transformers import AutoImageProcessor, SiglipModel
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
 from nearid.errors import UserError
 from nearid.heads.map_head import MAPHead
-from nearid.tokens import load_backbone
 from nearid.tokens.pretrained import read_levels
 
 pytestmark = pytest.mark.numerics
@@ -25,7 +25,7 @@ def images():
 
 
 def test_pixels_tokens_and_pooled_equal_transformers(settings, model_folder, images):
-    backbone = load_backbone(settings)
+    backbone = open_backbone(settings)
     processor = AutoImageProcessor.from_pretrained(model_folder, backend="pil")
     pixels = processor([Image.fromarray(image) for image in images], return_tensors="pt")["pixel_values"]
     levels = backbone.preprocess(images)
@@ -45,7 +45,7 @@ def test_pixels_tokens_and_pooled_equal_transformers(settings, model_folder, ima
 
 
 def test_a_processor_that_does_more_than_look_up_levels_gives_its_own_numbers(settings, images):
-    plain = load_backbone(settings)
+    plain = open_backbone(settings)
 
     class Centred:
         """Takes the mean of each image off: no table of levels can."""
@@ -56,7 +56,7 @@ def test_a_processor_that_does_more_than_look_up_levels_gives_its_own_numbers(se
             return made
 
     assert read_levels(plain.processor) is not None and read_levels(Centred()) is None
-    backbone = load_backbone(settings)
+    backbone = open_backbone(settings)
     backbone.processor, backbone._levels = Centred(), read_levels(Centred())
     pixels = backbone.preprocess(images)
     assert pixels.dtype == torch.float32 and pixels[0].mean().abs() < 1e-5
@@ -64,7 +64,7 @@ def test_a_processor_that_does_more_than_look_up_levels_gives_its_own_numbers(se
 
 
 def test_own_head_starts_ours(settings, images):
-    backbone = load_backbone(settings)
+    backbone = open_backbone(settings)
     SiglipMultiheadAttentionPoolingHead(backbone.config).load_state_dict(backbone.head_state())
     head = MAPHead(backbone.config)
     head.load_state_dict(backbone.head_state())
@@ -73,28 +73,28 @@ def test_own_head_starts_ours(settings, images):
 
 
 def test_hashes_tell_weights_precision_and_preprocessing_apart(settings, model_folder, tmp_path):
-    first = load_backbone(settings)
-    again = load_backbone(settings)
+    first = open_backbone(settings)
+    again = open_backbone(settings)
     assert (first.weights_hash, first.preprocess_hash) == (again.weights_hash, again.preprocess_hash)
-    assert load_backbone(settings | {"precision": "bfloat16"}).weights_hash != first.weights_hash
+    assert open_backbone(settings | {"precision": "bfloat16"}).weights_hash != first.weights_hash
     other = shutil.copytree(model_folder, tmp_path / "other")
     preprocessing = json.loads((other / "preprocessor_config.json").read_text())
     (other / "preprocessor_config.json").write_text(json.dumps(preprocessing | {"resample": 2}))
-    changed = load_backbone(settings | {"path": str(other)})
+    changed = open_backbone(settings | {"path": str(other)})
     assert changed.weights_hash == first.weights_hash
     assert changed.preprocess_hash != first.preprocess_hash
 
 
 @pytest.mark.parametrize("number", ["bfloat16", "float16"])
 def test_autocast_leaves_the_weights_as_they_are(settings, model_folder, images, number):
-    backbone = load_backbone(settings | {"precision": f"autocast_{number}"})
+    backbone = open_backbone(settings | {"precision": f"autocast_{number}"})
     model = SiglipModel.from_pretrained(model_folder).eval()
     with torch.no_grad(), torch.autocast("cpu", getattr(torch, number)):
         expected = model.vision_model(backbone.on_device(backbone.preprocess(images))).last_hidden_state
-    tokens, plain = backbone.tokens(images), load_backbone(settings)
+    tokens, plain = backbone.tokens(images), open_backbone(settings)
     assert torch.equal(tokens, expected) and not torch.equal(tokens.float(), plain.tokens(images))
     assert {weight.dtype for weight in backbone.model.state_dict().values()} == {torch.float32}
-    hashes = {load_backbone(settings | {"precision": other}).weights_hash for other in (number, "float32")}
+    hashes = {open_backbone(settings | {"precision": other}).weights_hash for other in (number, "float32")}
     assert backbone.weights_hash not in hashes
     assert {name: weight.dtype for name, weight in backbone.head_state().items()} == {
         name: torch.float32 for name in plain.head_state()
@@ -105,9 +105,9 @@ def test_autocast_leaves_the_weights_as_they_are(settings, model_folder, images,
 def test_compiled_gives_the_same_whatever_the_size_of_a_batch(settings, images):
     if shutil.which("c++") is None and shutil.which("g++") is None:
         pytest.skip("needs a C++ compiler")
-    backbone = load_backbone(settings | {"compile": True})
+    backbone = open_backbone(settings | {"compile": True})
     tokens = backbone.tokens(images)
-    torch.testing.assert_close(tokens, load_backbone(settings).tokens(images), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(tokens, open_backbone(settings).tokens(images), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(backbone.tokens(images[:1]), tokens[:1], rtol=1e-4, atol=1e-4)
 
 
@@ -132,7 +132,7 @@ def test_unfit_model_is_refused(settings, model_folder, tmp_path, spoil, message
     folder = shutil.copytree(model_folder, tmp_path / "spoilt")
     spoil(folder)
     with pytest.raises(UserError, match=message) as caught:
-        load_backbone(settings | {"path": str(folder)})
+        open_backbone(settings | {"path": str(folder)})
     assert str(folder) in caught.value.where
 
 
@@ -142,7 +142,7 @@ def test_processor_of_another_size_is_refused(settings, model_folder, tmp_path, 
     size = {"height": 14, "width": 14}
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing | {"size": size}))
     with pytest.raises(UserError, match="14, 14"):
-        load_backbone(settings | {"path": str(folder)}).tokens(images)
+        open_backbone(settings | {"path": str(folder)}).tokens(images)
 
 
 def test_pickled_weights_are_refused(settings, model_folder, tmp_path):
@@ -150,4 +150,4 @@ def test_pickled_weights_are_refused(settings, model_folder, tmp_path):
     (pickled / "model.safetensors").unlink()
     torch.save(SiglipModel.from_pretrained(model_folder).state_dict(), pickled / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"model\.safetensors"):
-        load_backbone(settings | {"path": str(pickled)})
+        open_backbone(settings | {"path": str(pickled)})

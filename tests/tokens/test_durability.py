@@ -15,11 +15,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from token_images import IDS, mask_of, picture, slots, write_images, write_world
+from token_images import IDS, mask_of, open_backbone, picture, slots, write_images, write_world
 
 from nearid.errors import UserError
 from nearid.layout import Layout
-from nearid.tokens import TokenStore, load_backbone
+from nearid.tokens import TokenStore
 from nearid.tokens.collections import open_collection
 from nearid.tokens.extraction import extract
 
@@ -33,7 +33,7 @@ AUGMENTED = {
 
 
 def extract_positives(settings, root, begun=None, **asked):
-    layout, backbone = Layout(root), load_backbone(settings)
+    layout, backbone = Layout(root), open_backbone(settings)
     pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
     if begun is not None:
         begun.set()
@@ -154,7 +154,7 @@ def test_tokens_of_images_that_changed_since_are_refused(settings, tmp_path):
 @pytest.mark.parametrize("name", ["weights_hash", "preprocess_hash"])
 def test_tokens_of_another_model_or_preprocessing_are_refused(settings, tmp_path, name):
     store = TokenStore([extract_positives(settings, write_world(tmp_path).root)])
-    backbone = load_backbone(settings)
+    backbone = open_backbone(settings)
     store.check_backbone(backbone)
     setattr(backbone, name, "0" * 64)
     with pytest.raises(UserError, match=name):
@@ -336,7 +336,7 @@ def test_worker_count_changes_no_byte_and_batch_size_only_rounding(settings, tmp
         layout = write_world(tmp_path / name)
         pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
         shards[name] = layout.tokens("tiny", "positives")
-        backbone = load_backbone(settings | {"batch_size": batch_size})
+        backbone = open_backbone(settings | {"batch_size": batch_size})
         extract(backbone, "tiny", pictures, inputs, shards[name], workers)
     assert shards["one"].read_bytes() == shards["four"].read_bytes()
     together, alone = (TokenStore([shards[name]]).read(range(20)).astype(np.float32) for name in ("one", "alone"))
@@ -349,7 +349,7 @@ def test_only_the_asked_variants_of_each_split_are_extracted(settings, tmp_path)
     pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
     target = layout.tokens("tiny", "positives")
     extract(
-        load_backbone(settings), "tiny", pictures, inputs, target, variants={"train": ["full"], "test": ["full", "fg"]}
+        open_backbone(settings), "tiny", pictures, inputs, target, variants={"train": ["full"], "test": ["full", "fg"]}
     )
     store = TokenStore([target])
     split = dict(zip(IDS, ["train", "test", "train", "test"], strict=True))

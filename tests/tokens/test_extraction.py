@@ -13,13 +13,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from token_images import IDS, VIEWS, mask_of, picture, slots, write_images, write_world
+from token_images import IDS, VIEWS, mask_of, open_backbone, picture, slots, write_images, write_world
 from transformers import AutoImageProcessor, SiglipVisionModel
 
 from nearid.cli.tokens import tokens as commands
 from nearid.errors import UserError
 from nearid.io.tables import IMAGE, write_table
-from nearid.tokens import TokenStore, load_backbone
+from nearid.tokens import TokenStore
 from nearid.tokens.augmentation import UNCHANGED, augment
 from nearid.tokens.collections import foreground, open_collection
 from nearid.tokens.extraction import extract
@@ -32,7 +32,7 @@ WHOLE_ALONE = {"train": ["full"], "test": ["full"]}
 def run(settings, layout, collection, splits=("train", "test")):
     pictures, inputs = open_collection(layout, collection, "000", splits)
     target = layout.tokens("tiny", collection)
-    extract(load_backbone(settings), "tiny", pictures, inputs, target, workers=2)
+    extract(open_backbone(settings), "tiny", pictures, inputs, target, workers=2)
     return TokenStore([target])
 
 
@@ -170,7 +170,7 @@ def test_damaged_images_are_gaps_where_that_is_set(settings, layout, tmp_path):
     # A mask that nobody asks for is not looked at; repaired images leave no trace.
     damage(layout, masks1=[1])
     pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
-    extract(load_backbone(settings), "tiny", pictures, inputs, shard, variants=WHOLE_ALONE, leave_gaps=True)
+    extract(open_backbone(settings), "tiny", pictures, inputs, shard, variants=WHOLE_ALONE, leave_gaps=True)
     assert not TokenStore([shard]).gaps and TokenStore([shard]).contains(3, 0, "full")
     damage(layout)
     assert CliRunner().invoke(commands, line).exit_code == 0
@@ -182,7 +182,7 @@ def test_damaged_images_are_gaps_where_that_is_set(settings, layout, tmp_path):
 
 
 def test_tokens_beyond_float16_are_refused(settings, layout, model_folder, monkeypatch):
-    backbone = load_backbone(settings)
+    backbone = open_backbone(settings)
     monkeypatch.setattr(backbone, "encode", lambda pixels: torch.full((len(pixels), 16, 32), 1e6))
     pictures, inputs = open_collection(layout, "positives", "000", ["train"])
     with pytest.raises(UserError, match="not finite in float16"):

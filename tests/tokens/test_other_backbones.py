@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from token_images import open_backbone
 from transformers import (
     AutoImageProcessor,
     BitImageProcessorPil,
@@ -22,7 +23,6 @@ from transformers import (
 
 from nearid.errors import UserError
 from nearid.io.images import UnpreparedError, naming_pictures
-from nearid.tokens import load_backbone
 
 pytestmark = pytest.mark.numerics
 
@@ -47,7 +47,7 @@ def images():
 
 def load(folder, kind, images):
     settings = {"kind": kind, "path": str(folder), "revision": "", "precision": "float32", "batch_size": 4}
-    backbone = load_backbone(settings)
+    backbone = open_backbone(settings)
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     pixels = processor([Image.fromarray(image) for image in images], return_tensors="pt")["pixel_values"]
     assert torch.equal(backbone.on_device(backbone.preprocess(images)), pixels)
@@ -123,7 +123,7 @@ def test_an_encoder_that_draws_while_it_embeds_is_refused(tmp_path, images):
     save(tmp_path, ViTMAEModel(config), ViTImageProcessorPil(size={"height": 56, "width": 56}))
     settings = {"kind": "auto", "path": str(tmp_path), "revision": "", "precision": "float32", "batch_size": 4}
     with pytest.raises(UserError, match="draws while it embeds"):
-        load_backbone(settings).tokens(images)
+        open_backbone(settings).tokens(images)
 
 
 @pytest.mark.parametrize("shapes", [((28, 28), (28, 42)), ((40, 33), (33, 40)), ((28, 28), (28, 28), (28, 56))])
@@ -131,7 +131,7 @@ def test_a_processor_that_gives_mixed_sizes_is_refused_with_what_to_set(tmp_path
     processor = ViTImageProcessorPil(do_resize=False)
     save(tmp_path, Dinov2Model(Dinov2Config(**VISION)), processor)
     settings = {"kind": "dinov2", "path": str(tmp_path), "revision": "", "precision": "float32", "batch_size": 4}
-    backbone, pictures = load_backbone(settings), [np.zeros((*shape, 3), np.uint8) for shape in shapes]
+    backbone, pictures = open_backbone(settings), [np.zeros((*shape, 3), np.uint8) for shape in shapes]
     with pytest.raises(UnpreparedError, match="do_center_crop") as told:
         backbone.preprocess(pictures)
     assert told.value.place == len(shapes) - 1 and f"{shapes[-1][1]} x {shapes[-1][0]} px" in told.value.found

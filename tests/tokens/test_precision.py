@@ -5,9 +5,10 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from token_images import open_backbone
 
 from nearid.cli.tokens import tokens as commands
-from nearid.tokens import TokenStore, load_backbone
+from nearid.tokens import TokenStore
 from nearid.tokens.precision import measure_formats, round_to_bytes
 from nearid.tokens.shard import KEY
 from nearid.tokens.writer import write_shard
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.numerics
 @pytest.fixture
 def shard(settings, tmp_path):
     """Tokens with one channel that is far from the others in size and mean, as trained encoders have them."""
-    backbone = load_backbone(settings)
+    backbone = open_backbone(settings)
     tokens = np.random.default_rng(0).normal(size=(40, *backbone.token_shape)).astype(np.float16)
     tokens[..., 3] = 60 + 20 * tokens[..., 3]
     keys = np.array([(id, 0, b"full") for id in range(40)], KEY)

@@ -3,13 +3,19 @@
 import numpy as np
 import pyarrow as pa
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.io.images import encode_png
 from nearid.io.tables import IMAGE, write_table
 from nearid.layout import Layout
+from nearid.tokens import load_backbone
 from nearid.tokens.collections import MTG_COLUMNS
 
 IDS, SPLITS = [7, 3, 11, 5], ["train", "test", "train", "test"]
 VIEWS = {7: 3, 3: 2, 11: 2, 5: 3}
+
+
+def open_backbone(settings):
+    return load_backbone(BackboneSettings.parse(settings))
 
 
 def picture(*key):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from nearid.cli.options import step
+from nearid.config.settings.tokens import BackboneSettings, ExtractTokens
 from nearid.errors import UserError
 from nearid.layout import Layout
 
@@ -25,18 +25,18 @@ def tokens() -> None:
 @click.option("--collection", required=True, help="`positives`, the id of a source, `mtg_train` or `mtg_test`.")
 @click.option("--shard", required=True, help="Id of the shard; `000` alone of MTG and of what no training reads.")
 @click.option("--workers", default=1, show_default=True, help="Threads that decode and preprocess.")
-@step("extract_tokens")
-def extract(layout: Layout, settings: dict[str, Any], backbone: str, collection: str, shard: str, workers: int) -> None:
+@step("extract_tokens", ExtractTokens)
+def extract(layout: Layout, settings: ExtractTokens, backbone: str, collection: str, shard: str, workers: int) -> None:
     """Extract the tokens of one shard, of whole images and foregrounds; started again after a kill, it resumes."""
     from nearid.tokens import load_backbone
     from nearid.tokens.collections import open_collection
     from nearid.tokens.extraction import extract
 
-    parts = [open_collection(layout, collection, own, list(settings["variants"])) for own in settings["shards"]]
+    parts = [open_collection(layout, collection, own, list(settings.variants)) for own in settings.shards]
     pictures = [picture for part, _ in parts for picture in part]
     inputs = [path for _, files in parts for path in files]
     target = layout.tokens(backbone, collection, shard)
-    model = load_backbone(settings["backbone"])
+    model = load_backbone(settings.backbone)
     extract(
         model,
         backbone,
@@ -44,10 +44,10 @@ def extract(layout: Layout, settings: dict[str, Any], backbone: str, collection:
         inputs,
         target,
         workers,
-        settings["variants"],
-        settings.get("augmentations"),
+        settings.variants,
+        settings.augmentations,
         collection,
-        leave_gaps=settings.get("damaged_images") == "gap",
+        leave_gaps=settings.damaged_images == "gap",
     )
 
 
@@ -97,14 +97,17 @@ def info(shards: tuple[Path, ...]) -> None:
 def precision(shard: Path, config: tuple[Path, ...], images: int) -> None:
     """What fewer bytes per token would cost in the backbone's own embeddings, measured on a shard."""
     from nearid.config import load
+    from nearid.config.steps import entry_of
     from nearid.tokens import TokenStore, load_backbone
     from nearid.tokens.precision import format_formats, measure_formats
 
     store = TokenStore([shard])
-    backbones, name = load(*config)["backbones"], store.attributes["backbone"]
-    if name not in backbones:
-        raise UserError(shard, f"tokens of backbone {name}", f"one of {sorted(backbones)}", "name its --config")
-    click.echo(format_formats(measure_formats(load_backbone(backbones[name]), store, images)))
+    checked, name = load(*config), str(store.attributes["backbone"])
+    if name not in checked["backbones"]:
+        known = sorted(checked["backbones"])
+        raise UserError(shard, f"tokens of backbone {name}", f"one of {known}", "name its --config")
+    backbone = load_backbone(BackboneSettings.parse(entry_of(checked, "backbones", name)))
+    click.echo(format_formats(measure_formats(backbone, store, images)))
 
 
 @tokens.command()

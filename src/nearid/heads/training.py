@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from nearid.config.packs import feed
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.distributed.ranks import Ranks, join
 from nearid.distributed.signals import Warnings
 from nearid.errors import UserError
@@ -103,7 +104,7 @@ class _Pack:
         terms = [objectives.create(one["objective"], **one["params"]) for one, _ in wanted]
         _check_ranks(first["training"], ranks)
         # On every start it checks that no identity of validation or test is among the training rows.
-        self._backbone = load_backbone(first["backbone"])
+        self._backbone = load_backbone(BackboneSettings.parse(first["backbone"]))
         self.source = open_mix(layout, first, self._backbone, any(objective.reads_severity for objective in terms))
         self._validation = Validation(self.source.pool, self.source.held_out)
         self._padding = _encode_padding(self._backbone) if any(term.reads_padding for term in terms) else None

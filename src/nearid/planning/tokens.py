@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nearid.config.packs import packs
+from nearid.config.settings.tokens import ExtractTokens
 from nearid.config.steps import step_settings, training_of
 from nearid.config.types import Config
 from nearid.config.variants import MIRRORED, parse
@@ -175,14 +176,15 @@ def find_faults(config: Config, layout: Layout, whole: bool = False) -> Iterator
             yield Fault(path, "missing; a killed try left blocks to go on from" if progress.is_dir() else "missing")
             continue
         backbone, collection, shard = job.name.split("/")
-        settings = step_settings("extract_tokens", config, backbone=backbone, collection=collection, shard=shard)
+        given = step_settings("extract_tokens", config, backbone=backbone, collection=collection, shard=shard)
+        settings = ExtractTokens.parse(given)
         try:
             store = TokenStore([path])
             if store.attributes["backbone"] != backbone:
                 yield Fault(path, f"tokens of backbone {store.attributes['backbone']}")
                 continue
             if whole:
-                models = models if backbone in models else {backbone: load_backbone(settings["backbone"])}
+                models = models if backbone in models else {backbone: load_backbone(settings.backbone)}
                 store.check_backbone(models[backbone])
                 store.verify()
         except UserError as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.data.kinds import KINDS
 from nearid.data.schema import DISTRACTORS, POSITIVES
 from nearid.errors import UserError
@@ -141,7 +142,7 @@ def _check_backbone(layout: Layout, settings: dict[str, Any]) -> None:
     expected = store.attributes["weights_hash"]
     store.close()
     # Hashes are of the weights in the precision of the run.
-    if expected != open_backbone(settings["backbone"]).weights_hash:
+    if expected != open_backbone(BackboneSettings.parse(settings["backbone"])).weights_hash:
         raise UserError(
             f"backbone {settings['backbone']['path']}",
             "other weights than those that the tokens of this run were made with",

@@ -16,6 +16,7 @@ from torch.nn import functional
 from transformers import AutoImageProcessor, SiglipVisionConfig, SiglipVisionModel
 from transformers.utils import cached_file
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.heads.released import read_vision_state, vision_config_of
@@ -150,12 +151,12 @@ class VisionNetwork(torch.nn.Module):
         return self.model(pixel_values=pixels).pooler_output
 
 
-def open_backbone(settings: dict[str, Any], **changes: Any) -> Any:
+def open_backbone(settings: BackboneSettings) -> Any:
     """The backbone of a run's settings; a path inside the repository counts from anywhere."""
-    path = Path(settings["path"])
-    inside = _REPOSITORY / path
-    found = str(inside) if not path.exists() and inside.exists() else settings["path"]
-    return load_backbone({**settings, "path": found, **changes})
+    inside = _REPOSITORY / settings.path
+    if not Path(settings.path).exists() and inside.exists():
+        settings = BackboneSettings.parse({**settings.given, "path": str(inside)})
+    return load_backbone(settings)
 
 
 def attach_head(folder: Path) -> tuple[SiglipVisionModel, Any]:
@@ -165,15 +166,16 @@ def attach_head(folder: Path) -> tuple[SiglipVisionModel, Any]:
         The vision model and its image processor.
     """
     try:
-        settings = dict(read_config(folder / "config.json")["settings"]["backbone"])
+        given = dict(read_config(folder / "config.json")["settings"]["backbone"])
     except (KeyError, TypeError, ValueError) as error:
         raise _refuse(folder, "config.json names no backbone") from error
-    backbone = open_backbone(settings, precision="float32")
+    settings = BackboneSettings.parse(given | {"precision": "float32"}, f"{folder / 'config.json'}, settings.backbone")
+    backbone = open_backbone(settings)
     state = load_head(folder).state_dict()
     try:
         backbone.model.head.load_state_dict(state)
     except (AttributeError, RuntimeError) as error:
-        raise _refuse(folder, f"a head that {settings['path']} does not take") from error
+        raise _refuse(folder, f"a head that {settings.path} does not take") from error
     return backbone.model, backbone.processor
 
 
@@ -189,8 +191,9 @@ def _open(folder: Path) -> tuple[Any, Any]:
     kind = config.get("model_type", "")
     if kind == "nearid":
         return VisionNetwork(_read_release(folder, config)), _read_processor(folder)
-    settings = {"path": str(folder), "revision": "", "precision": "float32", "batch_size": 1}
-    backbone: Any = load_backbone({**settings, "kind": "siglip" if kind in _SIGLIP else "auto"})
+    own = "siglip" if kind in _SIGLIP else "auto"
+    settings = BackboneSettings(kind=own, path=str(folder), revision="", precision="float32", batch_size=1)
+    backbone: Any = load_backbone(settings)
     if kind in _SIGLIP:
         return VisionNetwork(backbone.model), backbone.processor
     return (lambda pixels: backbone.pooled(backbone.encode(pixels))), backbone.processor

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.ahead import threads_ahead
@@ -67,7 +68,12 @@ class TokenEmbedder:
     @cached_property
     def backbone(self) -> Backbone:
         """The frozen model; loaded only where it is needed, since cached tokens need none."""
-        return load_backbone(self.settings["backbone"])
+        return load_backbone(BackboneSettings.parse(self.settings["backbone"]))
+
+    def open_store(self, collection: str) -> TokenStore:
+        """The cached tokens of a collection."""
+        shards = self.settings["token_shards"][collection]
+        return open_tokens(self.layout, self.settings["backbone_id"], collection, shards)
 
     def check_store(self, store: TokenStore) -> None:
         """Refuse tokens that this embedder must not read; any are taken unless a subclass says otherwise."""
@@ -101,7 +107,7 @@ class TokenEmbedder:
         return self._origins[name]
 
     def _describe_tokens(self, collection: str) -> Any:
-        store = open_tokens(self.layout, self.settings, collection)
+        store = self.open_store(collection)
         return store.attributes | {"content": list(store.content_keys.values())}
 
     def _describe_model(self) -> list[str]:
@@ -149,7 +155,7 @@ def embed_each(
         return [_spread(own, known) if isinstance(own, np.ndarray) else own for own in found]
     import torch
 
-    store = open_tokens(first.layout, first.settings, collection)
+    store = first.open_store(collection)
     # Of MTG some images may have no mask; of the views all have one, so a missing foreground is an error.
     optional = collection.startswith("mtg_")
     maskless = [

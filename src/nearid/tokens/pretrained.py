@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
@@ -33,9 +34,7 @@ class PretrainedVision:
     (`forward`) and its own embedding are (`nearid.tokens.backbones.Backbone`).
 
     Args:
-        settings: `path` (a folder, or a hub id in the local cache), `revision` (of a hub id, else ""), `precision`
-            (float32, float16, bfloat16; autocast_float16, autocast_bfloat16 of float32 weights), `batch_size`;
-            `compile`, false when missing.
+        settings: of the backbone; `path` is a folder, or a hub id in the local cache with its `revision`.
         loader: class of transformers whose `from_pretrained` gives the model.
         model_types: those that `loader` takes; empty for any.
         kind: what `model_types` are, for people.
@@ -52,19 +51,19 @@ class PretrainedVision:
 
     def __init__(
         self,
-        settings: Mapping[str, Any],
+        settings: BackboneSettings,
         loader: Any,
         model_types: Sequence[str],
         kind: str,
         optional: tuple[str, ...] = (),
     ) -> None:
-        self._path = settings["path"]
-        self.batch_size = int(settings["batch_size"])
-        source: dict[str, Any] = {"revision": settings["revision"] or None, "local_files_only": True}
-        self._autocast = settings["precision"].startswith("autocast_")
-        self._computed = getattr(torch, settings["precision"].removeprefix("autocast_"))
+        self._path = settings.path
+        self.batch_size = settings.batch_size
+        source: dict[str, Any] = {"revision": settings.revision or None, "local_files_only": True}
+        self._autocast = settings.precision.startswith("autocast_")
+        self._computed = getattr(torch, settings.precision.removeprefix("autocast_"))
         dtype = torch.float32 if self._autocast else self._computed
-        self._compiled = torch.compile(self.forward, dynamic=False) if settings.get("compile") else None
+        self._compiled = torch.compile(self.forward, dynamic=False) if settings.compile else None
         try:
             found = load_pretrained(AutoConfig, self._path, **source).model_type
             if model_types and found not in model_types:
@@ -92,7 +91,7 @@ class PretrainedVision:
         self.weights_hash = _hash_state(model.state_dict())
         if self._autocast:
             # The weights are those of float32, what is computed with them is not.
-            self.weights_hash = hash_json([self.weights_hash, settings["precision"]])
+            self.weights_hash = hash_json([self.weights_hash, settings.precision])
         self.preprocess_hash = hash_json(self.processor.to_dict())
         levels = read_levels(self.processor)
         self._levels = None if levels is None else levels.to(self.device, self.model.dtype)

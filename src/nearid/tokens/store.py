@@ -244,14 +244,13 @@ class TokenStore(Keyed):
         return self.__dict__ | {"_descriptors": {}, "_memory": self._memory.empty()}
 
 
-def open_tokens(layout: Layout, settings: Mapping[str, Any], collection: str) -> TokenStore:
-    """The tokens of a collection that a step's settings speak of: of `backbone_id`, `token_shards[collection]` shards.
+def open_tokens(layout: Layout, backbone_id: str, collection: str, shards: int) -> TokenStore:
+    """The tokens of a collection by a backbone, in so many shards.
 
     Raises:
         UserError: as `TokenStore`.
     """
-    shards = shard_ids(settings["token_shards"][collection])
-    return TokenStore([layout.tokens(settings["backbone_id"], collection, shard) for shard in shards])
+    return TokenStore([layout.tokens(backbone_id, collection, shard) for shard in shard_ids(shards)])
 
 
 class _Memory:

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from nearid.config.schema.base import Id, Part, absent
 
+Precision = Literal["float32", "float16", "bfloat16", "autocast_float16", "autocast_bfloat16"]
+
 
 class Backbone(Part):
     """A frozen image encoder."""
@@ -20,7 +22,7 @@ class Backbone(Part):
     """Model folder: local, or `resources/<download>`."""
     revision: str = ""
     """Commit of the weights; empty for a local folder."""
-    precision: Literal["float32", "float16", "bfloat16", "autocast_float16", "autocast_bfloat16"] = "float32"
+    precision: Precision = "float32"
     """Number format of the forward pass, weights included; `autocast_...` keeps float32 weights and lets torch
     choose the format by operation. All formats except float32 need a GPU."""
     compile: bool = absent()

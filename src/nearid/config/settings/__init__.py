@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
 from nearid.errors import UserError
 
@@ -29,7 +29,7 @@ class Settings(BaseModel):
             UserError: a key is missing, unknown or of another type.
         """
         try:
-            settings = cls.model_validate(given)
+            return cls.model_validate(given)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             key = ".".join(map(str, first["loc"]))
@@ -39,10 +39,16 @@ class Settings(BaseModel):
                 f"{first['msg']} ({cls.__name__})",
                 "pass what `nearid.config.step_settings` returns for this step",
             ) from error
-        settings._given = given
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        settings = validate(given)
+        if isinstance(given, Mapping):
+            settings._given = given
         return settings
 
     @property
     def given(self) -> Mapping[str, Any]:
-        """What was parsed, unchanged: for keys of caches and for files that repeat the settings."""
+        """What was parsed, unchanged, of parts too: for keys of caches and for files that repeat the settings."""
         return self._given

@@ -41,13 +41,14 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     """
     from safetensors.torch import load_file
 
+    from nearid.config.settings.tokens import BackboneSettings
     from nearid.heads.map_head import MAPHead
     from nearid.tokens.backbones import load_backbone
     from nearid.tokens.store import open_tokens
 
     run, source, size = Run.from_settings(settings["run"]), settings["source"], settings["size_px"]
     chosen = choose_identities(layout, settings["split"], settings["identities"], settings["seed"], "figure3")
-    backbone = load_backbone(settings["backbone"])
+    backbone = load_backbone(BackboneSettings.parse(settings["backbone"]))
     trained = layout.head_file(settings["ablation"])
     if not trained.is_file():
         raise UserError(
@@ -55,7 +56,10 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         )
     head = MAPHead(backbone.config)
 
-    stores = {collection: open_tokens(layout, settings, collection) for collection in ("positives", source)}
+    stores = {
+        collection: open_tokens(layout, settings["backbone_id"], collection, settings["token_shards"][collection])
+        for collection in ("positives", source)
+    }
     images = np.zeros((len(chosen), 2, size, size, 3), np.uint8)
     tokens = []
     for row, identity in enumerate(chosen):

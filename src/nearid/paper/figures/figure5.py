@@ -45,12 +45,13 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     Raises:
         UserError: no identities, missing tokens, or no kept heads to animate.
     """
+    from nearid.config.settings.tokens import BackboneSettings
     from nearid.heads.map_head import MAPHead
     from nearid.tokens.backbones import load_backbone
 
     chosen = choose_identities(layout, settings["split"], settings["identities"], settings["seed"], "figure5")
     images = _read_images(layout, settings, chosen)
-    backbone = load_backbone(settings["backbone"])
+    backbone = load_backbone(BackboneSettings.parse(settings["backbone"]))
     head = MAPHead(backbone.config)
 
     def embed(state: Mapping[str, Tensor]) -> NDArray[np.float64]:
@@ -198,7 +199,7 @@ def _read_images(layout: Layout, settings: Mapping[str, Any], chosen: list[Chose
 
     tokens, owner, distractor = [], [], []
     for collection in ("positives", settings["source"]):
-        store = open_tokens(layout, settings, collection)
+        store = open_tokens(layout, settings["backbone_id"], collection, settings["token_shards"][collection])
         places = [
             (index, store.find(identity.id, slot, "full"))
             for index, identity in enumerate(chosen)

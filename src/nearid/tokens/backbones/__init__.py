@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from nearid.config.settings.tokens import BackboneSettings
+
 
 class Backbone(Protocol):
-    """What a kind of backbone offers; built from one entry of `backbones` in the config.
+    """What a kind of backbone offers; built from `BackboneSettings`.
 
     The first `prefix_tokens` tokens of an image are no patches. A kind with `map_head` pools its tokens by a
     `SiglipMultiheadAttentionPoolingHead`, and its `config` is a `SiglipVisionConfig`: heads can be trained on it.
@@ -43,6 +45,6 @@ class Backbone(Protocol):
         """State dict of the model's own pooling head, float32; UserError without `map_head`."""
 
 
-def load_backbone(settings: Mapping[str, Any]) -> Backbone:
-    """The backbone that `settings`, an entry of `backbones` in the config, names by its `kind`."""
-    return import_module(f"{__name__}.{settings['kind']}").Backbone(settings)
+def load_backbone(settings: BackboneSettings) -> Backbone:
+    """The backbone that `settings` name by their `kind`."""
+    return import_module(f"{__name__}.{settings.kind}").Backbone(settings)

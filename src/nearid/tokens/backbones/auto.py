@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModel
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.tokens.pretrained import PretrainedVision
 
 
@@ -29,7 +29,7 @@ class Backbone(PretrainedVision):
             that draws while it embeds (ViT-MAE masks patches at random), so that no number could be had again.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: BackboneSettings) -> None:
         self._repeats = False
         super().__init__(settings, AutoModel, (), "a vision model", optional=("pooler.",))
         self._vision = getattr(self.model, "vision_model", self.model)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.tokens.pretrained import PretrainedVision
 
 
@@ -24,7 +22,7 @@ class Backbone(PretrainedVision):
 
     prefix_tokens = 1
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: BackboneSettings) -> None:
         super().__init__(settings, CLIPVisionModelWithProjection, ("clip", "clip_vision_model"), "a CLIP (`clip`)")
 
     def forward(self, pixels: Tensor) -> Tensor:

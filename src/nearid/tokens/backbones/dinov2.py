@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 from transformers import AutoModel
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.tokens.pretrained import PretrainedVision
 
 
@@ -22,7 +20,7 @@ class Backbone(PretrainedVision):
         UserError: no such model, of another type, or weights missing or damaged.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: BackboneSettings) -> None:
         super().__init__(settings, AutoModel, ("dinov2", "dinov2_with_registers"), "a DINOv2 (`dinov2`)")
         self.prefix_tokens = 1 + getattr(self.config, "num_register_tokens", 0)
 

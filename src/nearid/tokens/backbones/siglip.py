@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import SiglipVisionModel
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.tokens.pretrained import PretrainedVision
 
 
@@ -26,7 +26,7 @@ class Backbone(PretrainedVision):
 
     map_head = True
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: BackboneSettings) -> None:
         types = ("siglip", "siglip_vision_model")
         super().__init__(settings, SiglipVisionModel, types, "a fixed-resolution SigLIP (`siglip`)")
         if not self.config.vision_use_head:
