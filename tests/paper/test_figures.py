@@ -154,9 +154,9 @@ def test_a_dollar_in_a_name_is_a_dollar():
         figure.savefig(io.BytesIO(), format="pdf")
 
 
-def test_a_figure_shows_what_is_there_and_says_so(layout, capsys):
+def test_a_figure_shows_what_is_there_and_says_so(layout, caplog):
     assert len(choose_identities(layout, "val", 99, 0, "a figure")) == 10
-    assert "a figure: the split val has 10 of 99 identities" in capsys.readouterr().err
+    assert "a figure: the split val has 10 of 99 identities" in caplog.text
 
 
 def test_figure7_shows_each_image_with_its_score(layout, with_images):

@@ -130,12 +130,12 @@ def ask(url, pair, **entry):
     ],
     ids=["body", "headers", "status", "flood", "gzip", "cut off", "brackets", "nothing", "another protocol", "busy"],
 )
-def test_a_reply_that_is_none_is_asked_for_again(serve, pair, bad, says, capfd):
+def test_a_reply_that_is_none_is_asked_for_again(serve, pair, bad, says, caplog):
     server = serve(bad, reply(GOOD))
     # What never ends by itself ends by its time.
     assert ask(server.url, pair, timeout_s=1.0 if "within" in says else 60.0) == [(0, '{"score": 8}')]
     assert len(server.requests) >= 2
-    assert re.search(says, capfd.readouterr().err)
+    assert re.search(says, caplog.text)
 
 
 def test_a_redirect_is_refused_and_gets_no_key(serve, pair):

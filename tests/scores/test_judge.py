@@ -131,7 +131,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(endpoint.Judge, "__init__", lambda self, settings: asked(self, settings, first_wait_s=0.01))
 
 
-def test_a_misbehaving_server_loses_nothing_and_is_counted(world, serve, tmp_path, capfd):
+def test_a_misbehaving_server_loses_nothing_and_is_counted(world, serve, tmp_path, caplog, capfd):
     seen, lock = Counter(), threading.Lock()
     cycle = [
         GOOD,
@@ -193,8 +193,8 @@ def test_a_misbehaving_server_loses_nothing_and_is_counted(world, serve, tmp_pat
     assert body["temperature"] == 0 and body["max_tokens"] == 512 and body["model"] == "tiny"
     assert [part["type"] for part in body["messages"][0]["content"]] == ["image_url", "image_url", "text"]
     told = capfd.readouterr()
-    assert "judge: NearID-bench, views, full" in told.err and "judge: NearID-bench, sibling, full" in told.err
-    assert "try 1 of" in told.err and KEY not in told.err + told.out
+    assert "judge: NearID-bench, views, full" in caplog.text and "judge: NearID-bench, sibling, full" in caplog.text
+    assert "try 1 of" in caplog.text and KEY not in caplog.text + told.err + told.out
     assert all(KEY not in path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
 
 
@@ -250,14 +250,14 @@ def test_a_server_that_is_not_there_is_named(world, serve, tmp_path):
         ),
     ],
 )
-def test_a_judge_is_asked_in_the_words_of_a_file(world, serve, tmp_path, capfd, words, parts):
+def test_a_judge_is_asked_in_the_words_of_a_file(world, serve, tmp_path, caplog, words, parts):
     server = serve(lambda number, body: say(GOOD))
     path = tmp_path / "words.txt"
     path.write_text(words + "\n")
     settings = settings_for(world, server)
     settings["scorer"]["prompt"] = str(path)
     score_nearid_bench(settings, world.layout, tmp_path / "bench.parquet")
-    assert f"asked in the words of {path}" in capfd.readouterr().err
+    assert f"asked in the words of {path}" in caplog.text
     content = server.requests[0][2]["messages"][0]["content"]
     images = [part for part in content if part["type"] == "image_url"]
     assert len(images) == 2 and images[0] != images[1]
@@ -313,7 +313,7 @@ def test_qwen3vl_judges_through_the_command(world, tmp_path, mixture):
     ("device", "installed", "chosen"),
     [("cuda", True, "flash_attention_2"), ("cuda", False, "sdpa"), ("cpu", True, "sdpa")],
 )
-def test_flash_attention_is_used_where_it_can_be_and_told(tmp_path, monkeypatch, capfd, device, installed, chosen):
+def test_flash_attention_is_used_where_it_can_be_and_told(tmp_path, monkeypatch, caplog, device, installed, chosen):
     judge = local.Judge({"model": str(save_qwen(tmp_path / "qwen")), "max_new_tokens": 1})
     asked = {}
 
@@ -328,9 +328,8 @@ def test_flash_attention_is_used_where_it_can_be_and_told(tmp_path, monkeypatch,
     with pytest.raises(UserError, match="that is enough"):
         judge._parts  # noqa: B018
     assert asked["attn_implementation"] == chosen
-    told = capfd.readouterr().err
-    assert ("PyTorch's attention; the paper's was FlashAttention-2" in told) == (chosen == "sdpa")
-    assert f"{judge._path}: FlashAttention-2" in told or chosen == "sdpa"
+    assert ("PyTorch's attention; the paper's was FlashAttention-2" in caplog.text) == (chosen == "sdpa")
+    assert f"{judge._path}: FlashAttention-2" in caplog.text or chosen == "sdpa"
 
 
 def test_a_batch_answers_as_its_pairs_alone(world, tmp_path):

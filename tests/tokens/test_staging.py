@@ -51,7 +51,7 @@ def test_a_copy_is_made_again_when_its_shard_changes(shards, tmp_path):
 
 
 @pytest.mark.parametrize("spoil", [shutil.rmtree, lambda folder: [path.write_bytes(b"cut") for path in copies(folder)]])
-def test_a_copy_that_vanishes_or_breaks_is_left_and_said(shards, tmp_path, capfd, spoil):
+def test_a_copy_that_vanishes_or_breaks_is_left_and_said(shards, tmp_path, caplog, spoil):
     paths, tokens = shards
     store = TokenStore(paths, staging=tmp_path / "local")
     spoil(tmp_path / "local")
@@ -59,7 +59,7 @@ def test_a_copy_that_vanishes_or_breaks_is_left_and_said(shards, tmp_path, capfd
     with ThreadPoolExecutor(4) as threads:
         for order, read in zip(orders, threads.map(store.read, orders), strict=True):
             assert read.tobytes() == tokens[order].tobytes()
-    assert f"{paths[0]} is read instead" in capfd.readouterr().err
+    assert f"{paths[0]} is read instead" in caplog.text
 
 
 def test_damage_of_the_shard_itself_stays_an_error(shards, tmp_path):
@@ -71,7 +71,7 @@ def test_damage_of_the_shard_itself_stays_an_error(shards, tmp_path):
         TokenStore(paths, staging=tmp_path / "local").read([4])
 
 
-def test_without_room_the_shard_is_read_where_it_is(shards, tmp_path, capfd):
+def test_without_room_the_shard_is_read_where_it_is(shards, tmp_path, caplog):
     paths, tokens = shards
     local = tmp_path / "local"
     local.mkdir()
@@ -80,7 +80,7 @@ def test_without_room_the_shard_is_read_where_it_is(shards, tmp_path, capfd):
     try:
         store = TokenStore(paths, staging=local)
         assert store.read(range(24)).tobytes() == tokens.tobytes()
-        assert "it is read where it is" in capfd.readouterr().err
+        assert "it is read where it is" in caplog.text
         subprocess.run(["mount", "-o", "remount,ro", local], check=True)
         with pytest.raises(UserError, match="NEARID_STAGING"):
             TokenStore(paths, staging=local)

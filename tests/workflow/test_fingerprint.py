@@ -124,6 +124,7 @@ class Thing:
         ('    """Twice."""\n', "", True),
         ("value: int,", "value,", True),
         (") -> int:", "):", True),
+        ("    return sum", "    logger.info('%d', LIMIT)\n    return sum", True),
         ("size: int = 1", "size: float = 1", True),
         ("total", "everything", True),
         ("step", "turn", True),

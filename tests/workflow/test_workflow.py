@@ -1,5 +1,6 @@
 """The workflow as its users meet it: planning, mistakes, what is not written yet."""
 
+import logging
 import os
 import re
 import resource
@@ -165,12 +166,16 @@ def test_fetching_without_a_network_says_what_to_do(tmp_path, monkeypatch):
     assert "cannot be read" in done.stderr and "fill the folder" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_progress_goes_to_the_log_in_plain_lines(tmp_path, capsys):
-    from nearid.io.progress import logging_to, track
+def test_progress_goes_to_the_log_in_plain_lines(tmp_path, monkeypatch, capsys):
+    from nearid.io.progress import log_to_stderr, logging_to, track
 
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's
+    log_to_stderr()
     with logging_to(tmp_path / "log.txt"):
         assert list(track(range(3), "work", total=5, done=2, interval_s=0.0)) == [0, 1, 2]
+        logging.getLogger("nearid.data").warning("few %s", "colours")
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert lines[0] == "work: 2/5 done by an earlier try"
-    assert lines[-1].startswith("work: 5/5 ")
+    assert lines[-2].startswith("work: 5/5 ")
+    assert lines[-1] == "WARNING nearid.data: few colours"
     assert capsys.readouterr().err.splitlines() == lines

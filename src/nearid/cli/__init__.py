@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import logging
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ from nearid.distributed.devices import explain_full_gpu
 from nearid.distributed.signals import Stopped, stoppable
 from nearid.errors import UserError
 from nearid.io import progress
-from nearid.io.progress import LISTENER, HarmlessStream
+from nearid.io.progress import LISTENER, HarmlessStream, log_to_stderr
 
 STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
 # What the machine refused, and what its owner can do.
@@ -64,11 +63,11 @@ class _Commands(click.Group):
             problem = UserError(place, f"no module {error.name}", "the packages of envs/all.lock", action)
         except Stopped:
             if LISTENER in os.environ:
-                print("interrupted", file=sys.stderr, flush=True)  # in the log, by which the run knows it
+                click.echo("interrupted", err=True)  # in the log, by which the run knows it
             raise
         except KeyboardInterrupt:
             # click would say it after the log file is closed.
-            print("interrupted", file=sys.stderr, flush=True)
+            click.echo("interrupted", err=True)
             sys.exit(128 + signal.SIGINT)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -77,7 +76,7 @@ class _Commands(click.Group):
             if full is None:
                 return _crash(error, ctx)
             problem = full
-        print(problem, file=sys.stderr, flush=True)
+        click.echo(problem, err=True)
         sys.exit(2)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -97,7 +96,6 @@ def nearid(ctx: click.Context, log: Path | None) -> None:
     """NearID, reproduced: the steps of the workflow, one command each."""
     if log:
         ctx.with_resource(progress.logging_to(log))
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
 
 
 def main() -> None:
@@ -105,10 +103,11 @@ def main() -> None:
     sys.stderr = HarmlessStream(sys.stderr)  # type: ignore[assignment]
     if sys.stdout is not None and sys.stdout.isatty():  # what goes to a file stays as it is
         sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]
+    log_to_stderr()
     with stoppable():
         nearid()
 
 
 def _crash(error: BaseException, ctx: click.Context) -> NoReturn:
-    print(explain_fault(error, ctx.params.get("log")), file=sys.stderr, flush=True)
+    click.echo(explain_fault(error, ctx.params.get("log")), err=True)
     sys.exit(1)

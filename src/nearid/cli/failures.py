@@ -8,6 +8,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
+import click
+
 from nearid import __version__
 from nearid.errors import UserError
 
@@ -33,7 +35,7 @@ def explain_fault(error: BaseException, log: Path | None) -> UserError:
         target.write_text(report, encoding="utf-8", errors="backslashreplace")
         action = f"send {target} to the project, with the config and what you did"
     except OSError:
-        print(text, file=sys.stderr, flush=True)
+        click.echo(text, err=True)
         action = "send the lines above to the project, with the config and what you did"
     return UserError(place, found, "a step that ends well: this is a fault of this program", action)
 

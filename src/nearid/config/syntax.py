@@ -1,7 +1,7 @@
 """The statements of a module, written so that equal text means equal behaviour, and what each of them refers to.
 
 Left out is what changes no result: comments, docstrings, annotations, positions, the texts of our own errors and the
-help of commands. Local names are numbered, so that a renamed one is the same. Imports stand as what they bring, not as
+help of commands, log messages. Local names are numbered, so that a renamed one is the same. Imports stand as what they bring, not as
 where they bring it from, so that a moved function is the same. Nothing is imported or run.
 """
 
@@ -325,7 +325,8 @@ def _parameters(arguments: ast.arguments) -> set[str]:
 
 def _is_idle(node: ast.stmt) -> bool:
     if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Constant)
+        called = _dotted(node.value.func) if isinstance(node.value, ast.Call) else None
+        return isinstance(node.value, ast.Constant) or (called or "").startswith("logger.")
     return isinstance(node, ast.Pass) or _is_typing_only(node)
 
 

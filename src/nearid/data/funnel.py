@@ -12,6 +12,8 @@ from nearid.data.records import STEPS, Dropped
 from nearid.data.splits import Found
 from nearid.io.files import write_text
 
+logger = logging.getLogger(__name__)
+
 PAPER = {"identities": 19386, "images": 45215, "with two views": 12943, "with three views": 6443}
 """Of the paper's data set. It prints 6,433 three-view identities, which gives neither total (docs/protocol.md 1.2)."""
 
@@ -52,9 +54,7 @@ def write_funnel(
         difference = number - PAPER[name]
         lines.append(f"{name}\t{number}\t{PAPER[name]}\t{difference:+d}" if check_counts else f"{name}\t{number}\t\t")
         if check_counts and difference:
-            logging.getLogger(__name__).warning(
-                "%s: %d here, %d in the paper, difference %+d", name, number, PAPER[name], difference
-            )
+            logger.warning("%s: %d here, %d in the paper, difference %+d", name, number, PAPER[name], difference)
     if official:
         lines += ["", "official split\tlisted\tby id and asset\tby asset\tnot here"]
         for name, counts in official.items():

@@ -15,6 +15,8 @@ from nearid.errors import UserError
 from nearid.io.files import read_json
 from nearid.io.randomness import keyed_rng
 
+logger = logging.getLogger(__name__)
+
 SPLITS = ("train", "val", "test")
 Splits = dict[str, list[int]]
 
@@ -71,9 +73,7 @@ def choose_splits(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
         homes = {(normalise(rows[at][column]), name) for name, members in splits.items() for at in members}
         shared = [value for value, count in Counter(value for value, _ in homes).items() if count > 1 and value]
         if shared and settings["kind"] in ("syncd", "nearid"):
-            logging.getLogger(__name__).warning(
-                "%d values of %s are in more than one split, e.g. %r", len(shared), column, shared[0]
-            )
+            logger.warning("%d values of %s are in more than one split, e.g. %r", len(shared), column, shared[0])
     return Chosen(splits, seed, found)
 
 
@@ -112,7 +112,7 @@ def map_official(
     for name, counts in found.items():
         missing = counts.listed - counts.by_both - counts.by_asset
         if missing and name != "train":
-            logging.getLogger(__name__).warning(
+            logger.warning(
                 "%d of %d official %s identities are not here (data/funnel.tsv)", missing, counts.listed, name
             )
     return splits, found

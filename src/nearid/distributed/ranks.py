@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import socket
-import sys
 from dataclasses import dataclass
 
 from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -74,7 +76,7 @@ def join() -> Ranks:
     backend = "nccl" if device.type == "cuda" else "gloo"
     # One process needs no port, so none can clash.
     store = dist.HashStore() if ranks.size == 1 else None
-    print(f"rank {ranks.rank} of {ranks.size} on {socket.gethostname()}, {backend}", file=sys.stderr, flush=True)
+    logger.info("rank %d of %d on %s, %s", ranks.rank, ranks.size, socket.gethostname(), backend)
     dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.size)
     atexit.register(dist.destroy_process_group)
     return ranks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,8 @@ from typing import Any
 from nearid.distributed.ranks import Ranks
 from nearid.io.programs import ask, brief
 from nearid.io.progress import is_listened_to
+
+logger = logging.getLogger(__name__)
 
 # Before the time limit (`--signal=URG@120` of slurm/config.yaml): harmless to those who do not know it.
 TIME_ENDS = signal.SIGURG
@@ -46,7 +49,8 @@ def stoppable() -> Iterator[None]:
         yield
     except Stopped as stop:
         name = signal.Signals(stop.number).name
-        # A run says so, once for all of its steps.
+        # A run says so, once for all of its steps. Not by `logging`: another thread may
+        # hold its lock for good.
         if not is_listened_to():
             print(f"\nended by {name}: start it again, and it goes on where it was", file=sys.stderr, flush=True)
         for child in multiprocessing.active_children():
@@ -115,10 +119,10 @@ class Warnings:
             job = os.environ["SLURM_JOB_ID"]
             asked = ask("scontrol", "requeue", job)
             said = "no answer of scontrol" if asked is None else brief(asked[1]) or "it goes on with a further limit"
-            print(f"job {job}: the time limit is near, the state is saved; {said}", file=sys.stderr, flush=True)
+            logger.info("job %s: the time limit is near, the state is saved; %s", job, said)
         if JOB_ENDS in heard and not callable(handler):
             if self._ranks.rank == 0:
-                print("the job is being ended, the state is saved", file=sys.stderr, flush=True)
+                logger.info("the job is being ended, the state is saved")
             time.sleep(GRACE_S)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:

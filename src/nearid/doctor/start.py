@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from nearid.doctor.slurm_checks import Request, refuse_arrays, refuse_shell_text
 from nearid.errors import UserError
 from nearid.layout import Layout
 
+logger = logging.getLogger(__name__)
+
 
 def check_own_paths(config: Config, layout: Layout) -> None:
     """Look for what the config names, also for a dry run.
@@ -24,7 +26,7 @@ def check_own_paths(config: Config, layout: Layout) -> None:
     gone = {}
     for key, path in missing_paths(config).items():
         if path and layout.file_list(path).is_file():
-            print(f"{key}: {path} is not there any more; what is made of it stays as it is", file=sys.stderr)
+            logger.warning("%s: %s is not there any more; what is made of it stays as it is", key, path)
         else:
             gone[key] = path
     if gone:

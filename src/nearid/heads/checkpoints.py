@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from nearid.io.files import replacing
 from nearid.io.resume import Parts
+
+logger = logging.getLogger(__name__)
 
 State = dict[str, Any]
 
@@ -38,7 +40,7 @@ class Checkpoints:
     def __init__(self, folder: Path, key: str, writer: bool = True, thread: ThreadPoolExecutor | None = None) -> None:
         progress = folder / ".progress"
         if writer and progress.is_dir() and any(part.name != key[:16] for part in progress.iterdir()):
-            print(f"{progress}: discarded, it belongs to other settings, tokens or code", file=sys.stderr)
+            logger.warning("%s: discarded, it belongs to other settings, tokens or code", progress)
         self._parts = Parts(progress, key)
         self._log_path = self._parts.path(0, ".jsonl")
         self._writer = writer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ from nearid.layout import Layout
 from nearid.tokens import TokenStore
 from nearid.tokens.backbones import Backbone
 from nearid.tokens.staging import reading_options
+
+logger = logging.getLogger(__name__)
 
 
 class Source(NamedTuple):
@@ -118,7 +120,7 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
     )
     gaps = {name: len(store.gaps) for name, store in pool.stores.items() if store.gaps}
     if gaps:
-        print(f"{settings['ablation']}: gaps instead of damaged images {gaps}; left out {left_out}", file=sys.stderr)
+        logger.warning("%s: gaps instead of damaged images %s; left out %s", settings["ablation"], gaps, left_out)
     return Source(pool, drawn, empty, gaps, left_out, Tuples.whole(np.concatenate(held_out)))
 
 

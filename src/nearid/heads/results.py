@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from nearid.heads.tuples import PADDING, Tuples
 from nearid.io.files import read_json, replacing, write_json, write_text
 from nearid.io.hashing import hash_json
 from nearid.layout import Layout
+
+logger = logging.getLogger(__name__)
 
 Settings = Mapping[str, Any]
 
@@ -76,7 +78,7 @@ def publish(
     log = checkpoints.log()
     write_text(folder / "log.jsonl", log)
     waited = _waited(log)
-    print(f"{settings['ablation']}: waited for data in {waited:.1%} of the time", file=sys.stderr, flush=True)
+    logger.info("%s: waited for data in %.1f%% of the time", settings["ablation"], 100 * waited)
     provenance = {
         "inputs_hash": inputs,
         "settings_hash": hash_json(dict(settings)),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +36,8 @@ from nearid.io.progress import track
 from nearid.layout import Layout
 from nearid.tokens import load_backbone
 from nearid.tokens.backbones import Backbone
+
+logger = logging.getLogger(__name__)
 
 Settings = Mapping[str, Any]
 TRAINS = "trains this head"
@@ -251,7 +253,7 @@ class _Pack:
             self.layout, self.source, member.settings, samples, (step, self.steps), values, what
         )
         if self.ranks.rank == 0:
-            print(f"{member.name} stops, the others go on:\n{member.stopped}", file=sys.stderr, flush=True)
+            logger.warning("%s stops, the others go on:\n%s", member.name, member.stopped)
 
     def _validate(self, step: int, members: Sequence[Member]) -> list[dict[str, float]]:
         """What the log says of each member's validation at this step, if anything."""

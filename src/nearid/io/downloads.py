@@ -26,6 +26,8 @@ from nearid.io.progress import track
 from nearid.io.turns import taking_turns
 from nearid.io.web import WebFile
 
+logger = logging.getLogger(__name__)
+
 MARK = "fetched.json"
 """Written last: the folder beside it is whole."""
 COMMIT = "commit.json"
@@ -253,9 +255,7 @@ def _keep_commit(where: str, settings: Settings, folder: Path, commit: str) -> N
     if settings["revision"] == commit:
         return
     kept = f"; {folder / COMMIT} keeps to it here" if not settings["revision"] else ""
-    logging.getLogger(__name__).warning(
-        "%s is not pinned: to repeat this run exactly, write  revision: %s  there%s", where, commit, kept
-    )
+    logger.warning("%s is not pinned: to repeat this run exactly, write  revision: %s  there%s", where, commit, kept)
     if not settings["revision"]:
         write_json(folder / COMMIT, {"hub": settings["hub"], "commit": commit})
 

@@ -23,6 +23,8 @@ from nearid.errors import UserError
 from nearid.io.masks import doubt, find_object
 from nearid.io.metadata import count_scans, strip_metadata
 
+logger = logging.getLogger(__name__)
+
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """Names in Pillow of what is opened. Each is decoded in this process, by a library that Pillow brings along."""
 # A file of a few kilobytes can claim any size. The largest cameras make 60 megapixels.
@@ -190,7 +192,7 @@ def decode_mask(source: bytes | Path | str, where: object = "") -> NDArray[np.bo
     mask = _decode(source, where, lambda image: Image.fromarray(find_object(image)), strip_pixels=MAX_PIXELS) > 0
     if reason := doubt(mask):
         place = where or (source if not isinstance(source, bytes) else "a mask")
-        logging.getLogger(__name__).warning("%s: %s; look at it", place, reason)
+        logger.warning("%s: %s; look at it", place, reason)
     return mask
 
 

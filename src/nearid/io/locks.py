@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import sys
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from nearid.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -29,6 +31,6 @@ def lock(folder: Path, work: str, wait: bool = False) -> Iterator[None]:
         except BlockingIOError:
             if not wait:
                 raise UserError(folder, f"another process {work}", "one at a time", "wait for it, or end it") from None
-            print(f"another job {work}; waiting for it", file=sys.stderr, flush=True)
+            logger.info("another job %s; waiting for it", work)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,8 @@
-"""Progress of long steps (count, rate, time left) and the log file that a step's stderr is copied to."""
+"""Messages and progress of long steps (count, rate, time left) on stderr, and the log file that it is copied to."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -14,6 +15,8 @@ from typing import Any, TextIO, TypeVar
 from tqdm import tqdm
 
 from nearid.errors import harmless
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 _GO_UP = re.compile(r"(\x1b\[A)+")
@@ -101,6 +104,29 @@ class _Tee:
         return True
 
 
+def log_to_stderr() -> None:
+    """Show messages of this package on stderr, from `INFO` on; warnings say so, and where they come from."""
+    handler = _StderrHandler()
+    handler.setFormatter(_MessageFormatter())
+    logging.basicConfig(handlers=[handler])
+    logging.getLogger("nearid").setLevel(logging.INFO)
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    def emit(self, record: logging.LogRecord) -> None:
+        # What stderr is now: `logging_to` puts a log file behind it for a while.
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+class _MessageFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return record.message if record.levelno < logging.WARNING else super().formatMessage(record)
+
+
 @contextmanager
 def logging_to(log: Path) -> Iterator[None]:
     """Copy what is written to stderr in this context (progress, warnings, errors) to the file `log`.
@@ -151,7 +177,7 @@ def track(items: Iterable[Item], label: str, total: int, done: int = 0, interval
         yield from tqdm(items, desc=label, total=total, initial=done)
         return
     if done:
-        print(f"{label}: {done}/{total} done by an earlier try", file=sys.stderr, flush=True)
+        logger.info("%s: %d/%d done by an earlier try", label, done, total)
     start = last = time.monotonic()
     count = done
     for item in items:
@@ -161,5 +187,5 @@ def track(items: Iterable[Item], label: str, total: int, done: int = 0, interval
         if now - last >= interval_s or count == total:
             rate = (count - done) / max(now - start, 1e-9)
             left = (total - count) / rate
-            print(f"{label}: {count}/{total}  {rate:.1f}/s  {left:.0f} s left", file=sys.stderr, flush=True)
+            logger.info("%s: %d/%d  %.1f/s  %.0f s left", label, count, total, rate, left)
             last = now

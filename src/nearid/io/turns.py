@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import sys
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -30,10 +32,10 @@ def taking_turns(lock: Path, purpose: str) -> Iterator[None]:
         try:
             fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"another process {purpose}; this one waits (for {lock})", file=sys.stderr, flush=True)
+            logger.info("another process %s; this one waits (for %s)", purpose, lock)
             fcntl.flock(turn, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            print(f"{lock}: its file system has no locks; let no other process work there", file=sys.stderr, flush=True)
+            logger.warning("%s: its file system has no locks; let no other process work there", lock)
         yield

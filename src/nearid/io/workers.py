@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
+from nearid.io.progress import log_to_stderr
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -49,6 +51,7 @@ def _start(make: Callable[[], Callable[[Any], Any]]) -> None:
     # Ctrl-C in a terminal reaches all of us; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
+    log_to_stderr()
     _function = make()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from dataclasses import dataclass
 
 from nearid.errors import UserError
 from nearid.io.randomness import keyed_rng
 from nearid.io.tables import read_table
 from nearid.layout import Layout
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def choose_identities(layout: Layout, split: str, count: int, seed: int, key: st
             "select fewer figures, or give the split identities",
         )
     if len(rows) < count:
-        print(f"{key}: the split {split} has {len(rows)} of {count} identities, which are shown", file=sys.stderr)
+        logger.warning("%s: the split %s has %d of %d identities, which are shown", key, split, len(rows), count)
     rows.sort(key=lambda row: row["row"])
     order = keyed_rng("figure", key, seed).permutation(len(rows))
     drawn = sorted(range(len(rows)), key=lambda index: (-rows[index]["n_images"], order[index]))[:count]

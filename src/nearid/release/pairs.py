@@ -6,8 +6,8 @@ import csv
 import glob
 import io
 import json
+import logging
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -22,6 +22,8 @@ from nearid.errors import UserError
 from nearid.io.progress import track
 from nearid.io.sheets import LEFTOVERS, plain_cell, printable
 from nearid.release.pictures import SUFFIXES
+
+logger = logging.getLogger(__name__)
 
 Pair = tuple[str, str]
 
@@ -63,7 +65,7 @@ def find_images(where: str, stdin: Iterable[str] = ()) -> list[str]:
     elif Path(where).is_dir():
         found, skipped = _walk(where)
         for path in skipped:
-            print(f"{printable(path)}: skipped, {_why_skipped(path)}", file=sys.stderr)
+            logger.warning("%s: skipped, %s", printable(path), _why_skipped(path))
     elif Path(where).is_file():
         found = [where]
     else:

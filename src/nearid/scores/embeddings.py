@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import islice
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     # Imported where anything is computed: a job whose scores stand already ends before PyTorch would be loaded.
     import torch
     from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 BATCH = 64
 Item = TypeVar("Item")
@@ -163,7 +165,7 @@ def embed_each(
     ]
     gaps = [(image.id, image.slot) in store.gaps for image in images]
     if any(gaps):
-        print(f"{label}: {sum(gaps)} of {len(images)} images are gaps and give NaN", file=sys.stderr, flush=True)
+        logger.warning("%s: %d of %d images are gaps and give NaN", label, sum(gaps), len(images))
     known = [not (missing or gap) for missing, gap in zip(maskless, gaps, strict=True)]
     indices = [store.find(*image[1:]) for image, ok in zip(images, known, strict=True) if ok]
     starts = range(0, len(indices), BATCH)

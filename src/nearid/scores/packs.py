@@ -6,7 +6,7 @@ has its files and its place in the workflow for itself, and a new one scores its
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -23,6 +23,8 @@ from nearid.layout import Layout
 from nearid.scores.embeddings import TokenEmbedder, Vectors
 from nearid.scores.kept import KeptSources, KeptVectors
 from nearid.scores.scorers import Embedder, load_scorer
+
+logger = logging.getLogger(__name__)
 
 Columns = Mapping[str, Any]
 Job = tuple[Mapping[str, Any], str]
@@ -148,7 +150,7 @@ class Pack:
                 raise made
             else:
                 one.stopped = made
-                print(f"{one.name} is left to its own job:\n{made}", file=sys.stderr, flush=True)
+                logger.warning("%s is left to its own job:\n%s", one.name, made)
         return [(one, found[id(one)]) for one in members if id(one) in found]
 
     def close(self) -> dict[str, Columns]:

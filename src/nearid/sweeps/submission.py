@@ -14,7 +14,7 @@ from typing import Any
 from nearid.errors import UserError
 from nearid.io.paths import make_private
 from nearid.io.programs import ask
-from nearid.io.progress import logging_to
+from nearid.io.progress import log_to_stderr, logging_to
 from nearid.layout import Layout
 from nearid.sweeps.states import UNDER_WAY, add_jobs, read_jobs, read_queue, read_states
 from nearid.sweeps.sweep import Sweep
@@ -57,6 +57,7 @@ class TrainingJob:
 
         torch.set_num_threads(1)  # as the rule does: the same bits
         layout = Layout(self.results)
+        log_to_stderr()
         with logging_to(layout.log("heads", self.rule, self.settings["ablation"])):
             train(self.settings, layout, self.code)
 

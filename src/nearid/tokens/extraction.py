@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
+import logging
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nearid.tokens.backbones import Backbone
+
+logger = logging.getLogger(__name__)
 
 TOLD = 10  # damaged images in the log; the shard names all
 AHEAD = 2  # batches prepared while the model works on one
@@ -94,7 +96,7 @@ def extract(
     asked = (picture for picture in pictures if picture.split in masked)
     maskless = sum(picture.mask is None for picture in asked)
     if maskless:
-        print(f"{target}: {maskless} images have no mask, so no `fg` tokens", file=sys.stderr)
+        logger.info("%s: %d images have no mask, so no `fg` tokens", target, maskless)
     keys = np.array([(item.picture.id, item.picture.slot, item.variant.encode()) for item in items], KEY)
     attributes = {
         "backbone": backbone_id,
@@ -178,7 +180,7 @@ def _find_gaps(
     ]
     if damaged:
         told = "".join(f"\n  {reason}" for *_, reason in damaged[:TOLD]) + ("\n  ..." if damaged[TOLD:] else "")
-        print(f"{target}: gaps instead of {len(damaged)} damaged images:{told}", file=sys.stderr, flush=True)
+        logger.warning("%s: gaps instead of %d damaged images:%s", target, len(damaged), told)
     return damaged
 
 

@@ -6,9 +6,9 @@ The shard remains the original: a copy is read instead of it as long as the copy
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
@@ -17,6 +17,8 @@ from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.paths import make_private
 from nearid.io.turns import taking_turns
+
+logger = logging.getLogger(__name__)
 
 VARIABLE = "NEARID_STAGING"
 RAM_VARIABLE = "NEARID_TOKENS_RAM_GB"
@@ -92,7 +94,7 @@ def _copy(path: Path, folder: Path) -> Path:
     free = shutil.disk_usage(folder)
     if free.free - original.st_size < SPARE * free.total:
         room = f"{free.free / 1e9:.1f} GB free at {folder}"
-        print(f"{path}: {original.st_size / 1e9:.1f} GB, {room}: it is read where it is", file=sys.stderr, flush=True)
+        logger.info("%s: %.1f GB, %s: it is read where it is", path, original.st_size / 1e9, room)
         return path
     with replacing(target) as private:
         shutil.copyfile(path, private)

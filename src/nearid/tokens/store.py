@@ -7,8 +7,8 @@ indexing is a hundred times slower, and its one lock keeps threads from reading 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
-import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +25,8 @@ from nearid.layout import Layout, shard_ids
 from nearid.tokens.augmentation import UNCHANGED
 from nearid.tokens.shard import DTYPE, Shard
 from nearid.tokens.staging import stage
+
+logger = logging.getLogger(__name__)
 
 # What all shards of one store must have in common.
 ORIGIN = ("backbone", "weights_hash", "preprocess_hash")
@@ -181,7 +183,7 @@ class TokenStore(Keyed):
         shard = int(self._shard_of[index])
         staged, path = self._read_from[shard], self.paths[shard]
         if staged != path:
-            print(f"{staged}: gone or damaged; {path} is read instead", file=sys.stderr, flush=True)
+            logger.warning("%s: gone or damaged; %s is read instead", staged, path)
             self._read_from[shard] = path
         return self._staging is not None
 

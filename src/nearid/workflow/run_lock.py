@@ -10,14 +10,16 @@ import contextlib
 import errno
 import fcntl
 import getpass
+import logging
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from nearid.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
 # What a kill ends may take a moment to be gone.
@@ -62,7 +64,7 @@ def hold(folder: Path) -> int:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        print(f"{folder}: its file system has no locks; nothing keeps a second run out", file=sys.stderr, flush=True)
+        logger.warning("%s: its file system has no locks; nothing keeps a second run out", folder)
         return descriptor
     with contextlib.suppress(OSError):  # read-only for us, or a full disk: the lock holds all the same
         os.truncate(descriptor, 0)

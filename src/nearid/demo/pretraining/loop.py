@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from nearid.demo.pretraining.targets import describe_surroundings
 from nearid.io.files import read_json, replacing, write_json, write_text
 from nearid.io.hashing import hash_json
 from nearid.io.randomness import keyed_rng, keyed_seed
+
+logger = logging.getLogger(__name__)
 
 
 def pretrain(settings: Mapping[str, Any], output: Path) -> None:
@@ -51,7 +54,7 @@ def pretrain(settings: Mapping[str, Any], output: Path) -> None:
             if step % 20 == 0 or step == last - 1:
                 trainer.log.append({"step": step, **{name: round(float(value), 4) for name, value in parts.items()}})
         rate = (last - chunk * settings["steps_per_chunk"]) / (time.monotonic() - start)
-        print(f"step {last}/{settings['steps']}  {rate:.2f} steps/s  {json.dumps(trainer.log[-1])}", flush=True)
+        logger.info("step %d/%d  %.2f steps/s  %s", last, settings["steps"], rate, json.dumps(trainer.log[-1]))
         trainer.keep(progress, chunk + 1)
     trainer.export(Path(output))
 

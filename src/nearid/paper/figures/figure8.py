@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nearid.paper.style import Look
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("image 1", "image 2", "1, part edited", "2, part edited")
 _FILES = ("image_1_original", "image_2_original", "image_1_inpainted", "image_2_inpainted")
@@ -48,7 +50,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     if not ids:
         raise UserError(path, "no samples", f"some to show in {settings['figure']}", "select fewer figures")
     if len(ids) < count:
-        print(f"{settings['figure']}: the set has {len(ids)} of {count} samples, which are shown", file=sys.stderr)
+        logger.warning("%s: the set has %d of %d samples, which are shown", settings["figure"], len(ids), count)
         count = len(ids)
     chosen = sorted(keyed_rng("figure", settings["figure"], settings["seed"]).permutation(len(ids))[:count].tolist())
     masks = [f"image_{number}_{kind}_mask" for number in (1, 2) for kind in ("object", "part")]

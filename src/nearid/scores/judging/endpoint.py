@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -20,6 +20,8 @@ from nearid.errors import UserError
 from nearid.io.images import encode_png
 from nearid.scores.judging.prompt import choose_prompt
 from nearid.scores.scorers import Pair, Shown
+
+logger = logging.getLogger(__name__)
 
 TRIES = 6
 LONGEST_WAIT_S = 60.0
@@ -136,7 +138,7 @@ class Judge:
             except _NoAnswerError as error:
                 reason = str(error)
             if attempt < TRIES:
-                print(f"{self._url}: {self._tell(reason)}, try {attempt} of {TRIES}", file=sys.stderr, flush=True)
+                logger.info("%s: %s, try %d of %d", self._url, self._tell(reason), attempt, TRIES)
                 if self._abandoned.wait(min(pause, LONGEST_WAIT_S)):
                     raise _AbandonedError
                 wait *= 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
+import logging
 from collections.abc import Generator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,8 @@ from nearid.io.model_folders import load_pretrained, load_whole
 from nearid.scores.judging.prompt import choose_prompt
 from nearid.scores.judging.room import MOST, WITHOUT_GPU, Room, card_bytes, pair_bytes, weight_bytes
 from nearid.scores.scorers import Pair
+
+logger = logging.getLogger(__name__)
 
 TYPES = ("qwen3_vl", "qwen3_vl_moe")
 IMAGE_PAD = "<|image_pad|>"
@@ -119,7 +121,7 @@ class Judge:
         cuda = device.type == "cuda"
         flash = cuda and importlib.util.find_spec("flash_attn") is not None
         attention = "FlashAttention-2" if flash else "PyTorch's attention; the paper's was FlashAttention-2"
-        print(f"judge {self._path}: {attention}", file=sys.stderr, flush=True)
+        logger.info("judge %s: %s", self._path, attention)
         try:
             model = load_whole(
                 AutoModelForImageTextToText,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from nearid.scores.scorers import Pair, Reading
 
 if TYPE_CHECKING:
     from nearid.layout import Layout
+
+logger = logging.getLogger(__name__)
 
 DEFAULTS = {
     "max_new_tokens": 512,
@@ -42,7 +44,7 @@ class Scorer:
                 "correct the config",
             )
         if scorer.get("prompt"):
-            print(f"{where}: asked in the words of {scorer['prompt']}", file=sys.stderr, flush=True)
+            logger.info("%s: asked in the words of %s", where, scorer["prompt"])
         if scorer.get("endpoint"):
             if not scorer.get("served_model"):
                 raise UserError(f"{where}.served_model", "nothing", "the name under which it is served", "add it")
