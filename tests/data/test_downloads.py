@@ -14,7 +14,7 @@ import zipfile
 import pytest
 
 from nearid.errors import UserError
-from nearid.io import turns
+from nearid.io import locks
 from nearid.io.downloads import check_by_hand, check_fetched, fetch, verify
 from nearid.io.hub import RemoteFile
 
@@ -312,7 +312,7 @@ class SlowHub:
 
 def test_two_fetches_into_one_folder_take_turns(tmp_path, monkeypatch):
     waits = threading.Event()
-    monkeypatch.setattr(turns, "print", lambda *said, **_: waits.set(), raising=False)
+    monkeypatch.setattr(locks.logger, "info", lambda *said: waits.set())
     entry = {"hub": "a/b", "kind": "model", "revision": "c", "licence": "x", "files": [], "unpack": False}
     hubs = [SlowHub(waits), SlowHub(waits)]
     threads = [threading.Thread(target=fetch, args=("x", entry, tmp_path / "x", hub)) for hub in hubs]

@@ -1,8 +1,8 @@
 """The statements of a module, written so that equal text means equal behaviour, and what each of them refers to.
 
-Left out is what changes no result: comments, docstrings, annotations, positions, the texts of our own errors and the
-help of commands, log messages. Local names are numbered, so that a renamed one is the same. Imports stand as what they bring, not as
-where they bring it from, so that a moved function is the same. Nothing is imported or run.
+Left out is what changes no result: comments, docstrings, annotations, positions, messages to `logger`, the texts of our
+own errors and the help of commands. Local names are numbered, so that a renamed one is the same. Imports stand as what
+they bring, not as where they bring it from, so that a moved function is the same. Nothing is imported or run.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ from nearid.io.files import read_json, write_json
 from nearid.io.git import GitRepository
 from nearid.io.hashing import hash_file
 from nearid.io.hub import Hub, HuggingFace, RemoteFile, is_whole
+from nearid.io.locks import taking_turns
 from nearid.io.mirror import Mirror
 from nearid.io.progress import track
-from nearid.io.turns import taking_turns
 from nearid.io.web import WebFile
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from typing import TypedDict
 
 from nearid.errors import UserError
 from nearid.io.files import replacing
+from nearid.io.locks import taking_turns
 from nearid.io.paths import make_private
-from nearid.io.turns import taking_turns
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """One run at a time in a results folder, whoever starts it and however: `make`, Snakemake, a rehearsal, another user.
 
 The kernel releases the lock with the last process of a run, so that a killed run can be started again as soon as the
-jobs that outlived it have ended.
+jobs that outlived it have ended. By `fcntl`, since jobs share it: `filelock` shares no lock of the kernel.
 """
 
 from __future__ import annotations
