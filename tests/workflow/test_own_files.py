@@ -177,7 +177,8 @@ def test_a_step_s_own_files_are_what_it_reads(step, text, paths):
 
 # Keys whose value is any text and no file or folder of the user; a new key of the schema belongs here or into `KEYS`.
 NO_PATHS = {
-    "attention", "display", "hand", "lacks", "licence", "negative_prompt", "paper_row", "revision", "served_model",
+    "attention", "claim", "display", "hand", "lacks", "licence", "negative_prompt", "paper_row", "revision",
+    "served_model",
     "folder", "lora_file",  # inside of a download, of `lora`
     "mirror",  # what is fetched from it is checked by its own mark
     "photos_dir", "released",  # become `path`

@@ -15,7 +15,7 @@ from nearid.errors import UserError
 
 KEYS = {
     "captions", "controlnet", "dreambench", "hub", "lora", "mask_model", "model", "mtg", "official_splits", "package",
-    "path", "prompt", "ratings", "samples",
+    "path", "prompt", "ratings", "samples", "seed_table",
 }  # fmt: skip
 """Keys of settings whose value is a path."""
 # Where it may be a model of the hub instead.
@@ -106,6 +106,7 @@ def _selected_entries(config: Config) -> Iterator[tuple[str, Mapping[str, Any]]]
         yield f"backbones.{backbone}", config["backbones"][backbone]
     for scorer in select["scorers"]:
         yield f"scorers.{scorer}", config["scorers"][scorer]
+    yield "paper", {"seed_table": config["paper"]["seed_table"]}
     rated = [scorer for scorer in select["scorers"] if "dreambench" in benchmarks_of(config, scorer)]
     if rated and not config["dreambench"].get("simulated"):
         looking = any(config["scorers"][scorer]["kind"] != "ratings" for scorer in rated)

@@ -166,7 +166,13 @@ def make_page(config: Config, ids: Ids) -> Settings:
     page = {"run": run, "tables": _tables(config), "compared": _compared(config), "figures": figures}
     lacks = {f"{name}, {title}": why for name in config["select"]["scorers"] for title, why in _lacks(config, name)}
     gaps = config["select"]["drop"] | lacks
-    return page | ({"gaps": gaps} if gaps else {})
+    return page | _aims(config) | ({"gaps": gaps} if gaps else {})
+
+
+def _aims(config: Config) -> Settings:
+    """What runs with several seeds should show, and their numbers; a list, since settings by JSON are sorted."""
+    table, aims = config["paper"]["seed_table"], list(config["paper"]["aims"].values())
+    return {"seed_table": table, "aims": aims} if table and aims else {}
 
 
 def _lacks(config: Config, scorer: str) -> list[tuple[str, str]]:
@@ -186,7 +192,7 @@ def show_identities(config: Config, ids: Ids) -> Settings:
 
 def write_summary(config: Config, ids: Ids) -> Settings:
     """What the summary tells."""
-    return {"run": _run(config, shown_in="effects")}
+    return {"run": _run(config, shown_in="effects"), **_aims(config)}
 
 
 def write_manifest(config: Config, ids: Ids) -> Settings:

@@ -16,6 +16,7 @@ from nearid.errors import UserError
 
 NEEDED: dict[str, tuple[str, ...]] = {"hub": ("kind",), "git": ("revision",), "url": ("sha256",), "hand": ()}
 """Where a download may be, and what each place needs beside it."""
+_BOUNDS = ("at_least", "at_most", "above", "spreads")
 SCORER_KEYS = {
     "encoder": ("backbone", "readout"),
     "head": ("ablation",),
@@ -66,6 +67,11 @@ def check_references(config: Config) -> None:
         _check_scorer(name, scorer, config)
     for name, table in paper["tables"].items():
         _known(table["scorers"], config["scorers"], f"paper.tables.{name}.scorers")
+    for name, aim in paper["aims"].items():
+        for catalogue, keys in (("scorers", ("scorer", "less")), ("groups", ("group", "less_group"))):
+            _known([aim[key] for key in keys if key in aim], config[catalogue], f"paper.aims.{name}")
+        if not any(key in aim for key in _BOUNDS):
+            raise UserError(f"config, key paper.aims.{name}", "no bound", f"one of {', '.join(_BOUNDS)}", "add one")
     _check_selection(config)
 
 

@@ -16,6 +16,7 @@ from nearid.io.files import write_text
 from nearid.io.hashing import hash_file
 from nearid.io.tables import read_table
 from nearid.layout import Layout
+from nearid.paper.aims import find_aims
 from nearid.paper.captions import FIGURES
 from nearid.paper.comparison import compare_tables
 from nearid.paper.effects import find_effects
@@ -82,6 +83,7 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
         own_alpha=_own_alpha(run),
         example=_find_example(layout, run),
         effects=find_effects(run, metrics),
+        aims=find_aims(settings, run, metrics),
         tables=[build_table(settings["tables"][name], layout).filled() for name in in_order(settings["tables"])],
         figures=[_figure_entry(name, layout) for name in _arrange(settings["figures"])],
         browser=any(measured.content.get("nearid_bench") for measured in metrics.values()),

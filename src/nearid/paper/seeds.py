@@ -13,9 +13,11 @@ from nearid.errors import UserError
 from nearid.io.files import write_text
 from nearid.io.sheets import plain_cell
 from nearid.layout import Layout
-from nearid.paper.metrics import Metrics, read_metrics
+from nearid.paper.metrics import Cell, Metrics, read_metrics
 
 FACTOR = 2.0
+# Metrics beside NearID-bench's -> the benchmark, which stands where those have a group of sources.
+BENCHMARK_OF = {**dict.fromkeys(("mtg_ssr", "mtg_pa", "m_o", "m_o_pair"), "mtg"), "m_h": "dreambench"}
 
 
 @dataclass(frozen=True)
@@ -65,25 +67,50 @@ def measure_spreads(layouts: Sequence[Layout]) -> Iterator[Spread]:
         )
         for group in groups:
             for metric in ("ssr", "pa"):
-                yield from _spread(scorer, group, metric, [one.rate(metric, group).value for one in measured])
-        for metric in ("mtg_ssr", "mtg_pa", "m_o", "m_o_pair"):
-            yield from _spread(scorer, "mtg", metric, [one.mtg(metric).value for one in measured])
-        yield from _spread(scorer, "dreambench", "m_h", [one.m_h().value for one in measured])
+                yield from _spread(scorer, group, metric, measured)
+        for metric, benchmark in BENCHMARK_OF.items():
+            yield from _spread(scorer, benchmark, metric, measured)
+
+
+def read_spreads(path: Path) -> list[Spread]:
+    """The rows of a seeds.csv of `write_seeds`.
+
+    Raises:
+        UserError: it is no such table.
+    """
+    with path.open(newline="") as stream:
+        header, *rows = csv.reader(stream)
+    try:
+        return [
+            Spread(scorer, group, metric, tuple(map(float, values))) for scorer, group, metric, _, _, *values in rows
+        ]
+    except ValueError as error:
+        raise UserError(path, ",".join(header), "the seeds.csv of `nearid paper seeds`", "make it again") from error
+
+
+def measure(own: Metrics, group: str, metric: str) -> Cell:
+    """A run's own value of what a row of seeds.csv is about."""
+    if metric == "m_h":
+        return own.m_h()
+    return own.mtg(metric) if metric in BENCHMARK_OF else own.rate(metric, group)
+
+
+def lead(mine: Spread, theirs: Spread) -> tuple[Spread, float]:
+    """`mine` less `theirs`, run by run, and the spread to beat: the largest of both and of the differences'."""
+    values = tuple(a - b for a, b in zip(mine.values, theirs.values, strict=True))
+    leads = Spread(f"{mine.scorer} - {theirs.scorer}", mine.group, mine.metric, values)
+    return leads, max(mine.spread, theirs.spread, leads.spread)
 
 
 def exceeds(spreads: Sequence[Spread], ours: str, baseline: str, group: str) -> tuple[float, float, bool]:
-    """Mean lead in SSR of `ours` over `baseline` in `group`, the spread to beat, and whether it is beaten.
-
-    The spread is the largest of three: of each scorer's SSR, and of the runs' differences.
-    """
+    """Mean lead in SSR of `ours` over `baseline` in `group`, the spread to beat (`lead`), and whether it is beaten."""
     by_scorer = {spread.scorer: spread for spread in spreads if spread.group == group and spread.metric == "ssr"}
-    mine, theirs = by_scorer[ours], by_scorer[baseline]
-    leads = [a - b for a, b in zip(mine.values, theirs.values, strict=True)]
-    spread = max(mine.spread, theirs.spread, stdev(leads))
-    return fmean(leads), spread, fmean(leads) > FACTOR * spread
+    leads, spread = lead(by_scorer[ours], by_scorer[baseline])
+    return leads.mean, spread, leads.mean > FACTOR * spread
 
 
-def _spread(scorer: str, group: str, metric: str, values: Sequence[float | None]) -> Iterator[Spread]:
+def _spread(scorer: str, group: str, metric: str, measured: Sequence[Metrics]) -> Iterator[Spread]:
+    values = [measure(one, group, metric).value for one in measured]
     known = tuple(value for value in values if value is not None)
     # A metric that no run has (a benchmark not selected) is no row; one that some runs lack is an error.
     if len(known) == len(values):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nearid.io.files import write_text
 from nearid.layout import Layout
+from nearid.paper.aims import Aim, find_aims
 from nearid.paper.effects import find_effects
 from nearid.paper.metrics import Cell, Metrics, read_metrics
 from nearid.paper.run import Run
@@ -15,13 +16,14 @@ from nearid.paper.run import Run
 def write_summary(settings: Mapping[str, Any], layout: Layout) -> str:
     """Write paper/summary.txt and return it."""
     run = Run.from_settings(settings["run"])
-    text = summarise(run, read_metrics(layout, [scorer.id for scorer in run.scorers]))
+    metrics = read_metrics(layout, [scorer.id for scorer in run.scorers])
+    text = summarise(run, metrics, find_aims(settings, run, metrics))
     write_text(layout.paper("summary.txt"), text)
     return text
 
 
-def summarise(run: Run, metrics: Mapping[str, Metrics]) -> str:
-    """Headline numbers per scorer and which of the paper's effects hold."""
+def summarise(run: Run, metrics: Mapping[str, Metrics], aims: Sequence[Aim] = ()) -> str:
+    """Headline numbers per scorer, which of the paper's effects hold, and which of the aims over seeds."""
     others = [group for group in run.groups if group != run.headline_group]
     rated = any(metrics[scorer.id].m_h().value is not None for scorer in run.scorers)
     heads = ["SSR", "PA", *(f"SSR {group}" for group in others), "MTG SSR", "M-O", *(["M-H"] if rated else [])]
@@ -46,6 +48,9 @@ def summarise(run: Run, metrics: Mapping[str, Metrics]) -> str:
     lines += ["", "The paper's effects on this run:"]
     for effect in find_effects(run, metrics):
         lines.append(f"  [{effect.verdict}] {effect.claim} ({effect.place}; {effect.numbers})")
+    if aims:
+        lines += ["", "What it should show over seeds (mean ± spread, and each run):"]
+        lines += [f"  [{aim.verdict}] {aim.claim} ({aim.numbers})" for aim in aims]
     return "\n".join(lines) + "\n"
 
 

@@ -264,6 +264,7 @@ STEPS: dict[str, Step] = {
             # The page links to the figures' files: a new look must not make it anew.
             ancient=Files.figures,
             outputs=_paper("index.html"),
+            reads=("own",),
             size=5e4,
         ),
         Step(
@@ -275,6 +276,7 @@ STEPS: dict[str, Step] = {
             settings=of_paper.write_summary,
             inputs=Files.metrics,
             outputs=_paper("summary.txt"),
+            reads=("own",),
             size=5e4,
         ),
         Step(

@@ -67,6 +67,31 @@ class Figure(Part):
     """Appearance only: a change plots again and computes nothing."""
 
 
+class Aim(Part):
+    """What runs with several seeds should show: a bound of a scorer's metric, or of its lead over another's."""
+
+    claim: str
+    """In words."""
+    scorer: Id
+    """Whose metric."""
+    metric: Literal["ssr", "pa", "mtg_ssr", "mtg_pa", "m_o", "m_o_pair", "m_h"]
+    """Which, in percent (`m_o`, `m_o_pair`, `m_h`: a correlation)."""
+    group: Id = absent()
+    """Sources over which `ssr` and `pa` are pooled; the headline group when missing."""
+    less: Id = absent()
+    """The scorer whose metric is subtracted; with `less_group` alone, the same."""
+    less_group: Id = absent()
+    """The group of what is subtracted; `group` when missing."""
+    at_least: Number = absent()
+    """The least mean over the runs."""
+    at_most: Number = absent()
+    """The largest mean over the runs."""
+    above: Number = absent()
+    """What the mean over the runs must exceed."""
+    spreads: Number = absent(gt=0)
+    """How many times the spread over the runs a lead must exceed: the largest of both scorers' and of the lead's."""
+
+
 class Paper(Part):
     """The tables and figures."""
 
@@ -74,3 +99,8 @@ class Paper(Part):
     """A module in nearid.paper.tables per id."""
     figures: dict[Id, Figure] = Field(default_factory=dict)
     """A module in nearid.paper.figures per id."""
+    seed_table: str = ""
+    """Numbers of whole runs that differ in `seed`: the `seeds.csv` of `nearid paper seeds`. Page and summary then say
+    which of the `aims` hold there; empty: none is told."""
+    aims: dict[Id, Aim] = Field(default_factory=dict)
+    """What those runs should show."""

@@ -1,0 +1,104 @@
+"""Whether runs that differ in their seeds show what they should (config, `paper.aims`), and this run's own number."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nearid.errors import UserError
+from nearid.paper.metrics import Metrics
+from nearid.paper.run import Run
+from nearid.paper.seeds import BENCHMARK_OF, Spread, lead, measure, read_spreads
+
+_NAMES = {"m_o": "M-O", "m_o_pair": "M-O of pairs", "m_h": "M-H", "mtg_ssr": "MTG SSR", "mtg_pa": "MTG PA"}
+_BOUNDS = {"at_least": operator.ge, "at_most": operator.le, "above": operator.gt}
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What was to be seen, and whether the mean over the runs holds it.
+
+    Attributes:
+        bounds: in words, with the metric.
+        over_seeds: mean, spread and each run's value.
+        own: this run's value.
+    """
+
+    claim: str
+    bounds: str
+    over_seeds: str
+    own: str
+    holds: bool
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        return "holds" if self.holds else "does not hold"
+
+    @property
+    def numbers(self) -> str:
+        """All of them in one line."""
+        return f"{self.bounds}; over seeds: {self.over_seeds}; this run: {self.own}"
+
+
+def find_aims(settings: Mapping[str, Any], run: Run, metrics: Mapping[str, Metrics]) -> list[Aim]:
+    """The aims of a step's settings, which may have none.
+
+    Raises:
+        UserError: the table of runs lacks a number.
+    """
+    if "aims" not in settings:
+        return []
+    numbers = _Numbers(settings["seed_table"], read_spreads(Path(settings["seed_table"])), metrics)
+    return [_judge(aim, run.headline_group, numbers) for aim in settings["aims"]]
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    path: str
+    spreads: list[Spread]
+    metrics: Mapping[str, Metrics]
+
+    def of_runs(self, scorer: str, group: str, metric: str) -> Spread:
+        wanted = (scorer, BENCHMARK_OF.get(metric, group), metric)
+        for spread in self.spreads:
+            if (spread.scorer, spread.group, spread.metric) == wanted:
+                return spread
+        raise UserError(self.path, f"no row {', '.join(wanted)}", "one per aim (paper.aims)", "`nearid paper seeds`")
+
+    def of_this_run(self, scorer: str, group: str, metric: str) -> float | None:
+        return measure(self.metrics[scorer], group, metric).value if scorer in self.metrics else None
+
+
+def _judge(aim: Mapping[str, Any], headline: str, numbers: _Numbers) -> Aim:
+    metric, group = aim["metric"], aim.get("group", headline)
+    digits, sign = 3 if metric in ("m_o", "m_o_pair", "m_h") else 1, ""
+    ours = (aim["scorer"], group, metric)
+    runs, own = numbers.of_runs(*ours), numbers.of_this_run(*ours)
+    spread = runs.spread
+    if "less" in aim or "less_group" in aim:
+        other = (aim.get("less", aim["scorer"]), aim.get("less_group", group), metric)
+        theirs = numbers.of_this_run(*other)
+        runs, spread = lead(runs, numbers.of_runs(*other))
+        own = None if own is None or theirs is None else own - theirs
+        sign = "+"
+
+    def show(value: float) -> str:
+        return f"{value:{sign}.{digits}f}"
+
+    tests = [(key.replace("_", " "), aim[key], test) for key, test in _BOUNDS.items() if key in aim]
+    words = [f"{key} {bound:g}" for key, bound, _ in tests]
+    if "spreads" in aim:
+        limit = aim["spreads"] * spread
+        tests.append(("above", limit, operator.gt))
+        words.append(f"above {limit:.{digits}f}, {aim['spreads']:g} times the spread")
+    return Aim(
+        claim=aim["claim"],
+        bounds=f"{_NAMES.get(metric, metric.upper())} {' and '.join(words)}",
+        over_seeds=f"{show(runs.mean)} ± {runs.spread:.{digits}f} ({', '.join(map(show, runs.values))})",
+        own="not measured" if own is None else show(own),
+        holds=all(test(runs.mean, bound) for _, bound, test in tests),
+    )
