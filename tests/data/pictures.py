@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from nearid.config.settings.data import CuratePositives
+from nearid.data import positives
 from nearid.layout import Layout
 
 SIDE = 48
@@ -41,6 +43,9 @@ def save_folder(
     return root
 
 
+PHOTOGRAPHS = {"path": "", "mask_estimator": "", "mask_model": "", "size_px": 64}
+
+
 def curation(path: Path, shards: int = 1, val: int = 0, test: int | str = 0, estimator: str = "") -> dict:
     """Settings of `curate_positives` for an image folder."""
     return {
@@ -50,8 +55,13 @@ def curation(path: Path, shards: int = 1, val: int = 0, test: int | str = 0, est
         "splits": {"val": val, "test": test},
         "clean_masks": False,
         "min_views": 2,
-        "options": {"path": str(path), "mask_estimator": estimator, "mask_model": "", "size_px": 64},
+        "options": PHOTOGRAPHS | {"path": str(path), "mask_estimator": estimator},
     }
+
+
+def curate(settings: dict, layout: Layout, workers: int = 1) -> None:
+    """Curation as its command calls it."""
+    positives.curate(CuratePositives.parse(settings), layout, workers)
 
 
 def read_bytes(layout: Layout) -> dict[str, bytes]:

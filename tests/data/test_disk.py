@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from killing import SOURCES
-from pictures import curation, read_bytes, save_folder
+from pictures import curate, curation, read_bytes, save_folder
 
-from nearid.data.positives import curate
 from nearid.layout import Layout
 
 

@@ -6,6 +6,7 @@ import pytest
 from pictures import draw
 from scipy import ndimage
 
+from nearid.config.schema.dataset import ImageFolder
 from nearid.data.masks import grabcut
 from nearid.data.masks.cleaning import clean
 from nearid.errors import UserError
@@ -46,7 +47,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def test_grabcut_finds_the_object_whatever_was_drawn_before() -> None:
-    estimator = grabcut.Estimator({})
+    estimator = grabcut.Estimator(ImageFolder())
     for seed in range(3):
         image, mask = draw(seed, side=96)
         found = estimator.estimate(image)
@@ -59,14 +60,14 @@ def test_grabcut_on_a_photograph_finds_something_in_the_middle() -> None:
     path = Path(__file__).parents[2].parent / "shared" / "data" / "dreambooth" / "duck_toy" / "00.jpg"
     if not path.exists():
         pytest.skip(f"no photographs at {path.parent}")
-    found = grabcut.Estimator({}).estimate(cv2.imread(str(path))[..., ::-1])
+    found = grabcut.Estimator(ImageFolder()).estimate(cv2.imread(str(path))[..., ::-1])
     assert found[192, 192]
     assert 0.05 < found.mean() < 0.5
 
 
 def test_grabcut_survives_flat_and_tiny_pictures() -> None:
     for shape in ((64, 64, 3), (9, 40, 3)):
-        assert grabcut.Estimator({}).estimate(np.full(shape, 128, np.uint8)).shape == shape[:2]
+        assert grabcut.Estimator(ImageFolder()).estimate(np.full(shape, 128, np.uint8)).shape == shape[:2]
 
 
 def test_the_chosen_mask_is_central_and_of_fair_size() -> None:
@@ -111,7 +112,7 @@ def test_a_mask_generation_model_from_a_folder(tiny_sam: Path) -> None:
     from nearid.data.masks.mask_generation import Estimator
 
     image = draw(0, side=60)[0][:40]
-    estimator = Estimator({"mask_model": str(tiny_sam)})
+    estimator = Estimator(ImageFolder(mask_model=str(tiny_sam)))
     found = estimator.estimate(image)
     assert (found.shape, found.dtype) == ((40, 60), np.bool_)
     np.testing.assert_array_equal(estimator.estimate(image), found)
@@ -121,4 +122,4 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     from nearid.data.masks.mask_generation import Estimator
 
     with pytest.raises(UserError, match="does not load"):
-        Estimator({"mask_model": str(tmp_path)})
+        Estimator(ImageFolder(mask_model=str(tmp_path)))

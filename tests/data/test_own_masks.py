@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from nearid.config.schema.dataset import ImageFolder
 from nearid.data.datasets.image_folder import Dataset
 from nearid.io.images import decode_mask
 
@@ -61,8 +62,7 @@ def load(tmp_path):
             (folder / Path(at).parent).mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(folder / f"{view}.jpg")
         Image.fromarray(WHITE if mask is None else mask).save(folder / at)
-        options = {"path": str(tmp_path), "mask_estimator": "", "mask_model": "", "size_px": 64}
-        return Dataset(options, 0).load(0)
+        return Dataset(ImageFolder(path=str(tmp_path), mask_estimator="", size_px=64), 0).load(0)
 
     return call
 

@@ -1,20 +1,24 @@
 import csv
 import json
 import signal
+import sys
 import unicodedata
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from killing import run_until
-from pictures import curation, draw, read_bytes, save_folder
+from pictures import curate, curation, draw, read_bytes, save_folder
 from PIL import Image
 
+from nearid.config.schema.dataset import ImageFolder
+from nearid.config.settings.data import OwnData
 from nearid.data import positives
 from nearid.data.datasets.image_folder import Dataset
-from nearid.data.positives import curate, read_rows
+from nearid.data.positives import read_rows
 from nearid.data.records import Dropped, Identity, View
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb, decode_stored_mask
@@ -131,7 +135,7 @@ def test_a_folder_that_cannot_be_meant_is_refused(tmp_path: Path, layout: Layout
     ],
 )
 def test_names_of_any_script_stay_apart(tmp_path: Path, folders: tuple[str, ...], names: set[str] | None) -> None:
-    found = Dataset({"path": str(save_folder(tmp_path, dict.fromkeys(folders, 1)))}, 0).names()
+    found = Dataset(ImageFolder(path=str(save_folder(tmp_path, dict.fromkeys(folders, 1)))), 0).names()
     assert len(set(found)) == 2 and (names is None or set(found) == names)
 
 
@@ -185,6 +189,29 @@ def test_two_identities_with_one_id_are_refused(layout: Layout, monkeypatch: pyt
     monkeypatch.setattr(positives, "open_dataset", lambda *_: Twins())
     with pytest.raises(UserError, match="'first' and 'second' both have id 7"):
         curate(curation(Path()), layout)
+
+
+def test_a_kind_of_your_own_gets_its_options(tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module with a `Dataset`; of the options that curation itself reads, only those that the kind has."""
+
+    class Own(Dataset):
+        def __init__(self, options: OwnData, seed: int) -> None:
+            super().__init__(ImageFolder(path=options.pictures, mask_estimator=""), seed)  # type: ignore[attr-defined]
+
+    monkeypatch.setitem(sys.modules, "nearid.data.datasets.own", SimpleNamespace(Dataset=Own))
+    folder = save_folder(tmp_path / "in", {"a": 2, "b": 2, "c": 3})
+    own = {"kind": "own", "options": {"pictures": str(folder), "dedupe": "each"}}
+    curate(curation(folder) | own, layout)
+    assert [row["name"] for row in read_rows(layout.identities)] == ["a"], "without an asset all are one"
+    del own["options"]["dedupe"]
+    curate(curation(folder) | own, layout)
+    assert [row["name"] for row in read_rows(layout.identities)] == ["a", "b", "c"]
+
+
+def test_options_left_to_the_schema_are_refused(layout: Layout) -> None:
+    """No fingerprint covers them."""
+    with pytest.raises(UserError, match="mask_estimator, mask_model, size_px missing"):
+        curate(curation(Path()) | {"options": {"path": "in"}}, layout)
 
 
 def test_a_mended_folder_is_read_again_after_a_failure(tmp_path: Path, layout: Layout) -> None:

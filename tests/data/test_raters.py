@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from pictures import PHOTOGRAPHS
 
-from nearid.data.raters import CHANGED, GROUPS, Task, change_of, rate, write_raters
-from nearid.data.ratings import METHODS
+from nearid.config.schema.dataset import RenderedData
+from nearid.config.settings.data import MakeRaters
+from nearid.demo.raters import CHANGED, GROUPS, Task, change_of, rate, write_raters
+from nearid.dreambench import METHODS
 from nearid.errors import UserError
 from nearid.layout import Layout
 from nearid.scores.dreambench import find_samples
@@ -12,14 +15,14 @@ from nearid.scores.ratings import HUMANS, read_human_ratings
 SETTINGS = {
     "seed": 0,
     "kind": "rendered",
-    "options": {"size_px": 32, "three_view_fraction": 0.0, "scenes": "wild"},
+    "options": RenderedData(size_px=32, scenes="wild").model_dump(),
     "simulated": {"subjects": 2, "prompts": 2},
 }
 
 
 def test_samples_and_ratings_are_read_as_the_release_is(tmp_path):
     layout = Layout(tmp_path)
-    write_raters(SETTINGS, layout)
+    write_raters(MakeRaters.parse(SETTINGS), layout)
     samples, humans = find_samples(layout.raters / "samples"), read_human_ratings(layout.raters / HUMANS)
     assert set(samples) == set(humans) == set(METHODS)
     for method, pairs in samples.items():
@@ -30,7 +33,7 @@ def test_samples_and_ratings_are_read_as_the_release_is(tmp_path):
     assert len({source.read_bytes() for pairs in samples.values() for source, _ in pairs.values()}) == 2
     before = {path: path.read_bytes() for path in layout.raters.rglob("*") if path.is_file()}
     (layout.raters / "samples" / "stray.png").write_bytes(b"of an earlier try")
-    write_raters(SETTINGS, layout)
+    write_raters(MakeRaters.parse(SETTINGS), layout)
     assert {path: path.read_bytes() for path in layout.raters.rglob("*") if path.is_file()} == before
 
 
@@ -47,4 +50,4 @@ def test_scores_follow_what_was_changed_and_raters_differ():
 
 def test_photographs_have_no_simulated_raters(tmp_path):
     with pytest.raises(UserError, match="image_folder"):
-        write_raters(SETTINGS | {"kind": "image_folder"}, Layout(tmp_path))
+        write_raters(MakeRaters.parse(SETTINGS | {"kind": "image_folder", "options": PHOTOGRAPHS}), Layout(tmp_path))

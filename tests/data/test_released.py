@@ -4,17 +4,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pictures import draw
+from pictures import curate, draw
 from releases import SIDE, decode, save_mtg, save_nearid
 
+from nearid.config.settings.data import MakeMTG
 from nearid.data.mtg import write_mtg
-from nearid.data.positives import curate, read_rows
+from nearid.data.positives import read_rows
 from nearid.data.released import ReleasedTable
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.layout import Layout
 
-OPTIONS = {"official_splits": "", "check_counts": False}
+OPTIONS = {"official_splits": "", "check_counts": False, "mtg": ""}
 
 
 def curation(path: Path) -> dict[str, Any]:
@@ -81,13 +82,13 @@ def test_rows_are_found_across_files_and_groups(tmp_path: Path) -> None:
 def test_the_part_edit_set_keeps_its_pixels(tmp_path: Path) -> None:
     folder = save_mtg(tmp_path / "mtg")
     layout = Layout(tmp_path / "results")
-    settings = {"seed": 0, "kind": "syncd", "options": {"mtg": str(folder)}}
-    write_mtg(settings, layout, "train")
-    write_mtg(settings, layout, "test")
+    settings = {"seed": 0, "kind": "nearid", "options": OPTIONS | {"path": "", "mtg": str(folder)}}
+    write_mtg(MakeMTG.parse(settings), layout, "train")
+    write_mtg(MakeMTG.parse(settings), layout, "test")
     rows = read_rows(layout.mtg("train"))
     assert [row["id"] for row in rows] == [0, 1, 2] and len(read_rows(layout.mtg("test"))) == 2
     image, mask = draw(22, side=48)
     np.testing.assert_array_equal(decode(rows[1]["image_2_original"]["bytes"]), image)
     np.testing.assert_array_equal(decode_stored_mask(rows[1]["image_2_object_mask"]["bytes"]), mask)
     with pytest.raises(UserError, match="a folder of the released set"):
-        write_mtg(settings | {"options": {"mtg": ""}}, layout, "train")
+        write_mtg(MakeMTG.parse(settings | {"options": OPTIONS | {"path": ""}}), layout, "train")

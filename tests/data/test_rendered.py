@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from nearid.config.schema.dataset import RenderedData
 from nearid.data.datasets.rendered import Dataset
 from nearid.demo.renderer import (
     draw_edit,
@@ -21,7 +22,7 @@ from nearid.demo.renderer import (
 )
 from nearid.io.randomness import keyed_rng
 
-OPTIONS = {"identities": 40, "size_px": 64, "three_view_fraction": 0.5, "mtg_train": 2, "mtg_test": 2}
+OPTIONS = RenderedData(identities=40, size_px=64, three_view_fraction=0.5)
 
 
 def test_siblings_share_category_and_palette_but_not_markings_or_shape() -> None:
@@ -99,7 +100,8 @@ def test_another_process_renders_the_same_pixels() -> None:
     assert not dropped
     code = (
         "import hashlib; from nearid.data.datasets.rendered import Dataset;"
-        f"one, _ = Dataset({OPTIONS!r}, 0).load(7);"
+        "from nearid.config.schema.dataset import RenderedData;"
+        f"one, _ = Dataset(RenderedData(**{OPTIONS.model_dump(exclude_none=True)!r}), 0).load(7);"
         "print(hashlib.sha256(b''.join(v.image.tobytes() + v.mask.tobytes() for v in one.views)).hexdigest())"
     )
     import hashlib

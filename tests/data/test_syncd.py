@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pictures import draw, read_bytes
+from pictures import curate, draw, read_bytes
 from PIL import Image
 from releases import SIDE, save_syncd
 
-from nearid.data.positives import curate, read_rows
+from nearid.data.positives import read_rows
 from nearid.errors import UserError
 from nearid.io.images import decode_grey, decode_stored_mask
 from nearid.layout import Layout
@@ -23,9 +23,11 @@ OPTIONS = {
     "captions": "",
     "ids": "rigid",
     "min_dino": 0.0,
+    "max_dino": 0.0,
     "min_aesthetics": 0.0,
     "official_splits": "",
     "check_counts": True,
+    "mtg": "",
 }
 
 

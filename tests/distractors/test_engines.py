@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pictures import curation, draw, read_bytes, save_folder
+from pictures import curate, curation, draw, read_bytes, save_folder
 from test_runner import pairs
 from tiny_pipelines import save_all
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from nearid.data.positives import curate, read_rows
+from nearid.data.positives import read_rows
 from nearid.distractors import runner
 from nearid.distractors.diffusion import DiffusionEngine, offload_parts, put_channels_last
 from nearid.distractors.engines import open_engine

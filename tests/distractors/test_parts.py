@@ -13,10 +13,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 from killing import SOURCES, run_until
-from pictures import curation, read_bytes, save_folder
+from pictures import curate, curation, read_bytes, save_folder
 
 from nearid.cli import nearid as command
-from nearid.data.positives import curate
 from nearid.distractors import runner
 from nearid.distractors.diffusion import DiffusionEngine
 from nearid.distractors.prompts import StoredPrompts

@@ -3,11 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import curation, read_bytes, save_folder
+from pictures import curate, curation, read_bytes, save_folder
 from PIL import Image
 from test_runner import FEATHERED, SEAMLESS, painting, pairs
 
-from nearid.data.positives import curate
 from nearid.distractors.quality import make_quality_sheet
 from nearid.distractors.runner import paint_shard
 from nearid.layout import Layout

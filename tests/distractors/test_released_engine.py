@@ -4,11 +4,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from pictures import curate
 from releases import decode, distractor, save_nearid
 from test_released import curation
 from test_runner import SOURCE
 
-from nearid.data.positives import curate, read_rows
+from nearid.data.positives import read_rows
 from nearid.distractors.runner import paint_shard
 from nearid.errors import UserError
 from nearid.layout import Layout

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 from killing import run_until
-from pictures import curation, draw, read_bytes, save_folder
+from pictures import curate, curation, draw, read_bytes, save_folder
 
-from nearid.data.positives import curate, read_rows
+from nearid.data.positives import read_rows
 from nearid.distractors import runner
 from nearid.distractors.finishing import dilate, finish, paste_back
 from nearid.distractors.protocol import BaseEngine, Frame, NothingToPaint, PaintError, Target

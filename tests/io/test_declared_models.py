@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from nearid.config.schema.dataset import ImageFolder
 from nearid.errors import UserError
 
 SIZES = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -135,11 +136,11 @@ def test_masks(tmp_path):
     SamProcessor(SamImageProcessor()).save_pretrained(tmp_path)
     save_file({"a": torch.zeros(4)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "sam", "vision_config": {"hidden_size": 60_000}}))
-    refused(lambda: Estimator({"mask_model": str(tmp_path)}))
+    refused(lambda: Estimator(ImageFolder(mask_model=str(tmp_path))))
     # Nearly none of the weights of a small one, which transformers would draw.
     small = {"hidden_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1, "output_channels": 8, "mlp_dim": 8}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "sam", "vision_config": small}))
-    refused(lambda: Estimator({"mask_model": str(tmp_path)}))
+    refused(lambda: Estimator(ImageFolder(mask_model=str(tmp_path))))
 
 
 @pytest.mark.parametrize(

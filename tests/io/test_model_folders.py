@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from nearid.config.schema.dataset import ImageFolder
 from nearid.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src/nearid"
@@ -118,7 +119,7 @@ def test_masks(planted):
 
     planted("config.json", UNKNOWN)
     with pytest.raises(UserError, match=REFUSED):
-        Estimator({"mask_model": str(planted("processor_config.json", PROCESSOR))})
+        Estimator(ImageFolder(mask_model=str(planted("processor_config.json", PROCESSOR))))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src/nearid"
-GROUND = ("errors", "io", "layout", "config", "workflow", "distributed", "margins")
+GROUND = ("errors", "io", "layout", "config", "workflow", "distributed", "margins", "dreambench")
 STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
 ABOVE = ("release", "planning", "doctor", "sweeps", "rehearsal", "cli")
 RANK = {name: 0 for name in GROUND} | {name: 1 + place for place, name in enumerate(("demo", *STAGES, *ABOVE))}

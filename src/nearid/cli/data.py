@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from nearid.cli.options import step
+from nearid.config.settings.data import CuratePositives, MakeMTG, MakeRaters
 from nearid.layout import Layout
 
 
@@ -17,8 +16,8 @@ def data() -> None:
 
 @data.command()
 @click.option("--workers", default=1, show_default=True, help="Processes that load identities.")
-@step("curate_positives")
-def curate(layout: Layout, settings: dict[str, Any], workers: int) -> None:
+@step("curate_positives", CuratePositives)
+def curate(layout: Layout, settings: CuratePositives, workers: int) -> None:
     """Load all identities, drop what cannot be used (recording the reason), draw the splits."""
     from nearid.data.positives import curate
 
@@ -27,10 +26,10 @@ def curate(layout: Layout, settings: dict[str, Any], workers: int) -> None:
 
 @data.command()
 @click.option("--workers", default=1, show_default=True, help="Processes that render.")
-@step("make_raters")
-def raters(layout: Layout, settings: dict[str, Any], workers: int) -> None:
+@step("make_raters", MakeRaters)
+def raters(layout: Layout, settings: MakeRaters, workers: int) -> None:
     """Make pictures of seven simulated methods, and the ratings of simulated raters."""
-    from nearid.data.raters import write_raters
+    from nearid.demo.raters import write_raters
 
     write_raters(settings, layout, workers)
 
@@ -38,8 +37,8 @@ def raters(layout: Layout, settings: dict[str, Any], workers: int) -> None:
 @data.command()
 @click.option("--split", required=True, type=click.Choice(["train", "test"]), help="Split of the part-edit set.")
 @click.option("--workers", default=1, show_default=True, help="Processes that render.")
-@step("make_mtg")
-def mtg(layout: Layout, settings: dict[str, Any], split: str, workers: int) -> None:
+@step("make_mtg", MakeMTG)
+def mtg(layout: Layout, settings: MakeMTG, split: str, workers: int) -> None:
     """Make one split of the part-edit (Mind-the-Glitch) set."""
     from nearid.data.mtg import write_mtg
 

@@ -62,7 +62,7 @@ def _members(config: Config) -> Iterator[tuple[str, str]]:
     select, dataset = config["select"], config["dataset"]
     yield f"nearid.data.datasets.{dataset['kind']}", "dataset.kind"
     estimator = dataset["image_folder"]["mask_estimator"]
-    if dataset["kind"] == "image_folder":
+    if dataset["kind"] == "image_folder" and estimator:
         yield f"nearid.data.masks.{estimator}", "dataset.image_folder.mask_estimator"
     for source in select["sources"]:
         yield f"nearid.distractors.engines.{config['sources'][source]['engine']}", f"sources.{source}"

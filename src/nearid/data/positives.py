@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from nearid.config import step_code
+from nearid.config.schema.dataset import ImageFolder, NearidData, RenderedData
 from nearid.data.datasets import open_dataset
 from nearid.data.funnel import write_funnel
 from nearid.data.masks.cleaning import clean
@@ -29,19 +30,22 @@ from nearid.io.tables import image_bytes, write_table
 from nearid.io.workers import map_ordered
 from nearid.layout import Layout, shard_ids
 
+if TYPE_CHECKING:
+    from nearid.config.settings.data import CuratePositives
+
 __all__ = ["curate", "read_rows", "select_views"]
 
 _LIGHT = ["id", "name", "category", "category_description", "n_images", "objaverse_id", "split"]
 
 
-def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
+def curate(settings: CuratePositives, layout: Layout, workers: int = 1) -> None:
     """Write all of `data/`: positives, identities, splits, dropped records and funnel (docs/formats.md).
 
     A killed run goes on from the parts in `data/.progress/`; the bytes are those of an undisturbed run, whatever the
     number of workers.
 
     Args:
-        settings: `{seed, kind, shards, splits, clean_masks, min_views, options}`.
+        settings: the data set, its seed, and how it is cut into splits and shards.
         layout: paths of the results folder.
         workers: processes that load identities.
 
@@ -49,29 +53,31 @@ def curate(settings: dict[str, Any], layout: Layout, workers: int = 1) -> None:
         UserError: duplicate names or ids, splits or shards that do not fit, no identity left.
     """
     # Splits and shards are cut from the finished parts, so these settings may change between two tries.
-    reading = {key: settings[key] for key in ("seed", "kind", "clean_masks", "min_views", "options")}
-    reading["keep_raw_masks"] = settings.get("keep_raw_masks", False)
-    dataset = open_dataset(settings["kind"], settings["options"], settings["seed"])
+    reading = {key: settings.given[key] for key in ("seed", "kind", "clean_masks", "min_views", "options")}
+    reading["keep_raw_masks"] = bool(settings.keep_raw_masks)
+    dataset = open_dataset(settings.dataset, settings.seed)
     names = dataset.names()
-    code = step_code("curate_positives", settings)
+    code = step_code("curate_positives", settings.given)
     key = hash_json([reading, names, dataset.fingerprint(), code])
     parts = Parts(layout.identities.parent / ".progress" / "positives", key)
-    _load_parts(reading, parts, len(names), workers)
+    _load_parts(settings, parts, len(names), workers)
 
     numbers = parts.finished(".json")
     rows = [row for number in numbers for row in read_rows(parts.path(number, ".parquet"), _LIGHT)]
     dropped = [Dropped(**record) for number in numbers for record in read_json(parts.path(number, ".json"))]
-    kept, duplicates = drop_duplicates(rows, settings["options"].get("dedupe"))
+    options = settings.dataset.options
+    dedupe = None if isinstance(options, RenderedData | ImageFolder | NearidData) else options.dedupe
+    kept, duplicates = drop_duplicates(rows, dedupe)
     dropped += duplicates
     rows = [rows[at] for at in kept]
-    _check_rows(rows, dropped, settings["shards"])
+    _check_rows(rows, dropped, settings.shards)
     chosen = choose_splits(rows, settings)
     splits = chosen.splits
     split_of = {row: split for split, members in splits.items() for row in members}
-    _write_shards(rows, kept, split_of, parts, settings["shards"], layout, _schema(reading["keep_raw_masks"]))
+    _write_shards(rows, kept, split_of, parts, settings.shards, layout, _schema(settings.keep_raw_masks))
     write_json(layout.splits, {**splits, "seed": chosen.seed})
-    check_counts = settings["options"].get("check_counts", False)
-    write_funnel(layout.funnel, len(names), dropped, rows, check_counts, chosen.found)
+    check_counts = not isinstance(options, RenderedData | ImageFolder) and options.check_counts
+    write_funnel(layout.funnel, len(names), dropped, rows, bool(check_counts), chosen.found)
     lines = [
         "name\tview\treason",
         *("\t".join(map(one_line, (record.name, record.view, record.reason))) for record in dropped),
@@ -118,7 +124,7 @@ class _Loader:
     """Writes one part: a run of identities as rows of the positives, then its drops, which mark the part as whole."""
 
     dataset: Dataset
-    settings: dict[str, Any]
+    settings: CuratePositives
     parts: Parts
 
     def __call__(self, members: range) -> int:
@@ -128,12 +134,12 @@ class _Loader:
             identity, fell = self.dataset.load(index)
             dropped += fell
             if identity is not None:
-                identity, fell = select_views(identity, self.settings["min_views"], self.settings["clean_masks"])
+                identity, fell = select_views(identity, self.settings.min_views, self.settings.clean_masks)
                 dropped += fell
             if identity is not None:
-                row = positives_row(identity, self.settings.get("keep_raw_masks", False))
+                row = positives_row(identity, self.settings.keep_raw_masks)
                 rows.append({**row, "name": identity.name})
-        schema = _schema(self.settings.get("keep_raw_masks", False)).append(pa.field("name", pa.string()))
+        schema = _schema(self.settings.keep_raw_masks).append(pa.field("name", pa.string()))
         write_table(self.parts.path(members.start, ".parquet"), columns_of(rows, schema), schema)
         write_json(self.parts.path(members.start, ".json"), [asdict(record) for record in dropped])
         return len(members)
@@ -143,11 +149,11 @@ def _schema(keep_raw_masks: bool) -> pa.Schema:
     return pa.schema([*POSITIVES, *RAW_MASKS]) if keep_raw_masks else POSITIVES
 
 
-def _make_loader(settings: dict[str, Any], parts: Parts) -> _Loader:
-    return _Loader(open_dataset(settings["kind"], settings["options"], settings["seed"]), settings, parts)
+def _make_loader(settings: CuratePositives, parts: Parts) -> _Loader:
+    return _Loader(open_dataset(settings.dataset, settings.seed), settings, parts)
 
 
-def _load_parts(settings: dict[str, Any], parts: Parts, count: int, workers: int) -> None:
+def _load_parts(settings: CuratePositives, parts: Parts, count: int, workers: int) -> None:
     """Write the parts that are missing, with progress counted in identities."""
     finished = set(parts.finished(".json"))
     # A kill costs one part; a part is not one identity of many, for the sake of the file system.

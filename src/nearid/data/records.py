@@ -84,7 +84,11 @@ class Dropped:
 
 
 class Dataset(Protocol):
-    """A kind of data set; `nearid.data.datasets.<kind>.Dataset(options, seed)` makes one."""
+    """A kind of data set; `nearid.data.datasets.<kind>.Dataset(options, seed)` makes one.
+
+    Its options are the block of its kind in `nearid.config.schema.dataset`; those of a kind of your own are attributes
+    too, of `nearid.config.settings.data.OwnData`.
+    """
 
     def names(self) -> list[str]:
         """Names of all identities, in order.

@@ -7,13 +7,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from nearid.config.schema.dataset import ImageFolder, NearidData, RenderedData, SyncdData
 from nearid.data.released import ReleasedTable
 from nearid.data.uniqueness import normalise
 from nearid.errors import UserError
 from nearid.io.files import read_json
 from nearid.io.randomness import keyed_rng
+
+if TYPE_CHECKING:
+    from nearid.config.schema.dataset import Splits as Sizes
+    from nearid.config.settings.data import CuratePositives
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +44,7 @@ class Chosen:
     found: Mapping[str, Found] = field(default_factory=dict)
 
 
-def choose_splits(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Chosen:
+def choose_splits(rows: Sequence[Mapping[str, Any]], settings: CuratePositives) -> Chosen:
     """The rows of each split.
 
     Official ones come from `official_splits` of the data set's options, else from the rows' own `split` where they have
@@ -48,12 +53,13 @@ def choose_splits(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
 
     Args:
         rows: with `split`, `category`, `objaverse_id` and `category_description`.
-        settings: of `curate_positives`.
+        settings: of the curation.
 
     Raises:
         UserError: the official splits do not fit these rows, or too many are asked for.
     """
-    path = settings["options"].get("official_splits")
+    options = settings.dataset.options
+    path = None if isinstance(options, RenderedData | ImageFolder) else options.official_splits
     seed = None
     found: Mapping[str, Found] = {}
     if path:
@@ -67,12 +73,12 @@ def choose_splits(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
         splits = {name: [at for at, row in enumerate(rows) if row["split"] == name] for name in SPLITS}
         _check_partition(splits, len(rows), "the data set's column `split`")
     else:
-        seed = settings["seed"]
-        splits = draw_splits([row["category"] for row in rows], settings["splits"], seed)
+        seed = settings.seed
+        splits = draw_splits([row["category"] for row in rows], settings.splits, seed)
     for column in ("objaverse_id", "category_description"):
         homes = {(normalise(rows[at][column]), name) for name, members in splits.items() for at in members}
         shared = [value for value, count in Counter(value for value, _ in homes).items() if count > 1 and value]
-        if shared and settings["kind"] in ("syncd", "nearid"):
+        if shared and isinstance(options, SyncdData | NearidData):
             logger.warning("%d values of %s are in more than one split, e.g. %r", len(shared), column, shared[0])
     return Chosen(splits, seed, found)
 
@@ -159,7 +165,7 @@ def _check_partition(splits: Splits, count: int, where: object) -> None:
         )
 
 
-def draw_splits(class_names: Sequence[str], sizes: Mapping[str, int | str], seed: int) -> Splits:
+def draw_splits(class_names: Sequence[str], sizes: Sizes, seed: int) -> Splits:
     """Rows of each split: `val` and `test` of the given sizes, the rest trains.
 
     Stratified: each split gets about its share of each class, but one identity of a class becomes two or none
@@ -167,15 +173,15 @@ def draw_splits(class_names: Sequence[str], sizes: Mapping[str, int | str], seed
 
     Args:
         class_names: class of each row.
-        sizes: `{"val": n, "test": m}`; m may be `all`: what is not in val, so that none trains.
+        sizes: of `val` and `test`; `all` in test is what is not in val, so that none trains.
         seed: data seed.
 
     Raises:
         UserError: more identities are asked for than there are.
     """
     there = len(class_names)
-    val = int(sizes["val"])
-    test = max(there - val, 0) if sizes["test"] == "all" else int(sizes["test"])
+    val = sizes.val
+    test = max(there - val, 0) if sizes.test == "all" else sizes.test
     wanted = val + test
     if wanted > there:
         raise UserError(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from nearid.data.ratings import HUMANS, METHODS
+from nearid.dreambench import HUMANS, METHODS
 from nearid.errors import UserError
 from nearid.io.sheets import read_text
 

@@ -22,6 +22,7 @@ from nearid.config.steps import (
     training_of,
 )
 from nearid.config.types import Config
+from nearid.dreambench import METHODS
 from nearid.layout import Layout
 from nearid.workflow.graph import Graph, JobId
 
@@ -112,9 +113,9 @@ class Jobs:
         return {"rate": f"curate/{self.config['dataset']['kind']}", "units": count, "size": count * self._image_bytes}
 
     def pictures_of_raters(self) -> Work:
-        """Pictures of simulated raters: references, and what seven methods make of each."""
+        """Pictures of simulated raters: references, and what each method makes of them."""
         simulated = self.config["dreambench"]["simulated"]
-        count = simulated["subjects"] * (1 + 7 * simulated["prompts"])
+        count = simulated["subjects"] * (1 + len(METHODS) * simulated["prompts"])
         # The references are beside each method's pictures.
         size = 2 * count * self._image_bytes
         return {"rate": f"curate/{self.config['dataset']['kind']}", "units": float(count), "size": size}

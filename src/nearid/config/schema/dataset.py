@@ -42,8 +42,9 @@ class ImageFolder(Part):
 
     path: str = ""
     """The folder; see `photos_dir` for the command line."""
-    mask_estimator: Id = "grabcut"
-    """What makes the missing masks: `grabcut`, or `mask_generation` with a model."""
+    mask_estimator: Id | Literal[""] = "grabcut"
+    """What makes the missing masks: `grabcut`, or `mask_generation` with a model; empty: views without one are
+    dropped."""
     mask_model: str = ""
     """Folder of a transformers mask-generation model."""
     size_px: int = Field(512, ge=32)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nearid.data.records import Dataset
 
+if TYPE_CHECKING:
+    from nearid.config.settings.data import AnyDataset
 
-def open_dataset(kind: str, options: dict[str, Any], seed: int) -> Dataset:
-    """The data set of `kind`, made from its options and the data seed."""
-    dataset: Dataset = import_module(f"nearid.data.datasets.{kind}").Dataset(options, seed)
+
+def open_dataset(settings: AnyDataset, seed: int) -> Dataset:
+    """The data set of the kind that `settings` name, made from its options and the data seed."""
+    dataset: Dataset = import_module(f"nearid.data.datasets.{settings.kind}").Dataset(settings.options, seed)
     return dataset

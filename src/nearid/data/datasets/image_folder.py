@@ -7,7 +7,7 @@ import unicodedata
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from nearid.io.file_lists import hash_looks
 from nearid.io.images import decode_mask, decode_rgb
 from nearid.io.masks import doubt
 from nearid.io.sheets import LEFTOVERS, printable, read_sheet
+
+if TYPE_CHECKING:
+    from nearid.config.schema.dataset import ImageFolder
 
 _SUFFIXES = {".jfif", ".jpeg", ".jpg", ".png", ".webp"}
 _MASK = re.compile(r"(?P<view>.+?)[._ -]+mask|mask[._ -]+(?P<view_>.+)", re.IGNORECASE)
@@ -40,14 +43,14 @@ class Dataset:
         UserError: no such folder, no identities in it, or a class file that does not fit it.
     """
 
-    def __init__(self, options: dict[str, Any], seed: int) -> None:
+    def __init__(self, options: ImageFolder, seed: int) -> None:
         del seed
         self._options = options
-        self._root = Path(options["path"])
-        if not options["path"] or not self._root.is_dir():
+        self._root = Path(options.path)
+        if not options.path or not self._root.is_dir():
             raise UserError(
                 "dataset.image_folder.path",
-                f"{options['path']!r} is no folder",
+                f"{options.path!r} is no folder",
                 "a folder with one sub-folder of pictures per identity",
                 "give its path, e.g. --config with dataset: {image_folder: {path: ...}}",
             )
@@ -73,7 +76,7 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """Hash over the names, sizes and times of all files, which tells whether a finished part is still good."""
-        model = self._options["mask_model"]
+        model = self._options.mask_model
         return hash_looks(self._root, *([Path(model)] if model else []))
 
     def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
@@ -100,7 +103,7 @@ class Dataset:
             # Curation has its own words for masks of nothing or all.
             if mask.any() and not mask.all() and (reason := doubt(mask)):
                 raise UserError(mask_file, reason, "white where the object is, black around it", "correct the mask")
-        image = _reduce(image, self._options["size_px"])
+        image = _reduce(image, self._options.size_px)
         height, width = image.shape[:2]
         if mask is not None:
             resized = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
@@ -111,7 +114,7 @@ class Dataset:
 
     @cached_property
     def _estimator(self) -> Estimator | None:
-        member = self._options["mask_estimator"]
+        member = self._options.mask_estimator
         if not member:
             return None
         estimator: Estimator = import_module(f"nearid.data.masks.{member}").Estimator(self._options)

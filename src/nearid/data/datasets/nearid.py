@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nearid.data.records import MAX_VIEWS, USABLE, Dropped, Identity, Scores, View
 from nearid.data.released import ReleasedTable
@@ -11,6 +11,9 @@ from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 from nearid.io.images import decode_grey, decode_rgb
 from nearid.io.tables import image_bytes
+
+if TYPE_CHECKING:
+    from nearid.config.schema.dataset import NearidData
 
 _SLOTS = range(1, MAX_VIEWS + 1)
 _NEEDED = [
@@ -32,9 +35,9 @@ class Dataset:
         UserError: no such folder, or other columns than the release has.
     """
 
-    def __init__(self, options: dict[str, Any], seed: int) -> None:
+    def __init__(self, options: NearidData, seed: int) -> None:
         del seed
-        self._path = options["path"]
+        self._path = options.path
 
     def names(self) -> list[str]:
         """`nearid_<id>`."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nearid.data.records import Dropped, Identity, View
 from nearid.demo.renderer import identity_from_seed, plans_of, render_view
+
+if TYPE_CHECKING:
+    from nearid.config.schema.dataset import RenderedData
 
 
 class Dataset:
@@ -16,13 +19,13 @@ class Dataset:
         seed: seed of the data set; another one gives other identities.
     """
 
-    def __init__(self, options: dict[str, Any], seed: int) -> None:
+    def __init__(self, options: RenderedData, seed: int) -> None:
         self._options = options
         self._seed = seed
 
     def names(self) -> list[str]:
         """`object_00000`, …: an identity is its number."""
-        return [f"object_{index:05d}" for index in range(self._options["identities"])]
+        return [f"object_{index:05d}" for index in range(self._options.identities)]
 
     def fingerprint(self) -> str:
         """Nothing but options and seed matters."""
@@ -35,7 +38,7 @@ class Dataset:
         name = self.names()[index]
         views = []
         for slot, plan in enumerate(plans):
-            image, mask = render_view(instance, plan, self._options["size_px"])
+            image, mask = render_view(instance, plan, self._options.size_px)
             prompt = f"a {instance.category} {plan.scene.caption}"
             views.append(View(image, mask, prompt, filename=f"{name}_{slot}.png"))
         return Identity(index, name, instance.category, instance.description, tuple(views)), []

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from nearid.io.files import read_json
 from nearid.io.hashing import hash_file, hash_json
 from nearid.io.images import decode_grey, decode_rgb
 from nearid.io.sheets import read_rows, read_text
+
+if TYPE_CHECKING:
+    from nearid.config.schema.dataset import SyncdData
 
 _SCORED = "metadata_with_scores.json"
 _PLAIN = "metadata.json"
@@ -40,14 +43,14 @@ class Dataset:
         UserError: no such folder, no metadata in it, or metadata that cannot be read.
     """
 
-    def __init__(self, options: dict[str, Any], seed: int) -> None:
+    def __init__(self, options: SyncdData, seed: int) -> None:
         del seed
         self._options = options
-        self._root = Path(options["path"])
+        self._root = Path(options.path)
         if not self._root.is_dir():
             raise UserError(
                 "dataset.syncd.path",
-                f"{options['path']!r} is no folder",
+                f"{options.path!r} is no folder",
                 "the unpacked release",
                 "fetch it, or correct the path",
             )
@@ -58,7 +61,7 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """Hash of the metadata; the pictures are a hundred thousand files, and belong to it."""
-        captions = Path(self._options["captions"]) if self._options["captions"] else None
+        captions = Path(self._options.captions) if self._options.captions else None
         return hash_json([hash_file(path) for path in [*self._metadata, *([captions] if captions else [])]])
 
     def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
@@ -85,7 +88,7 @@ class Dataset:
             except UserError as error:
                 dropped.append(Dropped(name, record["filenames"][position], error.found))
         released = {"objaverse_id": asset}
-        number = self._ids[index] if self._options["ids"] == "rigid" else index
+        number = self._ids[index] if self._options.ids == "rigid" else index
         return Identity(number, name, "rigid", text, tuple(views), scores, released), dropped
 
     @cached_property
@@ -118,7 +121,7 @@ class Dataset:
         """That any rigid object has a text: without one nothing can be curated, let alone painted."""
         rigid = [record for record in records if record.get("category") == RIGID_CATEGORY]
         if rigid and not any(self._find_text(record, record.get("objaverse_id") or "") for record in rigid):
-            captions = self._options["captions"]
+            captions = self._options.captions
             of_them = f"nor has {captions} one of their ids" if captions else "and dataset.syncd.captions is empty"
             raise UserError(
                 f"SynCD's metadata in {self._root}",
@@ -140,10 +143,10 @@ class Dataset:
 
     @cached_property
     def _captions(self) -> dict[str, str]:
-        if not self._options["captions"]:
+        if not self._options.captions:
             return {}
         try:
-            path = Path(self._options["captions"])
+            path = Path(self._options.captions)
             # A text with a comma that nobody quoted is still one text; the ids have none.
             return {cells[0]: ",".join(cells[1:]).strip() for _, cells in read_rows(read_text(path), path, ",")}
         except UserError as error:
@@ -160,7 +163,7 @@ class Dataset:
 
     @property
     def _has_cut(self) -> bool:
-        return any(self._options.get(name) for name in ("min_dino", "max_dino", "min_aesthetics"))
+        return any((self._options.min_dino, self._options.max_dino, self._options.min_aesthetics))
 
     def _cut(self, record: Record, scores: Scores | None, name: str) -> tuple[list[int], list[Dropped]]:
         """Positions of the views that SynCD's own cut leaves: fair to look at, and like another view."""
@@ -168,12 +171,12 @@ class Dataset:
         if not self._has_cut or scores is None:
             return list(range(count)), []
         kept, dropped = [], []
-        most = self._options.get("max_dino") or math.inf
+        most = self._options.max_dino or math.inf
         for at in range(count):
             pairs = [scores.dino[min(at, other)][max(at, other)] or 0 for other in range(count) if other != at]
             likeness = [likeness for likeness in pairs if likeness <= most]
             beauty = scores.aesthetics[at] or 0
-            if max(likeness, default=0) >= self._options["min_dino"] and beauty >= self._options["min_aesthetics"]:
+            if max(likeness, default=0) >= self._options.min_dino and beauty >= self._options.min_aesthetics:
                 kept.append(at)
             else:
                 reason = f"SynCD's scores: aesthetics {beauty:.2f}, DINO at most {max(likeness, default=0):.2f}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from nearid.config.schema.dataset import ImageFolder
 
 # The cut runs on a small copy: at 384 px it takes ten times as long and finds the same objects.
 _SIDE_PX = 192
@@ -21,7 +24,7 @@ class Estimator:
     the best 5 % are. A bare rectangle loses objects that cover little of it, or that share colours with the scene.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: ImageFolder) -> None:
         del options
 
     def estimate(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:

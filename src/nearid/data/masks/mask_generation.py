@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from transformers import AutoModelForMaskGeneration, AutoProcessor
 
 from nearid.errors import UserError
 from nearid.io.model_folders import load_pretrained, load_whole
+
+if TYPE_CHECKING:
+    from nearid.config.schema.dataset import ImageFolder
 
 # The middle and four points around it, in parts of the sides; each is a prompt of its own.
 _POINTS = ((0.5, 0.5), (0.4, 0.5), (0.6, 0.5), (0.5, 0.4), (0.5, 0.6))
@@ -27,8 +30,8 @@ class Estimator:
         UserError: no model there.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        path = options["mask_model"]
+    def __init__(self, options: ImageFolder) -> None:
+        path = options.mask_model
         try:
             self._processor = load_pretrained(AutoProcessor, path, local_files_only=True)
             self._model = load_whole(AutoModelForMaskGeneration, path, local_files_only=True).eval()

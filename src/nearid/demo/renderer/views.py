@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,9 @@ from nearid.demo.renderer.scenes import SCENE_NAMES, WILD, Scene, draw_scene, dr
 from nearid.demo.renderer.shapes import build_parts
 from nearid.demo.renderer.stage import Image, Pose, composite, open_stage, project_box
 from nearid.io.randomness import keyed_rng
+
+if TYPE_CHECKING:
+    from nearid.config.schema.dataset import RenderedData
 
 Mask = NDArray[np.bool_]
 
@@ -58,9 +60,9 @@ def view_plan(
     return tuple(plans)
 
 
-def plans_of(stream: str, seed: int, identity_id: int, options: Mapping[str, Any]) -> tuple[ViewPlan, ...]:
-    """The `view_plan` of an identity of a data set with these `options` (`dataset.rendered` of the config)."""
-    return view_plan(stream, seed, identity_id, options["three_view_fraction"], options.get("scenes", "kinds"))
+def plans_of(stream: str, seed: int, identity_id: int, options: RenderedData) -> tuple[ViewPlan, ...]:
+    """The `view_plan` of an identity of a data set with these `options`."""
+    return view_plan(stream, seed, identity_id, options.three_view_fraction, options.scenes or "kinds")
 
 
 def render_view(instance: Instance, plan: ViewPlan, size_px: int) -> tuple[Image, Mask]:
@@ -83,7 +85,7 @@ def render_instance(instance: Instance, plan: ViewPlan, size_px: int, scale: flo
 
 
 def render_sibling(
-    options: Mapping[str, Any],
+    options: RenderedData,
     data_seed: int,
     identity_id: int,
     slot: int,
@@ -96,7 +98,7 @@ def render_sibling(
     The sibling is scaled into the box of the view's object, since a distractor is only kept inside the view's mask.
 
     Args:
-        options: `dataset.rendered` of the config. data_seed: seed of the data set.
+        options, data_seed: of the data set.
         identity_id, slot: the view. seed: chooses the sibling. working_px: size to render at.
         traits: in how many of `TRAITS` siblings differ; which these are is each identity's own.
     """

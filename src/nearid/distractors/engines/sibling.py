@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.schema.dataset import RenderedData
 from nearid.demo.renderer import render_sibling
 from nearid.demo.renderer.instances import TRAITS
 from nearid.distractors.engines import check_options
@@ -36,7 +37,7 @@ class Engine(BaseEngine):
             )
         check_options(source, {"traits"})
         self._traits = source["options"].get("traits", len(TRAITS))
-        self._options = dataset["options"]
+        self._options = RenderedData.model_validate(dataset["options"])
         self._working_px = source["working_px"]
         self._seed = seed
 

@@ -7,14 +7,14 @@ raters give whole scores of 0 to 4 by what was really changed, and by chance. Fo
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nearid.data.ratings import HUMANS, METHODS
+from nearid.config.schema.dataset import RenderedData
 from nearid.demo.renderer import draw_edit, draw_plan, identity_from_seed, render_edit, render_view
+from nearid.dreambench import HUMANS, METHODS
 from nearid.errors import UserError
 from nearid.io.files import write_bytes, write_json
 from nearid.io.images import encode_png
@@ -22,6 +22,9 @@ from nearid.io.progress import track
 from nearid.io.randomness import keyed_rng
 from nearid.io.workers import map_ordered
 from nearid.layout import Layout
+
+if TYPE_CHECKING:
+    from nearid.config.settings.data import MakeRaters
 
 STREAM = "raters"
 GROUPS = ("group1", "group2")
@@ -47,42 +50,43 @@ class Task(NamedTuple):
     prompt: int
 
 
-def write_raters(settings: Mapping[str, Any], layout: Layout, workers: int = 1) -> None:
+def write_raters(settings: MakeRaters, layout: Layout, workers: int = 1) -> None:
     """Write `data/raters`: samples of the methods beside the references, and the ratings of both groups.
 
     Args:
-        settings: `{seed, kind, options, simulated: {subjects, prompts}}`; `options` are those of `dataset.rendered`.
+        settings: the data set, its seed, and how much the raters see.
         layout: of the results folder.
         workers: processes that render.
 
     Raises:
         UserError: the data set is not rendered.
     """
-    if settings["kind"] != "rendered":
+    options = settings.dataset.options
+    if not isinstance(options, RenderedData):
         raise UserError(
             "dreambench.simulated",
-            f"a data set of kind {settings['kind']!r}",
+            f"a data set of kind {settings.dataset.kind!r}",
             "kind rendered: it has to be known what was changed",
             "give `dreambench.ratings` and `dreambench.samples` instead",
         )
     shutil.rmtree(layout.raters, ignore_errors=True)
-    subjects, prompts = settings["simulated"]["subjects"], settings["simulated"]["prompts"]
+    subjects, prompts = settings.simulated.subjects, settings.simulated.prompts
     tasks = [Task(subject, "", 0) for subject in range(subjects)]
     tasks += [
         Task(subject, method, prompt) for method in METHODS for subject in range(subjects) for prompt in range(prompts)
     ]
-    make = partial(_Renderer, dict(settings["options"]), settings["seed"])
+    make = partial(_Renderer, options, settings.seed)
     references: dict[int, bytes] = {}
     ratings: dict[tuple[str, str], dict[str, int]] = {(group, method): {} for group in GROUPS for method in METHODS}
     for task, picture in zip(tasks, track(map_ordered(make, tasks, workers), STREAM, total=len(tasks)), strict=True):
         if not task.method:
             references[task.subject] = picture
             continue
-        run, name = layout.raters / "samples" / task.method, subject_name(settings["seed"], task.subject)
+        run, name = layout.raters / "samples" / task.method, subject_name(settings.seed, task.subject)
         write_bytes(run / "src_image" / name / f"{task.prompt}_0.png", references[task.subject])
         write_bytes(run / "tgt_image" / name / f"{task.prompt}_0.png", picture)
         for group in GROUPS:
-            ratings[group, task.method][f"{name}-{task.prompt}"] = rate(settings["seed"], task, group)
+            ratings[group, task.method][f"{name}-{task.prompt}"] = rate(settings.seed, task, group)
     for (group, method), given in ratings.items():
         write_json(layout.raters / HUMANS / group / f"{method}-cp.json", given)
 
@@ -108,8 +112,8 @@ def rate(seed: int, task: Task, group: str) -> int:
 class _Renderer:
     """Renders one picture as PNG."""
 
-    def __init__(self, options: Mapping[str, Any], seed: int) -> None:
-        self._size_px, self._scenes, self._seed = options["size_px"], options.get("scenes", "kinds"), seed
+    def __init__(self, options: RenderedData, seed: int) -> None:
+        self._size_px, self._scenes, self._seed = options.size_px, options.scenes or "kinds", seed
 
     def __call__(self, task: Task) -> bytes:
         instance = identity_from_seed(STREAM, self._seed, task.subject)
@@ -124,8 +128,3 @@ class _Renderer:
         # From one band of the body to the whole object, with its plain parts.
         edit = draw_edit(instance, rng, 0.08 + 1.17 * share)
         return encode_png(render_edit(instance, edit, plan, self._size_px)[0])
-
-
-def count_pictures(simulated: Mapping[str, int]) -> int:
-    """How many pictures are rendered."""
-    return simulated["subjects"] * (1 + simulated["prompts"] * len(METHODS))
