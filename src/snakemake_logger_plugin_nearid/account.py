@@ -139,11 +139,9 @@ class Account:
         log = f" The full log: {self._log}" if self._log else ""
         if self._failed:
             failed = f"{len(self._failed)} failed, {self._done} of {self._total} jobs are done, after {spent}."
-            self._write(f"{failed} The same command goes on from here.{log}")
+            self._write(f"{failed} The same command resumes.{log}")
         elif self._stopped:
-            self._write(
-                f"Stopped: {self._done} of {self._total} jobs are done. The same command goes on from here.{log}"
-            )
+            self._write(f"Stopped: {self._done} of {self._total} jobs are done. The same command resumes.{log}")
         elif self._done >= self._total:
             self._write(f"All {self._total} jobs are done, after {spent}.{log}")
 

@@ -36,7 +36,7 @@ def read_problem(logs: Iterable[str], message: str = "") -> Problem:
         text = read_tail(path)
         log = log or (path if text else "")
         if INTERRUPT.search(text):
-            return Problem(INTERRUPTED, path, "the same command goes on from here")
+            return Problem(INTERRUPTED, path, "the same command resumes")
         if told := [*PROBLEM.finditer(text)]:
             parts = {name: shorten(value) for name, value in told[-1].groupdict().items()}
             return Problem(f"{parts['where']}: {parts['found']}; expected {parts['expected']}", path, parts["next"])

@@ -273,7 +273,7 @@ def test_a_judge_is_asked_in_the_words_of_a_file(world, serve, tmp_path, caplog,
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("Are they the same?", "no word of a score"),
+        ("Are they the same?", "no mention of a score"),
         ("{image_b} {image_a} score", "images in the order"),
         (None, "no text file"),
     ],

@@ -92,7 +92,7 @@ def tell(folder, events, live=False, seconds=10.0):
 def test_recorded_events_of_a_failing_run(small):
     write_logs(small)
     lines = tell(small, "events_of_a_failing_run.jsonl", seconds=0).splitlines()
-    closing = "1 failed, 3 of 5 jobs are done, after 0:00. The same command goes on from here. The full log: full.log"
+    closing = "1 failed, 3 of 5 jobs are done, after 0:00. The same command resumes. The full log: full.log"
     assert lines == [
         "config.yaml: 5 jobs, one core; the full log: full.log",
         "warning: few colours",

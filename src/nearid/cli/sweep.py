@@ -30,7 +30,9 @@ def sweep() -> None:
 @click.option("--executor", type=click.Choice(["slurm", "local"]), default="slurm", show_default=True)
 @click.option("--partition", default="")
 @click.option("--account", default="")
-@click.option("--minutes", default=720, show_default=True, help="Time limit of a job; it goes on with a further one.")
+@click.option(
+    "--minutes", default=720, show_default=True, help="Time limit; a job that reaches it is requeued and resumes."
+)
 @click.option("--memory-gb", default=16, show_default=True)
 @click.option("--threads", default=8, show_default=True, help="Cores of a job, per rank.")
 @click.option("--gpus", default=0, show_default=True, help="GPUs of a job.")

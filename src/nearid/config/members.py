@@ -25,7 +25,7 @@ def check_members(config: Config) -> None:
         lines = "".join(f"\n            {module} (for {', '.join(keys)})" for module, keys in missing.items())
         raise UserError(
             f"config `{config['name']}`",
-            f"{len(missing)} members that do not exist yet:{lines}",
+            f"{len(missing)} plug-ins that do not exist yet:{lines}",
             "a file for each, e.g. src/nearid/heads/objectives/nearid.py",
             "select others in `select`, write them, or run config/demo.yaml; a dry run (-n) plans without them",
         )

@@ -103,7 +103,7 @@ def _check_download(name: str, entry: Mapping[str, Any]) -> None:
     where, places = f"config, key downloads.{name}", [key for key in NEEDED if key in entry]
     if len(places) != 1:
         found = " and ".join(places) or "no place"
-        raise UserError(where, found, f"one of {', '.join(NEEDED)}", "say once where it is")
+        raise UserError(where, found, f"one of {', '.join(NEEDED)}", "name one place")
     for key in NEEDED[places[0]]:
         if not entry.get(key):
             raise UserError(f"{where}.{key}", "nothing", f"with `{places[0]}`, {key} too", "add it")

@@ -40,7 +40,7 @@ def versions(masking: str, augmentation: Chances, draws: int) -> list[str]:
             raise UserError(
                 "training.augmented_draws",
                 f"{draws}, with jitter or affine of cached tokens",
-                "how many draws of each training image are kept: jitter and affine have no end",
+                "the number of draws kept per training image: jitter and affine have endlessly many",
                 "set `training.augmented_draws` (4, say), or `training.tokens: online` for a new draw in every step",
             )
         return [f"{masking}_{augmentation_id(augmentation)}_{number}" for number in range(draws)]

@@ -180,7 +180,7 @@ def _check_rows(rows: Sequence[Mapping[str, Any]], dropped: Sequence[Dropped], s
         commonest = "; ".join(f"{count} x {reason}" for reason, count in reasons)
         raise UserError(
             "dataset.shards",
-            f"{len(rows)} usable identities for {shards} shards (fell out: {commonest or 'nothing'})",
+            f"{len(rows)} usable identities for {shards} shards (dropped: {commonest or 'nothing'})",
             "at least one identity per shard",
             "correct the pictures, or ask for fewer shards",
         )

@@ -113,7 +113,7 @@ def map_official(
             where,
             f"none of {len(listed['test'])} official test identities among {len(rows)} identities here",
             "identities with the assets of the list",
-            "data/dropped.tsv says what fell out; without official splits they are drawn by `seed`",
+            "data/dropped.tsv says what was dropped; without official splits they are drawn by `seed`",
         )
     for name, counts in found.items():
         missing = counts.listed - counts.by_both - counts.by_asset
@@ -161,7 +161,7 @@ def _check_partition(splits: Splits, count: int, where: object) -> None:
             where,
             f"{sizes}: {len(twice)} rows in two splits, and {len(places)} rows for {count} identities here",
             "each row in one split",
-            "data/funnel.tsv says what fell out here; without official splits they are drawn by `seed`",
+            "data/funnel.tsv says what was dropped here; without official splits they are drawn by `seed`",
         )
 
 

@@ -103,7 +103,7 @@ class DiffusionEngine(BaseEngine, ABC):
             raise UserError(
                 f"working_px of a source with engine {source['engine']}",
                 str(self._working_px),
-                f"a multiple of {self.multiple}: the pipeline would round it without a word",
+                f"a multiple of {self.multiple}: the pipeline would round it silently",
                 f"write {round(self._working_px / self.multiple) * self.multiple}",
             )
         self.batch_size: int = self.options.get("batch_size", 1)

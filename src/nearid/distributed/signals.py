@@ -52,7 +52,7 @@ def stoppable() -> Iterator[None]:
         # A run says so, once for all of its steps. Not by `logging`: another thread may
         # hold its lock for good.
         if not is_listened_to():
-            print(f"\nended by {name}: start it again, and it goes on where it was", file=sys.stderr, flush=True)
+            print(f"\nended by {name}: start it again to resume", file=sys.stderr, flush=True)
         for child in multiprocessing.active_children():
             child.kill()
         sys.stdout.flush()
@@ -118,7 +118,7 @@ class Warnings:
                 return
             job = os.environ["SLURM_JOB_ID"]
             asked = ask("scontrol", "requeue", job)
-            said = "no answer of scontrol" if asked is None else brief(asked[1]) or "it goes on with a further limit"
+            said = "no answer of scontrol" if asked is None else brief(asked[1]) or "it is requeued and resumes"
             logger.info("job %s: the time limit is near, the state is saved; %s", job, said)
         if JOB_ENDS in heard and not callable(handler):
             if self._ranks.rank == 0:

@@ -66,7 +66,7 @@ def refuse_unfit(requests: Iterable[Request]) -> None:
         elif request.minutes > max(own.minutes for own in wanted):
             most = max(own.minutes for own in wanted)
             problems[f"{request.rule} asks for {request.minutes:.0f} minutes, {name} allows {most:.0f}"] = (
-                f"a longer partition, or `--set-resources {request.rule}:runtime={most:.0f}` (long steps go on)"
+                f"a longer partition, or `--set-resources {request.rule}:runtime={most:.0f}` (long steps resume)"
             )
         if request.account:
             accounts |= set(re.split(r"[,\s]+", request.account))

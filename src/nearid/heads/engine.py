@@ -120,8 +120,8 @@ class Engine:
             raise UserError(
                 "training.zero_stage",
                 f"a state sharded over {len(parts)} ranks, and {self.ranks.size} ranks now",
-                "as many ranks as before (a state that is not sharded goes on with any number)",
-                f"go on with {len(parts)} ranks, or delete the head's folder `.progress`",
+                "as many ranks as before (a state that is not sharded can be resumed with any number)",
+                f"resume with {len(parts)} ranks, or delete the head's folder `.progress`",
             )
         return parts[self.ranks.rank]
 

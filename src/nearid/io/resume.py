@@ -1,4 +1,4 @@
-"""Finished parts of a long step, kept outside the declared results so that a killed run goes on where it was."""
+"""Finished parts of a long step, kept outside the declared results so that a killed run resumes from them."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def check_size(source: Path | str, file: pq.ParquetFile) -> None:
             source,
             f"{unpacked:,} bytes when unpacked, from a file of {packed:,}",
             f"at most {MAX_RATIO} times the file's size",
-            "take the file from its maker again",
+            "get the file from its source again",
         )
 
 

@@ -173,7 +173,7 @@ def find_faults(config: Config, layout: Layout, whole: bool = False) -> Iterator
         path = job.outputs[0]
         if not path.exists():
             progress = path.parent / ".progress" / path.stem
-            yield Fault(path, "missing; a killed try left blocks to go on from" if progress.is_dir() else "missing")
+            yield Fault(path, "missing; a killed try left blocks to resume from" if progress.is_dir() else "missing")
             continue
         backbone, collection, shard = job.name.split("/")
         given = step_settings("extract_tokens", config, backbone=backbone, collection=collection, shard=shard)

@@ -27,7 +27,7 @@ def save_stand_in(uses: list[Use], config: Config, folder: Path) -> None:
         if recipe is None:
             raise UserError(
                 f"config, key {alike[0].key}",
-                f"{FOLDER}{alike[0].download}, of which nobody knows what it looks like",
+                f"{FOLDER}{alike[0].download}, whose layout is unknown",
                 f"one of {', '.join(sorted(_RECIPES))}",
                 f"make a small folder like it and name it: --stand-in {alike[0].download}=FOLDER",
             )

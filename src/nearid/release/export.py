@@ -53,7 +53,7 @@ def export_model(layout: Layout, ablation: str, output: Path, form: str = "sigli
     if not re.fullmatch(r"[a-z0-9_]+", ablation) or not layout.head_file(ablation).is_file():
         known = sorted(path.parent.name for path in layout.root.glob("heads/*/head.safetensors"))
         raise UserError(
-            layout.root, f"no trained head {ablation!r}", f"one of: {', '.join(known) or '(none)'}", "say --ablation"
+            layout.root, f"no trained head {ablation!r}", f"one of: {', '.join(known) or '(none)'}", "pass --ablation"
         )
     trained = read_json(layout.head_file(ablation, "config.json"))
     _check_backbone(layout, trained["settings"])
@@ -147,7 +147,7 @@ def _check_backbone(layout: Layout, settings: dict[str, Any]) -> None:
             f"backbone {settings['backbone']['path']}",
             "other weights than those that the tokens of this run were made with",
             f"the backbone {name} as it was then",
-            "bring that backbone back, or make the run again",
+            "restore that backbone, or make the run again",
         )
 
 

@@ -227,7 +227,7 @@ def _refuse_pickles(folder: Path) -> None:
             folder,
             f"weights as a pickle alone ({pickles[0]})",
             "safetensors: opening a pickle runs whatever code is in it",
-            "ask for safetensors, or convert it yourself where you trust its maker",
+            "ask for safetensors, or convert it yourself if you trust its author",
         )
     raise _refuse(folder, "no weights")
 
@@ -237,7 +237,10 @@ def _fetch(name: str, revision: str | None) -> Path:
         paths = [cached_file(name, file, revision=revision) for file in FILES]
     except (OSError, ValueError) as error:
         raise UserError(
-            name, f"neither a folder nor a model to be had ({str(error).splitlines()[0]})", "either", "check the name"
+            name,
+            f"neither a folder nor a model that can be fetched ({str(error).splitlines()[0]})",
+            "either",
+            "check the name",
         ) from error
     return Path(str(paths[0])).parent
 

@@ -130,7 +130,7 @@ def find_samples(folder: Path) -> dict[str, ImagePairs]:
                 folder,
                 f"{len(found)} folders of samples of {method}{''.join(f' {path}' for path in found)}",
                 "one, with src_image/ and tgt_image/",
-                "unpack the samples of DreamBench++ there, or move what is too much",
+                "unpack the samples of DreamBench++ there, or remove the others",
             )
         samples[method] = _pair_images(found[0])
     return samples

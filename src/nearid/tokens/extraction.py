@@ -1,4 +1,4 @@
-"""Tokens of a collection, computed in fixed batches and written as one shard; a killed run goes on where it was."""
+"""Tokens of a collection, computed in fixed batches and written as one shard; a killed run resumes."""
 
 from __future__ import annotations
 

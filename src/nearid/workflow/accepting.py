@@ -54,7 +54,7 @@ def accept(graph: Graph, steps: Iterable[str], why: str) -> dict[str, int]:
                 f"results of {name}",
                 f"made by two states of the code ({fresh[today]}, {earlier})",
                 "one, for which today's can stand",
-                f"make those of one anew first: `snakemake -n` lists what runs, `--until {name}` stops behind it",
+                f"make those of one anew first: `snakemake -n` lists what runs, `--until {name}` stops after it",
             )
         counts[name] += 1
         told = {"step": name, "code": today, "stands_for": earlier, "why": why, "when": when, "version": __version__}

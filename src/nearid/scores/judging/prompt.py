@@ -75,7 +75,7 @@ def read_prompt(path: Path | str) -> Prompt:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(path, f"no text file ({error})", "a judge's prompt", "correct the scorer's `prompt`") from error
     if "score" not in text.lower():
-        raise UserError(path, "no word of a score", "a prompt that asks for JSON with the key `score`", "add it")
+        raise UserError(path, "no mention of a score", "a prompt that asks for JSON with the key `score`", "add it")
     places = re.findall("|".join(map(re.escape, IMAGES)), text)
     if places and places != list(IMAGES):
         raise UserError(
