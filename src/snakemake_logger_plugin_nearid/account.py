@@ -40,7 +40,7 @@ _STOPPED = ("Terminating processes on user request", "Will exit after finishing"
 
 
 @dataclass
-class Stage:
+class StageProgress:
     """How far one stage is.
 
     Attributes:
@@ -103,7 +103,7 @@ class Account:
         self._stream, self._live, self._find_log, self._clock = stream, live, find_log, clock
         self._drawn = 0
         self._stage_of: dict[str, str] = {}
-        self._stages: dict[str, Stage] = {}
+        self._stages: dict[str, StageProgress] = {}
         self._jobs: dict[int, tuple[str, str, list[str]]] = {}
         self._failed: dict[int, str] = {}
         self._spared: set[int] = set()
@@ -163,7 +163,7 @@ class Account:
             if stage := self._find_stage(rule):
                 counts[stage] += count
         order = dict.fromkeys([*self._stage_of.values(), OTHER])
-        self._stages = {name: Stage(counts[name]) for name in order if counts[name]}
+        self._stages = {name: StageProgress(counts[name]) for name in order if counts[name]}
         self._total = counts.total()
 
     def _hear_job_info(self, record: Any) -> None:
@@ -179,7 +179,7 @@ class Account:
             named = f"; the full log: {self._log}" if log else ""
             self._say(f"{self._config}: {self._total} jobs, {self._where}{named}")
             self._begin = self._clock()
-        self._stages.setdefault(stage, Stage(0)).start(self._clock())
+        self._stages.setdefault(stage, StageProgress(0)).start(self._clock())
 
     def _hear_job_finished(self, record: Any) -> None:
         stage, _, logs = self._jobs.get(record.job_id, ("", "", []))

@@ -13,7 +13,7 @@ from nearid.io.files import write_json, write_text
 from nearid.sweeps.plan import name_heads, plan_sweep, spell
 from nearid.sweeps.states import read_states
 from nearid.sweeps.status import read_progress
-from nearid.sweeps.submission import Needs, submit
+from nearid.sweeps.submission import JobRequest, submit
 from nearid.sweeps.sweep import open_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +89,7 @@ def test_a_mistake_is_told_before_any_job(overlays, arguments, says):
 
 def test_without_tokens_it_says_how_to_make_them(overlays):
     with pytest.raises(UserError, match="snakemake --configfile"):
-        submit(plan_sweep("early", overlays), Needs(executor="local"))
+        submit(plan_sweep("early", overlays), JobRequest(executor="local"))
 
 
 def test_progress_is_read_from_the_log_of_a_head(overlays):

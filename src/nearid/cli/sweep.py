@@ -50,11 +50,11 @@ def run(
 ) -> None:
     """Submit the heads of sweep NAME that are neither done nor running; call it again to resume after a cancel."""
     from nearid.sweeps.plan import plan_sweep
-    from nearid.sweeps.submission import Needs, submit
+    from nearid.sweeps.submission import JobRequest, submit
 
     values = {path: [_value(one) for one in text.split(",")] for path, text in map(_split, overrides)}
     own = plan_sweep(name, overlays, ablations, seeds, values)
-    submitted = submit(own, Needs(**needs, extra=dict(map(_split, extra))))
+    submitted = submit(own, JobRequest(**needs, extra=dict(map(_split, extra))))
     click.echo(f"{len(submitted)} of {len(own.ablations)} runs submitted: {own.folder}")
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearid.config.kept import Kept
 from nearid.config.members import PACKAGE, find_module
-from nearid.config.syntax import Module, Statement, Target, read_module
+from nearid.config.syntax import ImportedName, Module, Statement, read_module
 from nearid.io.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class _Reach:
             self._add_module(entry)
         else:
             module, _, name = entry.rpartition(".")
-            self._add_target(Target(module, name))
+            self._add_target(ImportedName(module, name))
         while self._waiting:
             self._follow(*self._waiting.pop())
 
@@ -199,9 +199,9 @@ class _Reach:
                 self._run_module(target.module)
         for family, name in sorted(statement.loads):
             for member in self._chosen.get(family) or _members(family):
-                brought |= self._add_target(_whole(Target(f"{family}.{member}", name)))
+                brought |= self._add_target(_whole(ImportedName(f"{family}.{member}", name)))
 
-    def _add_target(self, target: Target) -> set[str]:
+    def _add_target(self, target: ImportedName) -> set[str]:
         """Add what `target` means, unless it has no effect; what it is, in short."""
         if not _is_ours(target.module):
             return {str(target)}
@@ -250,19 +250,19 @@ class _Reach:
 
 
 @functools.cache
-def _meant(module: str, statement: Statement) -> tuple[Target, ...]:
+def _meant(module: str, statement: Statement) -> tuple[ImportedName, ...]:
     """What the names in a statement mean, builtins and parameters aside."""
     found = (_mean(module, statement, name) for name in sorted(statement.names))
     return tuple(dict.fromkeys(target for target in found if target))
 
 
-def _mean(module: str, statement: Statement, dotted: str) -> Target | None:
+def _mean(module: str, statement: Statement, dotted: str) -> ImportedName | None:
     first, *rest = dotted.split(".")
     here = _module(module)
     if first in statement.imports:
         target = _whole(statement.imports[first])
     elif first in here.defined:
-        return Target(module, first)
+        return ImportedName(module, first)
     elif first in here.imports:
         target = _whole(here.imports[first])
     else:
@@ -270,13 +270,13 @@ def _mean(module: str, statement: Statement, dotted: str) -> Target | None:
     for name in rest:
         if target.name or not _is_ours(target.module):
             break
-        target = _whole(Target(target.module, name))
+        target = _whole(ImportedName(target.module, name))
     return target
 
 
-def _whole(target: Target) -> Target:
+def _whole(target: ImportedName) -> ImportedName:
     """`target`, as a module where it is one."""
-    return Target(str(target)) if target.name and _is_ours(target.module) and find_module(str(target)) else target
+    return ImportedName(str(target)) if target.name and _is_ours(target.module) and find_module(str(target)) else target
 
 
 def _is_ours(module: str) -> bool:

@@ -26,7 +26,7 @@ _SCOPES = (*_FUNCTIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast
 
 
 @dataclass(frozen=True)
-class Target:
+class ImportedName:
     """What an import binds: `module`, or `name` in it."""
 
     module: str
@@ -64,7 +64,7 @@ class Statement:
         return self._read.names
 
     @property
-    def imports(self) -> dict[str, Target]:
+    def imports(self) -> dict[str, ImportedName]:
         """What the imports inside it bind."""
         return self._read.imports
 
@@ -96,7 +96,7 @@ class Module:
     name: str
     defined: dict[str, list[Statement]] = field(default_factory=dict)
     always: list[Statement] = field(default_factory=list)
-    imports: dict[str, Target] = field(default_factory=dict)
+    imports: dict[str, ImportedName] = field(default_factory=dict)
     runs: set[str] = field(default_factory=set)
 
     @property
@@ -158,7 +158,7 @@ class _Writer:
     def __init__(self, module: str, package: str, known: set[str]) -> None:
         self.parts: list[str] = []
         self.names: set[str] = set()
-        self.imports: dict[str, Target] = {}
+        self.imports: dict[str, ImportedName] = {}
         self.loads: set[tuple[str, str]] = set()
         self.strings: set[str] = set()
         self._module, self._package, self._known = module, package, known
@@ -334,21 +334,21 @@ def _is_typing_only(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def _bindings(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, Target]]:
+def _bindings(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, ImportedName]]:
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield (
-                (alias.asname, Target(alias.name))
+                (alias.asname, ImportedName(alias.name))
                 if alias.asname
                 else (
                     alias.name.split(".")[0],
-                    Target(alias.name.split(".")[0]),
+                    ImportedName(alias.name.split(".")[0]),
                 )
             )
         return
     module = _absolute(node, package)
     for alias in node.names:
-        yield alias.asname or alias.name, Target(module, alias.name)
+        yield alias.asname or alias.name, ImportedName(module, alias.name)
 
 
 def _imported(node: ast.Import | ast.ImportFrom, package: str) -> set[str]:

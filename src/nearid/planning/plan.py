@@ -28,7 +28,7 @@ WIDTH = 80
 
 
 @dataclass
-class Row:
+class StageSummary:
     """Sums over the jobs of one stage.
 
     Attributes:
@@ -53,7 +53,7 @@ class Row:
     gpu_gb: int = 0
     wall_s: float = 0.0
 
-    def add(self, other: Row) -> None:
+    def add(self, other: StageSummary) -> None:
         """Add a stage to a sum: stages follow one another."""
         for name in ("jobs", "submissions", "files", "gpu_s", "cpu_s", "size", "wall_s"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -72,8 +72,8 @@ class Plan:
     name: str
     gpus: int
     cores: int
-    total: list[Row]
-    remaining: list[Row]
+    total: list[StageSummary]
+    remaining: list[StageSummary]
     basis: dict[str, str]
     painting: list[str]
     warnings: list[str]
@@ -149,11 +149,11 @@ def _sum_up(
     gpus: int,
     cores: int,
     sizes: Mapping[str, int],
-) -> list[Row]:
+) -> list[StageSummary]:
     rows = []
     for stage in STAGES:
         own = [job for job in jobs if job.stage == stage]
-        row = Row(stage, len(own), count_submissions(own, sizes), sum(len(job.outputs) + 2 for job in own))
+        row = StageSummary(stage, len(own), count_submissions(own, sizes), sum(len(job.outputs) + 2 for job in own))
         row.gpu_s = sum(seconds[job] for job in own if job.gpu)
         row.cpu_s = sum(seconds[job] for job in own if not job.gpu)
         row.size = sum(job.size for job in own)
@@ -163,7 +163,7 @@ def _sum_up(
         longest = max((seconds[job] for job in own), default=0.0)
         row.wall_s = max(longest, row.gpu_s / max(1, gpus), row.cpu_s / cores)
         rows.append(row)
-    whole = Row("all")
+    whole = StageSummary("all")
     for row in rows:
         whole.add(row)
     return [*rows, whole]
@@ -202,7 +202,7 @@ def _describe_painting(
     return lines
 
 
-def _warn(left: Row, root: Path, gpus: int, quota_gb: float | None) -> list[str]:
+def _warn(left: StageSummary, root: Path, gpus: int, quota_gb: float | None) -> list[str]:
     folder = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if quota_gb is not None:
@@ -223,7 +223,7 @@ def _warn(left: Row, root: Path, gpus: int, quota_gb: float | None) -> list[str]
     return warnings
 
 
-def _line(row: Row) -> str:
+def _line(row: StageSummary) -> str:
     counts = (f"{row.jobs}", f"{row.submissions or '-'}", _hours(row.gpu_s), _hours(row.cpu_s))
     files = (_bytes(row.size), f"{row.files}", _bytes(row.memory_mb * 1e6), _gpu_memory(row.gpu_gb))
     return _columns(row.stage, *counts, *files, _time(row.wall_s))

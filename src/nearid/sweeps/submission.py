@@ -27,7 +27,7 @@ os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @dataclass(frozen=True)
-class Needs:
+class JobRequest:
     """What each job gets. `extra`: any other option of sbatch."""
 
     executor: str = "slurm"
@@ -68,7 +68,7 @@ class TrainingJob:
         return DelayedSubmission(self)
 
 
-def submit(sweep: Sweep, needs: Needs) -> list[str]:
+def submit(sweep: Sweep, needs: JobRequest) -> list[str]:
     """Submit what is neither done nor under way; the ablations submitted. Locally it waits for their end.
 
     Raises:
@@ -137,7 +137,7 @@ def _check_inputs(sweep: Sweep) -> None:
         )
 
 
-def _make_executor(sweep: Sweep, needs: Needs) -> Any:
+def _make_executor(sweep: Sweep, needs: JobRequest) -> Any:
     import submitit
 
     folder = sweep.folder / "submitit"
