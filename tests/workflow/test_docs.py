@@ -33,7 +33,7 @@ ROUTES = [
     (r"nearid scores dreambench .*", "tests/scores/test_human_alignment.py: dreambench"),
     (r"nearid heads tensorboard", "tests/heads/test_boards.py: tensorboard"),
     (r"nearid sweep .*", "needs a cluster; tests/cluster/test_slurm.py starts one: sweep"),
-    (r"snakemake .*--until fetch_download", "needs the hub; tests/data/test_hub.py: fetch"),
+    (r"snakemake .*--until fetch_download", "needs the hub; tests/io/test_hub.py: fetch"),
     (r"snakemake .*--profile slurm .*-n", "tests/workflow/test_workflow.py: --profile"),
     (r"snakemake --profile slurm.*", "needs a cluster; tests/cluster/test_slurm.py starts one: end_to_end"),
     (r"snakemake --profile mysite", "tests/cluster/test_other_clusters.py: mysite"),

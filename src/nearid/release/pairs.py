@@ -32,7 +32,7 @@ _OTHERS |= dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2"
 _OTHERS |= {".svg": "SVG", ".eps": "PostScript", ".psd": "Photoshop's form", ".pdf": "PDF", ".exr": "OpenEXR"}
 
 
-class Embedder(Protocol):
+class ImageEmbedder(Protocol):
     """What scoring needs of a model."""
 
     batch_size: int
@@ -125,7 +125,7 @@ def read_pairs(lines: Iterable[str], where: str) -> list[Pair]:
     return pairs
 
 
-def score_pairs(pairs: Sequence[Pair], model: Embedder) -> list[Scored]:
+def score_pairs(pairs: Sequence[Pair], model: ImageEmbedder) -> list[Scored]:
     """Cosines of `pairs`, in their order; every file is opened and embedded once."""
     names = list(dict.fromkeys(name for pair in pairs for name in pair))
     vectors: dict[str, NDArray[np.float32]] = {}
@@ -199,7 +199,7 @@ def _cut(text: str, delimiter: str) -> list[str]:
         return []
 
 
-def _try_prepare(model: Embedder, name: str) -> Any:
+def _try_prepare(model: ImageEmbedder, name: str) -> Any:
     """The model's input, or what is wrong."""
     try:
         return model.prepare(name)
@@ -207,7 +207,7 @@ def _try_prepare(model: Embedder, name: str) -> Any:
         return error.found
 
 
-def _embed(model: Embedder, prepared: Sequence[tuple[str, Any]]) -> dict[str, NDArray[np.float32] | str]:
+def _embed(model: ImageEmbedder, prepared: Sequence[tuple[str, Any]]) -> dict[str, NDArray[np.float32] | str]:
     """The vector of each name, or what is wrong: one that the model cannot take leaves the others of its batch."""
     if not prepared:
         return {}

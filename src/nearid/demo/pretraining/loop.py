@@ -17,7 +17,7 @@ from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
 from nearid.demo.pretraining.captions import CAPTION_LENGTH, build_tokenizer, write_caption
 from nearid.demo.pretraining.losses import DenseReadouts, sigmoid_loss
-from nearid.demo.pretraining.stream import Batch, compose_batch, follow_stream
+from nearid.demo.pretraining.stream import PretrainingBatch, compose_batch, follow_stream
 from nearid.demo.pretraining.targets import describe_surroundings
 from nearid.io.files import read_json, replacing, write_json, write_text
 from nearid.io.hashing import hash_json
@@ -73,7 +73,7 @@ class _Trainer:
         self.optimizers = _build_optimizers(self.model, self.readouts, settings)
         self.log: list[dict[str, float]] = []
 
-    def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def step(self, batch: PretrainingBatch, step: int) -> dict[str, Tensor]:
         settings = self.settings
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -116,7 +116,7 @@ class _Trainer:
             hidden = vision.encoder(inputs_embeds=_gather(vision.embeddings(pixels), kept)).last_hidden_state
         return vision.post_layernorm(hidden.float())
 
-    def _caption_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
+    def _caption_loss(self, tokens: Tensor, batch: PretrainingBatch) -> Tensor:
         # Most of this gradient stops at the tokens: in so small a trunk it would spread the scene into all of them.
         scale = self.settings["caption_gradient"]
         pooled = self.model.vision_model.head(tokens * scale + tokens.detach() * (1 - scale))

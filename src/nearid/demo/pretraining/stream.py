@@ -43,7 +43,7 @@ class Objects:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PretrainingBatch:
     """What one step sees: images [n, h, w, 3], alpha [n, h, w] in [0, 1], labels as in `Objects` or NO_SCENE."""
 
     images: NDArray[np.uint8]
@@ -112,7 +112,7 @@ def join_objects(chunks: list[Objects]) -> Objects:
     return Objects(**{f.name: np.concatenate([getattr(chunk, f.name) for chunk in chunks]) for f in fields(Objects)})
 
 
-def compose_batch(pool: Objects, size: int, alone: float, rng: np.random.Generator) -> Batch:
+def compose_batch(pool: Objects, size: int, alone: float, rng: np.random.Generator) -> PretrainingBatch:
     """Draw objects and show each twice: picture i and picture i + size / 2 hold the same object in the same place.
 
     The first stands before a scene, its own or another; the second before yet another one or (a share `alone`) none.
@@ -133,7 +133,7 @@ def compose_batch(pool: Objects, size: int, alone: float, rng: np.random.Generat
     for item, other, black in zip(items * 2, behind, bare, strict=True):
         image = np.ascontiguousarray(item[..., :3]) if black else composite(_crop(pool.scenes[other], rng), item)
         images.append(_degrade(image, rng))
-    return Batch(
+    return PretrainingBatch(
         images=np.stack(images),
         alpha=np.stack([item[..., 3] for item in items * 2]).astype(np.float32) / np.float32(255),
         category=pool.category[picks],

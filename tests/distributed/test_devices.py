@@ -121,11 +121,13 @@ def test_every_state_is_taken_up_without_the_device_that_it_was_saved_on():
 
 def test_a_model_in_a_job_with_a_gpu_is_not_loaded_to_the_cpu(monkeypatch):
     """As a job meets it: a node whose driver is too old for this PyTorch."""
-    from nearid.config import load
+    from nearid.config import load, step_settings
+    from nearid.config.settings.tokens import BackboneSettings
     from nearid.tokens import load_backbone
 
     monkeypatch.chdir(ROOT)
-    backbone = load("config/demo.yaml")["backbones"]["demo_siglip"]
+    ids = {"backbone": "demo_siglip", "collection": "positives", "shard": "000"}
+    backbone = BackboneSettings.parse(step_settings("extract_tokens", load("config/demo.yaml"), **ids)["backbone"])
     load_backbone(backbone)
     monkeypatch.setenv("SLURM_GPUS", "1")
     with pytest.raises(UserError, match="SLURM_GPUS=1") as told:
