@@ -9,6 +9,7 @@ import pytest
 import token_world as world
 import torch
 
+from nearid.config.settings.heads import TrainHead
 from nearid.distributed.ranks import VARIABLES, _free_port
 from nearid.heads import training
 
@@ -64,7 +65,7 @@ def trained(monkeypatch):
 
     def train(layout, settings):
         first, *others = settings if isinstance(settings, list) else [settings]
-        training.train(first, layout, along=[(other, "") for other in others])
+        training.train(TrainHead.parse(first), layout, along=[(TrainHead.parse(other), "") for other in others])
         return layout.head(first["ablation"])
 
     yield train

@@ -10,6 +10,7 @@ from image_world import PatchBackbone
 from safetensors.torch import load_file
 from token_world import settings
 
+from nearid.config.settings.heads import TrainHead
 from nearid.config.variants import augmentation_id
 from nearid.errors import UserError
 from nearid.heads import training
@@ -49,7 +50,7 @@ def equal(one, other):
 
 def shown(layout, chosen, epochs=2):
     """What each slot of each sample shows: (collection, id, slot), pixels; tokens as the batches have them."""
-    pool, mix, *_ = open_mix(layout, chosen, PatchBackbone())
+    pool, mix, *_ = open_mix(layout, TrainHead.parse(chosen), PatchBackbone())
     for epoch in range(epochs):
         tuples = mix.epoch(epoch)
         for batch in load_batches(pool, [tuples[start : start + 8] for start in range(0, len(tuples), 8)], 8):
@@ -116,10 +117,10 @@ def test_draws_are_what_the_shard_says_and_training_chooses_among_all(layout):
 def test_choices_depend_on_their_key_alone(layout, weights, monkeypatch):
     chosen = settings(augmentation=ALL, augmented_draws=2)
     image_world.extract_for(layout, PatchBackbone(), chosen)
-    _, mix, *_ = open_mix(layout, chosen, PatchBackbone())
+    _, mix, *_ = open_mix(layout, TrainHead.parse(chosen), PatchBackbone())
     first, again, second = (mix.epoch(epoch).images for epoch in (0, 0, 1))
     assert np.array_equal(first, again) and not np.array_equal(first, second)
-    undisturbed = weights(layout, settings(ablation="undisturbed", **chosen["training"]))
+    undisturbed = weights(layout, chosen | {"ablation": "undisturbed"})
     step = training._Pack._step
     with monkeypatch.context() as patch:
 
@@ -130,8 +131,8 @@ def test_choices_depend_on_their_key_alone(layout, weights, monkeypatch):
 
         patch.setattr(training._Pack, "_step", stop)
         with pytest.raises(KeyboardInterrupt):
-            weights(layout, settings(ablation="stopped", **chosen["training"]))
-    assert equal(weights(layout, settings(ablation="stopped", **chosen["training"])), undisturbed)
+            weights(layout, chosen | {"ablation": "stopped"})
+    assert equal(weights(layout, chosen | {"ablation": "stopped"}), undisturbed)
 
 
 def test_what_others_want_and_how_shards_are_cut_changes_no_draw(layout, tmp_path):
@@ -158,24 +159,24 @@ def test_what_others_want_and_how_shards_are_cut_changes_no_draw(layout, tmp_pat
 
 def test_without_draws_it_says_what_to_do(layout):
     with pytest.raises(UserError, match=r"(?s)augmented_draws.*tokens: online"):
-        open_mix(layout, settings(augmentation=ALL), PatchBackbone())
+        open_mix(layout, TrainHead.parse(settings(augmentation=ALL)), PatchBackbone())
 
 
 def test_shards_without_the_draws_are_named(layout):
     image_world.extract_all(layout, PatchBackbone())
     with pytest.raises(UserError, match=r"full_flip|full_[0-9a-f]{8}_0"):
-        open_mix(layout, settings(augmentation=FLIP), PatchBackbone())
+        open_mix(layout, TrainHead.parse(settings(augmentation=FLIP)), PatchBackbone())
     with pytest.raises(UserError, match=r"full_[0-9a-f]{8}_0"):
-        open_mix(layout, settings(augmentation=ALL, augmented_draws=1), PatchBackbone())
+        open_mix(layout, TrainHead.parse(settings(augmentation=ALL, augmented_draws=1)), PatchBackbone())
 
 
 def test_padding_stays_padding(layout):
     chosen = settings(augmentation=ALL, augmented_draws=2)
     image_world.extract_for(layout, PatchBackbone(), chosen)
-    _, mix, *_ = open_mix(layout, chosen, PatchBackbone())
+    _, mix, *_ = open_mix(layout, TrainHead.parse(chosen), PatchBackbone())
     plain = image_world.write_images(layout.root / "plain")
     image_world.extract_all(plain, PatchBackbone())
-    _, other, *_ = open_mix(plain, settings(), PatchBackbone())
+    _, other, *_ = open_mix(plain, TrainHead.parse(settings()), PatchBackbone())
     one, two = (drawn.epoch(0) for drawn in (mix, other))
     assert (one.images == PADDING).any()
     assert np.array_equal(one.valid, two.valid) and np.array_equal(one.ids, two.ids)

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import get_cosine_schedule_with_warmup
 
+from nearid.config.settings.heads import TrainHead
 from nearid.errors import UserError
 from nearid.heads.feeds import load_batches
 from nearid.heads.inputs import open_mix
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.numerics
 def plain_loop(layout, settings):
     """The weights and losses of torch's own optimizer and clipping, in one process and without DeepSpeed."""
     training = settings["training"]
-    pool, mix, *_ = open_mix(layout, settings, world.backbone())
+    pool, mix, *_ = open_mix(layout, TrainHead.parse(settings), world.backbone())
     head = MAPHead(world.VISION)
     head.load_state_dict(world.backbone().head_state())
     optimizer = torch.optim.AdamW(

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import token_world as world
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import SiglipVisionConfig
 
+from nearid.config.settings.heads import TrainHead
 from nearid.distributed.ranks import Ranks
 from nearid.heads import engine, feeds, map_head, objectives, packs
 from nearid.heads.feeds import Batch, bring
@@ -18,8 +20,7 @@ from nearid.heads.tuples import PADDING, Tuples
 from nearid.workflow.memory import pinned_bytes
 
 CONFIG = SiglipVisionConfig(hidden_size=48, intermediate_size=64, num_attention_heads=4, num_hidden_layers=1)
-TRAINING = {"learning_rate": 1e-3, "weight_decay": 1e-4, "warmup_steps": 1, "clip_norm": 1.0, "zero_stage": 0}
-TRAINING |= {"batch_size": 8}
+TRAINING = TrainHead.parse(world.settings(learning_rate=1e-3, warmup_steps=1)).training
 OBJECTIVES = ("nearid", "infonce", "infonce_distractors", "infonce_distractors_oracle", "siglip_rank", "circle_rank")
 
 

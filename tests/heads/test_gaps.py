@@ -8,6 +8,7 @@ import pytest
 from image_world import PatchBackbone
 from token_world import settings
 
+from nearid.config.settings.heads import TrainHead
 from nearid.errors import UserError
 from nearid.heads import training
 from nearid.heads.inputs import open_mix
@@ -58,7 +59,9 @@ def test_a_gap_is_an_empty_slot_and_every_other_draw_stays(layout, tmp_path):
     image_world.extract_all(layout, PatchBackbone(), leave_gaps=True)
     whole = image_world.write_images(tmp_path / "whole")
     image_world.extract_all(whole, PatchBackbone())
-    source, other = (open_mix(own, settings(validate_every_steps=3), PatchBackbone()) for own in (layout, whole))
+    source, other = (
+        open_mix(own, TrainHead.parse(settings(validate_every_steps=3)), PatchBackbone()) for own in (layout, whole)
+    )
     assert source.gaps == GAPS
     assert source.left_out == {"nearid": [52], "mtg": [1]}
     assert (other.gaps, other.left_out) == ({}, {})

@@ -10,6 +10,7 @@ from image_world import PatchBackbone
 from safetensors.torch import load_file
 from token_world import settings
 
+from nearid.config.settings.heads import TrainHead
 from nearid.config.settings.tokens import BackboneSettings
 from nearid.errors import UserError
 from nearid.heads import training
@@ -78,7 +79,7 @@ def test_it_equals_training_from_the_cache_on_the_shipped_backbone(layout, train
 def test_the_backbone_sees_masked_then_augmented_images_and_no_padding(layout):
     backbone = PatchBackbone()
     chosen = settings(tokens="online", augmentation=AUGMENTATION)
-    pool, mix, *_ = open_mix(layout, chosen, backbone)
+    pool, mix, *_ = open_mix(layout, TrainHead.parse(chosen), backbone)
     pictures = {
         (collection, picture.id, picture.slot): picture
         for collection in ("positives", "one", "two", "mtg_train")
@@ -108,7 +109,7 @@ def test_the_backbone_sees_masked_then_augmented_images_and_no_padding(layout):
 
 def test_draws_differ_between_slots_and_epochs_and_repeat(layout):
     chosen = settings(tokens="online", augmentation=AUGMENTATION)
-    _, mix, *_ = open_mix(layout, chosen, PatchBackbone())
+    _, mix, *_ = open_mix(layout, TrainHead.parse(chosen), PatchBackbone())
     first, again, second = (mix.epoch(epoch) for epoch in (0, 0, 1))
     assert np.array_equal(first.augmentation, again.augmentation)
     flips = first.augmentation[..., 0]

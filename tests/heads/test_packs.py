@@ -10,6 +10,7 @@ import token_world as world
 import torch
 from safetensors.torch import load_file
 
+from nearid.config.settings.heads import TrainHead
 from nearid.errors import UserError
 from nearid.heads import finished, packs
 
@@ -57,16 +58,16 @@ def test_a_head_that_was_trained_along_waits_for_its_own_job(tmp_path, trained, 
     trained(layout, [two, one])
     assert finished.folder_of(layout, "one") == layout.waiting_head("one")
     # Not for other settings, other code or another model.
-    assert not finished.take(layout, one | {"seed": 9}, "")
-    assert not finished.take(layout, one, "other code")
+    assert not finished.take(layout, TrainHead.parse(one | {"seed": 9}), "")
+    assert not finished.take(layout, TrainHead.parse(one), "other code")
     (model / "more.json").write_text("{}")
-    assert not finished.take(layout, one, "")
+    assert not finished.take(layout, TrainHead.parse(one), "")
     (model / "more.json").unlink()
-    assert finished.take(layout, one, "")
+    assert finished.take(layout, TrainHead.parse(one), "")
     assert results_of(layout, "one") == alone["one"]
     assert {path.name for path in layout.head("one").iterdir()} == {*finished.FILES, "timelapse.safetensors", ".lock"}
     assert finished.folder_of(layout, "one") == layout.head("one")
-    assert not finished.take(layout, one, "")
+    assert not finished.take(layout, TrainHead.parse(one), "")
     # It is what a training of its own would have left, so none begins.
     assert json.loads((layout.head("one") / "provenance.json").read_text())["trained_with"] == ["two"]
     before = (layout.head("one") / "provenance.json").stat().st_mtime_ns

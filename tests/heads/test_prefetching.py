@@ -8,6 +8,7 @@ import pytest
 import token_world as world
 import torch
 
+from nearid.config.settings.heads import TrainHead
 from nearid.errors import UserError
 from nearid.heads.feeds import AHEAD, TokenPool, load_batches
 from nearid.heads.inputs import open_mix
@@ -20,7 +21,7 @@ BATCH_BYTES = SAMPLES * 6 * world.TOKENS * world.DIM * 2
 
 @pytest.fixture
 def source(tmp_path):
-    return open_mix(world.write_world(tmp_path), world.settings(), world.backbone())
+    return open_mix(world.write_world(tmp_path), TrainHead.parse(world.settings()), world.backbone())
 
 
 @pytest.fixture

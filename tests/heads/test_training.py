@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
+from nearid.config.settings.heads import TrainHead
 from nearid.errors import UserError
 from nearid.heads import packs, training
 from nearid.heads.inputs import open_mix
@@ -29,7 +30,7 @@ def read_log(folder):
 @torch.no_grad()
 def share_of_wins(head, layout):
     """How many views of held-out identities are nearer to another view than to the distractor on their background."""
-    pool, *_ = open_mix(layout, settings(), world.backbone())
+    pool, *_ = open_mix(layout, TrainHead.parse(settings()), world.backbone())
     wins = []
     for id in range(130, 140):
 
@@ -67,7 +68,7 @@ def test_it_equals_a_plain_loop(tmp_path, trained, objective):
     kept = {0: copy.deepcopy(head.state_dict())}
     optimizer = torch.optim.AdamW(head.parameters(), lr=options["learning_rate"], weight_decay=options["weight_decay"])
     loss_of = create(objective)
-    pool, mix, *_ = open_mix(layout, chosen, world.backbone())
+    pool, mix, *_ = open_mix(layout, TrainHead.parse(chosen), world.backbone())
     step, losses = 0, []
     for epoch in range(4):
         tuples = mix.epoch(epoch)
@@ -131,7 +132,7 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path, trained, train_apart):
     assert results_of(folder) == undisturbed
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["resumed_after_step"] == 16
-    assert provenance["steps"] == count_steps(chosen, layout)
+    assert provenance["steps"] == count_steps(TrainHead.parse(chosen), layout)
     steps = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     waited, worked = (sum(step[name] for step in steps) for name in ("wait_s", "step_s"))
     assert provenance["waited_for_data"] == pytest.approx(waited / (waited + worked), abs=1e-4)

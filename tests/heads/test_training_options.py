@@ -13,6 +13,7 @@ import torch
 from test_tuples import MASKING, PADDING, samples
 from transformers import SiglipVisionConfig
 
+from nearid.config.settings.heads import TrainHead
 from nearid.distributed.ranks import Ranks
 from nearid.errors import UserError
 from nearid.heads import packs, training
@@ -139,7 +140,7 @@ def test_the_last_batch_may_be_kept():
     assert 11 * paper.steps_per_epoch(128) == 3_333
     assert 11 * Mix(paper.samples, [1, 4], 0, MASKING, last_batch="keep").steps_per_epoch(128) == 3_344
     with pytest.raises(UserError, match="one rank"):
-        training._check_ranks({"last_batch": "keep"}, Ranks(0, 0, 2))
+        training._check_ranks(TrainHead.parse(world.settings(last_batch="keep")).training, Ranks(0, 0, 2))
 
 
 def test_kept_padding_is_an_image_of_zeros_in_the_pools():
@@ -153,7 +154,7 @@ def test_kept_padding_is_an_image_of_zeros_in_the_pools():
     batch = Batch(tuples, tokens, np.maximum(images, 0))
     objective = create("nearid", padding="keep")
     engine = SimpleNamespace(device=torch.device("cpu"), parameters=list(head.parameters()))
-    member = packs.Member({"ablation": "x", "training": {}}, objective, head, engine, None)
+    member = packs.Member(TrainHead.parse(world.SETTINGS), objective, head, engine, None)
     (found,) = packs.evaluate([member], batch, padding)
     seen = torch.stack([torch.stack([padding[0] if at < 0 else tokens[at] for at in row]) for row in images])
     vectors = head(seen.flatten(0, 1)).unflatten(0, images.shape)
@@ -192,7 +193,7 @@ def test_options_that_are_not_given_are_the_defaults(tmp_path):
     layout = world.write_world(tmp_path)
     named = {"distractors": "views", "last_batch": "drop"}
     one, other = (
-        open_mix(Layout(layout.root), settings, world.backbone()).mix.epoch(0)
+        open_mix(Layout(layout.root), TrainHead.parse(settings), world.backbone()).mix.epoch(0)
         for settings in (world.settings(), world.settings(**named))
     )
     assert np.array_equal(one.images, other.images)

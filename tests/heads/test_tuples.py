@@ -9,6 +9,7 @@ import pytest
 import token_world as world
 from PIL import Image
 
+from nearid.config.settings.heads import TrainHead
 from nearid.errors import UserError
 from nearid.heads.feeds import load_batches
 from nearid.heads.inputs import open_mix
@@ -118,7 +119,7 @@ def layout(tmp_path):
 
 
 def test_only_training_identities_are_read_and_tokens_are_theirs(layout):
-    pool, mix, empty, *_ = open_mix(layout, world.SETTINGS, world.backbone())
+    pool, mix, empty, *_ = open_mix(layout, TrainHead.parse(world.SETTINGS), world.backbone())
     keys = [(name, *key) for name, store in pool.stores.items() for key in store.keys.tolist()]
     seen = set()
     for epoch in range(3):
@@ -142,7 +143,7 @@ def test_only_training_identities_are_read_and_tokens_are_theirs(layout):
 
 
 def test_each_image_is_read_once_per_batch(layout):
-    pool, mix, *_ = open_mix(layout, world.SETTINGS, world.backbone())
+    pool, mix, *_ = open_mix(layout, TrainHead.parse(world.SETTINGS), world.backbone())
     tuples = mix.epoch(0)
     doubled = tuples[np.array([0, 1, 0, 1])]
     (batch,) = load_batches(pool, [doubled], 4)
@@ -155,30 +156,30 @@ def test_a_held_out_identity_in_training_is_refused(layout, row):
     splits = read_json(layout.splits)
     write_json(layout.splits, splits | {"train": [*splits["train"], row]})
     with pytest.raises(UserError, match=f"id {100 + row}"):
-        open_mix(layout, world.SETTINGS, world.backbone())
+        open_mix(layout, TrainHead.parse(world.SETTINGS), world.backbone())
 
 
 def test_missing_tokens_of_a_view_name_collection_id_and_slot(tmp_path):
     layout = world.write_world(tmp_path, skip=[("positives", 104, 1)])
     with pytest.raises(UserError, match=r"(?s)positives.*id 104, slot 1"):
-        open_mix(layout, world.SETTINGS, world.backbone())
+        open_mix(layout, TrainHead.parse(world.SETTINGS), world.backbone())
 
 
 def test_an_empty_distractor_slot_is_padding_and_a_missing_identity_an_error(tmp_path):
     layout = world.write_world(tmp_path / "slot", skip=[("one", 103, 2)])
-    _, mix, empty, *_ = open_mix(layout, world.SETTINGS, world.backbone())
+    _, mix, empty, *_ = open_mix(layout, TrainHead.parse(world.SETTINGS), world.backbone())
     assert empty == {"one": 1, "two": 0}
     valid = np.concatenate([mix.epoch(epoch)[:].valid[mix.epoch(epoch).ids == 103] for epoch in range(40)])
     assert valid[:, :3].all() and 0 < (~valid[:, 3:]).sum() < len(valid)
     layout = world.write_world(tmp_path / "identity", skip=[("one", 103, slot) for slot in range(3)])
     with pytest.raises(UserError, match=r"(?s)one.*id 103, slot 0"):
-        open_mix(layout, world.SETTINGS, world.backbone())
+        open_mix(layout, TrainHead.parse(world.SETTINGS), world.backbone())
 
 
 def test_one_data_set_alone(layout):
     settings = copy.deepcopy(world.SETTINGS)
     settings["mix"] |= {"nearid_repeats": 0, "mtg_repeats": 3}
-    pool, mix, *_ = open_mix(layout, settings, world.backbone())
+    pool, mix, *_ = open_mix(layout, TrainHead.parse(settings), world.backbone())
     assert list(pool.stores) == ["mtg_train"] and len(mix) == 24
     assert (mix.epoch(0).valid.sum(1) == 4).all()
 
@@ -186,7 +187,9 @@ def test_one_data_set_alone(layout):
 def test_an_image_without_a_mask_stays_as_it_is(tmp_path):
     settings = copy.deepcopy(world.SETTINGS)
     settings["training"]["mask_probability"] = dict.fromkeys(MASKING, 1.0)
-    pool, mix, *_ = open_mix(world.write_world(tmp_path, skip=[("mtg_train", 3, 2, "fg")]), settings, world.backbone())
+    pool, mix, *_ = open_mix(
+        world.write_world(tmp_path, skip=[("mtg_train", 3, 2, "fg")]), TrainHead.parse(settings), world.backbone()
+    )
     keys = [key for store in pool.stores.values() for key in store.keys.tolist()]
     tuples = mix.epoch(0)
     unmasked = {keys[image] for image in tuples.images[tuples.valid] if keys[image][2] == b"full"}
@@ -197,4 +200,4 @@ def test_a_mix_of_nothing_is_refused(layout):
     settings = copy.deepcopy(world.SETTINGS)
     settings["mix"] |= {"sources": [], "mtg_repeats": 0}
     with pytest.raises(UserError, match="mixes"):
-        open_mix(layout, settings, world.backbone())
+        open_mix(layout, TrainHead.parse(settings), world.backbone())

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
+from nearid.config.settings.heads import TrainHead
 from nearid.heads import validation
 from nearid.heads.inputs import open_mix
 from nearid.heads.validation import margins, summarise
@@ -46,7 +47,7 @@ def test_the_log_tells_how_the_head_does_on_validation_identities(tmp_path, trai
 
     head = SiglipMultiheadAttentionPoolingHead(world.VISION)
     head.load_state_dict(load_file(folder / "head.safetensors"))
-    pool, *_ = open_mix(layout, chosen, world.backbone())
+    pool, *_ = open_mix(layout, TrainHead.parse(chosen), world.backbone())
     wins = []
     for id, count in zip(range(130, 135), (3, 2, 2, 3, 2), strict=True):
         for source in ("one", "two"):

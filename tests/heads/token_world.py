@@ -12,6 +12,7 @@ import torch
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
+from nearid.config.settings.heads import TrainHead
 from nearid.heads import packs, training
 from nearid.io.files import write_json
 from nearid.io.tables import write_table
@@ -148,4 +149,5 @@ def train(root, settings, kill_at=0, environment=()):
 
     packs.evaluate = evaluate_or_die
     first, *others = settings if isinstance(settings, list) else [settings]
-    training.train(first, Layout(root), along=[(other, "") for other in others])
+    along = [(TrainHead.parse(other), "") for other in others]
+    training.train(TrainHead.parse(first), Layout(root), along=along)

@@ -47,7 +47,7 @@ def test_an_outlier_channel_spoils_bytes_unless_channels_are_standardised(shard)
 
 def test_command(shard, settings, tmp_path):
     overlay = tmp_path / "tiny.yaml"
-    overlay.write_text(yaml.safe_dump({"backbones": {"tiny": settings}}))
+    overlay.write_text(yaml.safe_dump({"backbones": {"tiny": {"display": "Tiny", **settings}}}))
     told = CliRunner().invoke(commands, ["precision", str(shard[0]), "--config", str(overlay)])
     assert told.exit_code == 0, told.output
     assert "channels standardised" in told.output

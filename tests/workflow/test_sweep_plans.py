@@ -102,14 +102,14 @@ def test_progress_is_read_from_the_log_of_a_head(overlays):
     (row,) = read_progress(sweep)
     assert (row.state, row.step, row.steps, row.loss, row.left_s) == ("not running", 7, None, 0.5, None)
 
-    training = sweep.settings(name)["training"]
-    size, mix = training["batch_size"], sweep.settings(name)["mix"]
-    assert (mix["nearid_repeats"], mix["mtg_repeats"]) == (1, 4)
+    training, mix = sweep.settings(name).training, sweep.settings(name).mix
+    size = training.batch_size
+    assert (mix.nearid_repeats, mix.mtg_repeats) == (1, 4)
     write_json(sweep.layout.splits, {"train": list(range(3 * size + 1)), "val": [], "test": [], "seed": 0})
     assert read_progress(sweep)[0].steps is None
     sweep.layout.mtg("train").parent.mkdir(parents=True)
     pyarrow.parquet.write_table(pyarrow.table({"id": range(size)}), sweep.layout.mtg("train"))
-    assert read_progress(sweep)[0].steps == training["epochs"] * (3 + 4)
+    assert read_progress(sweep)[0].steps == training.epochs * (3 + 4)
     # Once the head is trained, its folder has the whole log.
     (sweep.layout.head(name) / ".progress/key/0000000.jsonl").unlink()
     write_text(sweep.layout.head_file(name, "log.jsonl"), json.dumps({"step": 9} | line) + "\n")

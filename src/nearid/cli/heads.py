@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from nearid.cli.options import step
+from nearid.config.settings.heads import TrainHead
 from nearid.layout import Layout
 
 
@@ -20,8 +20,8 @@ def heads() -> None:
 @heads.command()
 @click.option("--ablation", required=True, help="Id in the config's `ablations`.")
 @click.option("--along", metavar="JSON", default="[]", help="Settings of the other heads of the pack.")
-@step("train_head")
-def train(layout: Layout, settings: dict[str, Any], ablation: str, along: str) -> None:
+@step("train_head", TrainHead)
+def train(layout: Layout, settings: TrainHead, ablation: str, along: str) -> None:
     """Train the head of one ablation; started again after a kill, it resumes.
 
     Other heads of the pack that are not up to date train on the same batches; their own commands then only write them.
@@ -30,15 +30,15 @@ def train(layout: Layout, settings: dict[str, Any], ablation: str, along: str) -
     from nearid.distributed.ranks import read_ranks
     from nearid.heads import finished
 
-    settings |= {"ablation": ablation}
-    code = result_code("train_head", settings, layout.root)
+    code = result_code("train_head", settings.given, layout.root)
     # Another head's job may have made it along; then no PyTorch is loaded.
     if read_ranks().size == 1 and finished.take(layout, settings, code):
         return
     from nearid.heads.training import train
 
-    others = [(other, result_code("train_head", other, layout.root)) for other in json.loads(along)]
-    train(settings, layout, code, others)
+    others = [TrainHead.parse(other, "--along") for other in json.loads(along)]
+    codes = [result_code("train_head", other.given, layout.root) for other in others]
+    train(settings, layout, code, list(zip(others, codes, strict=True)))
 
 
 @heads.command()

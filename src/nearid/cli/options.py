@@ -61,6 +61,7 @@ def step(name: str, kind: type[Settings] | None = None) -> Callable[[Command], C
         )
         for option in reversed(options):
             run = option(run)
+        run.settings = kind  # type: ignore[attr-defined]  # for a test that parses all settings of the configs
         return run
 
     return decorate

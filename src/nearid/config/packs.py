@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
+from nearid.config.settings.heads import TrainHead
 from nearid.config.steps import backbone_of, benchmarks_of, step_settings, training_of
 from nearid.config.types import Config
 
@@ -26,7 +26,7 @@ def packs(config: Config) -> list[list[str]]:
     """
     alike: dict[str, list[str]] = {}
     for ablation in config["select"]["ablations"]:
-        settings = step_settings("train_head", config, ablation=ablation)
+        settings = TrainHead.parse(step_settings("train_head", config, ablation=ablation))
         size = training_of(config, ablation)["pack"]
         alike.setdefault(json.dumps([size, feed(settings)], sort_keys=True), []).append(ablation)
     found: list[list[str]] = []
@@ -43,10 +43,11 @@ def trained_along(config: Config, ablation: str) -> list[dict[str, Any]]:
     return [step_settings("train_head", config, ablation=name) for name in pack if name != ablation]
 
 
-def feed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of `train_head` that determine the batches."""
-    training = {key: settings["training"][key] for key in FEED_TRAINING if key in settings["training"]}
-    return {key: settings[key] for key in ("mix", "seed", "backbone", "backbone_id")} | {"training": training}
+def feed(settings: TrainHead) -> dict[str, Any]:
+    """The settings that determine the batches."""
+    given, training = settings.given, settings.training.given
+    read = {key: training[key] for key in FEED_TRAINING if key in training}
+    return {key: given[key] for key in ("mix", "seed", "backbone", "backbone_id")} | {"training": read}
 
 
 def scored_along(config: Config, scorer: str, benchmark: str) -> dict[str, Any]:

@@ -16,18 +16,19 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils._pytree import tree_map_only
 from transformers import get_cosine_schedule_with_warmup
 
+from nearid.config.settings.heads import TrainingSettings
 from nearid.distributed.devices import choose_device
 from nearid.distributed.ranks import Ranks
 from nearid.errors import UserError
 
 
-def deepspeed_config(training: Mapping[str, Any], ranks: Ranks) -> dict[str, Any]:
+def deepspeed_config(training: TrainingSettings, ranks: Ranks) -> dict[str, Any]:
     """DeepSpeed's JSON for a head's training settings; nothing that changes the maths is left to its defaults.
 
     Raises:
         UserError: the batch cannot be cut evenly over the ranks.
     """
-    batch = training["batch_size"]
+    batch = training.batch_size
     if batch % ranks.size:
         raise UserError(
             "training.batch_size", f"{batch} over {ranks.size} ranks", "a multiple of the ranks", "change one of them"
@@ -36,8 +37,8 @@ def deepspeed_config(training: Mapping[str, Any], ranks: Ranks) -> dict[str, Any
         "train_batch_size": batch,
         "train_micro_batch_size_per_gpu": batch // ranks.size,
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": float(training["clip_norm"]),
-        "zero_optimization": {"stage": training["zero_stage"]},
+        "gradient_clipping": training.clip_norm,
+        "zero_optimization": {"stage": training.zero_stage},
         "fp16": {"enabled": False},
         "bf16": {"enabled": False},
         "steps_per_print": None,
@@ -46,7 +47,7 @@ def deepspeed_config(training: Mapping[str, Any], ranks: Ranks) -> dict[str, Any
         "timers": {"throughput": {"enabled": False}},
     }
     # The optimizer is torch's own; with sharding DeepSpeed wants that confirmed.
-    return config | ({"zero_allow_untested_optimizer": True} if training["zero_stage"] else {})
+    return config | ({"zero_allow_untested_optimizer": True} if training.zero_stage else {})
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Engine:
 
     Args:
         head: the module, updated in place.
-        training: settings `learning_rate`, `weight_decay`, `warmup_steps`, `clip_norm`, `batch_size`, `zero_stage`.
+        training: how it learns.
         steps: of the whole training; the learning rate reaches zero behind the last.
         ranks: this process among its fellows, already joined.
         before: what `state()` gave, to go on from.
@@ -65,7 +66,7 @@ class Engine:
     """
 
     head: nn.Module
-    training: Mapping[str, Any]
+    training: TrainingSettings
     steps: int
     ranks: Ranks
     before: Mapping[str, Any] | None = None
@@ -75,17 +76,17 @@ class Engine:
         self.head.to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.head.parameters(),
-            lr=self.training["learning_rate"],
-            weight_decay=self.training["weight_decay"],
+            lr=self.training.learning_rate,
+            weight_decay=self.training.weight_decay,
             fused=True,
         )
         self.schedule: LRScheduler = get_cosine_schedule_with_warmup(
-            self.optimizer, self.training["warmup_steps"], self.steps
+            self.optimizer, self.training.warmup_steps, self.steps
         )
         if self.before:
             self.head.load_state_dict(self.before["head"])
         self.sharded: Any = None
-        if self.training["zero_stage"]:
+        if self.training.zero_stage:
             self.sharded = _initialize([self], self.optimizer, deepspeed_config(self.training, self.ranks))
         if self.before:
             self.optimizer.load_state_dict(self._own_part(self.before["optimizer"]))
@@ -108,13 +109,13 @@ class Engine:
         """
         own = tree_map_only(Tensor, _copy, self.optimizer.state_dict())
         parts: list[Any] = [own]
-        if self.training["zero_stage"]:
+        if self.training.zero_stage:
             parts = [None] * self.ranks.size
             dist.gather_object(own, parts if self.ranks.rank == 0 else None)
         return {"head": self.weights(), "optimizer": parts, "schedule": self.schedule.state_dict()}
 
     def _own_part(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        if not self.training["zero_stage"]:
+        if not self.training.zero_stage:
             return parts[0]
         if len(parts) != self.ranks.size:
             raise UserError(
@@ -175,8 +176,8 @@ class Learners:
         for engine in self._together:
             if id(engine) not in learning:
                 _forget(engine)
-            elif engine.training["clip_norm"] > 0:
-                _clip(engine.parameters, float(engine.training["clip_norm"]))
+            elif engine.training.clip_norm > 0:
+                _clip(engine.parameters, engine.training.clip_norm)
         if self._joint is not None:
             self._joint.step()
         for engine in engines:

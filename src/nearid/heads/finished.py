@@ -6,10 +6,9 @@ Nothing here needs PyTorch: starting it takes longer than all else that such a j
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nearid.config.mixes import mixed_collections
 from nearid.errors import UserError
@@ -18,7 +17,9 @@ from nearid.io.hashing import hash_file, hash_json
 from nearid.layout import Layout
 from nearid.tokens.store import TokenStore
 
-Settings = Mapping[str, Any]
+if TYPE_CHECKING:
+    from nearid.config.settings.heads import TrainHead
+
 VERSIONS = ("torch", "deepspeed", "transformers", "numpy", "safetensors")
 FILES = ("head.safetensors", "config.json", "log.jsonl", "provenance.json")
 TICKET = "ticket.json"
@@ -29,23 +30,22 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in VERSIONS}
 
 
-def ticket_of(layout: Layout, settings: Settings, code: str) -> str | None:
+def ticket_of(layout: Layout, settings: TrainHead, code: str) -> str | None:
     """Hash of all that a head is made from, as files tell it; None where only a training can know it.
 
     It asks for more than a training does: where it differs, the training looks closer.
     """
-    training, mix = settings["training"], settings["mix"]
-    path = settings["backbone"].get("path")
-    if training["tokens"] != "cached" or not path or not (backbone := Path(path)).is_dir():
+    path, mix = settings.backbone.path, settings.mix
+    if settings.training.tokens != "cached" or not path or not (backbone := Path(path)).is_dir():
         return None
     shards = {}
     try:
-        for collection in mixed_collections(mix):
-            folder = layout.tokens(settings["backbone_id"], collection).parent
+        for collection in mixed_collections(mix.given):
+            folder = layout.tokens(settings.backbone_id, collection).parent
             store = TokenStore(sorted(folder.glob("*.h5")))
             contents = {path.name: key for path, key in store.content_keys.items()}
             shards[collection] = [store.attributes, contents]
-        made_from = [layout.identities, layout.splits, *([layout.mtg("train")] if mix["mtg_repeats"] else [])]
+        made_from = [layout.identities, layout.splits, *([layout.mtg("train")] if mix.mtg_repeats else [])]
         files = [hash_file(path) for path in made_from]
     except (UserError, OSError):
         return None  # the training says what is wrong
@@ -53,7 +53,7 @@ def ticket_of(layout: Layout, settings: Settings, code: str) -> str | None:
         [path.name, path.stat().st_size, path.stat().st_mtime_ns]
         for path in sorted([*backbone.glob("*.json"), *backbone.glob("*.safetensors")])
     ]
-    return hash_json([dict(settings), code, shards, files, weights, versions()])
+    return hash_json([dict(settings.given), code, shards, files, weights, versions()])
 
 
 def wait(folder: Path, ticket: str) -> None:
@@ -69,16 +69,16 @@ def waits(folder: Path, ticket: str) -> bool:
         return False
 
 
-def take(layout: Layout, settings: Settings, code: str) -> bool:
+def take(layout: Layout, settings: TrainHead, code: str) -> bool:
     """Make a head that waits the one that is declared; whether there was one of today's data, settings and code."""
-    name = settings["ablation"]
+    name = settings.ablation
     waiting = layout.waiting_head(name)
     if not (waiting / TICKET).is_file():
         return False
     ticket = ticket_of(layout, settings, code)
     if ticket is None or not waits(waiting, ticket):
         return False
-    names = [*FILES, *(["timelapse.safetensors"] if settings["training"]["keep_every_steps"] else [])]
+    names = [*FILES, *(["timelapse.safetensors"] if settings.training.keep_every_steps else [])]
     if not all((waiting / file).is_file() for file in names):
         return False
     for file in names:

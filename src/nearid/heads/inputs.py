@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearid.config.mixes import drawn_sources, mixed_collections
+from nearid.config.settings.heads import TrainHead
 from nearid.config.variants import MASKING, versions
 from nearid.errors import UserError
 from nearid.heads.feeds import ImagePool, ImageStore, Pool, TokenPool
@@ -44,12 +45,12 @@ class Source(NamedTuple):
     held_out: Tuples
 
 
-def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, with_severity: bool = False) -> Source:
+def open_mix(layout: Layout, settings: TrainHead, backbone: Backbone, with_severity: bool = False) -> Source:
     """Open the token shards, or the images, of an ablation's mix and index its training identities.
 
     Args:
         layout: where the data and tokens are.
-        settings: of the step `train_head`.
+        settings: of the head.
         backbone: whose tokens they are.
         with_severity: read the severities of part edits off their masks; else they are all alike.
 
@@ -57,19 +58,19 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
         UserError: a held-out identity among the training rows; tokens or images that should be there are not;
             tokens of another backbone; jitter or affine of cached tokens without `augmented_draws`.
     """
-    mix, training = settings["mix"], settings["training"]
+    mix, training = settings.mix, settings.training
     identities = read_table(layout.identities).to_pydict()
     splits = read_json(layout.splits)
-    rows, validated = splits["train"], splits["val"] if training["validate_every_steps"] else []
+    rows, validated = splits["train"], splits["val"] if training.validate_every_steps else []
     check_training_rows(rows, identities)
     shards = sorted({identities["shard"][row] for row in [*rows, *validated]})
-    sources = drawn_sources(mix)
-    wanted = {name: ["000"] if name == "mtg_train" else shards for name in mixed_collections(mix)}
+    sources = drawn_sources(mix.given)
+    wanted = {name: ["000"] if name == "mtg_train" else shards for name in mixed_collections(mix.given)}
     if not wanted:
-        raise UserError("mixes", str(dict(mix)), "sources and repeats that draw some sample", "correct the mix")
-    masking = MASKING if any(training["mask_probability"].values()) else MASKING[:1]
-    cached, augmentation = training["tokens"] == "cached", training["augmentation"]
-    draws = training.get("augmented_draws", 0)
+        raise UserError("mixes", str(dict(mix.given)), "sources and repeats that draw some sample", "correct the mix")
+    masking = MASKING if any(training.mask_probability.given.values()) else MASKING[:1]
+    cached, augmentation = training.tokens == "cached", training.augmentation.given
+    draws = training.augmented_draws or 0
     variants = [versions(each, augmentation, draws) if cached else [each] for each in masking]
     pool = _open_pool(layout, settings, backbone, wanted)
     index = _Index(pool, variants)
@@ -95,10 +96,10 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
         if validated:
             _, seen, against = _Index(pool, [MASKING[:1]]).identities(validated, identities, sources)
             held_out += [np.hstack([seen[..., 0], against[:, source, :, 0]]) for source in range(against.shape[1])]
-        strength = [mix["severities"].get(source, SEVERITY) for source in sources]
+        strength = [mix.severities.get(source, SEVERITY) for source in sources]
         severity = np.broadcast_to(np.asarray(strength, np.float32)[None, :, None], distractors.shape[:3])
-        add(Samples("nearid", np.asarray(rows), ids, views, distractors, severity), mix["nearid_repeats"])
-    if mix["mtg_repeats"]:
+        add(Samples("nearid", np.asarray(rows), ids, views, distractors, severity), mix.nearid_repeats)
+    if mix.mtg_repeats:
         ids = read_table(layout.mtg("train"), ["id"])["id"].to_pylist()
         # Slots 0, 1 are the originals, 2, 3 the same with a part edited.
         images = index.images("mtg_train", ids, [range(4)] * len(ids))
@@ -107,33 +108,28 @@ def open_mix(layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wi
         severity = np.full((len(ids), 1, SLOTS), SEVERITY, np.float32)
         if with_severity:
             severity[:, 0, :2] = read_severity(layout.mtg("train"))
-        add(Samples("mtg", np.arange(len(ids)), np.asarray(ids), views, edited[:, None], severity), mix["mtg_repeats"])
+        add(Samples("mtg", np.arange(len(ids)), np.asarray(ids), views, edited[:, None], severity), mix.mtg_repeats)
     drawn = Mix(
         samples,
         repeats,
-        settings["seed"],
-        training["mask_probability"],
+        settings.seed,
+        training.mask_probability.given,
         augmentation,
         cached,
-        training.get("distractors", "views"),
-        training.get("last_batch", "drop"),
+        training.distractors or "views",
+        training.last_batch or "drop",
     )
     gaps = {name: len(store.gaps) for name, store in pool.stores.items() if store.gaps}
     if gaps:
-        logger.warning("%s: gaps instead of damaged images %s; left out %s", settings["ablation"], gaps, left_out)
+        logger.warning("%s: gaps instead of damaged images %s; left out %s", settings.ablation, gaps, left_out)
     return Source(pool, drawn, empty, gaps, left_out, Tuples.whole(np.concatenate(held_out)))
 
 
-def _open_pool(
-    layout: Layout, settings: Mapping[str, Any], backbone: Backbone, wanted: Mapping[str, Sequence[str]]
-) -> Pool:
-    training = settings["training"]
-    if training["tokens"] == "online":
-        raw = training.get("masks") == "raw"
+def _open_pool(layout: Layout, settings: TrainHead, backbone: Backbone, wanted: Mapping[str, Sequence[str]]) -> Pool:
+    if settings.training.tokens == "online":
+        raw = settings.training.masks == "raw"
         return ImagePool({name: ImageStore(layout, name, shards, raw) for name, shards in wanted.items()}, backbone)
-    shards = {
-        name: [layout.tokens(settings["backbone_id"], name, shard) for shard in of] for name, of in wanted.items()
-    }
+    shards = {name: [layout.tokens(settings.backbone_id, name, shard) for shard in of] for name, of in wanted.items()}
     pool = TokenPool({name: TokenStore(paths, **reading_options()) for name, paths in shards.items()})
     pool.check_backbone(backbone)
     return pool

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from nearid.config.settings.heads import TrainHead, TrainingSettings
 from nearid.distributed.ranks import Ranks
 from nearid.errors import UserError
 from nearid.heads.checkpoints import Checkpoints
@@ -29,14 +29,14 @@ class Member:
     """One head of a pack.
 
     Args:
-        settings: of the step `train_head`.
+        settings: how it is trained.
         done: steps that it has taken; it waits until the others of its pack are there too.
         seconds: that these took, with the pack it was in.
         resumed_after: the step from which this process went on.
         stopped: why it takes no more.
     """
 
-    settings: Mapping[str, Any]
+    settings: TrainHead
     objective: Loss
     head: MAPHead
     engine: Engine
@@ -49,12 +49,12 @@ class Member:
     @property
     def name(self) -> str:
         """Id of its ablation."""
-        return str(self.settings["ablation"])
+        return self.settings.ablation
 
     @property
-    def training(self) -> Mapping[str, Any]:
+    def training(self) -> TrainingSettings:
         """Its training settings."""
-        return dict(self.settings["training"])
+        return self.settings.training
 
 
 def encode(members: Sequence[Member], batch: Batch, padding: Tensor | None = None) -> list[Tensor]:
@@ -92,8 +92,8 @@ def evaluate(members: Sequence[Member], batch: Batch, padding: Tensor | None = N
             valid[:, 3:],
             severity=severity,
             picks=picks,
-            owners=owners if member.training.get("own_by") == "identity" else None,
-            precision=getattr(torch, member.training.get("loss_precision", "float32")),
+            owners=owners if member.training.own_by == "identity" else None,
+            precision=getattr(torch, member.training.loss_precision or "float32"),
         )
         for member, own in zip(members, encode(members, batch, padding), strict=True)
     ]

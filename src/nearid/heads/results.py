@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from nearid.config.settings.heads import TrainHead
 from nearid.errors import UserError
 from nearid.heads.checkpoints import Checkpoints
 from nearid.heads.finished import FILES, versions
@@ -23,11 +24,9 @@ from nearid.layout import Layout
 
 logger = logging.getLogger(__name__)
 
-Settings = Mapping[str, Any]
-
 
 def inputs_of(
-    layout: Layout, source: Source, settings: Settings, vision_config: Settings, code: str, ranked: bool
+    layout: Layout, source: Source, settings: TrainHead, vision_config: Mapping[str, Any], code: str, ranked: bool
 ) -> str:
     """Hash of settings, tokens, samples and code: what Snakemake would train a head again for.
 
@@ -38,7 +37,7 @@ def inputs_of(
         [part.name, part.rows.tolist(), part.ids.tolist(), part.severity.tolist() if ranked else None]
         for part in source.mix.samples
     ]
-    return hash_json([dict(settings), vision_config, _shards(layout, source), samples, code])
+    return hash_json([dict(settings.given), vision_config, _shards(layout, source), samples, code])
 
 
 def key_of(inputs: str) -> str:
@@ -46,11 +45,11 @@ def key_of(inputs: str) -> str:
     return hash_json([inputs, versions()])
 
 
-def is_current(layout: Layout, settings: Settings, inputs: str) -> bool:
+def is_current(layout: Layout, settings: TrainHead, inputs: str) -> bool:
     """Whether all declared files of a head are there, of these inputs."""
-    name = settings["ablation"]
+    name = settings.ablation
     files = [layout.head_file(name, file) for file in FILES]
-    if settings["training"]["keep_every_steps"]:
+    if settings.training.keep_every_steps:
         files.append(layout.head_file(name, "timelapse.safetensors"))
     return all(file.is_file() for file in files) and read_json(files[3]).get("inputs_hash") == inputs
 
@@ -58,31 +57,30 @@ def is_current(layout: Layout, settings: Settings, inputs: str) -> bool:
 def publish(
     layout: Layout,
     source: Source,
-    settings: Settings,
-    vision_config: Settings,
+    settings: TrainHead,
+    vision_config: Mapping[str, Any],
     checkpoints: Checkpoints,
     inputs: str,
     folder: Path,
 ) -> None:
     """Write the files of a head from its last state to `folder`."""
-    training = settings["training"]
     state = checkpoints.restore()
     assert state is not None  # the last step always leaves one
     with replacing(folder / "head.safetensors") as private:
         save_file(state["head"], private)
-    if training["keep_every_steps"]:
+    if settings.training.keep_every_steps:
         with replacing(folder / "timelapse.safetensors") as private:
             save_file(checkpoints.kept(), private)
-    config = {"settings": dict(settings), "vision_config": vision_config, "deepspeed": state["deepspeed"]}
+    config = {"settings": dict(settings.given), "vision_config": vision_config, "deepspeed": state["deepspeed"]}
     write_json(folder / "config.json", config)
     log = checkpoints.log()
     write_text(folder / "log.jsonl", log)
     waited = _waited(log)
-    logger.info("%s: waited for data in %.1f%% of the time", settings["ablation"], 100 * waited)
+    logger.info("%s: waited for data in %.1f%% of the time", settings.ablation, 100 * waited)
     provenance = {
         "inputs_hash": inputs,
-        "settings_hash": hash_json(dict(settings)),
-        "seed": settings["seed"],
+        "settings_hash": hash_json(dict(settings.given)),
+        "seed": settings.seed,
         "token_shards": _shards(layout, source),
         "samples": {part.name: len(part.rows) for part in source.mix.samples},
         "empty_distractor_slots": source.empty,
@@ -102,7 +100,7 @@ def publish(
 def report_stop(
     layout: Layout,
     source: Source,
-    settings: Settings,
+    settings: TrainHead,
     samples: Tuples,
     step: tuple[int, int],
     values: Mapping[str, float],
@@ -115,8 +113,8 @@ def report_stop(
         step: this one, and how many there are.
         values: what the log would have shown.
     """
-    path = layout.head_file(settings["ablation"], "stopped.json")
-    epoch, batch = divmod(step[0] - 1, source.mix.steps_per_epoch(settings["training"]["batch_size"]))
+    path = layout.head_file(settings.ablation, "stopped.json")
+    epoch, batch = divmod(step[0] - 1, source.mix.steps_per_epoch(settings.training.batch_size))
     rows = [
         {"id": int(id), "images": [source.pool.name(place) if place != PADDING else None for place in images]}
         for id, images in zip(samples.ids, samples.images, strict=True)
@@ -125,7 +123,7 @@ def report_stop(
     report = {"not_finite": what, "step": step[0], "epoch": epoch, "batch": batch, "values": shown, "samples": rows}
     write_json(path, report)
     return UserError(
-        f"{settings['ablation']}, step {step[0]} of {step[1]} (epoch {epoch}, batch {batch}),"
+        f"{settings.ablation}, step {step[0]} of {step[1]} (epoch {epoch}, batch {batch}),"
         f" ids {samples.ids.tolist()}; its images are in {path}",
         f"{what} not finite: {', '.join(f'{name} {value}' for name, value in values.items())}",
         "a finite loss and gradient; the state before this step is kept",

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from nearid.config.packs import feed
-from nearid.config.settings.tokens import BackboneSettings
+from nearid.config.settings.heads import TrainHead, TrainingSettings
 from nearid.distributed.ranks import Ranks, join
 from nearid.distributed.signals import Warnings
 from nearid.errors import UserError
@@ -38,18 +38,16 @@ from nearid.tokens import load_backbone
 from nearid.tokens.backbones import Backbone
 
 logger = logging.getLogger(__name__)
-
-Settings = Mapping[str, Any]
 TRAINS = "trains this head"
 
 
-def train(settings: Settings, layout: Layout, code: str = "", along: Sequence[tuple[Settings, str]] = ()) -> None:
+def train(settings: TrainHead, layout: Layout, code: str = "", along: Sequence[tuple[TrainHead, str]] = ()) -> None:
     """Train the head of one ablation, from where a killed try or another head's job left it, and write its folder.
 
     On one machine and thread count the same settings and tokens give the same bytes, killed or not, packed or not.
 
     Args:
-        settings: of the step `train_head` (`nearid.config.step_settings`).
+        settings: of the head.
         layout: where data and tokens are and the head goes.
         code: fingerprint of this code; a killed try of other code is not resumed.
         along: settings and code of the other heads of the pack. Those that are not up to date train too,
@@ -60,7 +58,7 @@ def train(settings: Settings, layout: Layout, code: str = "", along: Sequence[tu
             that is not finite, a head of the pack that draws other batches, or a second training of the same head.
     """
     ranks = join()
-    names = sorted([settings["ablation"], *(other["ablation"] for other, _ in along)])
+    names = sorted([settings.ablation, *(other.ablation for other, _ in along)])
     # Whoever comes second finds its head finished.
     turn = (
         lock(layout.pack(names[0]), "trains this pack of heads", wait=True)
@@ -68,7 +66,7 @@ def train(settings: Settings, layout: Layout, code: str = "", along: Sequence[tu
         else nullcontext()
     )
     # A job that a launcher started twice must not wait for itself, and then train a second time.
-    alone = lock(layout.pack(f"{settings['ablation']}.job"), TRAINS) if ranks.rank == 0 else nullcontext()
+    alone = lock(layout.pack(f"{settings.ablation}.job"), TRAINS) if ranks.rank == 0 else nullcontext()
     with alone, turn, Warnings(ranks) as warnings, _Pack([(settings, code), *along], layout, ranks) as pack:
         pack.train(warnings)
         if ranks.rank > 0:
@@ -77,14 +75,14 @@ def train(settings: Settings, layout: Layout, code: str = "", along: Sequence[tu
         if own.stopped:
             raise own.stopped
         pack.write_waiting()
-        folder = layout.head(settings["ablation"])
+        folder = layout.head(settings.ablation)
         publish(layout, pack.source, settings, pack.vision_config, own.checkpoints, pack.inputs[0], folder)
         (folder / "stopped.json").unlink(missing_ok=True)
-        shutil.rmtree(layout.waiting_head(settings["ablation"]), ignore_errors=True)
+        shutil.rmtree(layout.waiting_head(settings.ablation), ignore_errors=True)
         own.checkpoints.clear()
 
 
-def is_trained(settings: Settings, layout: Layout, code: str = "") -> bool:
+def is_trained(settings: TrainHead, layout: Layout, code: str = "") -> bool:
     """Whether a head is there and of today's data, tokens, settings and code."""
     pack = _Pack([(settings, code)], layout, Ranks(0, 0, 1))
     return is_current(layout, settings, pack.inputs[0])
@@ -93,26 +91,26 @@ def is_trained(settings: Settings, layout: Layout, code: str = "") -> bool:
 class _Pack:
     """A head, and the others of its pack that are not up to date: opened, locked, and brought to where they were."""
 
-    def __init__(self, wanted: Sequence[tuple[Settings, str]], layout: Layout, ranks: Ranks) -> None:
+    def __init__(self, wanted: Sequence[tuple[TrainHead, str]], layout: Layout, ranks: Ranks) -> None:
         first = wanted[0][0]
         for other, _ in wanted:
             if feed(other) != feed(first):
                 raise UserError(
-                    f"pack of {first['ablation']}",
-                    f"{other['ablation']} draws other batches: {feed(other)}",
+                    f"pack of {first.ablation}",
+                    f"{other.ablation} draws other batches: {feed(other)}",
                     f"one mix, seed, backbone and batch for all: {feed(first)}",
                     "put it into a pack of its own",
                 )
-        terms = [objectives.create(one["objective"], **one["params"]) for one, _ in wanted]
-        _check_ranks(first["training"], ranks)
+        terms = [objectives.create(one.objective, **one.params) for one, _ in wanted]
+        _check_ranks(first.training, ranks)
         # On every start it checks that no identity of validation or test is among the training rows.
-        self._backbone = load_backbone(BackboneSettings.parse(first["backbone"]))
+        self._backbone = load_backbone(first.backbone)
         self.source = open_mix(layout, first, self._backbone, any(objective.reads_severity for objective in terms))
         self._validation = Validation(self.source.pool, self.source.held_out)
         self._padding = _encode_padding(self._backbone) if any(term.reads_padding for term in terms) else None
         self.layout, self.ranks = layout, ranks
         self.vision_config = self._backbone.config.to_dict()
-        self.steps = first["training"]["epochs"] * self.source.mix.steps_per_epoch(first["training"]["batch_size"])
+        self.steps = first.training.epochs * self.source.mix.steps_per_epoch(first.training.batch_size)
         self.inputs = [
             inputs_of(layout, self.source, one, self.vision_config, code, objective.reads_severity)
             for (one, code), objective in zip(wanted, terms, strict=True)
@@ -123,14 +121,14 @@ class _Pack:
             if place == 0 or not is_current(layout, one, inputs)
         ]
         self._made_of = {
-            one["ablation"]: (inputs, finished.ticket_of(layout, one, code))
+            one.ablation: (inputs, finished.ticket_of(layout, one, code))
             for (one, code), inputs in zip(wanted[1:], self.inputs[1:], strict=True)
         }
         self._locks = ExitStack()
         self.members: list[Member] = []
 
     def __enter__(self) -> _Pack:
-        folders = [self.layout.head(one["ablation"]) for one, _, _ in self._wanted]
+        folders = [self.layout.head(one.ablation) for one, _, _ in self._wanted]
         if self.ranks.rank == 0:
             for folder in folders:
                 self._locks.enter_context(lock(folder, TRAINS))
@@ -158,11 +156,11 @@ class _Pack:
         self._padding = None if self._padding is None else self._padding.to(device)
         started_at = min(member.done for member in waiting)
         for member in waiting:
-            if member.training["keep_every_steps"] and member.done == 0:
+            if member.training.keep_every_steps and member.done == 0:
                 member.checkpoints.keep(0, member.engine.weights())
         training = self.members[0].training
-        tuples = _tuples(self.source.mix, training["batch_size"], self.ranks, started_at, self.steps)
-        batches = load_batches(self.source.pool, tuples, training["batch_size"] // self.ranks.size, device=device)
+        tuples = _tuples(self.source.mix, training.batch_size, self.ranks, started_at, self.steps)
+        batches = load_batches(self.source.pool, tuples, training.batch_size // self.ranks.size, device=device)
         clock = time.monotonic()
         label = "train" if len(waiting) == 1 else f"train {len(waiting)} heads"
         for step, batch in enumerate(track(batches, label, self.steps, started_at), start=started_at + 1):
@@ -204,14 +202,14 @@ class _Pack:
             publish(self.layout, self.source, member.settings, self.vision_config, member.checkpoints, inputs, folder)
             finished.wait(folder, ticket)
 
-    def _resume(self, settings: Settings, objective: objectives.Loss, checkpoints: Checkpoints) -> Member:
+    def _resume(self, settings: TrainHead, objective: objectives.Loss, checkpoints: Checkpoints) -> Member:
         before = checkpoints.restore()
         head = MAPHead(self._backbone.config)
         head.load_state_dict(self._backbone.head_state())
         done, seconds = (before["step"], before["seconds"]) if before else (0, 0.0)
         finished = done == self.steps
         # A finished head needs no engine, only to be published.
-        engine = None if finished else Engine(head, settings["training"], self.steps, self.ranks, before)
+        engine = None if finished else Engine(head, settings.training, self.steps, self.ranks, before)
         return Member(settings, objective, head, engine, checkpoints, done, seconds, done)  # type: ignore[arg-type]
 
     def _step(self, members: Sequence[Member], step: int, batch: Batch) -> dict[str, dict[str, Any]]:
@@ -247,7 +245,7 @@ class _Pack:
     def _stop(self, member: Member, step: int, values: Mapping[str, float], what: str) -> None:
         # The weights are those of the last good step: nothing of this batch has reached them.
         self._save(member)
-        batch_size = member.training["batch_size"]
+        batch_size = member.training.batch_size
         samples = next(_tuples(self.source.mix, batch_size, Ranks(0, 0, 1), step - 1, step))
         member.stopped = report_stop(
             self.layout, self.source, member.settings, samples, (step, self.steps), values, what
@@ -257,7 +255,7 @@ class _Pack:
 
     def _validate(self, step: int, members: Sequence[Member]) -> list[dict[str, float]]:
         """What the log says of each member's validation at this step, if anything."""
-        every = [member.training["validate_every_steps"] for member in members]
+        every = [member.training.validate_every_steps for member in members]
         due = [member for member, n in zip(members, every, strict=True) if n and (step % n == 0 or step == self.steps)]
         if not due or self.ranks.rank > 0:
             return [{} for _ in members]
@@ -266,10 +264,10 @@ class _Pack:
 
     def _keep(self, member: Member) -> None:
         step, training = member.done, member.training
-        every = training["keep_every_steps"]
+        every = training.keep_every_steps
         if every and (step % every == 0 or step == self.steps):
             member.checkpoints.keep(step, member.engine.weights())
-        if step % training["checkpoint_every_steps"] == 0 or step == self.steps:
+        if step % training.checkpoint_every_steps == 0 or step == self.steps:
             self._save(member)
 
     def _save(self, member: Member) -> None:
@@ -295,8 +293,8 @@ def _encode_padding(backbone: Backbone) -> Tensor:
     return backbone.encode(torch.zeros(pixels.shape)).half().cpu()
 
 
-def _check_ranks(training: Settings, ranks: Ranks) -> None:
-    if training.get("last_batch") == "keep" and ranks.size > 1:
+def _check_ranks(training: TrainingSettings, ranks: Ranks) -> None:
+    if training.last_batch == "keep" and ranks.size > 1:
         raise UserError(
             "training.last_batch",
             f"keep, over {ranks.size} ranks",

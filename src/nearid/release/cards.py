@@ -54,7 +54,7 @@ class Facts:
 
     Attributes:
         display: name of the ablation.
-        settings: of its training.
+        settings: of its training, as the head's `config.json` has them; any version of this package may have made it.
         run: name of the results folder.
         data: one sentence on the kind of data.
         licence: of the backbone, which the model inherits.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from nearid.errors import UserError
 from nearid.io.files import read_json, write_json
@@ -17,13 +17,21 @@ UNDER_WAY = tuple(_STATES.split())
 """SLURM's states of a job that has not ended."""
 
 
-def read_jobs(sweep: Sweep) -> dict[str, Any]:
-    """The last job of each head that was submitted: `{job, executor, needs}`."""
+class Submitted(TypedDict):
+    """A job: its id, and with what (`nearid.sweeps.submission.JobRequest`) it was submitted to which executor."""
+
+    job: str
+    executor: str
+    needs: dict[str, Any]
+
+
+def read_jobs(sweep: Sweep) -> dict[str, Submitted]:
+    """The last job of each head that was submitted."""
     path = sweep.folder / "jobs.json"
     return read_json(path) if path.is_file() else {}
 
 
-def add_jobs(sweep: Sweep, jobs: Mapping[str, Any]) -> None:
+def add_jobs(sweep: Sweep, jobs: Mapping[str, Submitted]) -> None:
     """Record the jobs of heads that were just submitted."""
     write_json(sweep.folder / "jobs.json", read_jobs(sweep) | dict(jobs))
 
@@ -36,13 +44,14 @@ def read_states(sweep: Sweep) -> dict[str, str]:
     """
     jobs = read_jobs(sweep)
     queue = read_queue(sweep)
-    return {name: _state_of(sweep, name, queue.get(jobs.get(name, {}).get("job", ""), "")) for name in sweep.ablations}
+    queued = {name: queue.get(job["job"], "") for name, job in jobs.items()}
+    return {name: _state_of(sweep, name, queued.get(name, "")) for name in sweep.ablations}
 
 
 def is_done(sweep: Sweep, name: str) -> bool:
     """Whether a head has been trained with the sweep's settings."""
     provenance = sweep.layout.head_file(name, "provenance.json")
-    return provenance.is_file() and read_json(provenance)["settings_hash"] == hash_json(sweep.settings(name))
+    return provenance.is_file() and read_json(provenance)["settings_hash"] == hash_json(sweep.settings(name).given)
 
 
 def read_queue(sweep: Sweep) -> dict[str, str]:

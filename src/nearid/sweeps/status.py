@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nearid.config.mixes import drawn_sources
+from nearid.config.settings.heads import TrainHead
 from nearid.io.files import read_json
 from nearid.layout import Layout
 from nearid.sweeps.states import read_states
@@ -55,26 +55,26 @@ def _progress_of(sweep: Sweep, name: str, state: str) -> Progress:
     return Progress(name, state, step, steps, last[-1]["loss"], left)
 
 
-def count_steps(settings: Mapping[str, Any], layout: Layout) -> int | None:
+def count_steps(settings: TrainHead, layout: Layout) -> int | None:
     """Steps of a head's training, from its settings and the data; None before the data is there.
 
     Identities that damaged images leave with one view count along, although they do not train.
     """
-    mix, training = settings["mix"], settings["training"]
+    mix, training = settings.mix, settings.training
     samples = 0
-    if drawn_sources(mix):
+    if drawn_sources(mix.given):
         if not layout.splits.is_file():
             return None
-        samples += len(read_json(layout.splits)["train"]) * mix["nearid_repeats"]
-    if mix["mtg_repeats"]:
+        samples += len(read_json(layout.splits)["train"]) * mix.nearid_repeats
+    if mix.mtg_repeats:
         if not layout.mtg("train").is_file():
             return None
         import pyarrow.parquet
 
-        samples += pyarrow.parquet.read_metadata(layout.mtg("train")).num_rows * mix["mtg_repeats"]
-    full, rest = divmod(samples, training["batch_size"])
-    kept = training.get("last_batch", "drop") == "keep" and rest > 0
-    return int(training["epochs"] * (full + kept))
+        samples += pyarrow.parquet.read_metadata(layout.mtg("train")).num_rows * mix.mtg_repeats
+    full, rest = divmod(samples, training.batch_size)
+    kept = training.last_batch == "keep" and rest > 0
+    return training.epochs * (full + kept)
 
 
 def _last_steps(layout: Layout, name: str) -> list[Any]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nearid.config.settings.heads import TrainHead
 from nearid.errors import UserError
 from nearid.io.paths import make_private
 from nearid.io.programs import ask
@@ -46,8 +47,8 @@ class JobRequest:
 class TrainingJob:
     """One head's training as submitit calls it, again and again after preemptions and time limits."""
 
-    def __init__(self, settings: Mapping[str, Any], results: Path, code: str, rule: str) -> None:
-        self.settings, self.results, self.code, self.rule = dict(settings), results, code, rule
+    def __init__(self, settings: TrainHead, results: Path, code: str, rule: str) -> None:
+        self.settings, self.results, self.code, self.rule = settings, results, code, rule
 
     def __call__(self) -> None:
         """Train, or resume."""
@@ -58,7 +59,7 @@ class TrainingJob:
         torch.set_num_threads(1)  # as the rule does: the same bits
         layout = Layout(self.results)
         log_to_stderr()
-        with logging_to(layout.log("heads", self.rule, self.settings["ablation"])):
+        with logging_to(layout.log("heads", self.rule, self.settings.ablation)):
             train(self.settings, layout, self.code)
 
     def checkpoint(self) -> Any:
@@ -84,8 +85,9 @@ def submit(sweep: Sweep, needs: JobRequest) -> list[str]:
     executor = _make_executor(sweep, needs)
 
     def record(names: Sequence[str], jobs: Sequence[Any]) -> None:
-        entry = {"executor": needs.executor, "needs": asdict(needs)}
-        add_jobs(sweep, {name: {"job": job.job_id} | entry for name, job in zip(names, jobs, strict=True)})
+        own, told = needs.executor, asdict(needs)
+        made = zip(names, jobs, strict=True)
+        add_jobs(sweep, {name: {"job": job.job_id, "executor": own, "needs": told} for name, job in made})
 
     if needs.executor == "slurm":
         record(waiting, _submit_array(executor, calls))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nearid.config import load, results_folder, step_settings
 from nearid.config.accepted import result_code
+from nearid.config.settings.heads import TrainHead
 from nearid.config.types import Config
 from nearid.errors import UserError
 from nearid.io.files import read_json
@@ -42,13 +42,13 @@ class Sweep:
         """How SLURM knows its jobs."""
         return f"nearid_sweep_{self.folder.name}_{hash_json(str(self.folder.absolute()))[:8]}"
 
-    def settings(self, ablation: str) -> dict[str, Any]:
-        """Settings of the step `train_head`."""
-        return step_settings("train_head", self.config, ablation=ablation)
+    def settings(self, ablation: str) -> TrainHead:
+        """How a head is trained."""
+        return TrainHead.parse(step_settings("train_head", self.config, ablation=ablation))
 
     def code(self, ablation: str) -> str:
         """Fingerprint of the code that trains a head, as its rule has it."""
-        return result_code("train_head", self.settings(ablation), self.layout.root)
+        return result_code("train_head", self.settings(ablation).given, self.layout.root)
 
     def rule(self, ablation: str) -> str:
         """The rule that would train a head."""
