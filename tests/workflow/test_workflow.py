@@ -169,7 +169,7 @@ def test_fetching_without_a_network_says_what_to_do(tmp_path, monkeypatch):
 def test_progress_goes_to_the_log_in_plain_lines(tmp_path, monkeypatch, capsys):
     from nearid.io.progress import log_to_stderr, logging_to, track
 
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's
+    monkeypatch.setattr(logging.getLogger("nearid"), "handlers", [])
     log_to_stderr()
     with logging_to(tmp_path / "log.txt"):
         assert list(track(range(3), "work", total=5, done=2, interval_s=0.0)) == [0, 1, 2]

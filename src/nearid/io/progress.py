@@ -106,10 +106,12 @@ class _Tee:
 
 def log_to_stderr() -> None:
     """Show messages of this package on stderr, from `INFO` on; warnings say so, and where they come from."""
-    handler = _StderrHandler()
-    handler.setFormatter(_MessageFormatter())
-    logging.basicConfig(handlers=[handler])
-    logging.getLogger("nearid").setLevel(logging.INFO)
+    package = logging.getLogger("nearid")  # libraries have handlers of their own, or Python's last resort
+    package.setLevel(logging.INFO)
+    if not package.handlers:
+        handler = _StderrHandler()
+        handler.setFormatter(_MessageFormatter())
+        package.addHandler(handler)
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
