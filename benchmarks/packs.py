@@ -27,7 +27,7 @@ from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionP
 from nearid.distributed.ranks import join
 from nearid.heads import objectives, packs
 from nearid.heads.engine import Engine, Learners
-from nearid.heads.feeds import Batch
+from nearid.heads.feeds import TokenBatch
 from nearid.heads.map_head import MAPHead, pool_each
 from nearid.heads.tuples import PADDING, Tuples
 from nearid.tokens import TokenStore
@@ -137,10 +137,10 @@ class Feed:
         images[:, [2, 5]] = PADDING
         self._tuples = Tuples.whole(images)
 
-    def read(self) -> Batch:
+    def read(self) -> TokenBatch:
         """The batch, its tokens read anew."""
         tokens = self._store.read(np.arange(len(self._buffer)), out=self._buffer)
-        return Batch(self._tuples, torch.from_numpy(tokens), np.maximum(self._tuples.images, 0))
+        return TokenBatch(self._tuples, torch.from_numpy(tokens), np.maximum(self._tuples.images, 0))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from transformers import SiglipVisionConfig
 from nearid.config.settings.heads import TrainHead
 from nearid.distributed.ranks import Ranks
 from nearid.heads import engine, feeds, map_head, objectives, packs
-from nearid.heads.feeds import Batch, bring
+from nearid.heads.feeds import TokenBatch, bring
 from nearid.heads.map_head import MAPHead, SplitProducts, split
 from nearid.heads.tuples import PADDING, Tuples
 from nearid.workflow.memory import pinned_bytes
@@ -27,7 +27,7 @@ OBJECTIVES = ("nearid", "infonce", "infonce_distractors", "infonce_distractors_o
 def draw_batch(tokens=400, dim=48, samples=8):
     images = np.arange(samples)[:, None] * 4 + np.array([0, 1, -1, 2, 3, -1])
     images[:, [2, 5]] = PADDING
-    return Batch(Tuples.whole(images), torch.randn(4 * samples, tokens, dim).half(), np.maximum(images, 0))
+    return TokenBatch(Tuples.whole(images), torch.randn(4 * samples, tokens, dim).half(), np.maximum(images, 0))
 
 
 class Counting(TorchDispatchMode):
@@ -95,7 +95,7 @@ def test_a_step_waits_once_and_widens_the_tokens_block_by_block(placed, monkeypa
     drawn = draw_batch()
 
     def step():
-        batch = Batch(drawn.tuples, drawn.tokens, drawn.slots)
+        batch = TokenBatch(drawn.tuples, drawn.tokens, drawn.slots)
         parts = packs.evaluate(members, batch)
         norms = learners.receive(engines, packs.differentiate(members, [own.loss for own in parts]))
         shown = [{"loss": own.loss, **own.terms, "norm": norm} for own, norm in zip(parts, norms, strict=True)]
@@ -184,7 +184,7 @@ def test_the_next_batch_is_on_its_way_while_one_is_worked_on_and_its_memory_is_n
     def batches():
         for number in range(4):
             journal.lines.append(f"read {number}")
-            yield Batch(None, buffers[number % 2].fill_(number), None)
+            yield TokenBatch(None, buffers[number % 2].fill_(number), None)
 
     for number, batch in enumerate(bring(batches(), journal)):
         journal.lines.append(f"work {number}")

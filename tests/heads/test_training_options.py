@@ -17,11 +17,11 @@ from nearid.config.settings.heads import TrainHead
 from nearid.distributed.ranks import Ranks
 from nearid.errors import UserError
 from nearid.heads import packs, training
-from nearid.heads.feeds import Batch, ImageStore
+from nearid.heads.feeds import ImageStore, TokenBatch
 from nearid.heads.inputs import open_mix
 from nearid.heads.map_head import MAPHead
 from nearid.heads.objectives import create
-from nearid.heads.tuples import Mix, Tuples
+from nearid.heads.tuples import MixSampler, Tuples
 from nearid.io.images import decode_rgb, decode_stored_mask, encode_png
 from nearid.io.tables import IMAGE, image_bytes, read_table, write_table
 from nearid.layout import Layout
@@ -77,7 +77,7 @@ def test_copies_of_a_sample_are_no_negatives_by_identity():
 
 def test_copies_have_one_owner_and_data_sets_never_share_one():
     one, other = samples(rows=6), samples(rows=6)
-    owners = Mix([one, replace(other, name="mtg")], [2, 1], 0, MASKING).epoch(0).owners
+    owners = MixSampler([one, replace(other, name="mtg")], [2, 1], 0, MASKING).epoch(0).owners
     assert sorted(np.unique(owners, return_counts=True)[1]) == [1] * 6 + [2] * 6
 
 
@@ -127,18 +127,18 @@ def test_anchor_sources_are_others_on_the_anchor_s_background():
 def test_the_last_batch_may_be_kept():
     part = samples(rows=20)
     for last, sizes in (("drop", [8, 8]), ("keep", [8, 8, 4])):
-        mix = Mix([part], [1], 0, MASKING, last_batch=last)
+        mix = MixSampler([part], [1], 0, MASKING, last_batch=last)
         steps = mix.steps_per_epoch(8)
         found = list(training._tuples(mix, 8, Ranks(0, 0, 1), 0, 2 * steps))
         assert [len(tuples) for tuples in found] == sizes * 2
         seen = np.concatenate([tuples.ids for tuples in found[: len(sizes)]])
         assert len(set(seen)) == sum(sizes)
-    whole = Mix([samples(rows=16)], [1], 0, MASKING, last_batch="keep")
+    whole = MixSampler([samples(rows=16)], [1], 0, MASKING, last_batch="keep")
     assert whole.steps_per_epoch(8) == 2
     # The paper's mix: 18,786 identities and four copies of 5,000.
-    paper = Mix([SimpleNamespace(rows=range(18_786)), SimpleNamespace(rows=range(5_000))], [1, 4], 0, MASKING)
+    paper = MixSampler([SimpleNamespace(rows=range(18_786)), SimpleNamespace(rows=range(5_000))], [1, 4], 0, MASKING)
     assert 11 * paper.steps_per_epoch(128) == 3_333
-    assert 11 * Mix(paper.samples, [1, 4], 0, MASKING, last_batch="keep").steps_per_epoch(128) == 3_344
+    assert 11 * MixSampler(paper.samples, [1, 4], 0, MASKING, last_batch="keep").steps_per_epoch(128) == 3_344
     with pytest.raises(UserError, match="one rank"):
         training._check_ranks(TrainHead.parse(world.settings(last_batch="keep")).training, Ranks(0, 0, 2))
 
@@ -151,10 +151,10 @@ def test_kept_padding_is_an_image_of_zeros_in_the_pools():
     tokens, padding = torch.randn(5, 4, 16), torch.randn(1, 4, 16)
     images = np.array([[0, 1, -1, 2, 3, -1], [4, 0, 1, 3, 2, 4]])
     tuples = Tuples.whole(images)
-    batch = Batch(tuples, tokens, np.maximum(images, 0))
+    batch = TokenBatch(tuples, tokens, np.maximum(images, 0))
     objective = create("nearid", padding="keep")
     engine = SimpleNamespace(device=torch.device("cpu"), parameters=list(head.parameters()))
-    member = packs.Member(TrainHead.parse(world.SETTINGS), objective, head, engine, None)
+    member = packs.PackedHead(TrainHead.parse(world.SETTINGS), objective, head, engine, None)
     (found,) = packs.evaluate([member], batch, padding)
     seen = torch.stack([torch.stack([padding[0] if at < 0 else tokens[at] for at in row]) for row in images])
     vectors = head(seen.flatten(0, 1)).unflatten(0, images.shape)

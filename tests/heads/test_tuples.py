@@ -14,7 +14,7 @@ from nearid.errors import UserError
 from nearid.heads.feeds import load_batches
 from nearid.heads.inputs import open_mix
 from nearid.heads.severity import read_severity
-from nearid.heads.tuples import PADDING, Mix, Samples
+from nearid.heads.tuples import PADDING, MixSampler, Samples
 from nearid.io.files import read_json, write_json
 from nearid.io.tables import IMAGE, write_table
 
@@ -101,7 +101,7 @@ def test_a_draw_depends_on_its_key_alone():
 def test_mix_repeats_identical_draws_and_shuffles_each_epoch():
     two = samples(50, sources=1)
     edits = Samples("mtg", two.rows, two.ids + 1000, two.views, two.distractors, two.severity)
-    mix = Mix([two, edits], [1, 4], seed=0, mask_probability=MASKING)
+    mix = MixSampler([two, edits], [1, 4], seed=0, mask_probability=MASKING)
     assert len(mix) == 250 and mix.steps_per_epoch(64) == 3
     first, second = mix.epoch(0), mix.epoch(1)
     assert sorted(first.ids) == sorted([*two.ids, *([*edits.ids] * 4)])

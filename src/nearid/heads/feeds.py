@@ -42,7 +42,7 @@ AHEAD = 8  # batches: a disk that is late by more is too slow
 
 
 @dataclass(frozen=True)
-class Batch:
+class TokenBatch:
     """The tokens of one step.
 
     Args:
@@ -63,7 +63,7 @@ class Batch:
         return {name: place(torch.from_numpy(array), self.tokens.device) for name, array in arrays.items()}
 
 
-class Pool(ABC):
+class TrainingPool(ABC):
     """Several collections under one numbering.
 
     Args:
@@ -102,11 +102,11 @@ class Pool(ABC):
         return 1
 
     @abstractmethod
-    def open(self, capacity: int, held: int) -> Callable[[Tuples], Batch]:
+    def open(self, capacity: int, held: int) -> Callable[[Tuples], TokenBatch]:
         """What loads batches of at most `capacity` samples, of which `held` last at a time are untouched."""
 
 
-class TokenPool(Pool):
+class TokenPool(TrainingPool):
     """Cached tokens of one backbone.
 
     Args:
@@ -157,7 +157,7 @@ class TokenPool(Pool):
             size = pinned_bytes(size)
         return max(1, min(AHEAD, prefetch_bytes() // size - 1))
 
-    def open(self, capacity: int, held: int) -> Callable[[Tuples], Batch]:
+    def open(self, capacity: int, held: int) -> Callable[[Tuples], TokenBatch]:
         """What reads batches of at most `capacity` samples into `held` buffers in turn."""
         shape = (capacity * 2 * SLOTS, *self.token_shape)
         # Used again: large fresh blocks would cost page faults at every step. A GPU takes pinned memory twice as fast.
@@ -165,11 +165,11 @@ class TokenPool(Pool):
         empty = [torch.empty(shape, dtype=torch.float16, pin_memory=pinned) for _ in range(held)]
         buffers = itertools.cycle([buffer.numpy() for buffer in empty])
 
-        def load(tuples: Tuples) -> Batch:
+        def load(tuples: Tuples) -> TokenBatch:
             images, inverse = np.unique(tuples.images, return_inverse=True)
             padded = int(images[0] == PADDING)
             slots = np.maximum(inverse.reshape(tuples.images.shape) - padded, 0)
-            return Batch(tuples, torch.from_numpy(self.read(images[padded:], next(buffers))), slots)
+            return TokenBatch(tuples, torch.from_numpy(self.read(images[padded:], next(buffers))), slots)
 
         return load
 
@@ -220,7 +220,7 @@ class ImageStore(Keyed):
         return self._tables[key]
 
 
-class ImagePool(Pool):
+class ImagePool(TrainingPool):
     """Images, augmented, and the frozen backbone that makes their tokens anew for every batch.
 
     Each image of a batch, with its own augmentation, passes the backbone once, whatever number of slots and of heads
@@ -240,7 +240,7 @@ class ImagePool(Pool):
         """Hash of each file."""
         return {path: hash_file(path) for store in self.stores.values() for path in store.paths}
 
-    def open(self, capacity: int, held: int) -> Callable[[Tuples], Batch]:
+    def open(self, capacity: int, held: int) -> Callable[[Tuples], TokenBatch]:
         """What decodes, augments and encodes batches."""
         size = self._backbone.batch_size
 
@@ -248,14 +248,14 @@ class ImagePool(Pool):
             with naming_pictures(lambda place: self._name(shown[place, 0])):
                 return self._backbone.preprocess(self._read(position, parameters) for position, *parameters in shown)
 
-        def load(tuples: Tuples) -> Batch:
+        def load(tuples: Tuples) -> TokenBatch:
             shown = np.concatenate([tuples.images[..., None], tuples.augmentation], axis=-1, dtype=np.float64)
             images, inverse = np.unique(shown[tuples.valid], axis=0, return_inverse=True)
             slots = np.zeros(tuples.images.shape, np.int64)
             slots[tuples.valid] = inverse.ravel()
             parts = self._workers.map(prepare, (images[start : start + size] for start in range(0, len(images), size)))
             # Rounded as the shards are, so that both feeds give the same tokens.
-            return Batch(tuples, torch.cat([self._backbone.encode(pixels).half() for pixels in parts]), slots)
+            return TokenBatch(tuples, torch.cat([self._backbone.encode(pixels).half() for pixels in parts]), slots)
 
         return load
 
@@ -271,8 +271,8 @@ class ImagePool(Pool):
 
 
 def load_batches(
-    pool: Pool, batches: Iterable[Tuples], capacity: int, ahead: int = 0, device: torch.device | None = None
-) -> Generator[Batch]:
+    pool: TrainingPool, batches: Iterable[Tuples], capacity: int, ahead: int = 0, device: torch.device | None = None
+) -> Generator[TokenBatch]:
     """Batches of at most `capacity` samples, in order, the next ones loaded by a thread while the caller works on one.
 
     What goes wrong in the thread is raised where its batch is asked for.
@@ -290,10 +290,10 @@ def load_batches(
     return bring(read, Carrier(device))
 
 
-def _read_ahead(pool: Pool, batches: Iterable[Tuples], capacity: int, ahead: int) -> Generator[Batch]:
+def _read_ahead(pool: TrainingPool, batches: Iterable[Tuples], capacity: int, ahead: int) -> Generator[TokenBatch]:
     ahead = ahead or pool.ahead(capacity)
     load = pool.open(capacity, ahead + 1)
-    waiting: deque[Future[Batch]] = deque()
+    waiting: deque[Future[TokenBatch]] = deque()
     with threads_ahead(1, "batches") as reader:
         for tuples in batches:
             # The caller is back, so the batch before is done with.
@@ -324,14 +324,14 @@ class Carrier:
         tokens.record_stream(computing)
 
 
-def bring(batches: Generator[Batch], carrier: Any) -> Generator[Batch]:
+def bring(batches: Generator[TokenBatch], carrier: Any) -> Generator[TokenBatch]:
     """The batches with their tokens on a device; the next one's are on their way while the caller works on one.
 
     Args:
         batches: whose tokens are overwritten once the next one is asked for; pinned memory, or on the device.
         carrier: a `Carrier`.
     """
-    sent: tuple[Batch, Any] | None = None
+    sent: tuple[TokenBatch, Any] | None = None
     try:
         for batch in batches:
             tokens, arrival = carrier.send(batch.tokens)

@@ -14,9 +14,9 @@ from nearid.config.mixes import drawn_sources, mixed_collections
 from nearid.config.settings.heads import TrainHead
 from nearid.config.variants import MASKING, versions
 from nearid.errors import UserError
-from nearid.heads.feeds import ImagePool, ImageStore, Pool, TokenPool
+from nearid.heads.feeds import ImagePool, ImageStore, TokenPool, TrainingPool
 from nearid.heads.severity import SEVERITY, read_severity
-from nearid.heads.tuples import PADDING, SLOTS, Indices, Mix, Samples, Tuples, check_training_rows
+from nearid.heads.tuples import PADDING, SLOTS, Indices, MixSampler, Samples, Tuples, check_training_rows
 from nearid.io.files import read_json
 from nearid.io.tables import read_table
 from nearid.layout import Layout
@@ -27,7 +27,7 @@ from nearid.tokens.staging import reading_options
 logger = logging.getLogger(__name__)
 
 
-class Source(NamedTuple):
+class TrainingData(NamedTuple):
     """What heads train on.
 
     Args:
@@ -37,15 +37,15 @@ class Source(NamedTuple):
         held_out: whole validation images, a sample per identity and source of the mix; none if none are wanted.
     """
 
-    pool: Pool
-    mix: Mix
+    pool: TrainingPool
+    mix: MixSampler
     empty: dict[str, int]
     gaps: dict[str, int]
     left_out: dict[str, list[int]]
     held_out: Tuples
 
 
-def open_mix(layout: Layout, settings: TrainHead, backbone: Backbone, with_severity: bool = False) -> Source:
+def open_mix(layout: Layout, settings: TrainHead, backbone: Backbone, with_severity: bool = False) -> TrainingData:
     """Open the token shards, or the images, of an ablation's mix and index its training identities.
 
     Args:
@@ -109,7 +109,7 @@ def open_mix(layout: Layout, settings: TrainHead, backbone: Backbone, with_sever
         if with_severity:
             severity[:, 0, :2] = read_severity(layout.mtg("train"))
         add(Samples("mtg", np.arange(len(ids)), np.asarray(ids), views, edited[:, None], severity), mix.mtg_repeats)
-    drawn = Mix(
+    drawn = MixSampler(
         samples,
         repeats,
         settings.seed,
@@ -122,10 +122,12 @@ def open_mix(layout: Layout, settings: TrainHead, backbone: Backbone, with_sever
     gaps = {name: len(store.gaps) for name, store in pool.stores.items() if store.gaps}
     if gaps:
         logger.warning("%s: gaps instead of damaged images %s; left out %s", settings.ablation, gaps, left_out)
-    return Source(pool, drawn, empty, gaps, left_out, Tuples.whole(np.concatenate(held_out)))
+    return TrainingData(pool, drawn, empty, gaps, left_out, Tuples.whole(np.concatenate(held_out)))
 
 
-def _open_pool(layout: Layout, settings: TrainHead, backbone: Backbone, wanted: Mapping[str, Sequence[str]]) -> Pool:
+def _open_pool(
+    layout: Layout, settings: TrainHead, backbone: Backbone, wanted: Mapping[str, Sequence[str]]
+) -> TrainingPool:
     if settings.training.tokens == "online":
         raw = settings.training.masks == "raw"
         return ImagePool({name: ImageStore(layout, name, shards, raw) for name, shards in wanted.items()}, backbone)
@@ -139,7 +141,7 @@ def _open_pool(layout: Layout, settings: TrainHead, backbone: Backbone, wanted: 
 class _Index:
     """Finds images in a pool; `variants` are the versions of whole images and, where any is masked, of foregrounds."""
 
-    pool: Pool
+    pool: TrainingPool
     variants: Sequence[Sequence[str]]
 
     def images(self, collection: str, ids: Sequence[int], slots: Sequence[Iterable[int]]) -> Indices:

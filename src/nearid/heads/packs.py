@@ -19,13 +19,13 @@ from nearid.distributed.ranks import Ranks
 from nearid.errors import UserError
 from nearid.heads.checkpoints import Checkpoints
 from nearid.heads.engine import Engine
-from nearid.heads.feeds import Batch
+from nearid.heads.feeds import TokenBatch
 from nearid.heads.map_head import MAPHead, pool_each
 from nearid.heads.objectives import BatchLoss, Loss
 
 
 @dataclass
-class Member:
+class PackedHead:
     """One head of a pack.
 
     Args:
@@ -57,7 +57,7 @@ class Member:
         return self.settings.training
 
 
-def encode(members: Sequence[Member], batch: Batch, padding: Tensor | None = None) -> list[Tensor]:
+def encode(members: Sequence[PackedHead], batch: TokenBatch, padding: Tensor | None = None) -> list[Tensor]:
     """Each member's embeddings [n, 6, dim] of the batch's slots; the tokens are read once for all of them.
 
     Args:
@@ -80,7 +80,7 @@ def encode(members: Sequence[Member], batch: Batch, padding: Tensor | None = Non
     ]
 
 
-def evaluate(members: Sequence[Member], batch: Batch, padding: Tensor | None = None) -> list[BatchLoss]:
+def evaluate(members: Sequence[PackedHead], batch: TokenBatch, padding: Tensor | None = None) -> list[BatchLoss]:
     """Each member's loss on the batch; `padding` as in `encode`."""
     valid, severity, picks, owners = (batch.numbers[name] for name in ("valid", "severity", "picks", "owners"))
     return [
@@ -99,7 +99,7 @@ def evaluate(members: Sequence[Member], batch: Batch, padding: Tensor | None = N
     ]
 
 
-def differentiate(members: Sequence[Member], losses: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+def differentiate(members: Sequence[PackedHead], losses: Sequence[Tensor]) -> list[Sequence[Tensor]]:
     """Gradients of each loss by its member's parameters, in one backward pass."""
     weights = [member.engine.parameters for member in members]
     # Summed, never averaged: a mean would scale every member's gradient.

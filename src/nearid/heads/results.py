@@ -16,7 +16,7 @@ from nearid.config.settings.heads import TrainHead
 from nearid.errors import UserError
 from nearid.heads.checkpoints import Checkpoints
 from nearid.heads.finished import FILES, versions
-from nearid.heads.inputs import Source
+from nearid.heads.inputs import TrainingData
 from nearid.heads.tuples import PADDING, Tuples
 from nearid.io.files import read_json, replacing, write_json, write_text
 from nearid.io.hashing import hash_json
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def inputs_of(
-    layout: Layout, source: Source, settings: TrainHead, vision_config: Mapping[str, Any], code: str, ranked: bool
+    layout: Layout, source: TrainingData, settings: TrainHead, vision_config: Mapping[str, Any], code: str, ranked: bool
 ) -> str:
     """Hash of settings, tokens, samples and code: what Snakemake would train a head again for.
 
@@ -56,7 +56,7 @@ def is_current(layout: Layout, settings: TrainHead, inputs: str) -> bool:
 
 def publish(
     layout: Layout,
-    source: Source,
+    source: TrainingData,
     settings: TrainHead,
     vision_config: Mapping[str, Any],
     checkpoints: Checkpoints,
@@ -99,7 +99,7 @@ def publish(
 
 def report_stop(
     layout: Layout,
-    source: Source,
+    source: TrainingData,
     settings: TrainHead,
     samples: Tuples,
     step: tuple[int, int],
@@ -138,5 +138,5 @@ def _waited(log: str) -> float:
     return round(waited / (waited + worked), 4)
 
 
-def _shards(layout: Layout, source: Source) -> dict[str, str]:
+def _shards(layout: Layout, source: TrainingData) -> dict[str, str]:
     return {str(path.relative_to(layout.root)): key for path, key in source.pool.content_keys().items()}

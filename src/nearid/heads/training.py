@@ -24,12 +24,12 @@ from nearid.errors import UserError
 from nearid.heads import finished, objectives, packs
 from nearid.heads.checkpoints import Checkpoints
 from nearid.heads.engine import Engine, Learners, deepspeed_config
-from nearid.heads.feeds import Batch, load_batches
+from nearid.heads.feeds import TokenBatch, load_batches
 from nearid.heads.inputs import open_mix
 from nearid.heads.map_head import MAPHead
-from nearid.heads.packs import Member
+from nearid.heads.packs import PackedHead
 from nearid.heads.results import inputs_of, is_current, key_of, publish, report_stop
-from nearid.heads.tuples import Mix, Tuples
+from nearid.heads.tuples import MixSampler, Tuples
 from nearid.heads.validation import Validation
 from nearid.io.locks import lock
 from nearid.io.progress import track
@@ -54,8 +54,8 @@ def train(settings: TrainHead, layout: Layout, code: str = "", along: Sequence[t
             up to where their own job only has to write them; one whose loss is not finite stops alone.
 
     Raises:
-        UserError: bad data or settings (see `open_mix`, `Mix`, `objectives.create`), a loss or gradient of this head
-            that is not finite, a head of the pack that draws other batches, or a second training of the same head.
+        UserError: bad data or settings (see `open_mix`, `MixSampler`, `objectives.create`), a loss or gradient of this
+            head that is not finite, a head of the pack that draws other batches, or a second training of the same head.
     """
     ranks = join()
     names = sorted([settings.ablation, *(other.ablation for other, _ in along)])
@@ -125,7 +125,7 @@ class _Pack:
             for (one, code), inputs in zip(wanted[1:], self.inputs[1:], strict=True)
         }
         self._locks = ExitStack()
-        self.members: list[Member] = []
+        self.members: list[PackedHead] = []
 
     def __enter__(self) -> _Pack:
         folders = [self.layout.head(one.ablation) for one, _, _ in self._wanted]
@@ -202,7 +202,7 @@ class _Pack:
             publish(self.layout, self.source, member.settings, self.vision_config, member.checkpoints, inputs, folder)
             finished.wait(folder, ticket)
 
-    def _resume(self, settings: TrainHead, objective: objectives.Loss, checkpoints: Checkpoints) -> Member:
+    def _resume(self, settings: TrainHead, objective: objectives.Loss, checkpoints: Checkpoints) -> PackedHead:
         before = checkpoints.restore()
         head = MAPHead(self._backbone.config)
         head.load_state_dict(self._backbone.head_state())
@@ -210,9 +210,9 @@ class _Pack:
         finished = done == self.steps
         # A finished head needs no engine, only to be published.
         engine = None if finished else Engine(head, settings.training, self.steps, self.ranks, before)
-        return Member(settings, objective, head, engine, checkpoints, done, seconds, done)  # type: ignore[arg-type]
+        return PackedHead(settings, objective, head, engine, checkpoints, done, seconds, done)  # type: ignore[arg-type]
 
-    def _step(self, members: Sequence[Member], step: int, batch: Batch) -> dict[str, dict[str, Any]]:
+    def _step(self, members: Sequence[PackedHead], step: int, batch: TokenBatch) -> dict[str, dict[str, Any]]:
         """One step of each member that stays finite; their log lines."""
         parts = packs.evaluate(members, batch, self._padding)
         engines = [member.engine for member in members]
@@ -242,7 +242,7 @@ class _Pack:
             records[member.name] = {"step": step, **own, "learning_rate": rates[place], "gradient_norm": norm}
         return records
 
-    def _stop(self, member: Member, step: int, values: Mapping[str, float], what: str) -> None:
+    def _stop(self, member: PackedHead, step: int, values: Mapping[str, float], what: str) -> None:
         # The weights are those of the last good step: nothing of this batch has reached them.
         self._save(member)
         batch_size = member.training.batch_size
@@ -253,7 +253,7 @@ class _Pack:
         if self.ranks.rank == 0:
             logger.warning("%s stops, the others go on:\n%s", member.name, member.stopped)
 
-    def _validate(self, step: int, members: Sequence[Member]) -> list[dict[str, float]]:
+    def _validate(self, step: int, members: Sequence[PackedHead]) -> list[dict[str, float]]:
         """What the log says of each member's validation at this step, if anything."""
         every = [member.training.validate_every_steps for member in members]
         due = [member for member, n in zip(members, every, strict=True) if n and (step % n == 0 or step == self.steps)]
@@ -262,7 +262,7 @@ class _Pack:
         found = dict(zip([member.name for member in due], self._validation.evaluate(due), strict=True))
         return [found.get(member.name, {}) for member in members]
 
-    def _keep(self, member: Member) -> None:
+    def _keep(self, member: PackedHead) -> None:
         step, training = member.done, member.training
         every = training.keep_every_steps
         if every and (step % every == 0 or step == self.steps):
@@ -270,7 +270,7 @@ class _Pack:
         if step % training.checkpoint_every_steps == 0 or step == self.steps:
             self._save(member)
 
-    def _save(self, member: Member) -> None:
+    def _save(self, member: PackedHead) -> None:
         """Make a member's present state the one to go on from."""
         member.checkpoints.save(
             member.done,
@@ -303,7 +303,7 @@ def _check_ranks(training: TrainingSettings, ranks: Ranks) -> None:
         )
 
 
-def _tuples(mix: Mix, batch_size: int, ranks: Ranks, done: int, steps: int) -> Iterator[Tuples]:
+def _tuples(mix: MixSampler, batch_size: int, ranks: Ranks, done: int, steps: int) -> Iterator[Tuples]:
     """The part of each step's batch that falls to this rank, from `done` on."""
     per_epoch, local = mix.steps_per_epoch(batch_size), batch_size // ranks.size
     for step in range(done, steps):

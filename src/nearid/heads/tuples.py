@@ -164,7 +164,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Mix:
+class MixSampler:
     """Data sets with their repeats, concatenated and shuffled anew each epoch.
 
     Repeats of a sample get identical draws within an epoch (docs/protocol.md 3).

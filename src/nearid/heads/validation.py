@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from nearid.heads.feeds import Batch, Pool, load_batches
-from nearid.heads.packs import Member, encode
+from nearid.heads.feeds import TokenBatch, TrainingPool, load_batches
+from nearid.heads.packs import PackedHead, encode
 from nearid.heads.tuples import SLOTS, Tuples
 from nearid.margins import VIEW_PAIRS, directed_margins, strict_success
 
@@ -30,12 +30,12 @@ class Validation:
             the mix has no sources or the split is empty.
     """
 
-    def __init__(self, pool: Pool, tuples: Tuples) -> None:
+    def __init__(self, pool: TrainingPool, tuples: Tuples) -> None:
         self._pool, self._tuples = pool, tuples
-        self._kept: list[Batch] | None = None
+        self._kept: list[TokenBatch] | None = None
 
     @torch.no_grad()
-    def evaluate(self, members: Sequence[Member]) -> list[dict[str, float]]:
+    def evaluate(self, members: Sequence[PackedHead]) -> list[dict[str, float]]:
         """`val_ssr` (percent) and `val_margin` of each member; nothing without validation identities.
 
         The rate is that of the scores (`ssr`): identities, once per source, whose valid margins are all positive.
@@ -49,13 +49,13 @@ class Validation:
                 own.append(margins(vectors.cpu(), valid))
         return [summarise(np.concatenate(own)) for own in found]
 
-    def _batches(self, device: torch.device) -> Iterator[Batch]:
+    def _batches(self, device: torch.device) -> Iterator[TokenBatch]:
         """The same ones each time: read once where they fit, since their images are nobody's draw."""
         if self._kept is not None:
             yield from self._kept
             return
         parts = [self._tuples[start : start + SAMPLES] for start in range(0, len(self._tuples), SAMPLES)]
-        kept: list[Batch] | None = []
+        kept: list[TokenBatch] | None = []
         # One ahead: the training's own batches wait in memory.
         for batch in load_batches(self._pool, parts, SAMPLES, ahead=1, device=device):
             if kept is not None:
