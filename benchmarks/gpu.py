@@ -27,6 +27,7 @@ import torch
 from timing import describe_machine
 from transformers import SiglipVisionConfig
 
+from nearid.config.settings.scores import LocalJudge
 from nearid.distributed.ranks import join
 from nearid.heads import objectives, packs
 from nearid.heads.engine import Engine, Learners
@@ -230,9 +231,9 @@ def _plain_step(config: SiglipVisionConfig, objective: Any, device: torch.device
 def judge(folder: Path, small: bool, rates: dict[str, float]) -> dict[str, Any]:
     """Pairs that a judge of 4B answers in a second, several side by side and one by one."""
     save_judge(folder / "judge", mixture=False, seed=0)
-    settings = {"model": str(folder / "judge"), "max_new_tokens": 4 if small else 512, "batch_size": 32}
+    entry = LocalJudge(kind="vlm_judge", model=str(folder / "judge"), max_new_tokens=4 if small else 512, batch_size=32)
     found: dict[str, Any] = {"model": "tiny" if small else "Qwen3-VL 4B, random"}
-    asked = Judge(settings)
+    asked = Judge(entry)
     if not small:
         asked.__dict__["_parts"] = _large_judge(asked)
     rng = np.random.default_rng(0)

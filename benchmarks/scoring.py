@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from timing import describe_machine
 from transformers import SiglipVisionConfig
 
+from nearid.config.settings.scores import ScoreMTG, ScoreNearIDBench, SummariseScores
 from nearid.data.schema import DISTRACTORS, IDENTITIES
 from nearid.heads.map_head import MAPHead
 from nearid.io.files import write_json
@@ -62,13 +63,17 @@ def main() -> None:
 
 def measure(layout: Layout) -> dict[str, object]:
     """Seconds of the three steps that a head takes from its tokens to its metrics."""
-    settings = {"scorer": {"kind": "head", "ablation": "head"}, "scorer_id": "head", "backbone_id": "random"}
-    settings |= {"sources": SOURCES, "conditions": CONDITIONS, "split": "test"}
+    backbone = {"kind": "siglip", "path": "", "revision": "", "precision": "float32", "batch_size": 32}
+    settings = {"scorer": {"kind": "head", "ablation": "head"}, "scorer_id": "head", "conditions": CONDITIONS}
+    settings |= {"backbone": backbone, "backbone_id": "random"}
+    settings |= {"token_shards": dict.fromkeys(["positives", *SOURCES, "mtg_test"], 1)}
+    bench = ScoreNearIDBench.parse(settings | {"sources": SOURCES, "split": "test"})
     summary = {"scorer_id": "head", "groups": {"all9": SOURCES}, "headline_group": "all9", "seed": 0}
+    summary |= {"benchmarks": ["nearid_bench", "mtg"]}
     steps = {
-        "nearid_bench": lambda: score_nearid_bench(settings, layout, layout.scores("head", "nearid_bench"), "code"),
-        "mtg": lambda: score_mtg(settings, layout, layout.scores("head", "mtg"), "code"),
-        "metrics": lambda: summarise(summary | {"benchmarks": ["nearid_bench", "mtg"]}, layout),
+        "nearid_bench": lambda: score_nearid_bench(bench, layout, layout.scores("head", "nearid_bench"), "code"),
+        "mtg": lambda: score_mtg(ScoreMTG.parse(settings), layout, layout.scores("head", "mtg"), "code"),
+        "metrics": lambda: summarise(SummariseScores.parse(summary), layout),
     }
     seconds = {}
     for name, step in steps.items():

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nearid.config.schema.dataset import ImageFolder
+from nearid.config.settings.scores import LocalJudge
 from nearid.errors import UserError
 
 SIZES = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -124,7 +125,7 @@ def test_judges(tmp_path, kind, text):
 
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, "text_config": text}))
     save_file({"lm_head.weight": torch.zeros(4)}, tmp_path / "model.safetensors")
-    judge = Judge({"model": str(tmp_path), "max_new_tokens": 1})
+    judge = Judge(LocalJudge(kind="vlm_judge", model=str(tmp_path), max_new_tokens=1))
     refused(lambda: judge._parts)
 
 
@@ -242,4 +243,4 @@ def test_a_quantised_judge_whose_package_is_missing_is_told(tmp_path, monkeypatc
     save_file({"lm_head.weight": torch.zeros(4)}, tmp_path / "model.safetensors")
     monkeypatch.setattr(local, "load_whole", lambda *_, **__: importlib.import_module("no_such_quantiser"))
     with pytest.raises(UserError, match="no_such_quantiser"):
-        local.Judge({"model": str(tmp_path), "max_new_tokens": 1})._parts  # noqa: B018
+        local.Judge(LocalJudge(kind="vlm_judge", model=str(tmp_path), max_new_tokens=1))._parts  # noqa: B018

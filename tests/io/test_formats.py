@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from transformers import SiglipVisionConfig
 
+from nearid.config.settings.scores import SummariseScores
 from nearid.data.schema import DISTRACTORS, IDENTITIES, MTG, POSITIVES
 from nearid.heads.map_head import MAPHead
 from nearid.io.formats import FORMATS
@@ -72,7 +73,7 @@ def describe_metrics(folder):
     columns |= {name: np.linspace(0, 1, len(rows)) for name in nearid_bench.SCHEMA.names if name not in columns}
     write_table(layout.scores("s", "nearid_bench"), columns, nearid_bench.SCHEMA)
     settings = {"scorer_id": "s", "groups": {"all": ["a"]}, "headline_group": "all", "seed": 0}
-    summarise(settings | {"benchmarks": ["nearid_bench"]}, layout)
+    summarise(SummariseScores.parse(settings | {"benchmarks": ["nearid_bench"]}), layout)
     return outline(json.loads(layout.metrics("s").read_text()))
 
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from nearid.config.schema.dataset import ImageFolder
+from nearid.config.settings.scores import LocalJudge
 from nearid.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src/nearid"
@@ -111,7 +112,7 @@ def test_judges(planted):
     from nearid.scores.judging.local import Judge
 
     with pytest.raises(UserError, match=REFUSED):
-        Judge({"model": str(planted("config.json", UNKNOWN)), "max_new_tokens": 1})
+        Judge(LocalJudge(kind="vlm_judge", model=str(planted("config.json", UNKNOWN))))
 
 
 def test_masks(planted):

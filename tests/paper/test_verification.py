@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from nearid.config import load, step_settings
+from nearid.config.settings.scores import SummariseScores
 from nearid.errors import UserError
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file
@@ -56,7 +57,7 @@ def made(tmp_path_factory) -> Layout:
         write_parquet(layout.scores(scorer, "nearid_bench"), bench, nearid_bench.SCHEMA)
         edits = {"sample": [*range(6)] * 2, "condition": ["full"] * 6 + ["fg"] * 6} | columns_of(mtg.SCHEMA, 12, seed)
         write_parquet(layout.scores(scorer, "mtg"), edits, mtg.SCHEMA)
-        summarise(step_settings("summarise_scores", config, scorer=scorer), layout)
+        summarise(SummariseScores.parse(step_settings("summarise_scores", config, scorer=scorer)), layout)
     for table in config["select"]["tables"]:
         write_table(build_table(step_settings("make_table", config, table=table), layout), layout)
     write_comparison(step_settings("compare_with_paper", config), layout)

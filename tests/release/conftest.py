@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import SiglipImageProcessorPil, SiglipVisionConfig, SiglipVisionModel
 
+from nearid.config.settings.scores import ScoreNearIDBench
 from nearid.config.settings.tokens import BackboneSettings
 from nearid.data.schema import DISTRACTORS, IDENTITIES, POSITIVES
 from nearid.io.files import write_json, write_text
@@ -82,7 +83,7 @@ def run(tmp_path_factory):
     scoring = {"scorer": {"kind": "head", "ablation": "nearid"}, "scorer_id": "nearid", "sources": ["sibling"]}
     scoring |= {"conditions": ["full", "fg"], "split": "test", "backbone_id": "tiny", "backbone": settings}
     scoring |= {"token_shards": {"positives": 1, "sibling": 1}}
-    score_nearid_bench(scoring, layout, layout.scores("nearid", "nearid_bench"))
+    score_nearid_bench(ScoreNearIDBench.parse(scoring), layout, layout.scores("nearid", "nearid_bench"))
     group = {"ssr": 75.0, "ssr_ci": [50.0, 100.0], "n": 4, "pa": 80.5, "trials": 8}
     write_json(layout.metrics("nearid"), {"nearid_bench": {"full": {"groups": {"all": group}}}})
     return SimpleNamespace(layout=layout, images=images, backbone=backbone, scoring=scoring, root=root)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import nearid
 from nearid.cli import nearid as command
+from nearid.config.settings.scores import ScoreNearIDBench
 from nearid.errors import UserError
 from nearid.io.files import read_json
 from nearid.release.export import export_data, export_model
@@ -88,7 +89,8 @@ def test_both_layouts_give_the_runs_similarities_in_a_fresh_process(run, exporte
 def test_an_export_is_a_scorer_again(run, exported, tmp_path):
     for form in ("siglip", "release"):
         scorer = {"kind": "head", "path": str(exported / form)}
-        score_nearid_bench(run.scoring | {"scorer": scorer}, run.layout, tmp_path / f"{form}.parquet")
+        settings = ScoreNearIDBench.parse(run.scoring | {"scorer": scorer})
+        score_nearid_bench(settings, run.layout, tmp_path / f"{form}.parquet")
         ours = run.layout.scores("nearid", "nearid_bench").read_bytes()
         assert (tmp_path / f"{form}.parquet").read_bytes() == ours
 

@@ -19,6 +19,7 @@ SOURCES = ("sibling", "cut_paste")
 CONDITIONS = ("full", "fg")
 EMPTY = ("cut_paste", 103, 1)  # a distractor that could not be made
 TOKENS = (4, 16)
+BACKBONE = {"kind": "siglip", "path": "nowhere", "revision": "", "precision": "float32", "batch_size": 5}
 
 
 @dataclass
@@ -41,7 +42,7 @@ class World:
             "split": "test",
             "backbone_id": "tiny",
             "token_shards": {"positives": 2, **dict.fromkeys(SOURCES, 2), "mtg_train": 1, "mtg_test": 1},
-            "backbone": {"kind": "siglip"},
+            "backbone": BACKBONE,
         }
 
     def write_tokens(self, collection, shard, without=()):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from score_steps import score_dreambench
 
 from nearid.cli import nearid
 from nearid.errors import UserError
@@ -12,7 +13,7 @@ from nearid.io.files import read_json
 from nearid.io.images import encode_png
 from nearid.io.tables import read_table
 from nearid.layout import Layout
-from nearid.scores.dreambench import find_samples, score_dreambench
+from nearid.scores.dreambench import find_samples
 from nearid.scores.human_alignment import align
 from nearid.scores.ratings import METHODS, read_human_ratings
 from nearid.scores.scorers.colour_histogram import embed_colours

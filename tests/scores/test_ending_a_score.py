@@ -9,11 +9,11 @@ import sys
 import pytest
 import torch
 from safetensors.torch import save_file
+from score_steps import score_nearid_bench
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
 from nearid.io.files import write_json
-from nearid.scores.nearid_bench import score_nearid_bench
 
 # The command, with a line for each collection that is read; before the fourth it waits as for a slow disk.
 PROGRAM = """

@@ -13,6 +13,7 @@ import threading
 import numpy as np
 import pytest
 
+from nearid.config.settings.scores import ServedJudge
 from nearid.errors import UserError
 from nearid.io.images import encode_png
 from nearid.scores.judging import endpoint
@@ -108,10 +109,14 @@ def key(monkeypatch):
     monkeypatch.setenv("TEST_API_KEY", KEY)
 
 
+def entry_of(given):
+    return ServedJudge.parse({"kind": "vlm_judge", **given})
+
+
 def ask(url, pair, **entry):
     settings = {"endpoint": url, "served_model": "m", "api_key_env": "TEST_API_KEY", "timeout_s": 60.0}
     settings |= {"concurrency": 2, "max_new_tokens": 8}
-    return list(endpoint.Judge({**settings, **entry}, first_wait_s=0.01).answer([pair]))
+    return list(endpoint.Judge(entry_of(settings | entry), first_wait_s=0.01).answer([pair]))
 
 
 @pytest.mark.parametrize(
@@ -163,9 +168,9 @@ def test_a_key_leaves_this_machine_encrypted_only(pair, monkeypatch):
     assert KEY not in str(raised.value)
     settings = {"served_model": "m", "api_key_env": "TEST_API_KEY", "timeout_s": 1.0, "concurrency": 1}
     for url in ("https://node.example/v1", "http://localhost:8000/v1", "http://[::1]:8000/v1"):
-        endpoint.Judge({"endpoint": url, **settings, "max_new_tokens": 8})
+        endpoint.Judge(entry_of({"endpoint": url, **settings, "max_new_tokens": 8}))
     monkeypatch.delenv("TEST_API_KEY")
-    endpoint.Judge({"endpoint": "http://node.example/v1", **settings, "max_new_tokens": 8})
+    endpoint.Judge(entry_of({"endpoint": "http://node.example/v1", **settings, "max_new_tokens": 8}))
 
 
 def test_a_server_s_words_are_told_short_and_harmless(serve, pair):
@@ -179,14 +184,15 @@ def test_a_server_s_words_are_told_short_and_harmless(serve, pair):
 PROGRAM = """
 import sys, numpy as np
 from pathlib import Path
+from nearid.config.settings.scores import ScoreMTG
 from nearid.io.images import encode_png
 from nearid.scores.answers import Answers
 from nearid.scores.scorers import Shown
 from nearid.scores.scorers.vlm_judge import Scorer
 from nearid.tokens.collections import Picture
 
-entry = {"endpoint": sys.argv[1], "served_model": "m", "timeout_s": 600, "concurrency": 2, "max_new_tokens": 8}
-scorer = Scorer({"scorer_id": "judge", "scorer": entry}, None)
+entry = {"kind": "vlm_judge", "endpoint": sys.argv[1], "served_model": "m", "timeout_s": 600, "concurrency": 2}
+scorer = Scorer(ScoreMTG.parse({"scorer_id": "judge", "scorer": entry, "conditions": []}), None)
 pictures = [Picture("p", n, 0, encode_png(np.full((16, 16, 3), n, np.uint8)), None) for n in range(9)]
 shown = [Shown("positives", picture, "full") for picture in pictures]
 Answers(scorer, Path(sys.argv[2]), "judge").measure([(shown[0], other) for other in shown], "all")

@@ -7,12 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from score_steps import score_mtg, score_nearid_bench, summarise
 
 from nearid.errors import UserError
 from nearid.io.tables import read_table, write_table
-from nearid.scores.mtg import score_mtg
-from nearid.scores.nearid_bench import score_nearid_bench
-from nearid.scores.summary import summarise
 from nearid.tokens.collections import open_collection
 from nearid.tokens.extraction import extract
 

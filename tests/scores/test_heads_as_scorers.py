@@ -3,12 +3,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
+from score_steps import score_nearid_bench
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
 from nearid.errors import UserError
 from nearid.io.files import write_json
-from nearid.scores.nearid_bench import score_nearid_bench
 
 pytestmark = pytest.mark.numerics
 
@@ -83,4 +83,6 @@ def test_a_missing_cut_off_or_foreign_head_is_named(world, trained, tmp_path):
     head = SiglipMultiheadAttentionPoolingHead(config)
     save_file({name: weight.contiguous() for name, weight in head.state_dict().items()}, weights)
     refused("8-dimensional")
-    refused("one of the two|None", world.settings("t", kind="head"))
+    for entry in ({}, {"ablation": "trained", "path": "elsewhere"}):
+        with pytest.raises(UserError, match=r"scorer\.(head|foreign_head)\.ablation"):
+            score_nearid_bench(world.settings("t", kind="head", **entry), world.layout, tmp_path / "out.parquet")

@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
+from score_steps import of_mtg, score_mtg, score_nearid_bench
 from tiny_models import save_encoder, save_siglip
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
@@ -19,8 +20,7 @@ from nearid.io.files import read_json, write_json
 from nearid.io.tables import read_table
 from nearid.scores import embeddings
 from nearid.scores.margins import CROSSES, SIMILARITIES
-from nearid.scores.mtg import PAIRS, score_mtg
-from nearid.scores.nearid_bench import score_nearid_bench
+from nearid.scores.mtg import PAIRS
 from nearid.tokens import load_backbone
 from nearid.tokens.collections import open_collection
 from nearid.tokens.extraction import extract
@@ -58,9 +58,9 @@ def test_scores_from_cached_tokens_are_those_from_images(tokenised, tmp_path, sc
         ("mtg", score_mtg, tuple(PAIRS)),
     ):
         tables = []
-        for origin in ("cache", "images"):
-            path = tmp_path / f"{benchmark}_{origin}.parquet"
-            score(settings | {"tokens": origin}, world.layout, path)
+        for origin in ({}, {"tokens": "images"}):
+            path = tmp_path / f"{benchmark}_{len(tables)}.parquet"
+            score(settings | origin, world.layout, path)
             tables.append(read_table(path))
         for name in names:
             cached, computed = (table[name].to_numpy() for table in tables)
@@ -106,7 +106,8 @@ def test_encoders_of_other_families_by_their_commands(world, tmp_path, kind, rea
 @pytest.mark.parametrize("origin", ["cache", "images"])
 def test_a_stopped_embedder_continues(tokenised, tmp_path, monkeypatch, origin):
     world, entry = tokenised
-    settings = world.settings("s", kind="head", ablation="t") | {"backbone": entry, "tokens": origin}
+    settings = world.settings("s", kind="head", ablation="t") | {"backbone": entry}
+    settings |= {"tokens": "images"} if origin == "images" else {}
     whole, resumed = tmp_path / "whole" / "b.parquet", tmp_path / "resumed" / "b.parquet"
     score_nearid_bench(settings, world.layout, whole, "code")
     embed, asked = embeddings.TokenEmbedder.embed, []
@@ -175,7 +176,7 @@ def test_two_scorers_write_no_file_in_common(tokenised):
         settings = world.settings(scorer_id, kind="head", ablation="t") | {"backbone": entry}
         summary = {"scorer_id": scorer_id, "groups": {"all": list(world.sources)}, "headline_group": "all", "seed": 0}
         summary |= {"benchmarks": ["nearid_bench", "mtg"]}
-        steps = {"nearid-bench": settings, "mtg": settings, "summarise": summary}
+        steps = {"nearid-bench": settings, "mtg": of_mtg(settings), "summarise": summary}
         for command, values in steps.items():
             options = ["--results", str(world.layout.root), "--scorer", scorer_id, "--settings", json.dumps(values)]
             done = CliRunner().invoke(nearid, ["scores", command, *options])

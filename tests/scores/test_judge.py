@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 from click.testing import CliRunner
+from score_steps import local_judge, of_mtg, score_nearid_bench
 from tiny_models import save_qwen
 
 from nearid.cli import nearid
@@ -19,7 +20,6 @@ from nearid.io.tables import read_table
 from nearid.scores.judging import endpoint, local
 from nearid.scores.judging.prompt import read_prompt
 from nearid.scores.judging.reading import read_answer
-from nearid.scores.nearid_bench import score_nearid_bench
 
 GOOD = '{"match_cues": ["scratch"], "conflict_cues": [], "background_used": false, "confidence": "high", "score": 8}'
 KEY = "sk-not-to-be-seen-1234"
@@ -292,8 +292,8 @@ def test_qwen3vl_judges_through_the_command(world, tmp_path, mixture):
     settings = world.settings("judge", kind="vlm_judge", model=str(model), max_new_tokens=4, batch_size=3)
     settings |= {"sources": ["sibling"], "conditions": ["full"]}
     results = ["--results", str(world.layout.root), "--scorer", "judge"]
-    for command in ("nearid-bench", "mtg"):
-        done = CliRunner().invoke(nearid, ["scores", command, *results, "--settings", json.dumps(settings)])
+    for command, given in (("nearid-bench", settings), ("mtg", of_mtg(settings))):
+        done = CliRunner().invoke(nearid, ["scores", command, *results, "--settings", json.dumps(given)])
         assert done.exit_code == 0, done.output
         assert "Loading weights" not in done.output and "torchvision" not in done.output
     lines = world.layout.scores("judge", "mtg").with_suffix(".answers.jsonl").read_text().splitlines()
@@ -314,7 +314,7 @@ def test_qwen3vl_judges_through_the_command(world, tmp_path, mixture):
     [("cuda", True, "flash_attention_2"), ("cuda", False, "sdpa"), ("cpu", True, "sdpa")],
 )
 def test_flash_attention_is_used_where_it_can_be_and_told(tmp_path, monkeypatch, caplog, device, installed, chosen):
-    judge = local.Judge({"model": str(save_qwen(tmp_path / "qwen")), "max_new_tokens": 1})
+    judge = local_judge(save_qwen(tmp_path / "qwen"), max_new_tokens=1)
     asked = {}
 
     def load(kind, path, **options):
@@ -337,7 +337,6 @@ def test_a_batch_answers_as_its_pairs_alone(world, tmp_path):
     import numpy as np
 
     from nearid.io.images import encode_png
-    from nearid.scores.judging.local import Judge
     from nearid.scores.scorers import Shown
     from nearid.tokens.collections import Picture
 
@@ -349,22 +348,20 @@ def test_a_batch_answers_as_its_pairs_alone(world, tmp_path):
     ]
     shown = [Shown("positives", picture, "full") for picture in pictures]
     pairs = [(shown[0], shown[1]), (shown[2], shown[3]), (shown[1], shown[1])]
-    judge = Judge({"model": str(save_qwen(tmp_path / "qwen")), "max_new_tokens": 6})
+    judge = local_judge(save_qwen(tmp_path / "qwen"), max_new_tokens=6)
     together = dict(judge.answer(pairs))
     assert together == {n: dict(judge.answer([pair]))[0] for n, pair in enumerate(pairs)}
 
 
 def test_a_chat_template_may_lie_in_a_file_of_the_processor_s(tmp_path):
-    from nearid.scores.judging.local import Judge
-
     folder = save_qwen(tmp_path / "qwen")
     template = folder / "chat_template.jinja"
     text = template.read_text()
     template.unlink()
     with pytest.raises(UserError, match="no chat template"):
-        _ = Judge({"model": str(folder), "max_new_tokens": 4})._parts
+        _ = local_judge(folder, max_new_tokens=4)._parts
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": text}))
-    assert Judge({"model": str(folder), "max_new_tokens": 4})._parts[2].chat_template == text
+    assert local_judge(folder, max_new_tokens=4)._parts[2].chat_template == text
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from score_steps import score_mtg, score_nearid_bench, summarise
 
 from nearid.errors import UserError
 from nearid.io.files import read_json
@@ -9,10 +10,9 @@ from nearid.layout import Layout
 from nearid.margins import directed_margins
 from nearid.scores.correlations import oracle_agreement
 from nearid.scores.margins import CROSSES, SIMILARITIES, edit_margins, rate
-from nearid.scores.mtg import ORACLES, PAIRS, score_mtg
+from nearid.scores.mtg import ORACLES, PAIRS
 from nearid.scores.mtg import SCHEMA as MTG
-from nearid.scores.nearid_bench import SCHEMA, score_nearid_bench
-from nearid.scores.summary import summarise
+from nearid.scores.nearid_bench import SCHEMA
 
 pytestmark = pytest.mark.numerics
 

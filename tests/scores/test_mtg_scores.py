@@ -1,8 +1,9 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from score_steps import score_mtg
 
-from nearid.scores.mtg import grade_edits, score_mtg
+from nearid.scores.mtg import grade_edits
 
 pytestmark = pytest.mark.numerics
 

@@ -1,11 +1,12 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from score_steps import score_nearid_bench
 
 from nearid.data.schema import DISTRACTORS
 from nearid.errors import UserError
 from nearid.io.tables import read_table, write_table
-from nearid.scores.nearid_bench import SCHEMA, score_nearid_bench
+from nearid.scores.nearid_bench import SCHEMA
 
 pytestmark = pytest.mark.numerics
 
@@ -106,7 +107,7 @@ def test_distractors_of_other_identities_are_refused(world, tmp_path):
 def test_an_empty_split_and_an_unknown_readout_are_refused(world, tmp_path):
     with pytest.raises(UserError, match="'dev'"):
         score_nearid_bench(world.settings() | {"split": "dev"}, world.layout, tmp_path / "out.parquet")
-    with pytest.raises(UserError, match=r"scorers\.odd\.readout"):
+    with pytest.raises(UserError, match=r"scorer\.encoder\.readout"):
         score_nearid_bench(world.settings("odd", kind="encoder", readout="cls"), world.layout, tmp_path / "out.parquet")
 
 

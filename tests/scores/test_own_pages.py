@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from score_steps import score_nearid_bench
 from tiny_models import save_encoder, save_siglip
 
 from nearid.cli import nearid
 from nearid.config import load, missing_members, step_settings
+from nearid.config.settings.scores import ScoreNearIDBench
 from nearid.io.tables import read_table
 from nearid.scores import scorers
-from nearid.scores.nearid_bench import score_nearid_bench
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,5 +76,5 @@ def test_own_scorer_s_file_and_entry(world, tmp_path, monkeypatch):
     rows = read_table(tmp_path / "scores.parquet").to_pylist()
     row = next(row for row in rows if row["condition"] == "full" and row["source"] == "sibling")
     views = [world.images["positives", row["id"], slot] for slot in (0, 1)]
-    first, second = scorers.load_scorer(settings, world.layout).embed_pixels(views)
+    first, second = scorers.load_scorer(ScoreNearIDBench.parse(settings), world.layout).embed_pixels(views)
     assert row["sim_01"] == pytest.approx(float(first @ second), abs=1e-5)

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from score_steps import score_mtg, score_nearid_bench
 
 from nearid.errors import UserError
 from nearid.io.tables import read_table
 from nearid.scores.answers import read_counts
-from nearid.scores.mtg import PAIRS, score_mtg
-from nearid.scores.nearid_bench import score_nearid_bench
+from nearid.scores.mtg import PAIRS
 from nearid.scores.scorers.colour_histogram import embed_colours
 
 

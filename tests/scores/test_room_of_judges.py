@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from score_steps import local_judge
 from tiny_models import save_qwen
 
 from nearid.config import load
@@ -94,7 +95,7 @@ def make_pairs(count):
 
 def test_a_chunk_is_cut_into_the_batches_that_fit(tmp_path, monkeypatch):
     folder, pairs = save_qwen(tmp_path / "qwen"), make_pairs(5)
-    whole = local.Judge({"model": str(folder), "max_new_tokens": 4, "batch_size": 5})
+    whole = local_judge(folder, max_new_tokens=4, batch_size=5)
     answers = dict(whole.answer(pairs))
     sizes = []
     generate = local.Judge._generate
@@ -105,7 +106,7 @@ def test_a_chunk_is_cut_into_the_batches_that_fit(tmp_path, monkeypatch):
 
     monkeypatch.setattr(local.Judge, "_generate", count)
     monkeypatch.setattr(Room, "pairs", lambda self, longest: 2)
-    cut = local.Judge({"model": str(folder), "max_new_tokens": 4})
+    cut = local_judge(folder, max_new_tokens=4)
     assert dict(cut.answer(pairs)) == answers and sizes == [2, 2, 1]
 
 
@@ -114,8 +115,7 @@ def test_a_chunk_is_cut_into_the_batches_that_fit(tmp_path, monkeypatch):
 def test_with_layers_that_wait_it_answers_the_same(tmp_path, monkeypatch, mixture, offload):
     """A disk plays the host and the CPU the GPU: accelerate brings the layers in as it would there."""
     folder, pairs = save_qwen(tmp_path / "qwen", mixture), make_pairs(3)
-    settings = {"model": str(folder), "max_new_tokens": 4, "batch_size": 2}
-    expected = dict(local.Judge(settings).answer(pairs))
+    expected = dict(local_judge(folder, max_new_tokens=4, batch_size=2).answer(pairs))
     asked = {}
 
     def load(kind, path, **options):
@@ -127,7 +127,7 @@ def test_with_layers_that_wait_it_answers_the_same(tmp_path, monkeypatch, mixtur
     monkeypatch.setattr(local, "load_whole", load)
     monkeypatch.setattr(local, "card_bytes", lambda device: 3 * 10**9)
     monkeypatch.setattr(Room, "weights_on_card", property(lambda self: 200_000))
-    judge = local.Judge(settings | {"offload": offload})
+    judge = local_judge(folder, max_new_tokens=4, batch_size=2, offload=offload)
     assert dict(judge.answer(pairs)) == expected
     assert asked["device_map"] == "auto" and "disk" in judge._parts[0].hf_device_map.values()
 
@@ -136,7 +136,7 @@ def test_weights_go_straight_to_the_gpu_and_a_full_one_is_told(tmp_path, monkeyp
     """The audit's A1: on their way through the host the experts of 30B took 62 GB of it and more."""
     from nearid.distributed.devices import explain_full_gpu
 
-    judge = local.Judge({"model": str(save_qwen(tmp_path / "qwen")), "max_new_tokens": 1})
+    judge = local_judge(save_qwen(tmp_path / "qwen"), max_new_tokens=1)
     asked = {}
 
     def load(kind, path, **options):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
+from score_steps import score_mtg, score_nearid_bench
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
@@ -14,8 +15,6 @@ from nearid.config.packs import scored_along
 from nearid.errors import UserError
 from nearid.io.files import write_json
 from nearid.scores import embeddings
-from nearid.scores.mtg import score_mtg
-from nearid.scores.nearid_bench import score_nearid_bench
 from nearid.tokens.store import TokenStore
 
 HEADS = ("one", "two", "three")

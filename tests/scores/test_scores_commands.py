@@ -1,6 +1,7 @@
 import json
 
 from click.testing import CliRunner
+from score_steps import of_mtg
 
 from nearid.cli import nearid
 from nearid.io.files import read_json
@@ -15,8 +16,8 @@ def run(world, *arguments, **settings):
 
 def test_the_three_commands_make_the_metrics(world):
     settings = world.settings("colours", kind="colour_histogram")
-    for command in ("nearid-bench", "mtg"):
-        assert run(world, command, "--scorer", "colours", **settings).exit_code == 0
+    for command, given in (("nearid-bench", settings), ("mtg", of_mtg(settings))):
+        assert run(world, command, "--scorer", "colours", **given).exit_code == 0
     summary = {
         "groups": {"all": ["sibling"]},
         "headline_group": "all",

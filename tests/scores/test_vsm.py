@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from score_steps import score_mtg, score_nearid_bench
 
 from nearid.cli import nearid
+from nearid.config.settings.scores import ScoreNearIDBench
 from nearid.errors import UserError
 from nearid.io.downloads import check_code, fetch
 from nearid.io.images import encode_png
@@ -18,8 +20,6 @@ from nearid.io.tables import read_table
 from nearid.rehearsal.matcher import CHECKOUT, save_features, save_matcher
 from nearid.rehearsal.pipelines import save_stable_diffusion
 from nearid.scores.correspondences import match_share
-from nearid.scores.mtg import score_mtg
-from nearid.scores.nearid_bench import score_nearid_bench
 from nearid.scores.scorers import Shown
 from nearid.scores.scorers.vsm import Scorer
 from nearid.tokens.collections import Picture
@@ -158,7 +158,8 @@ def test_raw_masks_weigh_by_their_grey_values(world, weights, hub, resize):
     how = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}[resize]
     keys = set()
     for masks, expected in (("raw", grey), ("cleaned", np.where(grey > 0, 255, 0).astype(np.uint8))):
-        scorer = Scorer(settings_for(world, weights, hub, masks=masks, mask_resize=resize), world.layout)
+        settings = settings_for(world, weights, hub, masks=masks, mask_resize=resize)
+        scorer = Scorer(ScoreNearIDBench.parse(settings), world.layout)
         _, mask = scorer._prepare(shown)
         assert np.array_equal(np.asarray(mask), np.asarray(Image.fromarray(expected).resize((768, 768), how)))
         keys.add(scorer.key((shown, shown)))

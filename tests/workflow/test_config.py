@@ -119,6 +119,9 @@ def test_missing_members_are_listed_together():
         check_members(config)
 
 
+JUDGE = "scorers: {x: {display: X, kind: vlm_judge,"
+
+
 @pytest.mark.parametrize(
     ("text", "where", "says"),
     [
@@ -132,13 +135,18 @@ def test_missing_members_are_listed_together():
         ("ablations: {nearid: {mix: neard_mtg}}", "ablations.nearid.mix", "did you mean `nearid_mtg`?"),
         ("ablations: {nearid: {params: {aplha: 1.0}}}", "ablations.nearid.params", "did you mean `alpha`?"),
         ("mixes: {nearid_mtg: {severities: {flux: 0.1}}}", "mixes.nearid_mtg.severities", "sibling"),
-        ("training: {augmentation: {jitter: 0.3}}", "training.augmented_draws", "how many draws"),
+        ("training: {augmentation: {jitter: 0.3}}", "training.augmented_draws", "number of draws"),
         ("training: {pack: some}", "training.pack", "all"),
         ("groups: {all: [flax]}", "groups.all", "did you mean `flux`?"),
         ("scorers: {nearid: {ablation: nerid}}", "scorers.nearid.ablation", "nearid"),
         ("select: {ablations: [infonce]}", "scorers.nearid.ablation", "only what this run makes"),
         ("select: {sources: [sibling, cut_paste]}", "select.groups", "only what this run makes"),
         ("scorers: {x: {display: X, kind: encoder}}", "scorers.x.backbone", "needs it"),
+        ("scorers: {x: {display: X, kind: colour_histogram, readout: map}}", "scorers.x.readout", "benchmarks, bins"),
+        ("scorers: {x: {display: X, kind: head, path: heads/mine}}", "scorers.x.backbone", "needs it"),
+        (f"{JUDGE} model: m, timeout_s: 9}}}}", "scorers.x.timeout_s", "one of batch_size"),
+        (f"{JUDGE} endpoint: 'http://x/v1'}}}}", "scorers.x.served_model", "needs it"),
+        (f"{JUDGE} endpoint: 'http://x/v1', served_model: m, model: m}}}}", "scorers.x", "one of the two"),
         ("training: {masks: raw, tokens: online}", "training.masks", "keep_raw_masks"),
         ("dataset: {keep_raw_masks: true}\ntraining: {masks: raw}", "training.masks", "online"),
         ("scorers: {infonce: {step: 100}}", "scorers.infonce.step", "keep_every_steps"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.errors import UserError
 from nearid.layout import Layout
 
@@ -50,8 +50,8 @@ def bench(
             "--dataset", dataset, f"{whole['dataset']['kind']}, as the config says", "correct one of the two"
         )
     layout = Layout(results or results_folder(whole))
-    backbone: dict[str, Any] = {"kind": "auto", "path": encoder, "revision": ""}
-    backbone |= {"precision": precision, "batch_size": batch_size}
+    entry = {"kind": "auto", "path": encoder, "revision": "", "precision": precision, "batch_size": batch_size}
+    backbone = BackboneSettings.parse(entry, "nearid bench")
     made_by = f"snakemake --cores 2 --configfile {' '.join(map(str, overlays))}" if overlays else "snakemake --cores 2"
     metrics = evaluate(encoder, backbone, readout, whole, layout, made_by)
     click.echo(json.dumps(metrics, indent=2) if as_json else format_table(metrics, encoder, layout))

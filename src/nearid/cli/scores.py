@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from nearid.cli.options import resolve, step
+from nearid.config.settings.scores import Score, ScoreDreamBench, ScoreMTG, ScoreNearIDBench, SummariseScores
 from nearid.layout import Layout
 
 along = click.option("--along", metavar="JSON", default="{}", help="Scorers of the same tokens to score along, by id.")
@@ -24,9 +24,9 @@ def scores() -> None:
 @click.option("--split", help="Split to score instead of the settings' one; needs --output.")
 @click.option("--output", type=click.Path(path_type=Path), help="File to write instead of the scorer's own.")
 @along
-@step("score_nearid_bench")
+@step("score_nearid_bench", ScoreNearIDBench)
 def nearid_bench(
-    layout: Layout, settings: dict[str, Any], scorer: str, split: str | None, output: Path | None, along: str
+    layout: Layout, settings: ScoreNearIDBench, scorer: str, split: str | None, output: Path | None, along: str
 ) -> None:
     """Similarities of views and distractors, per identity, source and condition."""
     from nearid.config.accepted import result_code
@@ -35,27 +35,23 @@ def nearid_bench(
     if split and not output:
         raise click.UsageError("--split needs --output: the scorer's own file holds the benchmark's split")
     if split:
-        settings = settings | {"split": split}
-    code, others = (
-        result_code("score_nearid_bench", settings, layout.root),
-        _others("score_nearid_bench", settings, along, layout.root),
-    )
+        settings = ScoreNearIDBench.parse({**settings.given, "split": split})
+    code = result_code("score_nearid_bench", settings.given, layout.root)
+    others = _others("score_nearid_bench", settings, along, layout.root)
     score_nearid_bench(settings, layout, output or layout.scores(scorer, "nearid_bench"), code, others)
 
 
 @scores.command()
 @click.option("--scorer", required=True, help="Id of the scorer.")
 @along
-@step("score_mtg")
-def mtg(layout: Layout, settings: dict[str, Any], scorer: str, along: str) -> None:
+@step("score_mtg", ScoreMTG)
+def mtg(layout: Layout, settings: ScoreMTG, scorer: str, along: str) -> None:
     """Similarities of MTG's originals and edited copies, beside the size of the edit."""
     from nearid.config.accepted import result_code
     from nearid.scores.mtg import score_mtg
 
-    code, others = (
-        result_code("score_mtg", settings, layout.root),
-        _others("score_mtg", settings, along, layout.root),
-    )
+    code = result_code("score_mtg", settings.given, layout.root)
+    others = _others("score_mtg", settings, along, layout.root)
     score_mtg(settings, layout, layout.scores(scorer, "mtg"), code, along=others)
 
 
@@ -89,25 +85,25 @@ def dreambench(
     if scorer is None:
         raise click.UsageError("say --scorer, or --ratings FOLDER")
     layout, values = resolve("score_dreambench", results, settings, config, {"scorer": scorer})
-    code = result_code("score_dreambench", values, layout.root)
-    others = _others("score_dreambench", values, along, layout.root)
-    dreambench.score_dreambench(values, layout, layout.scores(scorer, "dreambench"), code, others)
+    code, own = result_code("score_dreambench", values, layout.root), ScoreDreamBench.parse(values)
+    others = _others("score_dreambench", own, along, layout.root)
+    dreambench.score_dreambench(own, layout, layout.scores(scorer, "dreambench"), code, others)
 
 
 @scores.command()
 @click.option("--scorer", required=True, help="Id of the scorer.")
-@step("summarise_scores")
-def summarise(layout: Layout, settings: dict[str, Any], scorer: str) -> None:
+@step("summarise_scores", SummariseScores)
+def summarise(layout: Layout, settings: SummariseScores, scorer: str) -> None:
     """Every metric of a scorer with counts and confidence intervals, from its similarities."""
     from nearid.scores.summary import summarise
 
     summarise(settings, layout)
 
 
-def _others(step: str, settings: dict[str, Any], along: str, results: Path) -> list[tuple[dict[str, Any], str]]:
+def _others(step: str, settings: Score, along: str, results: Path) -> list[tuple[Score, str]]:
     """Settings and code of the other scorers: they differ from the scorer in their entry alone."""
     from nearid.config.accepted import result_code
 
     named = json.loads(along).items()
-    others = [{**settings, "scorer": entry, "scorer_id": name} for name, entry in named]
-    return [(other, result_code(step, other, results)) for other in others]
+    others = [settings.parse({**settings.given, "scorer": entry, "scorer_id": name}) for name, entry in named]
+    return [(other, result_code(step, other.given, results)) for other in others]

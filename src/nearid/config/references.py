@@ -9,7 +9,7 @@ from typing import Any
 
 from nearid.config.gaps import droppable, needs_identities
 from nearid.config.members import objective_params
-from nearid.config.steps import drawn_collections, training_of
+from nearid.config.steps import drawn_collections, entry_of, training_of
 from nearid.config.types import Config
 from nearid.config.variants import WHOLE, versions
 from nearid.errors import UserError
@@ -19,9 +19,7 @@ NEEDED: dict[str, tuple[str, ...]] = {"hub": ("kind",), "git": ("revision",), "u
 _BOUNDS = ("at_least", "at_most", "above", "spreads")
 SCORER_KEYS = {
     "encoder": ("backbone", "readout"),
-    "head": ("ablation",),
-    "vsm": ("package", "model"),
-    "ratings": ("ratings", "benchmarks"),
+    "ratings": ("benchmarks",),
 }
 
 
@@ -118,8 +116,10 @@ def _check_scorer(name: str, scorer: Mapping[str, Any], config: Config) -> None:
     for key in ("backbone",) if foreign else SCORER_KEYS.get(scorer["kind"], ()):
         if key not in scorer:
             raise UserError(f"config, key {where}.{key}", "nothing", f"kind {scorer['kind']} needs it", "add it")
-    if scorer["kind"] == "vlm_judge" and ("model" in scorer) == ("endpoint" in scorer):
+    # An overlay that brings an endpoint empties the model, since it cannot take a key away.
+    if scorer["kind"] == "vlm_judge" and bool(scorer.get("model")) == bool(scorer.get("endpoint")):
         raise UserError(f"config, key {where}", "model and endpoint, or neither", "one of the two", "correct the entry")
+    _check_keys(where, entry_of(config, "scorers", name))
     if "backbone" in scorer:
         _known([scorer["backbone"]], config["backbones"], f"{where}.backbone")
     if "m_h_from" in scorer:
@@ -139,6 +139,23 @@ def _check_scorer(name: str, scorer: Mapping[str, Any], config: Config) -> None:
             "an `ablation` whose training has `keep_every_steps`",
             "set it, or leave `step` out",
         )
+
+
+def _check_keys(where: str, scorer: Mapping[str, Any]) -> None:
+    """Whether a scorer's kind has these keys, and these are all that it needs; one of one's own says so itself."""
+    from nearid.config.schema.walking import model_of
+    from nearid.config.settings.scores import AnyScorer, OwnScorer
+
+    kind, model = scorer["kind"], model_of(AnyScorer, scorer)
+    if model is None or issubclass(model, OwnScorer):
+        return
+    for key in scorer:
+        if key not in model.model_fields:
+            found, known = f"a key that kind {kind} does not have", nearest(key, model.model_fields)
+            raise UserError(f"config, key {where}.{key}", found, known, "leave it out")
+    for key, field in model.model_fields.items():
+        if field.is_required() and key not in scorer:
+            raise UserError(f"config, key {where}.{key}", "nothing", f"kind {kind} needs it", "add it")
 
 
 def _check_selection(config: Config) -> None:

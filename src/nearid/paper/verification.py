@@ -94,6 +94,7 @@ def _compare_hash(path: Path, expected: str | None) -> str | None:
 
 def _find_underived(config: Config, layout: Layout) -> Iterator[str]:
     """Files that differ from what the scores give today."""
+    from nearid.config.settings.scores import SummariseScores
     from nearid.scores.summary import summarise
 
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +104,8 @@ def _find_underived(config: Config, layout: Layout) -> Iterator[str]:
             for path in layout.metrics(scorer).parent.iterdir():
                 if path != layout.metrics(scorer):
                     (again.metrics(scorer).parent / path.name).symlink_to(path.resolve())
-            summarise(step_settings("summarise_scores", config, scorer=scorer), again)
+            settings = SummariseScores.parse(step_settings("summarise_scores", config, scorer=scorer))
+            summarise(settings, again)
         for counted in ("data", "distractors"):  # by the table of the data set
             (again.root / counted).symlink_to((layout.root / counted).resolve())
         for table in config["select"]["tables"]:

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from nearid.config.settings.scores import Score
 from nearid.errors import UserError
 from nearid.io.files import write_bytes
 from nearid.io.hashing import hash_json
@@ -97,11 +97,11 @@ def read_counts(path: Path) -> dict[str, int] | None:
     return None if counts is None else json.loads(counts)
 
 
-def refuse_rated(settings: Mapping[str, Any], benchmark: str) -> UserError:
+def refuse_rated(settings: Score, benchmark: str) -> UserError:
     """The error for a scorer that has released ratings only."""
     return UserError(
-        f"scorers.{settings['scorer_id']}",
-        f"kind {settings['scorer']['kind']}, which has ratings of DreamBench++ alone",
+        f"scorers.{settings.scorer_id}",
+        f"kind {settings.scorer.kind}, which has ratings of DreamBench++ alone",
         f"a scorer that can look at {benchmark}'s images",
         "add `benchmarks: [dreambench]` to its entry",
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nearid.config.settings.scores import Score, ScoreDreamBench
 from nearid.errors import UserError
 from nearid.io.hashing import hash_file, hash_json
 from nearid.io.images import decode_rgb
@@ -54,7 +55,7 @@ ImagePairs = dict[str, tuple[Path, Path]]
 
 
 def score_dreambench(
-    settings: Mapping[str, Any],
+    settings: ScoreDreamBench,
     layout: Layout,
     output: Path,
     code: str = "",
@@ -63,7 +64,7 @@ def score_dreambench(
     """Write the scores of one scorer to `output`: a row per method and key.
 
     Args:
-        settings: of the step: `scorer`, `scorer_id`, `path` (of the samples), and the backbone to use.
+        settings: of the step.
         layout: of the results folder.
         output: Parquet file to write.
         code: fingerprint of the code; what another code left behind is not continued.
@@ -72,28 +73,34 @@ def score_dreambench(
     Raises:
         UserError: samples, ratings or the scorer's files are missing or damaged.
     """
-    # Its images are in no collection, so there are no cached tokens.
-    settings = {**settings, "tokens": "images"}
+    settings = _from_images(settings)
     scorer = load_scorer(settings, layout)
     if isinstance(scorer, Rated):
         write_table(output, _list_columns(scorer.ratings()), SCHEMA)
         return
-    samples = find_samples(layout.raters / "samples" if settings.get("simulated") else Path(settings["path"]))
+    samples = find_samples(layout.raters / "samples" if settings.simulated else Path(settings.path or ""))
     if isinstance(scorer, Embedder):
         files = {path: hash_file(path) for pairs in samples.values() for pair in pairs.values() for path in pair}
-        others = [({**other, "tokens": "images"}, its_code) for other, its_code in along]
+        others = [(_from_images(other), its_code) for other, its_code in along]
         with Pack(scorer, settings, code, output, others, layout, "dreambench", _keys(files), SCHEMA) as pack:
             write_table(output, _embed_samples(pack, samples, files), SCHEMA)
             pack.clear()
     else:
-        answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: DreamBench++")
+        answers = Answers(scorer, answers_path(output), f"{settings.scorer_id}: DreamBench++")
         scores = {method: _ask(answers, method, pairs) for method, pairs in samples.items()}
         write_table(output, _list_columns(scores), with_counts(SCHEMA, answers.counts()))
 
 
+def _from_images(settings: Score) -> ScoreDreamBench:
+    """The same with tokens that are computed: the images are in no collection, so none are cached."""
+    return ScoreDreamBench.parse({**settings.given, "tokens": "images"})
+
+
 def _keys(files: Mapping[Path, str]) -> Key:
-    def keys(scorer: Embedder, settings: Mapping[str, Any], code: str) -> dict[str, str]:
-        return {SAMPLES: hash_json([sorted(set(files.values())), scorer.fingerprint([], []), code, dict(settings)])}
+    def keys(scorer: Embedder, settings: Score, code: str) -> dict[str, str]:
+        return {
+            SAMPLES: hash_json([sorted(set(files.values())), scorer.fingerprint([], []), code, dict(settings.given)])
+        }
 
     return keys
 

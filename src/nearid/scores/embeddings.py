@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.config.settings.tokens import BackboneSettings
 from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.ahead import threads_ahead
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from nearid.config.settings.scores import Score
+
 logger = logging.getLogger(__name__)
 
 BATCH = 64
@@ -43,14 +44,15 @@ class TokenEmbedder:
     the rounding that the backbone's batches bring (cosines within 1e-3, tested).
 
     Args:
-        settings: of the step: `backbone_id` names the cached tokens, `token_shards` counts them by collection,
-            `backbone` computes them, `scorer_id` names the progress line; `tokens: images` computes them anew.
+        settings: of the step.
         layout: where the token shards or the images are.
     """
 
-    def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
+    def __init__(self, settings: Score, layout: Layout) -> None:
+        assert settings.backbone is not None
         self.settings, self.layout = settings, layout
-        self.book = StoredImages(layout, [settings["split"]] if "split" in settings else [])
+        self.backbone_settings = settings.backbone
+        self.book = StoredImages.of(settings, layout)
         self._origins: dict[str, str] = {}
 
     @cached_property
@@ -65,17 +67,18 @@ class TokenEmbedder:
     @property
     def from_images(self) -> bool:
         """Whether tokens are computed, not read."""
-        return self.settings.get("tokens") == "images"
+        return self.settings.tokens == "images"
 
     @cached_property
     def backbone(self) -> Backbone:
         """The frozen model; loaded only where it is needed, since cached tokens need none."""
-        return load_backbone(BackboneSettings.parse(self.settings["backbone"]))
+        return load_backbone(self.backbone_settings)
 
     def open_store(self, collection: str) -> TokenStore:
         """The cached tokens of a collection."""
-        shards = self.settings["token_shards"][collection]
-        return open_tokens(self.layout, self.settings["backbone_id"], collection, shards)
+        backbone, shards = self.settings.backbone_id, self.settings.token_shards
+        assert backbone is not None and shards is not None
+        return open_tokens(self.layout, backbone, collection, shards[collection])
 
     def check_store(self, store: TokenStore) -> None:
         """Refuse tokens that this embedder must not read; any are taken unless a subclass says otherwise."""
@@ -114,9 +117,8 @@ class TokenEmbedder:
 
     def _describe_model(self) -> list[str]:
         """A folder's files, which need not be loaded for it; of a model of the hub's cache what was loaded."""
-        path = self.settings["backbone"].get("path")
-        folder = Path(path) if path else None
-        files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]) if folder and folder.is_dir() else []
+        folder = Path(self.backbone_settings.path)
+        files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]) if folder.is_dir() else []
         if files:
             return [text for path in files for text in (path.name, hash_file(path))]
         return [self.backbone.weights_hash, self.backbone.preprocess_hash]
@@ -221,7 +223,7 @@ def _pool(
         if len(failed) == len(embedders):
             break
     return [
-        failed[place] if place in failed else _check(made[place], str(embedder.settings["scorer_id"]), names)
+        failed[place] if place in failed else _check(made[place], str(embedder.settings.scorer_id), names)
         for place, embedder in enumerate(embedders)
     ]
 
@@ -241,7 +243,7 @@ def _check(vectors: list[Tensor], label: str, names: Sequence[ImageKey | int]) -
 
 
 def _label(embedders: Sequence[TokenEmbedder], collection: str) -> str:
-    who = str(embedders[0].settings["scorer_id"]) if len(embedders) == 1 else f"{len(embedders)} scorers"
+    who = str(embedders[0].settings.scorer_id) if len(embedders) == 1 else f"{len(embedders)} scorers"
     return f"{who}: {collection}" if collection else who
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nearid.config.settings.scores import Score, ScoreMTG
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 from nearid.io.images import decode_stored_mask
@@ -32,7 +33,7 @@ SCHEMA = pa.schema(
 
 
 def score_mtg(
-    settings: Mapping[str, Any],
+    settings: ScoreMTG,
     layout: Layout,
     output: Path,
     code: str = "",
@@ -42,7 +43,7 @@ def score_mtg(
     """Write the similarities of one scorer to `output`: a row per condition and sample.
 
     Args:
-        settings: of the step: `scorer`, `scorer_id`, `conditions`, and the tokens to use.
+        settings: of the step.
         layout: of the results folder.
         output: Parquet file to write.
         code: fingerprint of the code; what another code left behind is not continued.
@@ -59,17 +60,17 @@ def score_mtg(
             write_table(output, _embed_all(pack, f"mtg_{split}", samples, oracles), SCHEMA)
             pack.clear()
     elif isinstance(scorer, PairScorer):
-        answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: MTG")
-        parts = _ask_all(answers, settings["conditions"], f"mtg_{split}", samples, StoredImages(layout, []))
+        answers = Answers(scorer, answers_path(output), f"{settings.scorer_id}: MTG")
+        parts = _ask_all(answers, settings.conditions, f"mtg_{split}", samples, StoredImages(layout, []))
         write_table(output, _list_columns(parts, samples, oracles), with_counts(SCHEMA, answers.counts()))
     else:
         raise refuse_rated(settings, "MTG")
 
 
 def _keys(split: str) -> Key:
-    def keys(scorer: Embedder, settings: Mapping[str, Any], code: str) -> dict[str, str]:
+    def keys(scorer: Embedder, settings: Score, code: str) -> dict[str, str]:
         key = scorer.fingerprint([f"mtg_{split}"], [SHARD])
-        return {f"mtg_{split}": key and hash_json([key, code, dict(settings)])}
+        return {f"mtg_{split}": key and hash_json([key, code, dict(settings.given)])}
 
     return keys
 
@@ -78,7 +79,7 @@ def _embed_all(
     pack: Pack, collection: str, samples: Sequence[int], oracles: NDArray[np.float64]
 ) -> Mapping[str, Sequence[Any]]:
     parts: dict[str, dict[str, NDArray[np.float64]]] = {one.name: {} for one in pack.members}
-    for condition in pack.members[0].settings["conditions"]:
+    for condition in pack.members[0].settings.conditions:
         keys = _image_keys(samples, condition)
 
         def vectors(scorers: Sequence[Embedder], keys: Sequence[ImageKey] = keys) -> Sequence[Vectors | UserError]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nearid.config.settings.scores import VSM, OwnScorer, Score, ScoreNearIDBench
 from nearid.data.records import MAX_VIEWS
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
@@ -55,7 +56,7 @@ class SplitIdentities:
 
 
 def score_nearid_bench(
-    settings: Mapping[str, Any],
+    settings: ScoreNearIDBench,
     layout: Layout,
     output: Path,
     code: str = "",
@@ -68,7 +69,7 @@ def score_nearid_bench(
     asked for what the protocol needs alone: `sim_ij` and `cross_ii`.
 
     Args:
-        settings: of the step: `scorer`, `scorer_id`, `sources`, `conditions`, `split`, and the tokens to use.
+        settings: of the step.
         layout: of the results folder.
         output: Parquet file to write.
         code: fingerprint of the code; what another code left behind is not continued.
@@ -77,20 +78,22 @@ def score_nearid_bench(
     Raises:
         UserError: data, tokens or the scorer's files are missing or do not fit each other.
     """
-    identities = read_identities(layout, settings["split"])
+    identities = read_identities(layout, settings.split)
     scorer = load_scorer(settings, layout)
     views_present = np.arange(MAX_VIEWS) < identities.n_images[:, None]
-    present = {source: find_distractors(layout, source, identities) for source in settings["sources"]}
+    present = {source: find_distractors(layout, source, identities) for source in settings.sources}
     if isinstance(scorer, Embedder):
         keys = _keys(identities, present)
         with Pack(scorer, settings, code, output, along, layout, "nearid_bench", keys, SCHEMA) as pack:
             write_table(output, _embed_all(pack, identities, views_present, present), SCHEMA)
             pack.clear()
     elif isinstance(scorer, PairScorer):
-        answers = Answers(scorer, answers_path(output), f"{settings['scorer_id']}: NearID-bench")
-        book = StoredImages(layout, [settings["split"]], settings["scorer"].get("masks") == "raw")
+        answers = Answers(scorer, answers_path(output), f"{settings.scorer_id}: NearID-bench")
+        entry = settings.scorer
+        raw_masks = isinstance(entry, VSM | OwnScorer) and entry.masks == "raw"
+        book = StoredImages(layout, [settings.split], raw_masks)
         parts = _ask_all(answers, settings, identities, views_present, present, book)
-        columns = _join([_list_columns(source, identities, parts[source]) for source in settings["sources"]])
+        columns = _join([_list_columns(source, identities, parts[source]) for source in settings.sources])
         write_table(output, columns, with_counts(SCHEMA, answers.counts()))
     else:
         raise refuse_rated(settings, "NearID-bench")
@@ -120,11 +123,11 @@ def _keys(identities: SplitIdentities, present: Mapping[str, NDArray[np.bool_]])
         for part in (identities.rows, identities.ids, identities.shards, identities.shard_rows, identities.n_images)
     ]
 
-    def keys(scorer: Embedder, settings: Mapping[str, Any], code: str) -> dict[str, str]:
+    def keys(scorer: Embedder, settings: Score, code: str) -> dict[str, str]:
         # What the others are, and in how many shards they are, is nothing to a source.
-        own = {key: value for key, value in settings.items() if key not in ("sources", "token_shards")}
+        own = {key: value for key, value in settings.given.items() if key not in ("sources", "token_shards")}
         found = {}
-        for source in settings["sources"]:
+        for source in present:
             key = scorer.fingerprint(["positives", source], shards)
             found[source] = key and hash_json([key, code, own, rows, present[source].tolist()])
         return found
@@ -139,8 +142,7 @@ def _embed_all(
     present: Mapping[str, NDArray[np.bool_]],
 ) -> dict[str, list[Any]]:
     """Columns of all sources; those of a source that nothing has changed for are taken as they stand."""
-    settings = pack.members[0].settings
-    sources, conditions = settings["sources"], settings["conditions"]
+    sources, conditions = list(present), pack.members[0].settings.conditions
 
     def embed(
         members: Sequence[Member], collection: str, where: NDArray[np.bool_], condition: str
@@ -172,7 +174,7 @@ def _embed_all(
 
 def _ask_all(
     answers: Answers,
-    settings: Mapping[str, Any],
+    settings: ScoreNearIDBench,
     identities: SplitIdentities,
     views_present: NDArray[np.bool_],
     present: Mapping[str, NDArray[np.bool_]],
@@ -189,9 +191,9 @@ def _ask_all(
         return columns
 
     everyone = range(len(identities.ids))
-    parts: dict[str, dict[str, Columns]] = {source: {} for source in settings["sources"]}
+    parts: dict[str, dict[str, Columns]] = {source: {} for source in settings.sources}
     unknown = {name: np.full(len(identities.ids), np.nan) for name in (*CROSSES, "random")}
-    for condition in settings["conditions"]:
+    for condition in settings.conditions:
         pairs = {
             (f"sim_{i}{j}", n): (show("positives", n, i, condition), show("positives", n, j, condition))
             for n in everyone
@@ -199,7 +201,7 @@ def _ask_all(
             if views_present[n, i] and views_present[n, j]
         }
         views = ask(SIMILARITIES, pairs, f"views, {condition}")
-        for source in settings["sources"]:
+        for source in settings.sources:
             pairs = {
                 (f"cross_{i}{i}", n): (show("positives", n, i, condition), show(source, n, i, condition))
                 for n in everyone

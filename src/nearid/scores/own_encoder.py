@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from nearid.config import step_code, step_settings
+from nearid.config.settings.scores import ScoreMTG, ScoreNearIDBench, SummariseScores
+from nearid.config.settings.tokens import BackboneSettings
+from nearid.config.steps import entry_of, groups_of
 from nearid.config.types import Config
 from nearid.errors import UserError
 from nearid.io.files import read_json
@@ -20,13 +23,13 @@ Json = dict[str, Any]
 
 
 def evaluate(
-    encoder: str, backbone: Mapping[str, Any], readout: str, config: Config, layout: Layout, made_by: str
+    encoder: str, backbone: BackboneSettings, readout: str, config: Config, layout: Layout, made_by: str
 ) -> Json:
     """Metrics of `encoder` on all sources of `config`, full and foreground, and on MTG where the run has it.
 
     Args:
         encoder: id of a scorer (scored as the config says) or of a backbone in `config`, or the path of a model.
-        backbone: entry of an encoder that the config does not know.
+        backbone: of an encoder that the config does not know.
         readout: `map` or `mean`; of a scorer its own holds.
         config: whole, checked.
         layout: of the results folder with the data.
@@ -37,20 +40,27 @@ def evaluate(
     """
     sources = config["select"]["sources"]
     if encoder in config["scorers"]:
-        settings = step_settings("score_nearid_bench", config, scorer=encoder)
+        steps = ("score_nearid_bench", "score_mtg")
+        of_bench, of_mtg = (step_settings(step, config, scorer=encoder) for step in steps)
         key = encoder
     else:
-        entry = {name: value for name, value in config["backbones"].get(encoder, backbone).items() if name != "display"}
-        scorer = {"kind": "encoder", "readout": readout}
-        settings = {"scorer": scorer, "backbone": entry, "backbone_id": "", "tokens": "images"}
-        settings |= {"sources": sources, "split": "test", "conditions": ["full", "fg"]}
+        entry = entry_of(config, "backbones", encoder) if encoder in config["backbones"] else dict(backbone.given)
+        of_mtg = {"scorer": {"kind": "encoder", "readout": readout}, "conditions": ["full", "fg"]}
+        of_mtg |= {"backbone": entry, "backbone_id": "", "tokens": "images"}
+        of_bench = of_mtg | {"sources": sources, "split": "test"}
         name = re.sub(r"[^a-z0-9]+", "_", encoder.lower()).strip("_")[-40:]
         # Two encoders of one folder name must not share a folder of scores.
         key = f"{name}_{hash_json([encoder, entry, readout])[:6]}"
-    scorer_id = f"own_{key}"
-    settings |= {"scorer_id": scorer_id}
+    own = {"scorer_id": f"own_{key}"}
+    return _score(ScoreNearIDBench.parse(of_bench | own), ScoreMTG.parse(of_mtg | own), config, layout, made_by)
+
+
+def _score(of_bench: ScoreNearIDBench, of_mtg: ScoreMTG, config: Config, layout: Layout, made_by: str) -> Json:
     shards = shard_ids(config["dataset"]["shards"])
-    needed = [layout.identities, *(layout.distractors(source, shard) for source in sources for shard in shards)]
+    needed = [
+        layout.identities,
+        *(layout.distractors(source, shard) for source in of_bench.sources for shard in shards),
+    ]
     missing = [path for path in needed if not path.is_file()]
     if missing:
         raise UserError(
@@ -59,16 +69,14 @@ def evaluate(
             "the views and distractors of a run",
             f"{made_by} --until inpaint_shard make_mtg",
         )
-    code = step_code("score_nearid_bench", settings)
-    score_nearid_bench(settings, layout, layout.scores(scorer_id, "nearid_bench"), code)
-    benchmarks = ["nearid_bench"]
+    scorer_id, benchmarks = of_bench.scorer_id, ["nearid_bench"]
+    code = step_code("score_nearid_bench", of_bench.given)
+    score_nearid_bench(of_bench, layout, layout.scores(scorer_id, "nearid_bench"), code)
     if layout.mtg("test").is_file():
-        del settings["sources"], settings["split"]
-        score_mtg(settings, layout, layout.scores(scorer_id, "mtg"), step_code("score_mtg", settings))
+        score_mtg(of_mtg, layout, layout.scores(scorer_id, "mtg"), step_code("score_mtg", of_mtg.given))
         benchmarks.append("mtg")
-    groups = {name: config["groups"][name] for name in config["select"]["groups"]}
-    summary = {"scorer_id": scorer_id, "groups": groups, "headline_group": config["headline_group"]}
-    summarise(summary | {"benchmarks": benchmarks, "seed": config["seed"]}, layout)
+    summary = {"scorer_id": scorer_id, "groups": groups_of(config), "headline_group": config["headline_group"]}
+    summarise(SummariseScores.parse(summary | {"benchmarks": benchmarks, "seed": config["seed"]}), layout)
     metrics: Json = read_json(layout.metrics(scorer_id))
     return metrics
 

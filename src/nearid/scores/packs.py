@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from nearid.config.settings.scores import Score
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 from nearid.io.locks import lock
@@ -27,7 +28,7 @@ from nearid.scores.scorers import Embedder, load_scorer
 logger = logging.getLogger(__name__)
 
 Columns = Mapping[str, Any]
-Job = tuple[Mapping[str, Any], str]
+Job = tuple[Score, str]
 """Settings of a step for another scorer, and the fingerprint of its code."""
 
 
@@ -44,7 +45,7 @@ class Member:
         stopped: why it gets no scores here; its own job says so again.
     """
 
-    settings: Mapping[str, Any]
+    settings: Score
     scorer: Embedder
     stand: KeptSources
     todo: list[str]
@@ -55,10 +56,10 @@ class Member:
     @property
     def name(self) -> str:
         """Id of the scorer."""
-        return str(self.settings["scorer_id"])
+        return self.settings.scorer_id
 
 
-Key = Callable[[Embedder, Mapping[str, Any], str], Mapping[str, str]]
+Key = Callable[[Embedder, Score, str], Mapping[str, str]]
 """From a scorer, its settings and code to part -> hash of all that its scores depend on; empty keeps nothing."""
 Embed = Callable[[Sequence[Embedder]], Sequence[Vectors | UserError]]
 """Vectors by each of these scorers, or the error of one that fails."""
@@ -83,7 +84,7 @@ class Pack:
     def __init__(
         self,
         scorer: Embedder,
-        settings: Mapping[str, Any],
+        settings: Score,
         code: str,
         output: Path,
         along: Sequence[Job],
@@ -98,7 +99,8 @@ class Pack:
         own = partial(self._join, scorer, settings, code, output)
         self.members = [own()]
         if self.members[0].todo and along:
-            folder = layout.pack_of_scores(benchmark, settings["backbone_id"])
+            assert settings.backbone_id is not None
+            folder = layout.pack_of_scores(benchmark, settings.backbone_id)
             self._lock.enter_context(lock(folder, "scores this benchmark by heads of this backbone", wait=True))
             self.members = [own()]
         if self.members[0].todo and isinstance(scorer, TokenEmbedder):
@@ -116,14 +118,14 @@ class Pack:
                 other = load_scorer(settings, self._layout)
                 assert isinstance(other, TokenEmbedder)
                 other.share_origins(scorer)
-                path = self._layout.scores(settings["scorer_id"], self._benchmark)
+                path = self._layout.scores(settings.scorer_id, self._benchmark)
                 member = self._join(other, settings, code, path)
             except UserError:
                 continue  # its head is not there yet, or damaged: a matter of its own job
             if member.todo:
                 yield member
 
-    def _join(self, scorer: Embedder, settings: Mapping[str, Any], code: str, output: Path) -> Member:
+    def _join(self, scorer: Embedder, settings: Score, code: str, output: Path) -> Member:
         keys = self._key(scorer, settings, code)
         stand = KeptSources(output, keys, self._schema)
         todo = [part for part in keys if not stand.has(part)]

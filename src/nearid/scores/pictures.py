@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from nearid.config.settings.scores import ScoreNearIDBench
 from nearid.errors import UserError
 from nearid.io.tables import read_table
 from nearid.layout import Layout
 from nearid.scores.scorers import ImageKey
 from nearid.tokens.collections import Picture, open_collection, with_raw_masks
+
+if TYPE_CHECKING:
+    from nearid.config.settings.scores import Score
 
 
 class StoredImages:
@@ -23,6 +28,11 @@ class StoredImages:
         self._layout, self._splits = layout, splits
         self._read = with_raw_masks(read_table) if raw_masks else read_table
         self._shards: dict[tuple[str, str], dict[tuple[int, int], Picture]] = {}
+
+    @classmethod
+    def of(cls, settings: Score, layout: Layout) -> StoredImages:
+        """Those of the split that a step scores, where its benchmark has splits."""
+        return cls(layout, [settings.split] if isinstance(settings, ScoreNearIDBench) else [])
 
     def find(self, collection: str, key: ImageKey) -> Picture:
         """The picture of `key`.

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nearid.config.settings.scores import SummariseScores
 from nearid.errors import UserError
 from nearid.io.files import write_json
 from nearid.io.tables import read_table
@@ -35,29 +36,26 @@ NOTHING = np.empty((0, 6))
 Json = dict[str, Any]
 
 
-def summarise(settings: Mapping[str, Any], layout: Layout) -> None:
+def summarise(settings: SummariseScores, layout: Layout) -> None:
     """Write `scores/<scorer>/metrics.json`: its shape is in docs/formats.md.
 
     Args:
-        settings: of the step: `scorer_id`, `groups`, `headline_group`, `benchmarks`, `seed`; `absent`, why it
-            has no scores of the others; `dreambench`, the folder with the humans' ratings, where that is among them.
+        settings: of the step.
         layout: of the results folder.
 
     Raises:
         UserError: a scores file is missing, or a source of a group is not in it.
     """
-    scorer_id, benchmarks, seed = settings["scorer_id"], settings["benchmarks"], settings["seed"]
+    scorer_id, benchmarks, seed = settings.scorer_id, settings.benchmarks, settings.seed
     reasons: dict[str, str] = {}
-    metrics: Json = {"scorer": scorer_id, "headline_group": settings["headline_group"], "reasons": reasons}
+    metrics: Json = {"scorer": scorer_id, "headline_group": settings.headline_group, "reasons": reasons}
     metrics |= dict.fromkeys(name for _, name, _ in TITLES)
     masking: Json = {}
     if "nearid_bench" in benchmarks:
         table = read_table(layout.scores(scorer_id, "nearid_bench"), nearid_bench.SCHEMA.names)
-        metrics["nearid_bench"] = summarise_nearid_bench(
-            table, settings["groups"], settings["headline_group"], seed, reasons
-        )
+        metrics["nearid_bench"] = summarise_nearid_bench(table, settings.groups, settings.headline_group, seed, reasons)
         if {"full", "fg"} <= metrics["nearid_bench"].keys():
-            members = settings["groups"][settings["headline_group"]]
+            members = settings.groups[settings.headline_group]
             full, foreground = (
                 [nearid_bench.select(table, source, side) for source in members] for side in ("full", "fg")
             )
@@ -72,14 +70,14 @@ def summarise(settings: Mapping[str, Any], layout: Layout) -> None:
     if "dreambench" in benchmarks:
         metrics |= dreambench.summarise_dreambench(
             layout.scores(scorer_id, "dreambench"),
-            layout.raters if settings.get("simulated") else Path(settings["dreambench"]),
+            layout.raters if settings.simulated else Path(settings.dreambench or ""),
             seed,
         )
         if metrics["m_h"] is None:
             reasons["m_h"] = f"no pair of category {HEADLINE} has a score"
     for benchmark, name, title in TITLES:
         if benchmark not in benchmarks:
-            reasons[name] = settings.get("absent", {}).get(benchmark, f"{title} is not part of this run")
+            reasons[name] = (settings.absent or {}).get(benchmark, f"{title} is not part of this run")
     answers = {name: read_counts(layout.scores(scorer_id, name)) for name in benchmarks}
     if any(answers.values()):
         metrics["answers"] = {name: counts for name, counts in answers.items() if counts is not None}

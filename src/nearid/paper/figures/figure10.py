@@ -23,7 +23,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     """`prompt`: the text: our own words on the paper's structure, or those of the file `prompt` of the settings."""
     from nearid.scores.judging.prompt import choose_prompt
 
-    return {"prompt": np.array(choose_prompt(settings).template)}
+    return {"prompt": np.array(choose_prompt(settings.get("prompt")).template)}
 
 
 def plot(arrays: Arrays, look: Look) -> Figure:

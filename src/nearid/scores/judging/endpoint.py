@@ -16,13 +16,17 @@ from urllib.parse import urlsplit
 
 import requests
 
+from nearid.config.settings.scores import ServedJudge
 from nearid.errors import UserError
 from nearid.io.images import encode_png
-from nearid.scores.judging.prompt import choose_prompt
+from nearid.scores.judging.prompt import MAX_NEW_TOKENS, choose_prompt
 from nearid.scores.scorers import Pair, Shown
 
 logger = logging.getLogger(__name__)
 
+API_KEY_ENV = "OPENAI_API_KEY"
+TIMEOUT_S = 120.0
+CONCURRENCY = 8
 TRIES = 6
 LONGEST_WAIT_S = 60.0
 LARGEST_REPLY = 1_000_000
@@ -46,31 +50,33 @@ class Judge:
     starting again goes on there. The API key comes from an environment variable alone and is in no message.
 
     Args:
-        settings: the scorer's entry: `endpoint` (`http://host:port/v1`), `served_model`, `api_key_env`, `timeout_s` (of
-            a whole reply), `concurrency`, `max_new_tokens`, `prompt`.
+        scorer: its entry.
         first_wait_s: before the second try; doubled from try to try.
 
     Raises:
         UserError: a key would leave this machine unencrypted.
     """
 
-    def __init__(self, settings: Mapping[str, Any], first_wait_s: float = 1.0) -> None:
-        self._url = f"{settings['endpoint'].rstrip('/')}/chat/completions"
-        self.prompt = choose_prompt(settings)
-        self._model = settings["served_model"]
-        self._tokens = settings["max_new_tokens"]
-        self._timeout_s = settings["timeout_s"]
-        self._threads = settings["concurrency"]
-        self._key = os.environ.get(settings["api_key_env"], "")
+    def __init__(self, scorer: ServedJudge, first_wait_s: float = 1.0) -> None:
+        self._url = f"{scorer.endpoint.rstrip('/')}/chat/completions"
+        self.prompt = choose_prompt(scorer.prompt)
+        self._model = scorer.served_model
+        self._tokens = scorer.max_new_tokens or MAX_NEW_TOKENS
+        self._timeout_s = scorer.timeout_s or TIMEOUT_S
+        self._threads = scorer.concurrency or CONCURRENCY
+        # A chunk keeps all connections busy.
+        self.batch_size = 8 * self._threads
+        key_env = scorer.api_key_env or API_KEY_ENV
+        self._key = os.environ.get(key_env, "")
         self._first_wait_s = first_wait_s
         self._abandoned = threading.Event()
         self.identity = ["endpoint", self._model, self._tokens]
         if self._key and urlsplit(self._url).scheme == "http" and not _is_here(urlsplit(self._url).hostname or ""):
             raise UserError(
                 self._url,
-                f"a key ({settings['api_key_env']}) that would go to another machine unencrypted",
+                f"a key ({key_env}) that would go to another machine unencrypted",
                 "https, or a server on this machine (a tunnel to it: ssh -L)",
-                f"use https, or start without the key: env -u {settings['api_key_env']} …",
+                f"use https, or start without the key: env -u {key_env} …",
             )
 
     def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:

@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
+from nearid.config.settings.scores import LocalJudge
 from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.file_lists import hash_models
 from nearid.io.files import read_json
 from nearid.io.model_folders import load_pretrained, load_whole
-from nearid.scores.judging.prompt import choose_prompt
+from nearid.scores.judging.prompt import MAX_NEW_TOKENS, choose_prompt
 from nearid.scores.judging.room import MOST, WITHOUT_GPU, Room, card_bytes, pair_bytes, weight_bytes
 from nearid.scores.scorers import Pair
 
@@ -35,20 +36,20 @@ class Judge:
     number of tokens: the model's full processor also needs a video processor, for which we have no use.
 
     Args:
-        settings: the scorer's entry: `model` (folder), `max_new_tokens`, `prompt`, `offload`; `batch_size`, pairs side
-            by side, instead of those that fit (`nearid.scores.judging.room`).
+        scorer: its entry; without `batch_size` as many pairs are judged side by side as fit
+            (`nearid.scores.judging.room`).
 
     Raises:
         UserError: no such model, or of another type.
     """
 
-    most = MOST
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.prompt = choose_prompt(settings)
-        self._path = Path(settings["model"])
-        self._tokens = settings["max_new_tokens"]
-        self._offload, self._size = settings.get("offload", "none"), settings.get("batch_size")
+    def __init__(self, scorer: LocalJudge) -> None:
+        self.prompt = choose_prompt(scorer.prompt)
+        self._path = Path(scorer.model)
+        self._tokens = scorer.max_new_tokens or MAX_NEW_TOKENS
+        self._offload, self._size = scorer.offload or "none", scorer.batch_size
+        # What a chunk holds is what may be answered side by side.
+        self.batch_size = self._size or MOST
         try:
             kind = load_pretrained(AutoConfig, self._path, local_files_only=True).model_type
         except (OSError, ValueError) as error:

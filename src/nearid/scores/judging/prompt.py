@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ Answer with one JSON object and nothing else, without code fences, cues of a few
 {"match_cues": [text, ...], "conflict_cues": [text, ...], "background_used": true or false,
  "confidence": "high", "medium" or "low", "score": number from 0 to 10}"""
 
+MAX_NEW_TOKENS = 512
+"""Length of an answer."""
 IMAGES = ("{image_a}", "{image_b}")
 SCALE = {"{lowest}": "0", "{highest}": "10"}
 
@@ -59,9 +61,9 @@ class Prompt:
         return [shown.get(part, {"type": "text", "text": part}) for part in parts]
 
 
-def choose_prompt(scorer: Mapping[str, Any]) -> Prompt:
-    """What a scorer's entry says that the judge is asked: the template in the file `prompt`, else our own words."""
-    return read_prompt(scorer["prompt"]) if scorer.get("prompt") else Prompt()
+def choose_prompt(path: str | None) -> Prompt:
+    """What a judge is asked: the template in the file that its entry names as `prompt`, else our own words."""
+    return read_prompt(path) if path else Prompt()
 
 
 def read_prompt(path: Path | str) -> Prompt:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from nearid.config.settings.scores import Score
     from nearid.layout import Layout
     from nearid.scores.ratings import Ratings
     from nearid.tokens.collections import Picture
@@ -63,8 +64,7 @@ class Reading(NamedTuple):
 class Embedder(Protocol):
     """Turns images into unit vectors whose dot product is the similarity.
 
-    Built from a step's settings: `scorer` is the entry of the config's catalogue, `backbone_id` and `backbone` are
-    the tokens to use where it needs any; with `tokens: images` they are computed, not read.
+    Built from the settings of a step (`nearid.config.settings.scores.Score`) and the layout of the results folder.
     """
 
     def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
@@ -124,7 +124,7 @@ class Rated(Protocol):
 Scorer = Embedder | PairScorer | Rated
 
 
-def load_scorer(settings: Mapping[str, Any], layout: Layout) -> Scorer:
+def load_scorer(settings: Score, layout: Layout) -> Scorer:
     """The scorer of a step's `settings`."""
-    scorer: Scorer = import_module(f"{__name__}.{settings['scorer']['kind']}").Scorer(settings, layout)
+    scorer: Scorer = import_module(f"{__name__}.{settings.scorer.kind}").Scorer(settings, layout)
     return scorer

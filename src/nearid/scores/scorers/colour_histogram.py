@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.settings.scores import ColourHistogram
 from nearid.io.images import decode_stored_mask
 from nearid.scores.pictures import StoredImages
 from nearid.scores.scorers import ImageKey
 from nearid.tokens.collections import Picture, fit_mask
 
 if TYPE_CHECKING:
+    from nearid.config.settings.scores import Score
     from nearid.layout import Layout
 
 BINS = 6
@@ -27,9 +29,10 @@ class Scorer:
     `full` and `fg` give the same. It bounds what the palette gives away: distractors should share it.
     """
 
-    def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
-        self._bins = int(settings["scorer"].get("bins", BINS))
-        self._book = StoredImages(layout, [settings["split"]] if "split" in settings else [])
+    def __init__(self, settings: Score, layout: Layout) -> None:
+        assert isinstance(settings.scorer, ColourHistogram)
+        self._bins = settings.scorer.bins or BINS
+        self._book = StoredImages.of(settings, layout)
         self._histograms: dict[tuple[str, str, int, int], NDArray[np.float32]] = {}
 
     def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:

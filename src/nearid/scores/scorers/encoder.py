@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nearid.errors import UserError
+from nearid.config.settings.scores import Encoder
 from nearid.scores.embeddings import TokenEmbedder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nearid.config.settings.scores import Score
     from nearid.heads.map_head import MAPHead
     from nearid.layout import Layout
     from nearid.tokens.store import TokenStore
-
-READOUTS = ("map", "mean")
 
 
 class Scorer(TokenEmbedder):
@@ -25,13 +23,10 @@ class Scorer(TokenEmbedder):
     The mean over post-layernorm tokens is how the paper reads SigLIP2 on DreamBench++, and there only (4.6).
     """
 
-    def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
+    def __init__(self, settings: Score, layout: Layout) -> None:
         super().__init__(settings, layout)
-        self._readout = settings["scorer"].get("readout", "map")
-        if self._readout not in READOUTS:
-            raise UserError(
-                f"scorers.{settings['scorer_id']}.readout", self._readout, " or ".join(READOUTS), "correct the config"
-            )
+        assert isinstance(settings.scorer, Encoder)
+        self._readout = settings.scorer.readout or "map"
 
     def read_out(self, tokens: Tensor) -> Tensor:
         """Embeddings `[batch, dim]`."""
@@ -49,7 +44,7 @@ class Scorer(TokenEmbedder):
     @cached_property
     def _prefix(self) -> int:
         # A SigLIP has patches alone: its mean needs no weights.
-        return 0 if self.settings["backbone"]["kind"] == "siglip" else self.backbone.prefix_tokens
+        return 0 if self.backbone_settings.kind == "siglip" else self.backbone.prefix_tokens
 
     @cached_property
     def _map_head(self) -> MAPHead | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
+from nearid.config.settings.scores import ForeignHead, TrainedHead
 from nearid.errors import UserError
 from nearid.heads.finished import folder_of
 from nearid.io.hashing import hash_file, hash_json
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     # Imported where a head is read: a job whose scores stand already ends before PyTorch would be loaded.
     from torch import Tensor
 
+    from nearid.config.settings.scores import Score
     from nearid.heads.map_head import MAPHead
     from nearid.layout import Layout
 
@@ -31,18 +33,12 @@ class Scorer(TokenEmbedder):
     `step` reads the head that the training of `ablation` kept after that step, instead of its last.
     """
 
-    def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
+    def __init__(self, settings: Score, layout: Layout) -> None:
         super().__init__(settings, layout)
-        scorer = settings["scorer"]
-        if bool(scorer.get("ablation")) == bool(scorer.get("path")):
-            raise UserError(
-                f"scorers.{settings['scorer_id']}",
-                f"ablation {scorer.get('ablation')!r}, path {scorer.get('path')!r}",
-                "one of the two",
-                "correct the config",
-            )
-        self.folder = folder_of(layout, scorer["ablation"]) if scorer.get("ablation") else Path(scorer["path"])
-        self._step: int | None = scorer.get("step")
+        scorer = settings.scorer
+        assert isinstance(scorer, TrainedHead | ForeignHead)
+        self.folder = folder_of(layout, scorer.ablation) if isinstance(scorer, TrainedHead) else Path(scorer.path)
+        self._step = scorer.step if isinstance(scorer, TrainedHead) else None
 
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
         """Hash of what the tokens depend on and of the head's files."""
@@ -60,7 +56,7 @@ class Scorer(TokenEmbedder):
             raise UserError(
                 self.folder,
                 f"a head for {dim}-dimensional tokens",
-                f"{tokens.shape[-1]} dimensions, as the tokens of {self.settings['backbone_id']}",
+                f"{tokens.shape[-1]} dimensions, as the tokens of {self.settings.backbone_id}",
                 "score with the tokens of the backbone that the head was trained on",
             )
         return self._head(tokens)

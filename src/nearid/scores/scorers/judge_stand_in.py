@@ -6,8 +6,8 @@ It shows how the benchmarks treat a judge (pairs, kept answers, whole scores, ti
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from nearid.scores.scorers.colour_histogram import embed_colours
 from nearid.tokens.collections import fit_mask
 
 if TYPE_CHECKING:
+    from nearid.config.settings.scores import Score
     from nearid.layout import Layout
 
 BINS = 6
@@ -30,7 +31,7 @@ class Scorer:
 
     batch_size = 256
 
-    def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
+    def __init__(self, settings: Score, layout: Layout) -> None:
         self._colours: dict[bytes, NDArray[np.float32]] = {}
 
     def key(self, pair: Pair) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from importlib import import_module
@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from nearid.config.settings.scores import VSM
 from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.downloads import check_code
@@ -29,6 +30,7 @@ from nearid.scores.scorers import Pair, Reading, Shown
 from nearid.tokens.collections import fit_mask
 
 if TYPE_CHECKING:
+    from nearid.config.settings.scores import Score
     from nearid.layout import Layout
 
 SIZE_PX = 768
@@ -57,20 +59,21 @@ class Scorer:
 
     batch_size = 16
 
-    def __init__(self, settings: Mapping[str, Any], layout: Layout) -> None:
-        scorer = settings["scorer"]
-        self._where = f"scorers.{settings['scorer_id']}"
-        self._masks = scorer.get("distractor_masks", "white")
-        self._raw = scorer.get("masks") == "raw"
-        self._resize = scorer.get("mask_resize", "nearest")
-        self._package = Path(scorer.get("package", ""))
-        self._weights = Path(scorer.get("model", ""))
-        if not scorer.get("package") or not (self._package / "mtg").is_dir():
+    def __init__(self, settings: Score, layout: Layout) -> None:
+        scorer = settings.scorer
+        assert isinstance(scorer, VSM)
+        self._where = f"scorers.{settings.scorer_id}"
+        self._masks = scorer.distractor_masks or "white"
+        self._raw = scorer.masks == "raw"
+        self._resize = scorer.mask_resize or "nearest"
+        self._package = Path(scorer.package)
+        self._weights = Path(scorer.model)
+        if not scorer.package or not (self._package / "mtg").is_dir():
             raise self._refuse(f"no package `mtg` in {self._package}", "the folder of a Mind-the-Glitch checkout")
         for name in (CONFIG, WEIGHTS):
             if not (self._weights / name).is_file():
                 raise self._refuse(f"no {name} in {self._weights}", "the folder of its weights")
-        self._hub = {name: Path(folder) for name, folder in scorer.get("hub", {}).items()}
+        self._hub = {name: Path(folder) for name, folder in (scorer.hub or {}).items()}
         for name, folder in self._hub.items():
             if not folder.is_dir():
                 raise self._refuse(f"no folder {folder}", f"{name}, as it was fetched")
