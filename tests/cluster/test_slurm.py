@@ -144,6 +144,7 @@ def test_ranks_of_a_step_are_one_training(cluster, tmp_path):
     """Two nodes of a rank each, or one of two, give what one process gives (docs/performance.md 5)."""
     program = (
         "import json, sys, token_world as world\n"
+        "from nearid.io.progress import log_to_stderr\nlog_to_stderr()\n"
         "layout = world.write_world(sys.argv[1]) if sys.argv[2] == 'write' else None\n"
         "if not layout: world.train(sys.argv[1], world.settings(checkpoint_every_steps=1000))\n"
     )

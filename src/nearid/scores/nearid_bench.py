@@ -22,7 +22,7 @@ from nearid.margins import VIEW_PAIRS
 from nearid.scores.answers import Answers, answers_path, refuse_rated, with_counts
 from nearid.scores.embeddings import Vectors, embed_each
 from nearid.scores.margins import CROSSES, SIMILARITIES, Columns
-from nearid.scores.packs import Job, Key, Member, Pack, each_embeds
+from nearid.scores.packs import Job, Key, Pack, PackedScorer, each_embeds
 from nearid.scores.pictures import StoredImages
 from nearid.scores.scorers import Embedder, ImageKey, Pair, PairScorer, Shown, load_scorer
 
@@ -145,7 +145,7 @@ def _embed_all(
     sources, conditions = list(present), pack.members[0].settings.conditions
 
     def embed(
-        members: Sequence[Member], collection: str, where: NDArray[np.bool_], condition: str
+        members: Sequence[PackedScorer], collection: str, where: NDArray[np.bool_], condition: str
     ) -> dict[str, NDArray[np.float64]]:
         keys = identities.keys(where, condition)
         if not keys:

@@ -33,7 +33,7 @@ Job = tuple[Score, str]
 
 
 @dataclass(eq=False)
-class Member:
+class PackedScorer:
     """One scorer of a pack.
 
     Args:
@@ -112,7 +112,7 @@ class Pack:
     def __exit__(self, *_: object) -> None:
         self._lock.close()
 
-    def _find_others(self, scorer: TokenEmbedder) -> Iterator[Member]:
+    def _find_others(self, scorer: TokenEmbedder) -> Iterator[PackedScorer]:
         for settings, code in self._along:
             try:
                 other = load_scorer(settings, self._layout)
@@ -125,18 +125,18 @@ class Pack:
             if member.todo:
                 yield member
 
-    def _join(self, scorer: Embedder, settings: Score, code: str, output: Path) -> Member:
+    def _join(self, scorer: Embedder, settings: Score, code: str, output: Path) -> PackedScorer:
         keys = self._key(scorer, settings, code)
         stand = KeptSources(output, keys, self._schema)
         todo = [part for part in keys if not stand.has(part)]
         kept = KeptVectors(output, (all(keys.values()) and todo and hash_json([dict(keys), todo])) or "")
-        return Member(settings, scorer, stand, todo, kept)
+        return PackedScorer(settings, scorer, stand, todo, kept)
 
-    def wanting(self, *parts: str) -> list[Member]:
+    def wanting(self, *parts: str) -> list[PackedScorer]:
         """Members that have any of these parts still to do."""
         return [one for one in self.members if not one.stopped and set(parts) & set(one.todo)]
 
-    def embed(self, members: Sequence[Member], embed: Embed) -> list[tuple[Member, Vectors]]:
+    def embed(self, members: Sequence[PackedScorer], embed: Embed) -> list[tuple[PackedScorer, Vectors]]:
         """Vectors by each member, from a stopped try or made now; another scorer that fails is left out from now on.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import Any
 
 import json_repair
 
-from nearid.scores.scorers import Reading
+from nearid.scores.scorers import ParsedAnswer
 
 HIGHEST = 10.0
 LONGEST = 20_000
@@ -23,7 +23,7 @@ DEEPEST = 50
 _SCORE = re.compile(r"""["']?score["']?\s*[:=]\s*["']?([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)""", re.IGNORECASE)
 
 
-def read_answer(answer: str) -> Reading:
+def read_answer(answer: str) -> ParsedAnswer:
     """Similarity score / 10 of an answer, clipped to [0, 1]; NaN where no score can be found, whatever it holds.
 
     Flags: `bad_json` (not even a repair gives an object), `bad_score` (no number for a score), `clipped` (a score
@@ -37,11 +37,11 @@ def read_answer(answer: str) -> Reading:
         match = _SCORE.search(answer)
         score = _number(match[1] if match else None)
     if math.isnan(score):
-        return Reading(math.nan, (*flags, "bad_score"))
+        return ParsedAnswer(math.nan, (*flags, "bad_score"))
     clipped = min(max(score, 0.0), HIGHEST)
     if clipped != score:
         flags.append("clipped")
-    return Reading(clipped / HIGHEST, tuple(flags))
+    return ParsedAnswer(clipped / HIGHEST, tuple(flags))
 
 
 def _repair(answer: str) -> dict[Any, Any]:

@@ -53,7 +53,7 @@ class Shown(NamedTuple):
 Pair = tuple[Shown, Shown]
 
 
-class Reading(NamedTuple):
+class ParsedAnswer(NamedTuple):
     """What an answer says: the similarity (NaN for none), and flags that are counted (`bad_score`, ...)."""
 
     similarity: float
@@ -107,7 +107,7 @@ class PairScorer(Protocol):
         """
         ...
 
-    def read(self, answer: str) -> Reading:
+    def read(self, answer: str) -> ParsedAnswer:
         """What an answer says."""
         ...
 

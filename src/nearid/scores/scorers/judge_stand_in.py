@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.scores.answers import hash_pair
 from nearid.scores.judging.reading import HIGHEST, read_answer
-from nearid.scores.scorers import Pair, Reading, Shown
+from nearid.scores.scorers import Pair, ParsedAnswer, Shown
 from nearid.scores.scorers.colour_histogram import embed_colours
 from nearid.tokens.collections import fit_mask
 
@@ -45,7 +45,7 @@ class Scorer:
             score = None if np.isnan(overlap) else round(HIGHEST * overlap)
             yield position, json.dumps({"match_cues": ["stand-in: colours"], "confidence": "low", "score": score})
 
-    def read(self, answer: str) -> Reading:
+    def read(self, answer: str) -> ParsedAnswer:
         """Score / 10."""
         return read_answer(answer)
 

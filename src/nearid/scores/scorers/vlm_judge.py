@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nearid.config.settings.scores import LocalJudge, ServedJudge
 from nearid.scores.answers import hash_pair
 from nearid.scores.judging.reading import read_answer
-from nearid.scores.scorers import Pair, Reading
+from nearid.scores.scorers import Pair, ParsedAnswer
 
 if TYPE_CHECKING:
     from nearid.config.settings.scores import Score
@@ -41,7 +41,7 @@ class Scorer:
         """Positions in `pairs` and the judge's own words."""
         yield from self._judge.answer(pairs)
 
-    def read(self, answer: str) -> Reading:
+    def read(self, answer: str) -> ParsedAnswer:
         """Score / 10, and what was wrong with the answer."""
         return read_answer(answer)
 

@@ -26,7 +26,7 @@ from nearid.io.images import decode_grey, decode_rgb, decode_stored_mask
 from nearid.io.offline import served_offline
 from nearid.scores.answers import hash_pair
 from nearid.scores.correspondences import match_share
-from nearid.scores.scorers import Pair, Reading, Shown
+from nearid.scores.scorers import Pair, ParsedAnswer, Shown
 from nearid.tokens.collections import fit_mask
 
 if TYPE_CHECKING:
@@ -110,12 +110,12 @@ class Scorer:
             share = match_share(targets, semantic, visual)
             yield position, json.dumps({"vsm": None if math.isnan(share) else share, "points": len(semantic)})
 
-    def read(self, answer: str) -> Reading:
+    def read(self, answer: str) -> ParsedAnswer:
         """The share; flags `no_mask` and `no_match`."""
         if answer == NO_MASK:
-            return Reading(math.nan, ("no_mask",))
+            return ParsedAnswer(math.nan, ("no_mask",))
         share = json.loads(answer)["vsm"]
-        return Reading(math.nan, ("no_match",)) if share is None else Reading(share)
+        return ParsedAnswer(math.nan, ("no_match",)) if share is None else ParsedAnswer(share)
 
     def _is_white(self, shown: Shown) -> bool:
         return self._masks == "white" and shown.collection not in OWN_COLLECTIONS
