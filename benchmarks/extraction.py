@@ -21,6 +21,7 @@ import torch
 from timing import describe_machine
 from transformers import SiglipImageProcessorPil, SiglipVisionConfig, SiglipVisionModel
 
+from nearid.config.settings.tokens import BackboneSettings
 from nearid.io.images import encode_png
 from nearid.tokens import load_backbone
 from nearid.tokens.collections import Picture
@@ -67,7 +68,8 @@ def measure(
     SiglipImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(folder / "model")
     precision = precision or ("float16" if torch.cuda.is_available() else "float32")
     settings = {"kind": "siglip", "path": str(folder / "model"), "revision": "", "precision": precision}
-    backbone: Any = load_backbone(settings | {"batch_size": batch_size, "compile": compile})
+    settings |= {"batch_size": batch_size, "compile": compile}
+    backbone: Any = load_backbone(BackboneSettings.parse(settings))
     pictures = draw_pictures(images)
 
     # The first pass warms up: kernels are chosen, pinned memory is taken.

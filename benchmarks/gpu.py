@@ -152,7 +152,7 @@ def train(folder: Path, small: bool, rates: dict[str, float]) -> dict[str, Any]:
     write_shard(folder / "pack.h5", keys, blocks, (tokens, dim), attributes)
     pool = TokenPool({"positives": TokenStore([folder / "pack.h5"])})
     drawn = [_tuples(rng.permutation(2 * samples)[:samples]) for _ in range(steps + 1)]
-    ranks, training = join(), packs_benchmark.TRAINING | {"batch_size": samples}
+    ranks, training = join(), packs_benchmark.training_in_batches(samples)
     members = []
     for _ in range(heads):
         head = MAPHead(config)

@@ -24,6 +24,8 @@ from timing import compare, describe_machine, keep_memory
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
+from nearid.config import load, step_settings
+from nearid.config.settings.heads import TrainingSettings
 from nearid.distributed.ranks import join
 from nearid.heads import objectives, packs
 from nearid.heads.engine import Engine, Learners
@@ -35,13 +37,12 @@ from nearid.tokens.shard import KEY
 from nearid.tokens.writer import write_shard
 
 CONFIG = SiglipVisionConfig(hidden_size=1152, intermediate_size=4304, num_attention_heads=16)
-TRAINING = {
-    "learning_rate": 1e-4,
-    "weight_decay": 1e-4,
-    "warmup_steps": 1,
-    "clip_norm": 1.0,
-    "zero_stage": 0,
-}
+
+
+def training_in_batches(size: int) -> TrainingSettings:
+    """The training of the paper's run, in batches of another size."""
+    given = step_settings("train_head", load(), ablation="nearid")["training"]
+    return TrainingSettings.parse(given | {"batch_size": size})
 
 
 def main() -> None:
@@ -60,12 +61,12 @@ def main() -> None:
 def measure(folder: Path, tuples: int, rounds: int) -> dict[str, Any]:
     """All ratios."""
     feed = Feed(folder / "000.h5", tuples)
-    ranks, training = join(), TRAINING | {"batch_size": tuples}
+    ranks, training = join(), training_in_batches(tuples)
 
     def member() -> Any:
         head = MAPHead(CONFIG)
         engine = Engine(head, training, 10**6, ranks)
-        return SimpleNamespace(head=head, engine=engine, objective=objectives.create("nearid"))
+        return SimpleNamespace(head=head, engine=engine, objective=objectives.create("nearid"), training=training)
 
     heads = [member() for _ in range(19)]
 

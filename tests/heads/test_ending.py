@@ -35,7 +35,7 @@ main()
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_training_ends_and_goes_on(tmp_path, number):
-    layout, settings = world.write_world(tmp_path), world.settings(checkpoint_every_steps=2)
+    layout, settings = world.write_world(tmp_path), world.settings(ablation="x", checkpoint_every_steps=2)
     command = ["heads", "train", "--results", str(layout.root), "--ablation", "x", "--settings", json.dumps(settings)]
     program = [sys.executable, "-c", PROGRAM, str(Path(world.__file__).parent), *command]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SUBMITIT"))}

@@ -9,6 +9,7 @@ import click
 
 from nearid.cli.options import step
 from nearid.config.settings.heads import TrainHead
+from nearid.errors import UserError
 from nearid.layout import Layout
 
 
@@ -30,6 +31,8 @@ def train(layout: Layout, settings: TrainHead, ablation: str, along: str) -> Non
     from nearid.distributed.ranks import read_ranks
     from nearid.heads import finished
 
+    if settings.ablation != ablation:
+        raise UserError("--ablation", ablation, f"{settings.ablation}, as in --settings", "name the same one")
     code = result_code("train_head", settings.given, layout.root)
     # Another head's job may have made it along; then no PyTorch is loaded.
     if read_ranks().size == 1 and finished.take(layout, settings, code):
