@@ -60,7 +60,7 @@ def test_numbers_are_those_of_the_runs_and_this_run(layout, seeds):
     leads = [a - b for a, b in zip(NEARID, INFONCE, strict=True)]
     found = find(layout, seeds, less="infonce", at_least=40, spreads=2)
     limit = 2 * max(map(statistics.stdev, (NEARID, INFONCE, leads)))
-    assert found.bounds == f"SSR at least 40 and above {limit:.1f}, 2 times the spread"
+    assert found.bounds == f"difference in SSR at least 40 and above {limit:.1f}, 2 times the spread"
     assert found.over_seeds == f"+31.0 ± {statistics.stdev(leads):.1f} (+30.0, +35.0, +28.0)"
     assert found.own == f"{SSR['nearid'] - SSR['infonce']:+.1f}"
 

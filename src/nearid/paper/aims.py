@@ -97,7 +97,7 @@ def _judge(aim: Mapping[str, Any], headline: str, numbers: _Numbers) -> Aim:
         words.append(f"above {limit:.{digits}f}, {aim['spreads']:g} times the spread")
     return Aim(
         claim=aim["claim"],
-        bounds=f"{_NAMES.get(metric, metric.upper())} {' and '.join(words)}",
+        bounds=f"{'difference in ' if sign else ''}{_NAMES.get(metric, metric.upper())} {' and '.join(words)}",
         over_seeds=f"{show(runs.mean)} ± {runs.spread:.{digits}f} ({', '.join(map(show, runs.values))})",
         own="not measured" if own is None else show(own),
         holds=all(test(runs.mean, bound) for _, bound, test in tests),
