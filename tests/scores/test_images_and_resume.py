@@ -224,6 +224,10 @@ select: {{sources: [sibling, cut_paste], groups: [all, train], scorers: [], abla
         for path in (folder / "nearid_bench.parquet", tmp_path / "cached.parquet")
     )
     np.testing.assert_allclose(own, cached, atol=TOLERANCE)
+    # A scorer of the config, from cached tokens.
+    (world.layout.root / "tokens/demo_siglip").symlink_to("tiny")
+    done = CliRunner().invoke(nearid, ["bench", "--encoder", "siglip2_mean", *options])
+    assert done.exit_code == 0 and "M-O pair" in done.output, done.output
     refused = CliRunner().invoke(
         nearid, ["bench", "--encoder", entry["path"], *options, "--results", str(tmp_path / "no")]
     )

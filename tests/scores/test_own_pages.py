@@ -12,7 +12,7 @@ from tiny_models import save_encoder, save_siglip
 
 from nearid.cli import nearid
 from nearid.config import load, missing_members, step_settings
-from nearid.config.settings.scores import ScoreNearIDBench
+from nearid.config.settings.scores import ScoreMTG, ScoreNearIDBench, ServedJudge
 from nearid.io.tables import read_table
 from nearid.scores import scorers
 
@@ -78,3 +78,10 @@ def test_own_scorer_s_file_and_entry(world, tmp_path, monkeypatch):
     views = [world.images["positives", row["id"], slot] for slot in (0, 1)]
     first, second = scorers.load_scorer(ScoreNearIDBench.parse(settings), world.layout).embed_pixels(views)
     assert row["sim_01"] == pytest.approx(float(first @ second), abs=1e-5)
+
+
+def test_a_judge_s_server_takes_the_place_of_its_model(tmp_path):
+    overlay = tmp_path / "served.yaml"
+    overlay.write_text(next(text for _, text in page("scorers.md") if 'model: ""' in text))
+    settings = ScoreMTG.parse(step_settings("score_mtg", load(overlay), scorer="qwen3vl_30b"))
+    assert isinstance(settings.scorer, ServedJudge) and settings.scorer.concurrency == 64
