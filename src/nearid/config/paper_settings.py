@@ -170,8 +170,8 @@ def make_page(config: Config, ids: Ids) -> Settings:
 
 
 def _aims(config: Config) -> Settings:
-    """What runs with several seeds should show, and their numbers; a list, since settings by JSON are sorted."""
-    table, aims = config["paper"]["seed_table"], list(config["paper"]["aims"].values())
+    """What runs with several seeds should show, by id (a manifest keeps no other order), and their numbers."""
+    table, aims = config["paper"]["seed_table"], [aim for _, aim in sorted(config["paper"]["aims"].items())]
     return {"seed_table": table, "aims": aims} if table and aims else {}
 
 
