@@ -1,21 +1,28 @@
-"""A made-up run: its settings and scores."""
+"""A made-up run: its settings, as rules pass them (`RUN`) and parsed, and scores."""
 
 from __future__ import annotations
 
+from nearid.config.settings.paper import MakePage, MakeTable, Run
 from nearid.io.files import write_json
 from nearid.io.tables import read_table
 from nearid.layout import Layout
 
 SCORERS = [
-    {"id": "siglip2", "display": "SigLIP 2 (frozen)", "kind": "encoder", "paper_row": "siglip2"},
+    {"id": "siglip2", "display": "SigLIP 2 (frozen)", "kind": "encoder", "paper_row": "siglip2", "retrained": False},
     {"id": "infonce", "display": "InfoNCE", "kind": "head", "paper_row": "infonce", "retrained": True},
     {"id": "nearid", "display": "NearID", "kind": "head", "paper_row": "nearid", "retrained": True},
-    {"id": "colour_histogram", "display": "Colour & <mask>_%", "kind": "colour_histogram", "paper_row": None},
+    {
+        "id": "colour_histogram",
+        "display": "Colour & <mask>_%",
+        "kind": "colour_histogram",
+        "paper_row": "",
+        "retrained": False,
+    },
 ]
 SOURCES = [
-    {"id": "sibling", "display": "Sibling"},
-    {"id": "sibling_half", "display": "Sibling, half"},
-    {"id": "cut_paste", "display": "Cut and paste"},
+    {"id": "sibling", "display": "Sibling", "working_px": 64},
+    {"id": "sibling_half", "display": "Sibling, half", "working_px": 32},
+    {"id": "cut_paste", "display": "Cut and paste", "working_px": 64},
 ]
 GROUPS = {
     "train": ["sibling", "sibling_half"],
@@ -32,10 +39,27 @@ RUN = {
     "headline_group": "all",
     "group_roles": {"train": "train", "unseen": "unseen"},
     "benchmarks": ["nearid_bench", "mtg"],
+    "official_splits": False,
+    "released": [],
 }
-TABLES = {table: {"table": table, "run": RUN} for table in ("table1", "table3", "table5")}
-PAGE = {"run": RUN, "tables": TABLES, "compared": TABLES, "figures": ["figure5", "figure7"]}
 SSR = {"siglip2": 20.0, "infonce": 60.0, "nearid": 90.0, "colour_histogram": 35.0}
+
+
+def run(**changes) -> Run:
+    return Run.parse(RUN | changes)
+
+
+def table(name: str, **changes) -> MakeTable:
+    return MakeTable.parse({"table": name, "run": RUN | changes})
+
+
+def page(**changes) -> MakePage:
+    shown = {name: {"table": name, "run": RUN | changes} for name in ("table1", "table3", "table5")}
+    return MakePage.parse({"run": RUN | changes, "tables": shown, "compared": shown, "figures": ["figure5", "figure7"]})
+
+
+PAGE = page()
+TABLES = PAGE.tables
 
 
 def rates(ssr: float, n: int = 20) -> dict:

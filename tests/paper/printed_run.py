@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from nearid.config import load, step_settings
+from nearid.config.settings.paper import CompareWithPaper, MakeTable
 from nearid.io.files import write_json
 from nearid.layout import Layout
 from nearid.paper.reference import published, published_rows
@@ -33,14 +34,16 @@ TABLE2 = {"gpt4o": "g", "dino": "d", "clip_i": "c", "siglip2_mean": "s", "nearid
 CONTRADICTED = {("table7", "siglip2", "full_m_o")}
 
 
-def tables_of_the_paper() -> dict:
+def tables_of_the_paper() -> dict[str, MakeTable]:
     return {
-        name: step_settings("make_table", CONFIG, table=name) for name in CONFIG["select"]["tables"] if name != "data"
+        name: MakeTable.parse(step_settings("make_table", CONFIG, table=name))
+        for name in CONFIG["select"]["tables"]
+        if name != "data"
     }
 
 
-def compared_tables() -> dict:
-    tables = step_settings("compare_with_paper", CONFIG)["tables"]
+def compared_tables() -> dict[str, MakeTable]:
+    tables = CompareWithPaper.parse(step_settings("compare_with_paper", CONFIG)).tables
     return {name: settings for name, settings in tables.items() if name != "data"}
 
 

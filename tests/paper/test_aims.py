@@ -8,11 +8,11 @@ import pytest
 from paper_run import PAGE, RUN, SSR, write_scores
 
 from nearid.config import load
+from nearid.config.settings.paper import MakePage, Told, WriteSummary
 from nearid.errors import UserError
 from nearid.paper.aims import find_aims
 from nearid.paper.metrics import read_metrics
 from nearid.paper.page import render_page
-from nearid.paper.run import Run
 from nearid.paper.seeds import write_seeds
 from nearid.paper.summary import write_summary
 
@@ -31,7 +31,7 @@ def seeds(layout, tmp_path):
 
 def find(layout, seeds, **aim):
     settings = {"seed_table": seeds, "aims": [{"claim": "It works", "scorer": "nearid", "metric": "ssr", **aim}]}
-    return find_aims(settings, Run.from_settings(RUN), read_metrics(layout, SSR))[0]
+    return find_aims(Told.parse({"run": RUN, **settings}), read_metrics(layout, SSR))[0]
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,11 @@ def test_page_and_summary_tell_what_fails(layout, seeds):
         {"claim": "It is good", "scorer": "nearid", "metric": "ssr", "at_least": 80},
         {"claim": "It is <best>", "scorer": "nearid", "metric": "ssr", "at_least": 95},
     ]
-    text = render_page(PAGE | {"seed_table": seeds, "aims": aims}, layout)
+    with_aims = MakePage.parse({**PAGE.given, "seed_table": seeds, "aims": aims})
+    text = render_page(with_aims, layout)
     assert "It is &lt;best&gt;" in text and text.count("✗ does not hold") == 1
     assert 'id="aims"' not in render_page(PAGE, layout)
-    lines = write_summary({"run": RUN, "seed_table": seeds, "aims": aims}, layout).splitlines()[-2:]
+    lines = write_summary(WriteSummary.parse({"run": RUN, "seed_table": seeds, "aims": aims}), layout).splitlines()[-2:]
     numbers = "over seeds: 90.0 ± 3.0 (90.0, 93.0, 87.0); this run: 90.0"
     assert lines[0] == f"  [holds] It is good (SSR at least 80; {numbers})"
     assert lines[1] == f"  [does not hold] It is <best> (SSR at least 95; {numbers})"
@@ -83,7 +84,7 @@ def test_what_the_runs_lack_is_an_error_and_what_this_run_lacks_is_told(layout, 
     with pytest.raises(UserError, match="no row judge, all, ssr"):
         find(layout, seeds, scorer="judge", at_least=1)
     settings = {"seed_table": seeds, "aims": [{"claim": "", "scorer": "nearid", "metric": "ssr", "at_least": 1}]}
-    assert find_aims(settings, Run.from_settings(RUN), {})[0].own == "not measured"
+    assert find_aims(Told.parse({"run": RUN, **settings}), {})[0].own == "not measured"
 
 
 def test_the_demos_table_has_every_aim_and_the_means_of_its_runs():

@@ -10,6 +10,7 @@ import pytest
 from paper_run import PAGE, RUN, SCORERS, SOURCES, identities
 from PIL import Image
 
+from nearid.config.settings.paper import ShowIdentities
 from nearid.io.files import write_text
 from nearid.io.tables import read_table
 from nearid.paper.browser import SIZE_PX, write_browser
@@ -65,8 +66,8 @@ DRIVE = """<script>addEventListener("load", async () => {
 @pytest.fixture
 def page(layout, with_images):
     """A page with all that it loads."""
-    write_browser({"run": RUN}, layout)
-    for name in PAGE["figures"]:
+    write_browser(ShowIdentities.parse({"run": RUN}), layout)
+    for name in PAGE.figures:
         path = layout.figure(name, "png")
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 20), "white").save(path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nearid.config import load
+from nearid.config.settings.paper import CompareWithPaper
 from nearid.io.files import write_json, write_text
 from nearid.io.tables import write_table
 from nearid.paper.comparison import write_comparison
@@ -70,7 +71,7 @@ def test_what_did_not_run_is_said(layout):
 
 
 def test_comparison_names_every_cost_of_the_paper_and_where_ours_is(layout):
-    write_comparison({"tables": {}}, layout)
+    write_comparison(CompareWithPaper(tables={}), layout)
     rows = {row["row"]: row for row in csv.DictReader(layout.paper("comparison.csv").open())}
     numbers = {key for key, value in published()["cost"].items() if isinstance(value, int | float)}
     assert set(rows) == numbers and {row["why"] for row in rows.values()} == {

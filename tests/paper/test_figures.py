@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
+from nearid.config.settings.paper import ComputeFigure, PlotFigure
 from nearid.errors import UserError
 from nearid.io.tables import read_table
 from nearid.paper.figures import (
@@ -99,7 +100,7 @@ def distances(points):
 
 
 def test_figure5_against_a_slow_reference(layout, with_tokens):
-    arrays = figure5.compute(FIGURE5, layout)
+    arrays = figure5.compute(ComputeFigure.parse(FIGURE5), layout)
     assert len(arrays["ids"]) == 7 and arrays["steps"].tolist() == [0, 100, 200]
     rows = {row["id"]: row for row in identities(layout)}
     assert {rows[id]["split"] for id in arrays["ids"]} == {"val"}
@@ -134,7 +135,7 @@ def test_figure5_names_what_is_missing(layout, with_tokens):
         choose_identities(layout, "none", 1, 0, "figure5")
     layout.head_file("nearid", "timelapse.safetensors").unlink()
     with pytest.raises(UserError, match=r"timelapse\.safetensors"):
-        figure5.compute(FIGURE5, layout)
+        figure5.compute(ComputeFigure.parse(FIGURE5), layout)
 
 
 def test_identities_are_drawn_by_seed_with_three_views_first(layout):
@@ -160,7 +161,7 @@ def test_a_figure_shows_what_is_there_and_says_so(layout, caplog):
 
 
 def test_figure7_shows_each_image_with_its_score(layout, with_images):
-    arrays = figure7.compute(FIGURE7, layout)
+    arrays = figure7.compute(ComputeFigure.parse(FIGURE7), layout)
     assert arrays["images"].shape == (4, 6, 16, 16, 3)
     scores = {row["id"]: row for row in read_table(layout.scores("nearid", "nearid_bench")).to_pylist()}
     by_key = {
@@ -175,7 +176,7 @@ def test_figure7_shows_each_image_with_its_score(layout, with_images):
 
 
 def test_contact_sheets_show_the_same_views_for_every_source(layout, with_images):
-    settings = FIGURE7 | {"figure": "contact_sheets"}
+    settings = ComputeFigure.parse(FIGURE7 | {"figure": "contact_sheets"})
     arrays = contact_sheets.compute(settings, layout)
     assert arrays["images"].shape == (3, 2, 4, 16, 16, 3)
     assert (arrays["images"][:, 0, :, 8, 8, 0] == 40).all() and (arrays["images"][:2, 1, :, 8, 8, 0] == 200).all()
@@ -199,16 +200,16 @@ def test_fooled_is_a_distractor_not_below_every_view():
 
 def test_plots_repeat_byte_by_byte_and_need_only_their_data(layout, with_tokens, with_images, monkeypatch):
     for settings in (FIGURE5, FIGURE7):
-        compute_figure(settings, layout)
+        compute_figure(ComputeFigure.parse(settings), layout)
 
     def plotted(style):
         for name in ("figure5", "figure7"):
-            plot_figure({"figure": name, "style": style}, layout)
+            plot_figure(PlotFigure.parse({"figure": name, "style": style}), layout)
         files = [layout.figure(name, suffix) for name in ("figure5", "figure7") for suffix in ("pdf", "png")]
         return [path.read_bytes() for path in (*files, layout.figure("figure5", "gif"))]
 
     data = layout.figure_data("figure5").read_bytes()
-    compute_figure(FIGURE5, layout)
+    compute_figure(ComputeFigure.parse(FIGURE5), layout)
     assert layout.figure_data("figure5").read_bytes() == data
     for module in ("torch", "nearid.heads.map_head", "nearid.tokens.backbones"):
         monkeypatch.setitem(sys.modules, module, None)
@@ -225,7 +226,8 @@ def test_plotting_before_computing_is_told(layout):
 
 
 def test_figure1_shows_who_is_fooled_where_the_last_scorer_is_not(layout, with_images):
-    settings = FIGURE7 | {"rows": 6, "run": RUN | {"sources": RUN["sources"][:1], "scorers": RUN["scorers"][:3:2]}}
+    run = RUN | {"sources": RUN["sources"][:1], "scorers": RUN["scorers"][:3:2]}
+    settings = ComputeFigure.parse(FIGURE7 | {"rows": 6, "run": run})
     arrays = figure1.compute(settings, layout)
     whole = figure7.compute(settings, layout)
     margins = whole["similarities"][:, 1] - whole["similarities"][:, 3]
@@ -239,9 +241,9 @@ def test_figure1_shows_who_is_fooled_where_the_last_scorer_is_not(layout, with_i
 def test_figures_1_and_2_are_drawn_from_the_run_s_images(layout, with_images, module):
     name = module.__name__.rpartition(".")[2]
     run = RUN | {"sources": RUN["sources"][:1], "scorers": RUN["scorers"][:3:2]}
-    compute_figure(FIGURE7 | {"figure": name, "rows": 6, "run": run}, layout)
-    plot_figure({"figure": name, "style": {"dpi": 50}}, layout)
+    compute_figure(ComputeFigure.parse(FIGURE7 | {"figure": name, "rows": 6, "run": run}), layout)
+    plot_figure(PlotFigure.parse({"figure": name, "style": {"dpi": 50}}), layout)
     first = layout.figure(name, "png").read_bytes()
     assert Image.open(layout.figure(name, "png")).size[0] == 350
-    plot_figure({"figure": name, "style": {"dpi": 50}}, layout)
+    plot_figure(PlotFigure.parse({"figure": name, "style": {"dpi": 50}}), layout)
     assert layout.figure(name, "png").read_bytes() == first

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from paper_run import GROUPS, PAGE, SCORERS, TABLES
 
+from nearid.config.settings.paper import WriteManifest
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file
 from nearid.paper import manifest
@@ -38,7 +39,7 @@ def written(layout, monkeypatch):
     write_json(layout.head_file("nearid", "provenance.json"), {"seconds": 5})
 
     def write():
-        manifest.write_manifest({"config": CONFIG}, layout)
+        manifest.write_manifest(WriteManifest(config=CONFIG), layout)
         return read_json(layout.paper("manifest.json"))
 
     return write

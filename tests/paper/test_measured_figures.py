@@ -10,6 +10,7 @@ from paper_run import RUN, SCORERS, SOURCES, identities
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
+from nearid.config.settings.paper import ComputeFigure, PlotFigure
 from nearid.data.schema import MTG
 from nearid.errors import UserError
 from nearid.io.files import write_text
@@ -32,8 +33,9 @@ from nearid.paper.figures import (
 from nearid.paper.style import Look
 from nearid.scores import mtg
 
-SCORED = {"seed": 3, "condition": "full", "run": RUN}
+SCORED = {"figure": "any", "seed": 3, "condition": "full", "run": RUN}
 FIGURE8 = {**SCORED, "figure": "figure8", "rows": 2, "size_px": 16}
+TRAINING = {"figure": "training", "seed": 3, "ablations": [{"id": "nearid", "display": "NearID"}]}
 SAMPLES = 5
 
 
@@ -62,7 +64,7 @@ def rows_of(layout, scorer, benchmark):
 
 
 def test_figure9_holds_both_edits_and_names_who_did_not_score(with_edits):
-    arrays = figure9.compute(SCORED, with_edits)
+    arrays = figure9.compute(ComputeFigure.parse(SCORED), with_edits)
     rows = rows_of(with_edits, "nearid", "mtg")
     assert arrays["scores"][2].tolist() == [row["s_11e"] for row in rows] + [row["s_22e"] for row in rows]
     assert arrays["absent"].tolist() == [SCORERS[3]["display"]]
@@ -70,13 +72,15 @@ def test_figure9_holds_both_edits_and_names_who_did_not_score(with_edits):
 
 
 def test_figure8_holds_pictures_outlines_and_scores_of_the_same_samples(with_edits):
-    arrays = figure8.compute(FIGURE8, with_edits)
+    arrays = figure8.compute(ComputeFigure.parse(FIGURE8), with_edits)
     rows = {row["sample"]: row for row in rows_of(with_edits, "infonce", "mtg")}
     for place, id in enumerate(arrays["ids"]):
         assert arrays["images"][place, :, 8, 8, 0].tolist() == [41, 42, 201, 202]
         assert arrays["similarities"][place, 1:, 1].tolist() == [rows[id][name] for name in ("s_12", "s_11e", "s_12e")]
     assert arrays["objects"][0, 0].mean() == 0.5 and 0.2 < arrays["parts"][0, 3].mean() < 0.3
-    assert len(figure8.compute({**FIGURE8, "rows": 6}, with_edits)["ids"]) == 5, "as many as there are"
+    assert len(figure8.compute(ComputeFigure.parse({**FIGURE8, "rows": 6}), with_edits)["ids"]) == 5, (
+        "as many as there are"
+    )
 
 
 @pytest.mark.parametrize("module", [figure7, figure8])
@@ -104,11 +108,11 @@ def test_formulas_are_set_and_not_shown_as_source():
 
 
 def test_margins_and_tiers_against_rows(layout, with_images):
-    found = margins.compute(SCORED, layout)["margins"]
+    found = margins.compute(ComputeFigure.parse(SCORED), layout)["margins"]
     rows = [row for row in rows_of(layout, "nearid", "nearid_bench") if row["source"] == SOURCES[1]["id"]]
     np.testing.assert_allclose(found[2, 1, :, 0], [row["sim_01"] - row["cross_00"] for row in rows])
     np.testing.assert_allclose(found[2, 1, :, 5], [row["sim_12"] - row["cross_22"] for row in rows])
-    arrays = similarities.compute(SCORED, layout)
+    arrays = similarities.compute(ComputeFigure.parse(SCORED), layout)
     everything = rows_of(layout, "nearid", "nearid_bench")
     own = [row[f"cross_{k}{k}"] for row in everything for k in range(3)]
     assert arrays["means"][2, 1] == pytest.approx(np.nanmean(own))
@@ -122,20 +126,19 @@ def test_training_curves_are_those_of_the_log(layout):
         for step in (1, 2, 3)
     ]
     write_text(layout.head_file("nearid", "log.jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
-    settings = {"ablations": [{"id": "nearid", "display": "NearID"}]}
-    arrays = training.compute(settings, layout)
+    arrays = training.compute(ComputeFigure.parse(TRAINING), layout)
     assert arrays["curves_0"].tolist() == ["loss", "ranking"]
     assert arrays["values_0"][:, 0].tolist() == [3.0, 1.5, 1.0]
     assert arrays["cosines_0"][:, 0].tolist() == [0.5] * 3 and np.isnan(arrays["cosines_0"][:, 1:]).all()
     assert training.smooth(np.array([1.0, np.nan, 4.0, 6.0]), 2).tolist() == [1.0, 1.0, 4.0, 5.0]
     with pytest.raises(UserError, match="infonce"):
-        training.compute({"ablations": [{"id": "infonce", "display": "I"}]}, layout)
+        training.compute(ComputeFigure.parse({**TRAINING, "ablations": [{"id": "infonce", "display": "I"}]}), layout)
 
 
 def test_weights_puts_each_head_at_its_alpha(layout):
     trained = {"objective": "nearid", "params": {"alpha": 1.0}, "sources": 2, "mtg": True}
     run = {**RUN, "scorers": [SCORERS[0], {**SCORERS[2], "training": trained}]}
-    arrays = weights.compute({"run": run}, layout)
+    arrays = weights.compute(ComputeFigure.parse({**SCORED, "run": run}), layout)
     # Alpha 1 without cohesion is a point of both sweeps.
     assert arrays["alpha"].tolist() == [1.0] and arrays["beta"].tolist() == [0.0]
     assert arrays["alpha_ours"][0, 0].tolist() == [90.0, 86.0, 94.0]
@@ -155,7 +158,7 @@ def test_figure4_shows_the_categories_that_people_rated():
 
 
 def test_figure4_says_why_there_is_nothing(layout):
-    arrays = figure4.compute(SCORED, layout)
+    arrays = figure4.compute(ComputeFigure.parse(SCORED), layout)
     assert np.isnan(arrays["values"]).all() and set(arrays["reasons"]) == {"DreamBench++ is not selected"}
 
 
@@ -179,12 +182,12 @@ def test_each_is_plotted_from_its_data_alone(layout, with_images, with_edits, mo
     own = {
         "figure8": FIGURE8,
         "contact_sheets": FIGURE8,
-        "training": {"ablations": [{"id": "nearid", "display": "NearID"}]},
+        "training": TRAINING,
     }
     names = ("figure4", "figure6", "figure8", "figure9", "figure10")
     names += ("contact_sheets", "margins", "similarities", "training", "weights")
     for name in names:
-        write_data({**own.get(name, SCORED), "figure": name}, layout)
+        write_data(ComputeFigure.parse({**own.get(name, SCORED), "figure": name}), layout)
     assert identities(layout)
     # Plotting reads no result: only the figure's own file is left.
     for path in layout.root.glob("*/*"):
@@ -194,5 +197,5 @@ def test_each_is_plotted_from_its_data_alone(layout, with_images, with_edits, mo
     for module in ("torch", "transformers", "sklearn", "nearid.heads.map_head", "nearid.tokens.backbones"):
         monkeypatch.setitem(sys.modules, module, None)
     for name in names:
-        plot_figure({"figure": name, "style": {"dpi": 40}}, layout)
+        plot_figure(PlotFigure.parse({"figure": name, "style": {"dpi": 40}}), layout)
         assert layout.figure(name, "pdf").read_bytes().startswith(b"%PDF")

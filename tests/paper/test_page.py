@@ -4,13 +4,13 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from paper_run import PAGE, RUN, SSR, TABLES, metrics, rates, write_scores
+from paper_run import PAGE, RUN, SSR, TABLES, metrics, page, rates, run, table, write_scores
 
+from nearid.config.settings.paper import WriteSummary
 from nearid.io.files import write_bytes, write_json
 from nearid.paper.effects import find_effects
 from nearid.paper.metrics import read_metrics
 from nearid.paper.page import render_page, write_page
-from nearid.paper.run import Run
 from nearid.paper.summary import write_summary
 
 
@@ -25,9 +25,9 @@ class Links(HTMLParser):
         self.targets += [value for key, value in attributes if key in ("href", "src")]
 
 
-def verdicts(layout, ssr, run=RUN):
+def verdicts(layout, ssr):
     write_scores(layout, ssr)
-    effects = find_effects(Run.from_settings(run), read_metrics(layout, ssr))
+    effects = find_effects(run(), read_metrics(layout, ssr))
     return {effect.claim: effect.holds for effect in effects}
 
 
@@ -57,7 +57,7 @@ def test_page_links_to_what_the_workflow_makes(layout):
 def test_page_says_what_its_numbers_are(layout):
     assert "embedded demonstration" in render_page(PAGE, layout)
     assert "may not be compared" in render_page(PAGE, layout)
-    other = {**PAGE, "run": {**RUN, "dataset_kind": "nearid"}}
+    other = page(dataset_kind="nearid")
     assert "embedded demonstration" not in render_page(other, layout)
 
 
@@ -91,8 +91,8 @@ def test_an_effect_that_fails_is_said(layout, changed, failing):
 
 
 def test_what_a_run_lacks_is_not_tested_with_the_reason(layout):
-    run = {**RUN, "scorers": [scorer for scorer in RUN["scorers"] if scorer["id"] != "infonce"], "group_roles": {}}
-    effects = find_effects(Run.from_settings(run), read_metrics(layout, SSR))
+    scorers = [scorer for scorer in RUN["scorers"] if scorer["id"] != "infonce"]
+    effects = find_effects(run(scorers=scorers, group_roles={}), read_metrics(layout, SSR))
     told = {effect.claim: effect.numbers for effect in effects if effect.verdict == "not tested"}
     order = next(numbers for claim, numbers in told.items() if "InfoNCE, and that" in claim)
     assert order == "no scorer of this run stands for InfoNCE"
@@ -109,7 +109,7 @@ def test_where_nothing_was_learned_nothing_carries_over_and_nothing_is_robust(la
 
 def test_cards_show_the_first_table_and_nothing_that_was_not_measured(layout):
     rows = [scorer for scorer in RUN["scorers"] if scorer["id"] in ("siglip2", "nearid")]
-    shown = {**PAGE, "tables": TABLES | {"table1": {"table": "table1", "run": {**RUN, "scorers": rows}}}}
+    shown = PAGE.model_copy(update={"tables": TABLES | {"table1": table("table1", scorers=rows)}})
     cards = re.search(r'aria-label="Headline numbers">(.*?)</section>', render_page(shown, layout), re.DOTALL)[1]
     assert cards.count("<div>") == 2 and "InfoNCE" not in cards
     for scorer in SSR:
@@ -121,13 +121,13 @@ def test_effects_speak_of_scorers_by_their_own_names_and_of_no_negative_zero(lay
     content = metrics("siglip2", 20.0)
     content["nearid_bench"]["fg"]["groups"] = {"all": rates(20.0 - 1e-9, 60)}
     write_json(layout.metrics("siglip2"), content)
-    effects = find_effects(Run.from_settings(RUN), read_metrics(layout, SSR))
+    effects = find_effects(run(), read_metrics(layout, SSR))
     masking = next(effect for effect in effects if effect.claim.startswith("Frozen encoders fail by"))
     assert masking.numbers == "SigLIP 2 (frozen) 0.0" and masking.holds is False
 
 
 def test_summary_shows_each_scorer_and_the_verdicts(layout):
-    text = write_summary({"run": RUN}, layout)
+    text = write_summary(WriteSummary.parse({"run": RUN}), layout)
     assert layout.paper("summary.txt").read_text() == text
     line = next(line for line in text.splitlines() if line.startswith("NearID"))
     assert line.split()[1:] == ["90.0", "95.0", "90.5", "92.0", "45.0", "0.450"]

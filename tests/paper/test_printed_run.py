@@ -7,13 +7,14 @@ import pytest
 from printed_run import CONFIG, CONTRADICTED, compared_tables, tables_of_the_paper, write_printed_run
 
 from nearid.config import step_settings
+from nearid.config.settings.paper import MakePage, MakeTable
 from nearid.io.files import read_json, write_json
 from nearid.layout import Layout
 from nearid.paper.comparison import compare_tables
 from nearid.paper.effects import find_effects
 from nearid.paper.metrics import read_metrics
 from nearid.paper.reference import published, published_value
-from nearid.paper.run import Run
+from nearid.paper.run import list_measured
 from nearid.paper.tables import build_table
 
 TABLES = tables_of_the_paper()
@@ -68,8 +69,8 @@ def test_comparison_says_reproduced_everywhere(printed):
 
 
 def test_every_effect_of_the_paper_holds(printed):
-    run = Run.from_settings(step_settings("make_page", CONFIG)["run"])
-    effects = find_effects(run, read_metrics(printed, run.needed_metrics()))
+    run = MakePage.parse(step_settings("make_page", CONFIG)).run
+    effects = find_effects(run, read_metrics(printed, list_measured(run)))
     claimed = [effect for effect in effects if effect.place != "ours"]
     assert {effect.verdict for effect in claimed} == {"holds"} and len(claimed) == 16
     # The paper prints no cosines: that is told, and is neither yes nor no.
@@ -98,18 +99,18 @@ def test_one_changed_number_is_found(tmp_path: Path, scorer, path, change, found
 
 
 def test_a_changed_weight_is_found(printed):
-    tables = copy.deepcopy(compared_tables())
-    (scorer,) = (each for each in tables["table4"]["run"]["scorers"] if each["id"] == "nearid_cohesion")
+    settings = copy.deepcopy(step_settings("make_table", CONFIG, table="table4"))
+    (scorer,) = (each for each in settings["run"]["scorers"] if each["id"] == "nearid_cohesion")
     scorer["training"]["params"]["beta"] = 0.2
-    pairs = compare_tables({"table4": tables["table4"]}, printed)
+    pairs = compare_tables({"table4": MakeTable.parse(settings)}, printed)
     found = [(pair.row, pair.column, pair.why) for pair in pairs if pair.verdict == "deviates"]
     assert found == [("nearid_cohesion", "cohesion", "another weight")]
 
 
 def test_one_changed_number_turns_its_effect(tmp_path: Path):
     layout = change_one(tmp_path, "nearid_a1_b02", ("mtg", "full", "m_o"), 0.1)
-    run = Run.from_settings(step_settings("make_page", CONFIG)["run"])
-    effects = find_effects(run, read_metrics(layout, run.needed_metrics()))
+    run = MakePage.parse(step_settings("make_page", CONFIG)).run
+    effects = find_effects(run, read_metrics(layout, list_measured(run)))
     assert [effect.place for effect in effects if effect.holds is False] == ["table 9"]
 
 

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from paper_run import GROUPS, RUN, metrics
+from paper_run import GROUPS, metrics
+from paper_run import table as settings_of
 from scipy import stats
 
 from nearid.config import load, step_settings
@@ -54,9 +55,9 @@ def test_the_table_says_what_a_choice_moves(tmp_path):
         for seed, value in enumerate(ssr):
             id = f"{choice}_{seed}"
             write_json(layout.metrics(id), metrics(id, float(value)))
-            shown = {"id": id, "display": f"{choice} ({seed})", "kind": "head"}
-            scorers.append(shown | {"paper_row": None, "choice": {"name": choice, "seed": seed}})
-    table = build_table({"table": "sensitivity", "run": RUN | {"scorers": scorers}}, layout)
+            shown = {"id": id, "display": f"{choice} ({seed})", "kind": "head", "retrained": True}
+            scorers.append(shown | {"paper_row": "", "choice": {"name": choice, "seed": seed}})
+    table = build_table(settings_of("sensitivity", scorers=scorers), layout)
     assert [(row.id, row.display, row.labels["Seeds"]) for row in table.rows] == [(name, name, "3") for name in values]
     for row in table.rows:
         assert row.cells["nearid_ssr"].value == pytest.approx(values[row.id].mean())

@@ -1,6 +1,5 @@
 """Tables: the paper's layout, gaps with reasons, best values, forms that other programs read."""
 
-import copy
 import csv
 import io
 import json
@@ -10,10 +9,12 @@ import subprocess
 
 import pytest
 import torch
-from paper_run import RUN, TABLES, metrics
+from paper_run import RUN, TABLES, metrics, page, run
+from paper_run import table as settings_of
 from printed_run import tables_of_the_paper, write_printed_run
 
 from nearid.config import load, step_settings
+from nearid.config.settings.paper import CompareWithPaper, MakeTable
 from nearid.errors import UserError
 from nearid.heads.objectives import create
 from nearid.io.files import write_json
@@ -22,7 +23,7 @@ from nearid.paper.comparison import compare_tables, write_comparison
 from nearid.paper.formats import to_csv, to_latex, to_markdown, write_table
 from nearid.paper.metrics import Cell, subtract
 from nearid.paper.reference import published
-from nearid.paper.run import Run
+from nearid.paper.run import arrange_groups, find_group
 from nearid.paper.tables import build_table, in_order
 from nearid.paper.tables.table4 import FORMULAS, describe
 
@@ -134,14 +135,11 @@ def test_comparison_says_whether_it_may_be_made(layout):
     rendered = cell(TABLES)
     assert (rendered.ours, rendered.paper, rendered.difference) == (20.0, 30.74, -10.74)
     assert rendered.verdict == "not comparable" and "rendered" in rendered.why
-    tables = copy.deepcopy(TABLES)
-    for settings in tables.values():
-        settings["run"] = {**RUN, "dataset_kind": "syncd"}
-    assert cell(tables).verdict == "deviates"
+    assert cell(page(dataset_kind="syncd").tables).verdict == "deviates"
 
 
 def test_comparison_file_round_trips(layout):
-    write_comparison({"tables": TABLES}, layout)
+    write_comparison(CompareWithPaper(tables=TABLES), layout)
     with layout.paper("comparison.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len([row for row in rows if row["table"] != "cost"]) == len(compare_tables(TABLES, layout))
@@ -155,15 +153,15 @@ def test_tables_come_in_the_paper_s_order():
 
 def test_the_papers_groups_come_in_its_order_and_a_source_is_in_the_smallest():
     config = load()
-    run = Run.from_settings(step_settings("make_table", config, table="table5")["run"])
-    assert list(run.groups) == ["train", "unseen_fill", "unseen_canny", "main7", "all9"]
-    assert [run.group_of(source) for source in ("flux", "sdxl", "fluxc")] == ["train", "unseen_fill", "unseen_canny"]
+    run = MakeTable.parse(step_settings("make_table", config, table="table5")).run
+    assert list(arrange_groups(run)) == ["train", "unseen_fill", "unseen_canny", "main7", "all9"]
+    assert [find_group(run, source) for source in ("flux", "sdxl", "fluxc")] == ["train", "unseen_fill", "unseen_canny"]
 
 
 def test_the_order_of_groups_does_not_hang_on_how_settings_came():
-    turned = RUN | {"groups": dict(reversed(RUN["groups"].items()))}
-    groups = list(Run.from_settings(RUN).groups)
-    assert list(Run.from_settings(turned).groups) == groups
+    turned = run(groups=dict(reversed(RUN["groups"].items())))
+    groups = list(arrange_groups(run()))
+    assert list(arrange_groups(turned)) == groups
     assert groups[-1] == RUN["headline_group"]
 
 
@@ -180,15 +178,13 @@ def test_table1_marks_the_three_best_and_shows_the_differences_of_nearid(layout)
 def test_table5_tells_at_what_size_a_source_paints(layout):
     sources = [source | {"working_px": px} for source, px in zip(RUN["sources"], (512, 1024, 640), strict=True)]
     sources[2] |= {"id": "powerpaint"}
-    run = RUN | {"sources": sources, "groups": {"all": ["sibling"]}}
-    table = build_table({"table": "table5", "run": run}, layout)
+    table = build_table(settings_of("table5", sources=sources, groups={"all": ["sibling"]}), layout)
     assert [row.labels["Res."] for row in table.rows[:3]] == ["512", "1024", "640 (512)"]
 
 
 def test_differences_have_intervals(layout):
     def compared():
-        settings = {"table": "table7", "run": RUN | {"dataset_kind": "syncd"}}
-        pairs = compare_tables({"table7": settings}, layout)
+        pairs = compare_tables({"table7": settings_of("table7", dataset_kind="syncd")}, layout)
         return {pair.column: pair for pair in pairs if pair.row == "siglip2"}
 
     masking = {"ssr_ci": [27.0, 34.0], "m_o_ci": [-0.1, 0.1]}
@@ -238,7 +234,7 @@ def test_formulas_of_table4_are_true_of_the_objectives(name):
 def test_the_data_set_is_counted_beside_the_paper_s(layout):
     for source, painted in zip(RUN["sources"], (50, 49, 30), strict=True):
         write_json(layout.distractor_report(source["id"], "000"), {"painted": painted, "empty": []})
-    settings = {"table": "data", "run": RUN | {"dataset_kind": "syncd"}}
+    settings = settings_of("data", dataset_kind="syncd")
     pairs = {pair.row: pair for pair in compare_tables({"data": settings}, layout)}
     assert (pairs["identities"].ours, pairs["identities"].paper, pairs["identities"].verdict) == (20, 19386, "deviates")
     assert [pairs[name].ours for name in ("two_views", "three_views", "images", "test")] == [10, 10, 50, 6]
@@ -248,7 +244,7 @@ def test_the_data_set_is_counted_beside_the_paper_s(layout):
 
 
 def test_notes_speak_of_the_columns_that_a_table_has(layout):
-    notes = {name: " ".join(build_table({"table": name, "run": RUN}, layout).notes) for name in ("table1", "table7")}
+    notes = {name: " ".join(build_table(settings_of(name), layout).notes) for name in ("table1", "table7")}
     assert "M-O, M-H are correlations" in notes["table1"]
     assert "M-O is a correlation" in notes["table7"] and "M-H" not in notes["table7"]
     assert "full image" in notes["table1"] and "full image" not in notes["table7"]

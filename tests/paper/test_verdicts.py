@@ -1,19 +1,18 @@
 """Verdicts: what the same images, another seed and another sample allow, and when nothing can be said."""
 
-import copy
 import csv
 import io
 
 import pytest
-from paper_run import RUN, TABLES, metrics
+from paper_run import RUN, metrics, page, run
 
 from nearid.config import load, step_settings
+from nearid.config.settings.paper import MakePage, MakeTable
 from nearid.io.files import write_json
 from nearid.paper.comparison import compare_tables, to_csv
 from nearid.paper.metrics import Cell
 from nearid.paper.page import _what_it_is
 from nearid.paper.reference import CORRELATIONS, TOLERANCES, describe_comparability, differing
-from nearid.paper.run import Run
 from nearid.paper.verdicts import Setting, judge
 
 SAME, TRAINED, OTHER = Setting(True, False), Setting(True, True), Setting(False, False)
@@ -70,10 +69,7 @@ def test_the_authors_own_numbers_of_their_released_head_are_reproduced(metric, d
 
 
 def verdict_of(layout, table, row, column, **changes):
-    tables = copy.deepcopy(TABLES)
-    for settings in tables.values():
-        settings["run"] = RUN | changes
-    pairs = compare_tables(tables, layout)
+    pairs = compare_tables(page(**changes).tables, layout)
     return next(
         (pair.verdict, pair.why) for pair in pairs if (pair.table, pair.row, pair.column) == (table, row, column)
     )
@@ -117,31 +113,30 @@ def test_rows_of_a_judge_with_other_words_are_not_compared(layout):
 def test_words_that_are_not_the_papers_are_told_ours_too(tmp_path, entry, other):
     path = tmp_path / "words.yaml"
     path.write_text(f"scorers: {{qwen3vl_30b: {entry}}}")
-    run = Run.from_settings(step_settings("make_table", load(path), table="table1")["run"])
+    run = MakeTable.parse(step_settings("make_table", load(path), table="table1")).run
     assert [scorer.other_prompt for scorer in run.scorers if scorer.id == "qwen3vl_30b"] == [other]
 
 
 def test_every_line_of_the_comparison_names_its_reason(layout):
-    tables = {name: {**settings, "run": RUN | {"dataset_kind": "syncd"}} for name, settings in TABLES.items()}
-    rows = list(csv.DictReader(io.StringIO(to_csv(compare_tables(tables, layout)))))
+    pairs = compare_tables(page(dataset_kind="syncd").tables, layout)
+    rows = list(csv.DictReader(io.StringIO(to_csv(pairs))))
     assert rows and all(row["why"] for row in rows)
     assert {row["verdict"] for row in rows} <= {"reproduced", "deviates", "inconclusive", "not comparable"}
 
 
 def test_sizes_and_weights_that_are_not_the_papers_make_no_verdict(layout):
     """A rehearsal's numbers, and those of other painting or training, are not the paper's, however near they lie."""
-    settings = RUN | {"dataset_kind": "syncd", "stand_ins": True}
-    assert differing(Run.from_settings(settings), "m_h", False) == ["a rehearsal on stand-ins"]
+    assert differing(run(dataset_kind="syncd", stand_ins=True), "m_h", False) == ["a rehearsal on stand-ins"]
     told = {"data": ["6 test identities (paper: 500)"], "training": ["epochs 2 (paper: 11)"]}
-    run = Run.from_settings(RUN | {"dataset_kind": "syncd", "differs": told})
-    assert differing(run, "m_h", False) == [], "DreamBench++ is what it is"
-    assert differing(run, "nearid_ssr", False) == told["data"]
-    assert differing(run, "m_o", True) == told["training"]
-    assert "6 test identities" in describe_comparability(run)[1]
+    told_of = run(dataset_kind="syncd", differs=told)
+    assert differing(told_of, "m_h", False) == [], "DreamBench++ is what it is"
+    assert differing(told_of, "nearid_ssr", False) == told["data"]
+    assert differing(told_of, "m_o", True) == told["training"]
+    assert "6 test identities" in describe_comparability(told_of)[1]
 
 
 def test_a_run_of_ratings_alone_is_not_told_to_be_one_of_distractors():
-    run = Run.from_settings(step_settings("make_page", load("config/ratings.yaml"))["run"])
-    assert describe_comparability(run) == (True, "DreamBench++ is public, and so are its ratings")
-    assert "no distractor" in _what_it_is(run)
-    assert "painted again" in _what_it_is(Run.from_settings(step_settings("make_page", load())["run"]))
+    rated = MakePage.parse(step_settings("make_page", load("config/ratings.yaml"))).run
+    assert describe_comparability(rated) == (True, "DreamBench++ is public, and so are its ratings")
+    assert "no distractor" in _what_it_is(rated)
+    assert "painted again" in _what_it_is(MakePage.parse(step_settings("make_page", load())).run)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from nearid.config import load, step_settings
+from nearid.config.settings.paper import CompareWithPaper, MakeTable, WriteManifest, WriteSummary
 from nearid.config.settings.scores import SummariseScores
 from nearid.errors import UserError
 from nearid.io.files import read_json, write_json, write_text
@@ -59,12 +60,12 @@ def made(tmp_path_factory) -> Layout:
         write_parquet(layout.scores(scorer, "mtg"), edits, mtg.SCHEMA)
         summarise(SummariseScores.parse(step_settings("summarise_scores", config, scorer=scorer)), layout)
     for table in config["select"]["tables"]:
-        write_table(build_table(step_settings("make_table", config, table=table), layout), layout)
-    write_comparison(step_settings("compare_with_paper", config), layout)
-    write_summary(step_settings("write_summary", config), layout)
+        write_table(build_table(MakeTable.parse(step_settings("make_table", config, table=table)), layout), layout)
+    write_comparison(CompareWithPaper.parse(step_settings("compare_with_paper", config)), layout)
+    write_summary(WriteSummary.parse(step_settings("write_summary", config)), layout)
     for path in (layout.paper("index.html"), layout.identities, layout.splits, layout.dropped):
         write_text(path, "made\n")
-    write_manifest({"config": config}, layout)
+    write_manifest(WriteManifest.parse({"config": config}), layout)
     write_crate(layout, Path("workflow"))
     (layout.paper("workflow") / ".snakemake_timestamp").touch()  # as Snakemake leaves it
     return layout

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from nearid.cli.options import step
+from nearid.config.settings.paper import (
+    CompareWithPaper,
+    ComputeFigure,
+    MakePage,
+    MakeTable,
+    PlotFigure,
+    ShowIdentities,
+    WriteManifest,
+    WriteSummary,
+)
 from nearid.layout import Layout
-
-Settings = dict[str, Any]
 
 
 @click.group()
@@ -20,8 +27,8 @@ def paper() -> None:
 
 @paper.command()
 @click.option("--table", required=True, help="Id of the table.")
-@step("make_table")
-def table(layout: Layout, settings: Settings, table: str) -> None:
+@step("make_table", MakeTable)
+def table(layout: Layout, settings: MakeTable, table: str) -> None:
     """One table as CSV, LaTeX and Markdown."""
     from nearid.paper.formats import write_table
     from nearid.paper.tables import build_table
@@ -31,8 +38,8 @@ def table(layout: Layout, settings: Settings, table: str) -> None:
 
 @paper.command("figure-data")
 @click.option("--figure", required=True, help="Id of the figure.")
-@step("compute_figure")
-def figure_data(layout: Layout, settings: Settings, figure: str) -> None:
+@step("compute_figure", ComputeFigure)
+def figure_data(layout: Layout, settings: ComputeFigure, figure: str) -> None:
     """Compute what a figure plots."""
     from nearid.paper.figures import compute_figure
 
@@ -41,8 +48,8 @@ def figure_data(layout: Layout, settings: Settings, figure: str) -> None:
 
 @paper.command()
 @click.option("--figure", required=True, help="Id of the figure.")
-@step("plot_figure")
-def figure(layout: Layout, settings: Settings, figure: str) -> None:
+@step("plot_figure", PlotFigure)
+def figure(layout: Layout, settings: PlotFigure, figure: str) -> None:
     """Plot a figure from its data, without computing anything again."""
     from nearid.paper.figures import plot_figure
 
@@ -50,8 +57,8 @@ def figure(layout: Layout, settings: Settings, figure: str) -> None:
 
 
 @paper.command()
-@step("compare_with_paper")
-def compare(layout: Layout, settings: Settings) -> None:
+@step("compare_with_paper", CompareWithPaper)
+def compare(layout: Layout, settings: CompareWithPaper) -> None:
     """Compare our value with the paper's in every cell of the tables."""
     from nearid.paper.comparison import write_comparison
 
@@ -59,8 +66,8 @@ def compare(layout: Layout, settings: Settings) -> None:
 
 
 @paper.command()
-@step("show_identities")
-def identities(layout: Layout, settings: Settings) -> None:
+@step("show_identities", ShowIdentities)
+def identities(layout: Layout, settings: ShowIdentities) -> None:
     """Write pictures and margins of the test identities, for browsing them on the page."""
     from nearid.paper.browser import write_browser
 
@@ -68,8 +75,8 @@ def identities(layout: Layout, settings: Settings) -> None:
 
 
 @paper.command()
-@step("make_page")
-def page(layout: Layout, settings: Settings) -> None:
+@step("make_page", MakePage)
+def page(layout: Layout, settings: MakePage) -> None:
     """One page that shows it all."""
     from nearid.paper.page import write_page
 
@@ -77,8 +84,8 @@ def page(layout: Layout, settings: Settings) -> None:
 
 
 @paper.command()
-@step("write_manifest")
-def manifest(layout: Layout, settings: Settings) -> None:
+@step("write_manifest", WriteManifest)
+def manifest(layout: Layout, settings: WriteManifest) -> None:
     """Write hashes, settings, versions and machine."""
     from nearid.paper.manifest import write_manifest
 
@@ -111,8 +118,8 @@ def verify(results: Path) -> None:
 
 
 @paper.command()
-@step("write_summary")
-def summary(layout: Layout, settings: Settings) -> None:
+@step("write_summary", WriteSummary)
+def summary(layout: Layout, settings: WriteSummary) -> None:
     """The headline numbers in a few lines."""
     from nearid.paper.summary import write_summary
 

@@ -6,11 +6,11 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from nearid.config.schema.paper import Aim as AimSettings
+from nearid.config.settings.paper import Told
 from nearid.errors import UserError
 from nearid.paper.metrics import Metrics
-from nearid.paper.run import Run
 from nearid.paper.seeds import BENCHMARK_OF, Spread, lead, measure, read_spreads
 
 _NAMES = {"m_o": "M-O", "m_o_pair": "M-O of pairs", "m_h": "M-H", "mtg_ssr": "MTG SSR", "mtg_pa": "MTG PA"}
@@ -44,16 +44,16 @@ class Aim:
         return f"{self.bounds}; over seeds: {self.over_seeds}; this run: {self.own}"
 
 
-def find_aims(settings: Mapping[str, Any], run: Run, metrics: Mapping[str, Metrics]) -> list[Aim]:
+def find_aims(settings: Told, metrics: Mapping[str, Metrics]) -> list[Aim]:
     """The aims of a step's settings, which may have none.
 
     Raises:
         UserError: the table of runs lacks a number.
     """
-    if "aims" not in settings:
+    if not settings.aims:
         return []
-    numbers = _Numbers(settings["seed_table"], read_spreads(Path(settings["seed_table"])), metrics)
-    return [_judge(aim, run.headline_group, numbers) for aim in settings["aims"]]
+    numbers = _Numbers(settings.seed_table, read_spreads(Path(settings.seed_table)), metrics)
+    return [_judge(aim, settings.run.headline_group, numbers) for aim in settings.aims]
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class _Numbers:
         return measure(self.metrics[scorer], group, metric).value if scorer in self.metrics else None
 
 
-def _judge(aim: Mapping[str, Any], headline: str, numbers: _Numbers) -> Aim:
-    metric, group = aim["metric"], aim.get("group", headline)
+def _judge(aim: AimSettings, headline: str, numbers: _Numbers) -> Aim:
+    metric, group = aim.metric, aim.group or headline
     digits, sign = 3 if metric in ("m_o", "m_o_pair", "m_h") else 1, ""
-    ours = (aim["scorer"], group, metric)
+    ours = (aim.scorer, group, metric)
     runs, own = numbers.of_runs(*ours), numbers.of_this_run(*ours)
     spread = runs.spread
-    if "less" in aim or "less_group" in aim:
-        other = (aim.get("less", aim["scorer"]), aim.get("less_group", group), metric)
+    if aim.less or aim.less_group:
+        other = (aim.less or aim.scorer, aim.less_group or group, metric)
         theirs = numbers.of_this_run(*other)
         runs, spread = lead(runs, numbers.of_runs(*other))
         own = None if own is None or theirs is None else own - theirs
@@ -89,14 +89,15 @@ def _judge(aim: Mapping[str, Any], headline: str, numbers: _Numbers) -> Aim:
     def show(value: float) -> str:
         return f"{value:{sign}.{digits}f}"
 
-    tests = [(key.replace("_", " "), aim[key], test) for key, test in _BOUNDS.items() if key in aim]
+    bounds = [(key.replace("_", " "), getattr(aim, key), test) for key, test in _BOUNDS.items()]
+    tests = [each for each in bounds if each[1] is not None]
     words = [f"{key} {bound:g}" for key, bound, _ in tests]
-    if "spreads" in aim:
-        limit = aim["spreads"] * spread
+    if aim.spreads:
+        limit = aim.spreads * spread
         tests.append(("above", limit, operator.gt))
-        words.append(f"above {limit:.{digits}f}, {aim['spreads']:g} times the spread")
+        words.append(f"above {limit:.{digits}f}, {aim.spreads:g} times the spread")
     return Aim(
-        claim=aim["claim"],
+        claim=aim.claim,
         bounds=f"{'difference in ' if sign else ''}{_NAMES.get(metric, metric.upper())} {' and '.join(words)}",
         over_seeds=f"{show(runs.mean)} ± {runs.spread:.{digits}f} ({', '.join(map(show, runs.values))})",
         own="not measured" if own is None else show(own),

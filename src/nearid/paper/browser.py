@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from nearid.config.settings.paper import Run, ShowIdentities
 from nearid.io.files import write_bytes, write_text
 from nearid.io.images import decode_rgb
 from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
 from nearid.margins import VIEW_PAIRS, directed_margins
 from nearid.paper.pictures import fit_square
-from nearid.paper.run import Run
 from nearid.paper.scored import find_scored, read_columns
 from nearid.paper.scripts import dump_script
 from nearid.scores.margins import CROSSES, SIMILARITIES
@@ -27,13 +26,13 @@ QUALITY = 88
 _WAYS = [(f"sim_{i}{j}", f"cross_{k}{k}") for i, j in VIEW_PAIRS for k in (i, j)]
 
 
-def write_browser(settings: Mapping[str, Any], layout: Layout) -> None:
+def write_browser(settings: ShowIdentities, layout: Layout) -> None:
     """Write paper/identities/<id>.jpg and paper/identities/index.js (settings of `show_identities`).
 
     A strip has a row of views and a row per source, a column per view; an empty place is white. The index gives for
     each identity, scorer and source the smallest margin with the two similarities that make it (null: no trial).
     """
-    run = Run.from_settings(settings["run"])
+    run = settings.run
     names = ["row", "id", "shard", "shard_row", "n_images", "name", "class_name", "split"]
     rows = [row for row in read_table(layout.identities, names).to_pylist() if row["split"] == "test"]
     rows.sort(key=lambda row: row["row"])

@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
+from nearid.config.settings.paper import CompareWithPaper, MakeTable, Run
 from nearid.data.kinds import describe_kind
 from nearid.io.files import write_text
 from nearid.io.sheets import plain_cell
@@ -22,7 +22,7 @@ from nearid.paper.reference import (
     published_value,
     same_images,
 )
-from nearid.paper.run import NOT_RUN, Run
+from nearid.paper.run import NOT_RUN
 from nearid.paper.table import Column, Row, Table
 from nearid.paper.tables import build_table, in_order
 from nearid.paper.tables.data import COUNT
@@ -51,9 +51,9 @@ class Pair:
     why: str
 
 
-def write_comparison(settings: Mapping[str, Any], layout: Layout) -> None:
+def write_comparison(settings: CompareWithPaper, layout: Layout) -> None:
     """Write paper/comparison.csv for the tables (and numbers of figure 4) of the step's settings."""
-    write_text(layout.paper("comparison.csv"), to_csv([*compare_tables(settings["tables"], layout), *list_costs()]))
+    write_text(layout.paper("comparison.csv"), to_csv([*compare_tables(settings.tables, layout), *list_costs()]))
 
 
 def to_csv(pairs: Iterable[Pair]) -> str:
@@ -79,12 +79,12 @@ def list_costs() -> list[Pair]:
     ]
 
 
-def compare_tables(tables: Mapping[str, Mapping[str, Any]], layout: Layout) -> list[Pair]:
+def compare_tables(tables: Mapping[str, MakeTable], layout: Layout) -> list[Pair]:
     """All cells of `tables` (id -> make_table's settings), ours and the paper's."""
     return [
         pair
         for settings in (tables[name] for name in in_order(tables))
-        for pair in compare_table(build_table(settings, layout), Run.from_settings(settings["run"]))
+        for pair in compare_table(build_table(settings, layout), settings.run)
     ]
 
 

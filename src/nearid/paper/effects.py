@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from nearid.config.settings.paper import Run, Scorer
 from nearid.paper.methods import SWEPT_DEFAULTS, swept_place
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.reference import METHODS, published_method
-from nearid.paper.run import NOT_RUN, Run, Scorer
+from nearid.paper.run import NOT_RUN, explain_absence, find_groups, find_scorer
 
 NEARID_AT_LEAST = 75.0
 GAP_AT_MOST = 10.0
@@ -91,19 +92,19 @@ class _Reader:
 
     def name(self, paper_row: str) -> str:
         """The display name of the scorer in a row of the paper, or that of the row if there is none."""
-        scorer = self.run.in_paper_row(paper_row)
+        scorer = find_scorer(self.run, paper_row)
         return scorer.display if scorer else METHODS[paper_row]
 
     def absent(self, paper_row: str) -> Cell:
         """Why a row of the paper has no scorer: it was left out, or there is none."""
-        why = self.run.why_absent(lambda scorer: scorer.paper_row == paper_row)
+        why = explain_absence(self.run, lambda scorer: scorer.paper_row == paper_row)
         return Cell(
             reason=f"no scorer of this run stands for {METHODS[paper_row]}" + ("" if why == NOT_RUN else f": {why}")
         )
 
     def present(self, paper_rows: Sequence[str]) -> list[str]:
         """Those rows for which the run has a scorer; all where it has none, so that a question says what is missing."""
-        return [name for name in paper_rows if self.run.in_paper_row(name)] or list(paper_rows)
+        return [name for name in paper_rows if find_scorer(self.run, name)] or list(paper_rows)
 
     def ssr(self, paper_row: str, group: str = "", condition: str = "full") -> Reading:
         """SSR on NearID-bench, of the headline group or another."""
@@ -135,7 +136,7 @@ class _Reader:
 
     def swept(self, weight: str, fixed: Mapping[str, float]) -> list[tuple[float, Scorer]]:
         """Heads of the NearID objective by the weight that differs, on the data that the main head has."""
-        main = self.run.in_paper_row("nearid")
+        main = find_scorer(self.run, "nearid")
         place = swept_place(fixed, weight)
         data = main.training and (main.training.sources, main.training.mtg) if main else None
         found = [
@@ -149,7 +150,7 @@ class _Reader:
 
     def _measure(self, paper_row: str, measure: Callable[[Metrics, Metrics], Cell]) -> Cell:
         """A value of the scorer in a row; `measure` gets its metrics, and those that its M-H comes from."""
-        scorer = self.run.in_paper_row(paper_row)
+        scorer = find_scorer(self.run, paper_row)
         if scorer is None:
             return self.absent(paper_row)
         return measure(self.metrics[scorer.id], self.metrics[scorer.m_h_from or scorer.id])
@@ -208,7 +209,7 @@ def _about_objectives(ask: _Reader) -> Iterator[Effect]:
         [ask.ssr(name) for name in ("nearid", "infonce", "siglip2")],
         lambda nearid, infonce, frozen: nearid > infonce > frozen,
     )
-    unranked: list[str | Scorer] = [name for name in UNRANKED if ask.run.in_paper_row(name)]
+    unranked: list[str | Scorer] = [name for name in UNRANKED if find_scorer(ask.run, name)]
     unranked += [scorer for alpha, scorer in ask.swept("alpha", {"beta": 0.0}) if alpha == 0]
     yield _judge(
         "Losses that see distractors or severities without the ranking term collapse: "
@@ -220,7 +221,7 @@ def _about_objectives(ask: _Reader) -> Iterator[Effect]:
 
 
 def _about_sources(ask: _Reader) -> Iterator[Effect]:
-    roles = {role: ask.run.in_role(role) for role in ("train", "unseen")}
+    roles = {role: find_groups(ask.run, role) for role in ("train", "unseen")}
     for unseen in roles["unseen"] or [""]:
         groups = {"train": next(iter(roles["train"]), ""), "unseen": unseen}
         # Where nothing was learned, nothing carries over: 0 and 0 are not apart either.
@@ -303,7 +304,7 @@ def _about_weights(ask: _Reader) -> Iterator[Effect]:
 
 
 def _of_our_own(ask: _Reader) -> Iterator[Effect]:
-    nearid = ask.run.in_paper_row("nearid")
+    nearid = find_scorer(ask.run, "nearid")
     pairs = {"positive": "same object", "distractor": "distractor", "random": "random"}
     yield _judge(
         f"Mean cosines of {ask.name('nearid')} are in order: same object > distractor > random",

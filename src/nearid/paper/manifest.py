@@ -16,6 +16,7 @@ from typing import Any
 
 import nearid
 from nearid.config.accepted import read_accepted
+from nearid.config.settings.paper import WriteManifest
 from nearid.config.types import Config
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file, hash_json
@@ -45,13 +46,13 @@ PACKAGES = (
 )
 
 
-def write_manifest(settings: Mapping[str, Any], layout: Layout) -> None:
+def write_manifest(settings: WriteManifest, layout: Layout) -> None:
     """Write paper/manifest.json and paper/costs.csv for the whole config in `settings`.
 
     `result` depends on config, code and versions alone: two runs of the same give the same. `run` tells of this run:
     time, machine, seconds.
     """
-    config = settings["config"]
+    config = settings.config
     result = {
         "config": config,
         "config_hash": hash_json(config),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from nearid.config.settings.paper import Run, Scorer
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.reference import METHODS, published_rows
-from nearid.paper.run import Run, Scorer
+from nearid.paper.run import explain_absence, find_scorer, name_sources
 from nearid.paper.table import Column, Row, Table
 
 _BENCH, _MTG, _HUMAN = "NearID-bench", "MTG", "DreamBench++"
@@ -61,7 +62,7 @@ def build_methods(
     printed = published_rows(name)
 
     def row(scorer: Scorer | None, paper_row: str | None, opens_block: bool = False) -> Row:
-        gap = Cell(reason=run.why_absent(lambda other: place(other) == paper_row))
+        gap = Cell(reason=explain_absence(run, lambda other: place(other) == paper_row))
         measured = measure(scorer) if scorer else dict.fromkeys((column.id for column in columns), gap)
         return Row(
             scorer.id if scorer else str(paper_row),
@@ -78,7 +79,7 @@ def build_methods(
         rows += [row(scorer, paper_row) for scorer in standing] or [row(None, paper_row)]
     own = [scorer for scorer in run.scorers if stands_for[scorer.id] not in printed]
     rows += [row(scorer, None, opens_block=bool(rows) and index == 0) for index, scorer in enumerate(own)]
-    frozen = run.in_paper_row("siglip2")
+    frozen = find_scorer(run, "siglip2")
     whole = "" if any(column.id.startswith("fg_") for column in columns) else ", full image"
     borrowed = [
         f"M-H of {scorer.display} is that of scorer {scorer.m_h_from}, as in the paper."
@@ -95,8 +96,8 @@ def build_methods(
         labels=tuple(labels),
         notes=(
             *(
-                [f"NearID-bench: test identities{whole}, pooled over {run.names_in(run.headline_group)}."]
-                if run.names_in(run.headline_group)
+                [f"NearID-bench: test identities{whole}, pooled over {name_sources(run, run.headline_group)}."]
+                if name_sources(run, run.headline_group)
                 else []
             ),
             f"SSR, PA in percent{_name_correlations(columns)}. Intervals and counts are in the CSV file.",

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from nearid.config.settings.paper import MakePage, Run, Scorer
 from nearid.data.kinds import describe_kind
 from nearid.io.files import write_text
 from nearid.io.hashing import hash_file
@@ -22,7 +22,7 @@ from nearid.paper.comparison import compare_tables
 from nearid.paper.effects import find_effects
 from nearid.paper.metrics import Cell, Metrics, read_metrics
 from nearid.paper.reference import describe_comparability
-from nearid.paper.run import Run, Scorer
+from nearid.paper.run import find_scorer, list_measured, name_sources
 from nearid.paper.tables import build_table, in_order
 
 PEOPLE_ALONE = "These are numbers about agreement with people on DreamBench++ alone: no distractor is part of this run."
@@ -53,18 +53,18 @@ class Example:
     sources: tuple[str, ...]
 
 
-def write_page(settings: Mapping[str, Any], layout: Layout) -> None:
+def write_page(settings: MakePage, layout: Layout) -> None:
     """Write paper/index.html (settings of `make_page`)."""
     write_text(layout.paper("index.html"), render_page(settings, layout))
 
 
-def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
+def render_page(settings: MakePage, layout: Layout) -> str:
     """The page as HTML; all text from config and data is escaped.
 
     Figures are linked, not embedded: a new style of a figure needs no new page.
     """
-    run = Run.from_settings(settings["run"])
-    metrics = read_metrics(layout, run.needed_metrics())
+    run = settings.run
+    metrics = read_metrics(layout, list_measured(run))
     environment = Environment(
         loader=PackageLoader("nearid.paper"),
         autoescape=True,
@@ -74,24 +74,25 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
     )
     # Ratings alone need no data set.
     dropped = _read_dropped(layout.dropped) if layout.dropped.is_file() else []
-    pairs = compare_tables(settings["compared"], layout)
+    pairs = compare_tables(settings.compared, layout)
     return environment.get_template("index.html.j2").render(
         run=run,
+        headline_sources=name_sources(run, run.headline_group),
         what_it_is=_what_it_is(run),
         headlines=_headlines(settings, run, metrics),
         sentence=_sentence(run, metrics),
         own_alpha=_own_alpha(run),
         example=_find_example(layout, run),
         effects=find_effects(run, metrics),
-        aims=find_aims(settings, run, metrics),
-        tables=[build_table(settings["tables"][name], layout).filled() for name in in_order(settings["tables"])],
-        figures=[_figure_entry(name, layout) for name in _arrange(settings["figures"])],
+        aims=find_aims(settings, metrics),
+        tables=[build_table(settings.tables[name], layout).filled() for name in in_order(settings.tables)],
+        figures=[_figure_entry(name, layout) for name in _arrange(settings.figures)],
         browser=any(measured.content.get("nearid_bench") for measured in metrics.values()),
         comparison=pairs,
         verdicts=Counter(pair.verdict for pair in pairs),
         comparable=describe_comparability(run),
         counts=_count_identities(layout) if layout.identities.is_file() else [],
-        gaps=settings.get("gaps", {}),
+        gaps=settings.gaps,
         dropped=dropped[:MAX_DROPPED],
         dropped_more=max(0, len(dropped) - MAX_DROPPED),
         hashes=[(scorer.id, hash_file(layout.metrics(scorer.id))) for scorer in run.scorers],
@@ -101,7 +102,7 @@ def render_page(settings: Mapping[str, Any], layout: Layout) -> str:
 def _what_it_is(run: Run) -> str:
     if run.stand_ins:
         return STAND_INS
-    if run.benchmarks == ("dreambench",):
+    if run.benchmarks == ["dreambench"]:
         return PEOPLE_ALONE
     return describe_kind(run.dataset_kind).numbers
 
@@ -122,12 +123,10 @@ def _read_dropped(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def _headlines(
-    settings: Mapping[str, Any], run: Run, metrics: Mapping[str, Metrics]
-) -> list[tuple[Scorer, Cell, Cell]]:
+def _headlines(settings: MakePage, run: Run, metrics: Mapping[str, Metrics]) -> list[tuple[Scorer, Cell, Cell]]:
     """SSR and PA of the headline group, of the first table's scorers that have them; without a table of all."""
-    first = in_order(settings["tables"])[:1]
-    shown = {scorer["id"] for name in first for scorer in settings["tables"][name]["run"]["scorers"]}
+    first = in_order(settings.tables)[:1]
+    shown = {scorer.id for name in first for scorer in settings.tables[name].run.scorers}
     measured = [(scorer, metrics[scorer.id]) for scorer in run.scorers if scorer.id in shown or not shown]
     group = run.headline_group
     return [
@@ -139,7 +138,7 @@ def _headlines(
 
 def _own_alpha(run: Run) -> str:
     """What has to be said of a ranking weight that is not the paper's; empty where it is."""
-    scorer = run.in_paper_row("nearid")
+    scorer = find_scorer(run, "nearid")
     if scorer is None or scorer.training is None:
         return ""
     alpha = scorer.training.params.get("alpha", PAPERS_ALPHA)
@@ -159,11 +158,11 @@ def _sentence(run: Run, metrics: Mapping[str, Metrics]) -> str:
         ("infonce", "a head trained with InfoNCE {} %"),
         ("nearid", "one trained with NearID {} %"),
     ):
-        scorer = run.in_paper_row(paper_row)
+        scorer = find_scorer(run, paper_row)
         rate = metrics[scorer.id].rate("ssr", run.headline_group).value if scorer else None
         if rate is not None:
             told.append(words.format(f"{rate:.0f}"))
-    return f"{', '.join(told)}." if len(told) > 1 and run.in_paper_row("siglip2") else ""
+    return f"{', '.join(told)}." if len(told) > 1 and find_scorer(run, "siglip2") else ""
 
 
 def _find_example(layout: Layout, run: Run) -> Example | None:

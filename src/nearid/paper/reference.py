@@ -8,8 +8,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from nearid.config.settings.paper import Run
 from nearid.data.kinds import describe_kind
-from nearid.paper.run import Run
 
 METHODS = {
     "qwen3vl_30b": "Qwen3-VL 30B",
@@ -108,7 +108,7 @@ def describe_comparability(run: Run) -> tuple[bool, str]:
     kind = describe_kind(run.dataset_kind)
     if run.stand_ins:
         return False, "a rehearsal on stand-ins of the downloads, with tiny sizes"
-    if kind.comparable and run.benchmarks == ("dreambench",):
+    if kind.comparable and run.benchmarks == ["dreambench"]:
         return True, "DreamBench++ is public, and so are its ratings"
     told = [*run.differs.get("data", ()), *run.differs.get("training", ())]
     if not kind.comparable or not told:

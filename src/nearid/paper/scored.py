@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nearid.config.settings.paper import Run, Scorer
 from nearid.errors import UserError
 from nearid.io.tables import read_table
 from nearid.layout import Layout
-from nearid.paper.run import Run, Scorer
 
 
 def find_scored(run: Run, layout: Layout, benchmark: str) -> tuple[list[Scorer], list[str]]:

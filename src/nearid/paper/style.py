@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsIndex
+from typing import Literal, SupportsIndex
 
 import matplotlib
 import numpy as np
@@ -18,6 +18,7 @@ from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 from PIL import Image
 
+from nearid.config.schema.paper import Style
 from nearid.io.files import replacing, write_bytes
 from nearid.layout import Layout
 
@@ -36,14 +37,13 @@ class Look:
     dpi: int = 200
     font_size: float = 8.0
     marker_size: float = 36.0
-    palette: tuple[str, ...] = PALETTE
+    palette: Sequence[str] = PALETTE
     frame_ms: int = 180
 
     @classmethod
-    def from_settings(cls, style: Mapping[str, Any]) -> Look:
-        """The look of a `plot_figure` step's settings."""
-        values: dict[str, Any] = {key: tuple(value) if key == "palette" else value for key, value in style.items()}
-        return cls(**values)
+    def of(cls, style: Style) -> Look:
+        """The look of a figure's `style`."""
+        return cls(**style.model_dump(exclude_none=True))
 
     def colour(self, index: SupportsIndex) -> str:
         """A colour of the palette, from its start again after its end."""

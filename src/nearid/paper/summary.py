@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from nearid.config.settings.paper import Run, WriteSummary
 from nearid.io.files import write_text
 from nearid.layout import Layout
 from nearid.paper.aims import Aim, find_aims
 from nearid.paper.effects import find_effects
 from nearid.paper.metrics import Cell, Metrics, read_metrics
-from nearid.paper.run import Run
+from nearid.paper.run import arrange_groups
 
 
-def write_summary(settings: Mapping[str, Any], layout: Layout) -> str:
+def write_summary(settings: WriteSummary, layout: Layout) -> str:
     """Write paper/summary.txt and return it."""
-    run = Run.from_settings(settings["run"])
+    run = settings.run
     metrics = read_metrics(layout, [scorer.id for scorer in run.scorers])
-    text = summarise(run, metrics, find_aims(settings, run, metrics))
+    text = summarise(run, metrics, find_aims(settings, metrics))
     write_text(layout.paper("summary.txt"), text)
     return text
 
 
 def summarise(run: Run, metrics: Mapping[str, Metrics], aims: Sequence[Aim] = ()) -> str:
     """Headline numbers per scorer, which of the paper's effects hold, and which of the aims over seeds."""
-    others = [group for group in run.groups if group != run.headline_group]
+    others = [group for group in arrange_groups(run) if group != run.headline_group]
     rated = any(metrics[scorer.id].m_h().value is not None for scorer in run.scorers)
     heads = ["SSR", "PA", *(f"SSR {group}" for group in others), "MTG SSR", "M-O", *(["M-H"] if rated else [])]
     width = max(len(scorer.display) for scorer in run.scorers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -41,7 +41,7 @@ class Row:
     paper_row: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     opens_block: bool = False
-    sources: tuple[str, ...] = ()
+    sources: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nearid.config import check_schema, step_settings
+from nearid.config.settings.paper import CompareWithPaper, MakeTable, WriteSummary
 from nearid.config.types import Config
 from nearid.errors import UserError
 from nearid.io.hashing import hash_file
@@ -109,9 +110,9 @@ def _find_underived(config: Config, layout: Layout) -> Iterator[str]:
         for counted in ("data", "distractors"):  # by the table of the data set
             (again.root / counted).symlink_to((layout.root / counted).resolve())
         for table in config["select"]["tables"]:
-            write_table(build_table(step_settings("make_table", config, table=table), again), again)
-        write_comparison(step_settings("compare_with_paper", config), again)
-        write_summary(step_settings("write_summary", config), again)
+            write_table(build_table(MakeTable.parse(step_settings("make_table", config, table=table)), again), again)
+        write_comparison(CompareWithPaper.parse(step_settings("compare_with_paper", config)), again)
+        write_summary(WriteSummary.parse(step_settings("write_summary", config)), again)
         for path in sorted(path for path in again.root.rglob("*") if path.is_file() and not path.is_symlink()):
             name = path.relative_to(again.root)
             if path.read_bytes() != (layout.root / name).read_bytes():

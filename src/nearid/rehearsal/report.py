@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nearid.config import step_settings
+from nearid.config.settings.paper import MakeTable
 from nearid.config.types import Config
 from nearid.layout import Layout
 from nearid.paper.tables import build_table, in_order
@@ -75,7 +76,7 @@ def find_empty_cells(config: Config, layout: Layout) -> list[EmptyCells]:
     """Cells without a value in the selected tables, gathered by reason and rows."""
     found: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for name in in_order(config["select"]["tables"]):
-        table = build_table(step_settings("make_table", config, table=name), layout)
+        table = build_table(MakeTable.parse(step_settings("make_table", config, table=name)), layout)
         for column in table.columns:
             rows: dict[str, list[str]] = {}
             for row in table.rows:

@@ -6,13 +6,13 @@ it and computes nothing; `animate(arrays, look) -> frames`, where a figure moves
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.settings.paper import ComputeFigure, PlotFigure
 from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.layout import Layout
@@ -20,19 +20,19 @@ from nearid.layout import Layout
 Arrays = dict[str, NDArray[Any]]
 
 
-def compute_figure(settings: Mapping[str, Any], layout: Layout) -> None:
+def compute_figure(settings: ComputeFigure, layout: Layout) -> None:
     """Write the data of a figure (settings of `compute_figure`)."""
-    name = settings["figure"]
+    name = settings.figure
     arrays = import_module(f"nearid.paper.figures.{name}").compute(settings, layout)
     with replacing(layout.figure_data(name)) as private, open(private, "wb") as stream:  # noqa: PTH123
         np.savez_compressed(stream, **arrays)
 
 
-def plot_figure(settings: Mapping[str, Any], layout: Layout) -> None:
+def plot_figure(settings: PlotFigure, layout: Layout) -> None:
     """Draw a figure from its data (settings of `plot_figure`)."""
     from nearid.paper.style import Look, save_animation, save_figure
 
-    name, look = settings["figure"], Look.from_settings(settings["style"])
+    name, look = settings.figure, Look.of(settings.style)
     module = import_module(f"nearid.paper.figures.{name}")
     arrays = read_arrays(layout, name)
     with look.applied():

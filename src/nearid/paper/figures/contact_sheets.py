@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.io.images import decode_rgb
 from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
 from nearid.paper.identities import choose_identities
 from nearid.paper.pictures import fit_square
-from nearid.paper.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ SLOTS = (1, 2, 3)
 GAP_PX = 4
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """View 1 of the same test identities for every source, with its distractor.
 
     Returns:
@@ -38,8 +38,8 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     Raises:
         UserError: no test identities, or files are missing.
     """
-    run, size = Run.from_settings(settings["run"]), settings["size_px"]
-    chosen = choose_identities(layout, "test", settings["rows"], settings["seed"], settings["figure"])
+    run, size = settings.run, settings.size_px
+    chosen = choose_identities(layout, "test", settings.rows, settings.seed, settings.figure)
     rows = [row for row in read_table(layout.identities).to_pylist() if row["split"] == "test"]
     images = np.full((len(run.sources), 2, len(chosen), size, size, 3), 255, np.uint8)
     present = np.zeros((len(run.sources), len(chosen)), bool)

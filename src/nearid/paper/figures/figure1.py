@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays, figure7
 
@@ -20,7 +21,7 @@ ANCHOR, VIEW, DISTRACTOR = 0, 1, 1 + figure7.POSITIVES
 NAMES = ("anchor", "same object,\nother background", "other object,\nsame background")
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """Of the test identities drawn by the seed, the one that best shows what the last scorer sees and others miss.
 
     Args:

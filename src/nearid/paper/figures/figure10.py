@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 COLUMNS = 100
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """`prompt`: the text: our own words on the paper's structure, or those of the file `prompt` of the settings."""
     from nearid.scores.judging.prompt import choose_prompt
 
-    return {"prompt": np.array(choose_prompt(settings.get("prompt")).template)}
+    return {"prompt": np.array(choose_prompt(settings.prompt).template)}
 
 
 def plot(arrays: Arrays, look: Look) -> Figure:

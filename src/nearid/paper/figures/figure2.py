@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays, figure1
 
@@ -20,7 +20,7 @@ _WIDTH, _HEIGHT = 10.0, 4.0
 _NAMES = ("anchor", "positive", "distractor")
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """What figure 1 shows under these settings, of which the pictures are drawn."""
     return figure1.compute(settings, layout)
 

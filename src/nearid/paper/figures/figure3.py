@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb
 from nearid.io.tables import image_bytes, read_table
@@ -16,7 +17,6 @@ from nearid.layout import Layout
 from nearid.paper.figures import Arrays
 from nearid.paper.identities import choose_identities
 from nearid.paper.metrics import read_metrics
-from nearid.paper.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _USES_MASKS = ("vsm", "colour_histogram")
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """Attention of both heads, mean over heads of attention (paper figure 3 left), and a summary of methods (right).
 
     Returns:
@@ -41,23 +41,22 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     """
     from safetensors.torch import load_file
 
-    from nearid.config.settings.tokens import BackboneSettings
     from nearid.heads.map_head import MAPHead
     from nearid.tokens.backbones import load_backbone
     from nearid.tokens.store import open_tokens
 
-    run, source, size = Run.from_settings(settings["run"]), settings["source"], settings["size_px"]
-    chosen = choose_identities(layout, settings["split"], settings["identities"], settings["seed"], "figure3")
-    backbone = load_backbone(BackboneSettings.parse(settings["backbone"]))
-    trained = layout.head_file(settings["ablation"])
+    run, source, size = settings.run, settings.source, settings.size_px
+    chosen = choose_identities(layout, settings.split, settings.identities, settings.seed, "figure3")
+    backbone = load_backbone(settings.backbone)
+    trained = layout.head_file(settings.ablation)
     if not trained.is_file():
         raise UserError(
-            trained, "no such file", "the trained head", f"run `nearid heads train --ablation {settings['ablation']}`"
+            trained, "no such file", "the trained head", f"run `nearid heads train --ablation {settings.ablation}`"
         )
     head = MAPHead(backbone.config)
 
     stores = {
-        collection: open_tokens(layout, settings["backbone_id"], collection, settings["token_shards"][collection])
+        collection: open_tokens(layout, settings.backbone_id, collection, settings.token_shards[collection])
         for collection in ("positives", source)
     }
     images = np.zeros((len(chosen), 2, size, size, 3), np.uint8)
@@ -86,7 +85,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         "images": images,
         "attention": attention,
         "ids": np.array([identity.id for identity in chosen]),
-        "names": np.array([settings["display"][name] for name in ("frozen", "trained", "distractors")]),
+        "names": np.array([settings.display.frozen, settings.display.trained, settings.display.distractors]),
         "methods": np.array([scorer.display for scorer in run.scorers]),
         "rejection": np.array([np.nan if cell.value is None else cell.value for cell, _ in cells]),
         "parts": np.array([np.nan if cell.value is None else cell.value for _, cell in cells]),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
 from nearid.paper.metrics import read_metrics
 from nearid.paper.reference import published_rows
-from nearid.paper.run import Run
 from nearid.paper.tables.figure4 import CATEGORIES, paper_row_of
 
 if TYPE_CHECKING:
@@ -22,14 +21,14 @@ if TYPE_CHECKING:
 OURS = "nearid"
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """M-H per category with its standard error, ours and the paper's (paper figure 4).
 
     Returns:
         `values`, `errors`, `paper` [scorers, categories] (NaN: none), `scorers`, `ours` [scorers]: which is NearID,
         `reasons` [scorers]: why there is no value; `simulated`: whether the raters are.
     """
-    run = Run.from_settings(settings["run"])
+    run = settings.run
     metrics = read_metrics(layout, [scorer.id for scorer in run.scorers])
     values, errors, paper, reasons = [], [], [], []
     for scorer in run.scorers:

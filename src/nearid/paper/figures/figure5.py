@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.errors import UserError
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
@@ -31,7 +32,7 @@ class _Images:
     distractor: NDArray[np.bool_]
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """KernelPCA (cosine kernel, 2-D) of validation identities and one source's distractors (paper figure 5).
 
     Args:
@@ -45,13 +46,12 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     Raises:
         UserError: no identities, missing tokens, or no kept heads to animate.
     """
-    from nearid.config.settings.tokens import BackboneSettings
     from nearid.heads.map_head import MAPHead
     from nearid.tokens.backbones import load_backbone
 
-    chosen = choose_identities(layout, settings["split"], settings["identities"], settings["seed"], "figure5")
+    chosen = choose_identities(layout, settings.split, settings.identities, settings.seed, "figure5")
     images = _read_images(layout, settings, chosen)
-    backbone = load_backbone(BackboneSettings.parse(settings["backbone"]))
+    backbone = load_backbone(settings.backbone)
     head = MAPHead(backbone.config)
 
     def embed(state: Mapping[str, Tensor]) -> NDArray[np.float64]:
@@ -61,17 +61,17 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
         with torch.inference_mode():
             return head(torch.from_numpy(images.tokens).float()).double().numpy()
 
-    trained = project(embed(_read_state(layout, settings["ablation"], "head.safetensors")))
+    trained = project(embed(_read_state(layout, settings.ablation, "head.safetensors")))
     arrays: Arrays = {
         "frozen": turn(project(embed(backbone.head_state())), trained),
         "trained": trained,
         "identity": images.identity,
         "distractor": images.distractor,
         "ids": np.array([identity.id for identity in chosen]),
-        "names": np.array([settings["display"][name] for name in ("frozen", "trained", "distractors")]),
+        "names": np.array([settings.display.frozen, settings.display.trained, settings.display.distractors]),
     }
-    if settings["timelapse"]:
-        kept = _read_state(layout, settings["ablation"], "timelapse.safetensors")
+    if settings.timelapse:
+        kept = _read_state(layout, settings.ablation, "timelapse.safetensors")
         steps = sorted({int(key.split(".")[0].removeprefix("step_")) for key in kept})
         states = [_at_step(kept, step) for step in steps]
         arrays |= {
@@ -194,12 +194,12 @@ def _legend(figure: Any, arrays: Arrays, look: Look, source: str) -> None:
     )
 
 
-def _read_images(layout: Layout, settings: Mapping[str, Any], chosen: list[Chosen]) -> _Images:
+def _read_images(layout: Layout, settings: ComputeFigure, chosen: list[Chosen]) -> _Images:
     from nearid.tokens.store import open_tokens
 
     tokens, owner, distractor = [], [], []
-    for collection in ("positives", settings["source"]):
-        store = open_tokens(layout, settings["backbone_id"], collection, settings["token_shards"][collection])
+    for collection in ("positives", settings.source):
+        store = open_tokens(layout, settings.backbone_id, collection, settings.token_shards[collection])
         places = [
             (index, store.find(identity.id, slot, "full"))
             for index, identity in enumerate(chosen)

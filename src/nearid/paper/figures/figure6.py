@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
 
@@ -24,7 +24,7 @@ PARADIGMS = (
 )
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """Nothing: the drawing shows no result."""
     return {"paradigms": np.array([name for name, _ in PARADIGMS])}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill, shorten
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nearid.config.settings.paper import ComputeFigure, Run
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb
 from nearid.io.tables import image_bytes, read_table
@@ -18,7 +18,6 @@ from nearid.layout import Layout
 from nearid.paper.figures import Arrays
 from nearid.paper.identities import Chosen, choose_identities
 from nearid.paper.pictures import fit_square
-from nearid.paper.run import Run
 from nearid.paper.scored import find_scored
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 POSITIVES = 2
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """Anchor, its other views, and its distractors from every source of the figure, with similarities (paper figure 7).
 
     Similarities are those of NearID-bench under `condition`: the anchor is view 0; the distractors, painted into it,
@@ -47,14 +46,14 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     Raises:
         UserError: no identities, or images or scores of one are missing.
     """
-    run = Run.from_settings(settings["run"])
-    chosen = choose_identities(layout, "test", settings["rows"], settings["seed"], "figure7")
+    run = settings.run
+    chosen = choose_identities(layout, "test", settings.rows, settings.seed, "figure7")
     columns = [
         "anchor",
         *[f"view {slot + 2}" for slot in range(POSITIVES)],
         *(source.display for source in run.sources),
     ]
-    size = settings["size_px"]
+    size = settings.size_px
     images = np.full((len(chosen), len(columns), size, size, 3), 255, np.uint8)
     present = np.zeros(images.shape[:2], bool)
     pictures: dict[tuple[Path, str], Any] = {}
@@ -68,7 +67,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
             if content is not None:
                 images[row, column] = fit_square(decode_rgb(content, f"{path}, id {identity.id}, {name}"), size)
                 present[row, column] = True
-    condition = settings["condition"]
+    condition = settings.condition
     scorers, absent = find_scored(run, layout, "nearid_bench")
     similarities = np.stack(
         [_read_similarities(layout, scorer.id, condition, run, chosen) for scorer in scorers], axis=-1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.io.randomness import keyed_rng
@@ -15,7 +15,6 @@ from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
 from nearid.paper.pictures import fit_square
-from nearid.paper.run import Run
 from nearid.paper.scored import find_scored, read_columns
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ _SIMILARITIES = (None, "s_12", "s_11e", "s_12e")
 _ORACLES = (None, None, "oracle_1", "oracle_2")
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """Samples of the part-edit test set, drawn by the figure's seed (paper figure 8).
 
     Returns:
@@ -42,17 +41,17 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     Raises:
         UserError: the set has no samples, or nobody scored it.
     """
-    run = Run.from_settings(settings["run"])
+    run = settings.run
     scorers, absent = find_scored(run, layout, "mtg")
     path = layout.mtg("test")
     ids = read_table(path, ["id"])["id"].to_pylist()
-    count, size = settings["rows"], settings["size_px"]
+    count, size = settings.rows, settings.size_px
     if not ids:
-        raise UserError(path, "no samples", f"some to show in {settings['figure']}", "select fewer figures")
+        raise UserError(path, "no samples", f"some to show in {settings.figure}", "select fewer figures")
     if len(ids) < count:
-        logger.warning("%s: the set has %d of %d samples, which are shown", settings["figure"], len(ids), count)
+        logger.warning("%s: the set has %d of %d samples, which are shown", settings.figure, len(ids), count)
         count = len(ids)
-    chosen = sorted(keyed_rng("figure", settings["figure"], settings["seed"]).permutation(len(ids))[:count].tolist())
+    chosen = sorted(keyed_rng("figure", settings.figure, settings.seed).permutation(len(ids))[:count].tolist())
     masks = [f"image_{number}_{kind}_mask" for number in (1, 2) for kind in ("object", "part")]
     rows = read_table(path, ["id", *_FILES, *masks]).take(chosen).to_pylist()
     images = np.full((count, 4, size, size, 3), 255, np.uint8)
@@ -70,7 +69,7 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     oracle = np.full((count, 4), np.nan)
     names = ("sample", *(name for name in (*_SIMILARITIES, *_ORACLES) if name))
     for index, scorer in enumerate(scorers):
-        columns = read_columns(layout, scorer.id, "mtg", settings["condition"], names)
+        columns = read_columns(layout, scorer.id, "mtg", settings.condition, names)
         places = [int(np.flatnonzero(columns["sample"] == row["id"])[0]) for row in rows]
         for column in range(1, 4):
             similarities[:, column, index] = columns[_SIMILARITIES[column]][places]  # type: ignore[index]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
-from nearid.paper.run import Run
 from nearid.paper.scored import find_scored, read_columns
 
 if TYPE_CHECKING:
@@ -22,19 +21,19 @@ _LINES = ("-", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 _AS_THEY_COME = ("encoder", "colour_histogram")
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """Similarities of both originals to their own edits, and the oracle (paper figure 9).
 
     Returns:
         `scores` [scorers, 2 * samples], `oracle` [2 * samples], `scorers`, `left` [scorers]: in the left panel;
         `absent`: scorers without scores.
     """
-    run = Run.from_settings(settings["run"])
+    run = settings.run
     scorers, absent = find_scored(run, layout, "mtg")
     scores, oracle = [], np.empty(0)
     for scorer in scorers:
         names = ("s_11e", "s_22e", "oracle_1", "oracle_2")
-        columns = read_columns(layout, scorer.id, "mtg", settings["condition"], names)
+        columns = read_columns(layout, scorer.id, "mtg", settings.condition, names)
         scores.append(np.concatenate([columns["s_11e"], columns["s_22e"]]))
         oracle = np.concatenate([columns["oracle_1"], columns["oracle_2"]])
     return {

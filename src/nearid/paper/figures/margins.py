@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.layout import Layout
 from nearid.margins import directed_margins
 from nearid.paper.figures import Arrays
-from nearid.paper.run import Run
 from nearid.paper.scored import find_scored, read_columns
 from nearid.scores.margins import CROSSES, SIMILARITIES
 
@@ -20,18 +19,18 @@ if TYPE_CHECKING:
     from nearid.paper.style import Look
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """All directed margins (docs/protocol.md 4.1).
 
     Returns:
         `margins` [scorers, sources, identities, 6] (NaN: no trial), `scorers`, `sources`, `absent`: names.
     """
-    run = Run.from_settings(settings["run"])
+    run = settings.run
     scorers, absent = find_scored(run, layout, "nearid_bench")
     names = (*SIMILARITIES, *CROSSES, "source")
     margins = []
     for scorer in scorers:
-        columns = read_columns(layout, scorer.id, "nearid_bench", settings["condition"], names)
+        columns = read_columns(layout, scorer.id, "nearid_bench", settings.condition, names)
         origin = columns.pop("source")
         margins.append(
             [

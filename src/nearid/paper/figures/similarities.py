@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
-from nearid.paper.run import Run
 from nearid.paper.scored import find_scored, read_columns
 from nearid.scores.margins import SIMILARITIES
 
@@ -23,19 +22,19 @@ BINS = 40
 _OWN = ("cross_00", "cross_11", "cross_22")
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """Histograms per scorer and tier over all sources; a distractor counts against the view it was painted into.
 
     Returns:
         `counts` [scorers, tiers, bins] as densities, `edges` [bins + 1], `means` [scorers, tiers], `scorers`, `absent`.
         The third tier holds means over the other identities of the split, one per view 0: its spread is theirs.
     """
-    run = Run.from_settings(settings["run"])
+    run = settings.run
     scorers, absent = find_scored(run, layout, "nearid_bench")
     tiers = []
     for scorer in scorers:
         names = (*SIMILARITIES, *_OWN, "random", "source")
-        columns = read_columns(layout, scorer.id, "nearid_bench", settings["condition"], names)
+        columns = read_columns(layout, scorer.id, "nearid_bench", settings.condition, names)
         # Views and strangers do not depend on the source.
         first = columns["source"] == columns["source"][0]
         tiers.append(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.errors import UserError
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
@@ -38,7 +38,7 @@ _TIERS = ("same object", "distractor", "another object")
 _LINES = ("-", "--", ":")
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """Logs of the heads.
 
     Returns:
@@ -48,9 +48,9 @@ def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
     Raises:
         UserError: a log is missing or empty.
     """
-    arrays: Arrays = {"heads": np.array([entry["display"] for entry in settings["ablations"]])}
-    for index, entry in enumerate(settings["ablations"]):
-        lines = _read_log(layout.head_file(entry["id"], "log.jsonl"))
+    arrays: Arrays = {"heads": np.array([head.display for head in settings.ablations])}
+    for index, head in enumerate(settings.ablations):
+        lines = _read_log(layout.head_file(head.id, "log.jsonl"))
         terms = [key for key in lines[0] if key not in {*_OTHERS, *_COSINES}]
         names = ["loss", *terms]
         arrays[f"steps_{index}"] = np.array([line["step"] for line in lines])

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nearid.config.settings.paper import ComputeFigure
 from nearid.data.kinds import describe_kind
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
 from nearid.paper.methods import measure_benchmarks, swept_place
 from nearid.paper.metrics import Cell, read_metrics
 from nearid.paper.reference import published
-from nearid.paper.run import Run
+from nearid.paper.run import list_measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,15 +25,15 @@ SHOWN = ("NearID-bench SSR, %", "MTG SSR, %", "M-O", "M-H")
 SWEEPS = {"alpha": ("table8", {"beta": 0.0}), "beta": ("table9", {"alpha": 1.0})}
 
 
-def compute(settings: Mapping[str, Any], layout: Layout) -> Arrays:
+def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     """Benchmarks of the heads on either sweep.
 
     Returns:
         per sweep `<s>` = alpha, beta: `<s>` [n] ascending, `<s>_ours` [n, metrics, 3]: value and interval (NaN: none),
         `<s>_at` and `<s>_paper` [m], [m, metrics]: the paper's.
     """
-    run = Run.from_settings(settings["run"])
-    metrics = read_metrics(layout, run.needed_metrics())
+    run = settings.run
+    metrics = read_metrics(layout, list_measured(run))
     arrays: Arrays = {"comparable": np.array(describe_kind(run.dataset_kind).comparable)}
     for swept, (table, fixed) in SWEEPS.items():
         place = swept_place(fixed, swept)

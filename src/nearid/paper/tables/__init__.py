@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
 
+from nearid.config.settings.paper import MakeTable
 from nearid.layout import Layout
 from nearid.paper.metrics import read_metrics
-from nearid.paper.run import Run
+from nearid.paper.run import list_measured
 from nearid.paper.table import Table
 
 SIMULATED = (
@@ -23,14 +23,14 @@ SIMULATED = (
 """What has to stand wherever simulated raters are shown."""
 
 
-def build_table(settings: Mapping[str, Any], layout: Layout) -> Table:
+def build_table(settings: MakeTable, layout: Layout) -> Table:
     """The table that a `make_table` step's settings ask for, from the metrics of its scorers or from the data."""
-    run = Run.from_settings(settings["run"])
-    module = import_module(f"nearid.paper.tables.{settings['table']}")
+    run = settings.run
+    module = import_module(f"nearid.paper.tables.{settings.table}")
     if hasattr(module, "build_from_data"):
         table: Table = module.build_from_data(run, layout)
     else:
-        table = module.build(run, read_metrics(layout, run.needed_metrics()))
+        table = module.build(run, read_metrics(layout, list_measured(run)))
     return _name_raters(table) if run.simulated_raters else table
 
 

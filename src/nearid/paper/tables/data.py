@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from nearid.config.settings.paper import Run
 from nearid.io.files import read_json
 from nearid.io.tables import read_table
 from nearid.layout import Layout
 from nearid.paper.metrics import Cell
 from nearid.paper.reference import published_rows
-from nearid.paper.run import NOT_RUN, Run
+from nearid.paper.run import NOT_RUN
 from nearid.paper.table import Column, Row, Table
 
 _NAMES = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nearid.config.settings.paper import Run, Scorer
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.reference import METHODS, published_rows
-from nearid.paper.run import Run, Scorer
+from nearid.paper.run import explain_absence
 from nearid.paper.table import Column, Row, Table
 
 # The paper's name of a category -> DreamBench++'s.
@@ -55,7 +56,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
 
 
 def _gap(run: Run, paper_row: str) -> dict[str, Cell]:
-    reason = run.why_absent(lambda scorer: paper_row_of(scorer) == paper_row)
+    reason = explain_absence(run, lambda scorer: paper_row_of(scorer) == paper_row)
     return dict.fromkeys(CATEGORIES, Cell(reason=reason))
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
 
+from nearid.config.settings.paper import Run, Scorer
 from nearid.paper.methods import COLUMNS, measure_benchmarks
 from nearid.paper.metrics import Cell, Metrics
-from nearid.paper.run import Run, Scorer
+from nearid.paper.run import name_sources
 from nearid.paper.table import Column, Row, Table
 
 # One PA is enough: nothing is compared with the paper here.
@@ -24,7 +25,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     heads: dict[str, dict[int, Scorer]] = {}
     for scorer in run.scorers:
         if scorer.choice:
-            heads.setdefault(scorer.choice[0], {})[scorer.choice[1]] = scorer
+            heads.setdefault(scorer.choice.name, {})[scorer.choice.seed] = scorer
     measured = {scorer.id: measure_benchmarks(run, metrics, scorer) for scorer in run.scorers}
     first = next(iter(heads.values()), {})
     rows = []
@@ -48,7 +49,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
         best_along="zero",
         labels=("Seeds",),
         notes=(
-            f"NearID-bench: test identities, full image, pooled over {run.names_in(run.headline_group)}.",
+            f"NearID-bench: test identities, full image, pooled over {name_sources(run, run.headline_group)}.",
             "Means over seeds; changes are to the first row, seed by seed. Bold: its 95 % interval does not hold zero"
             " (Student's t; the CSV file has it), so that the choice moved more than its seeds do. By chance alone one"
             " change in twenty is bold.",

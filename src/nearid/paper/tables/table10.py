@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from nearid.config.settings.paper import Run, Scorer
 from nearid.paper.methods import COLUMNS, Cells, build_methods, frozen_place, measure_benchmarks
 from nearid.paper.metrics import Cell, Metrics, subtract
-from nearid.paper.run import Run, Scorer
+from nearid.paper.run import find_scorer
 from nearid.paper.table import Column, Table
 
 _ABSENT = "the reference itself, or not trained"
@@ -16,7 +17,7 @@ _DELTA = Column("d_m_h", "to InfoNCE", "DreamBench++", "m_h", 3, "d_m_h", signed
 
 def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     """InfoNCE with distractors and oracle, and M-H against plain InfoNCE's (paper table 10)."""
-    reference = run.in_paper_row("infonce")
+    reference = find_scorer(run, "infonce")
 
     def measure(scorer: Scorer) -> Cells:
         cells = measure_benchmarks(run, metrics, scorer)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from nearid.config.settings.paper import Run, Scorer
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.reference import published_rows
-from nearid.paper.run import Run, Scorer
+from nearid.paper.run import explain_absence
 from nearid.paper.table import Column, Row, Table
 
 # Columns of the paper by scorer; `h`, human against human, comes with every scorer's metrics.
@@ -27,7 +28,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     for method in published_rows("table2"):
         cells: dict[str, Cell] = {}
         for name, (_, scorer_id) in shown.items():
-            why = run.why_absent(lambda scorer, name=name: _column_of(scorer) == name)  # type: ignore[misc]
+            why = explain_absence(run, lambda scorer, name=name: _column_of(scorer) == name)  # type: ignore[misc]
             value, error = Cell(reason=why), Cell(reason=why)
             if scorer_id is not None:
                 who = "humans" if name == "h" else "categories"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nearid.config.settings.paper import Run
 from nearid.paper.metrics import Cell, Metrics
-from nearid.paper.run import Run
 from nearid.paper.table import Column, Row, Table
 
 WEIGHT = "weight"

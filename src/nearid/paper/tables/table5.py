@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from nearid.config.settings.paper import Run, Source
 from nearid.paper.methods import ABOUT_PA, PRINTED_PA
 from nearid.paper.metrics import Cell, Metrics
 from nearid.paper.reference import METHODS, published_rows
-from nearid.paper.run import Run, Source
+from nearid.paper.run import arrange_groups, explain_absence, find_group, find_scorer
 from nearid.paper.table import Column, Row, Table
 
 _PAPER_SCORERS = ("siglip2", "qwen3vl_30b", "vsm", "nearid")
@@ -20,14 +21,14 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     rows = []
     for source in run.sources:
         cells = {column.id: _cell(run, column, metrics, source.id, "sources") for column in columns}
-        labels = {"Res.": _resolution(source), "Group": run.group_of(source.id), "n": _counts(cells)}
+        labels = {"Res.": _resolution(source), "Group": find_group(run, source.id), "n": _counts(cells)}
         rows.append(Row(source.id, source.display, cells, source.id, labels, sources=(source.id,)))
-    for index, group in enumerate(run.groups):
+    for index, (group, sources) in enumerate(arrange_groups(run).items()):
         cells = {column.id: _cell(run, column, metrics, group, "groups") for column in columns}
         labels = {"Group": group, "n": _counts(cells)}
         paper_row = f"avg_{_PAPER_GROUPS.get(group, group)}"
-        display, sources = f"Pooled: {group}", run.groups[group]
-        rows.append(Row(f"avg_{group}", display, cells, paper_row, labels, opens_block=index == 0, sources=sources))
+        display, first = f"Pooled: {group}", index == 0
+        rows.append(Row(f"avg_{group}", display, cells, paper_row, labels, opens_block=first, sources=sources))
     return Table(
         "table5",
         "Discrimination per distractor source, full image",
@@ -47,7 +48,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
 
 def _columns(run: Run) -> Iterator[Column]:
     shown = [(scorer.id, scorer.display, scorer.paper_row) for scorer in run.scorers]
-    absent = [name for name in _PAPER_SCORERS if run.in_paper_row(name) is None]
+    absent = [name for name in _PAPER_SCORERS if find_scorer(run, name) is None]
     for id, display, paper_row in [*shown, *((name, METHODS[name], name) for name in absent)]:
         for metric, printed in (("ssr", "ssr"), ("pa", None), ("pa_table", "pa")):
             paper_column = f"{paper_row}_{printed}" if printed and paper_row in _PAPER_SCORERS else None
@@ -59,7 +60,7 @@ def _cell(run: Run, column: Column, metrics: Mapping[str, Metrics], name: str, k
     scorer = column.id.removesuffix(f"_{column.metric}")
     if scorer in metrics:
         return metrics[scorer].rate(column.metric, name, kind)
-    return Cell(reason=run.why_absent(lambda other: other.paper_row == scorer))
+    return Cell(reason=explain_absence(run, lambda other: other.paper_row == scorer))
 
 
 def _counts(cells: Mapping[str, Cell]) -> str:

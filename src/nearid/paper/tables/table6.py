@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nearid.config.settings.paper import Run, Scorer
 from nearid.paper.methods import COLUMNS, build_methods, frozen_place
 from nearid.paper.metrics import Metrics
 from nearid.paper.reference import published_rows
-from nearid.paper.run import Run, Scorer
 from nearid.paper.table import Table
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nearid.config.settings.paper import Run, Scorer
 from nearid.paper.methods import PRINTED_PA, Cells, build_methods
 from nearid.paper.metrics import Metrics
-from nearid.paper.run import Run, Scorer
 from nearid.paper.table import Column, Table
 
 _SPANNERS = {"full": "Full image", "fg": "Foreground", "d": "Foreground - full"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nearid.config.settings.paper import Run
 from nearid.paper.methods import build_methods, show_swept, swept_place
 from nearid.paper.metrics import Metrics
-from nearid.paper.run import Run
 from nearid.paper.table import Table
 
 
