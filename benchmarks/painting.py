@@ -26,6 +26,7 @@ from PIL import Image
 from timing import describe_machine
 
 from nearid.config import load, step_settings
+from nearid.config.settings.distractors import InpaintShard, Source
 from nearid.distractors.brushnet import BrushNet
 from nearid.distractors.diffusion import DiffusionEngine
 from nearid.distractors.engines import open_engine
@@ -116,10 +117,11 @@ def measure(
     found: dict[str, Any] = {"working_px": source["working_px"], "steps": options["steps"], "batch_sizes": {}}
     for size in sizes[:2] if tiny else sizes:
         source["options"] = options | {"batch_size": size}
-        engine = open_engine(source, settings["dataset"], settings["seed"], Pool(Layout(Path("nowhere"))))
+        parsed = InpaintShard.parse(settings)
+        engine = open_engine(parsed.source, parsed.dataset, parsed.seed, Pool(Layout(Path("nowhere"))))
         assert isinstance(engine, DiffusionEngine)
         try:
-            found["batch_sizes"][size] = compare(engine, source, tiny, batches)
+            found["batch_sizes"][size] = compare(engine, parsed.source, tiny, batches)
         except torch.OutOfMemoryError:
             found["batch_sizes"][size] = "does not fit"
             break
@@ -130,7 +132,7 @@ def measure(
     return found
 
 
-def compare(engine: DiffusionEngine, source: dict[str, Any], tiny: bool, batches: int) -> dict[str, Any]:
+def compare(engine: DiffusionEngine, source: Source[Any], tiny: bool, batches: int) -> dict[str, Any]:
     """Seconds per image and peak memory: the bare call first, since the engine then tunes the pipeline in place."""
     pipe, prompt = make_pipeline(engine, tiny)
     size, pixels = engine.batch_size, 64 if tiny else 512

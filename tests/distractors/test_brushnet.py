@@ -7,13 +7,14 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from painters import engine_of
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from nearid.distractors.brushnet import BrushNet, brushed, load_brushnet
 from nearid.distractors.diffusion import Batch
-from nearid.distractors.engines.powerpaint import Engine, _condition
+from nearid.distractors.engines.powerpaint import _condition
 from nearid.distractors.task_tokens import TaskEncoder
 from nearid.errors import UserError
 from nearid.rehearsal.pipelines import SD15_UNET, save_powerpaint, task_weights
@@ -172,7 +173,8 @@ def test_task_words_are_read_with_their_own_vectors(released: Path) -> None:
 
 def powerpaint(released: Path, **options: Any) -> Any:
     options = {"model": str(released), "steps": 2, "guidance": 7.5, "precision": "float32"} | options
-    return Engine({"engine": "powerpaint", "working_px": 64, "dilate_px": 0, "options": options}, {}, 0, None)
+    source = {"engine": "powerpaint", "working_px": 64, "dilate_px": 0, "paste_back": True}
+    return engine_of(source | {"feather_px": 0, "blur_sigma": 0.0, "options": options})
 
 
 @torch.inference_mode()

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pictures import curate, curation, draw, read_bytes, save_folder
+from painters import engine_of, paint_shard
+from pictures import PHOTOGRAPHS, curate, curation, draw, read_bytes, save_folder
 from test_runner import pairs
 from tiny_pipelines import save_all
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -17,11 +18,8 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from nearid.data.positives import read_rows
 from nearid.distractors import runner
 from nearid.distractors.diffusion import DiffusionEngine, offload_parts, put_channels_last
-from nearid.distractors.engines import open_engine
 from nearid.distractors.finishing import dilate
-from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import PaintError, Target
-from nearid.distractors.runner import paint_shard
 from nearid.errors import UserError
 from nearid.layout import Layout
 
@@ -46,7 +44,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
 def painting(source: dict[str, Any], source_id: str, **options: Any) -> dict[str, Any]:
     """Settings of `inpaint_shard`."""
-    dataset = {"kind": "image_folder", "options": {}}
+    dataset = {"kind": "image_folder", "options": PHOTOGRAPHS}
     source = {**source, "options": {**source["options"], **options}}
     return {"seed": 0, "source_id": source_id, "splits": ["test"], "dataset": dataset, "source": source}
 
@@ -54,11 +52,6 @@ def painting(source: dict[str, Any], source_id: str, **options: Any) -> dict[str
 def target(seed: int, text: str = "a striped disc") -> Target:
     image, mask = draw(seed)
     return Target(seed, 0, image, mask, dilate(mask, 2), "class", "test", text, "prompt")
-
-
-def engine_of(source: dict[str, Any], **options: Any) -> Any:
-    source = {**source, "options": {**source["options"], **options}}
-    return open_engine(source, {"kind": "image_folder", "options": {}}, 0, Pool(Layout(Path("nowhere"))))
 
 
 @pytest.mark.parametrize("source_id", SOURCES)
@@ -218,7 +211,10 @@ def test_lightning_weights_are_fused_and_its_schedule_is_set(models: dict[str, A
     [
         ({"working_px": 500}, "a multiple of 16"),
         ({"options": {"model": "nowhere", "steps": 1}}, "no guidance"),
-        ({"options": {"model": "x/y", "steps": 1, "guidance": 1.0, "blend": "feather"}}, r"\['blend'\]"),
+        (
+            {"options": {"model": "x/y", "steps": 1, "guidance": 1.0, "blend": "feather"}},
+            "flux_fill.options.blend",
+        ),
         ({"options": {"model": "resources/nowhere", "steps": 1, "guidance": 1.0}}, "no such folder"),
     ],
 )

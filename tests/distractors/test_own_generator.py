@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from painters import engine_of
 from pictures import draw
 from tiny_pipelines import save_sdxl
 
-from nearid.config import load, missing_members
+from nearid.config import load, missing_members, step_settings
 from nearid.data.positives import read_rows
 from nearid.distractors import engines
 from nearid.distractors.finishing import dilate
-from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import Target
+from nearid.errors import UserError
 from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.layout import Layout
 from nearid.rehearsal.pipelines import SD15_UNET
@@ -91,9 +92,11 @@ def test_the_diffusion_engine_of_the_page_paints(tmp_path: Path, monkeypatch: py
         **kept, unet=unet, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
     made.save_pretrained(tmp_path / "model")
-    source = config["sources"]["sd"] | {"working_px": 32}
+    source = step_settings("inpaint_shard", config, source="sd")["source"] | {"working_px": 32}
     source["options"] |= {"model": str(tmp_path / "model"), "steps": 2, "precision": "float32"}
-    engine = engines.open_engine(source, {"kind": "image_folder", "options": {}}, 0, Pool(Layout(tmp_path)))
+    with pytest.raises(UserError, match=r"(?s)engine sd_inpaint, strength.*negative_prompt"):
+        engine_of(source, strength=0.5)
+    engine = engine_of(source)
     image, mask = draw(0)
     target = Target(0, 0, image, mask, dilate(mask, 2), "class", "test", "a striped disc", "prompt")
     prompts = list(engine.encode(["a striped disc"]))

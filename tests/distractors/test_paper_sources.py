@@ -6,6 +6,7 @@ import pytest
 
 from nearid.config import complete, load, step_settings
 from nearid.config.loading import BASE
+from nearid.config.settings.distractors import InpaintShard
 from nearid.distractors.engines import open_engine
 from nearid.distractors.pool import Pool
 from nearid.layout import Layout
@@ -38,7 +39,8 @@ def test_the_papers_settings_are_in_the_config_and_taken_by_the_engine(config: d
     source = settings["source"]
     assert (source["engine"], source["working_px"]) == (name, working_px)
     assert options.items() <= source["options"].items()
-    open_engine(source, settings["dataset"], 0, Pool(Layout(Path("nowhere"))))
+    parsed = InpaintShard.parse(settings)
+    open_engine(parsed.source, parsed.dataset, 0, Pool(Layout(Path("nowhere"))))
 
 
 def test_what_no_mix_trains_on_is_painted_for_test_identities_only(config: dict) -> None:

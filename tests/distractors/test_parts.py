@@ -13,13 +13,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 from killing import SOURCES, run_until
-from pictures import curate, curation, read_bytes, save_folder
+from painters import paint_part, paint_shard
+from pictures import PHOTOGRAPHS, curate, curation, read_bytes, save_folder
 
 from nearid.cli import nearid as command
 from nearid.distractors import runner
 from nearid.distractors.diffusion import DiffusionEngine
 from nearid.distractors.prompts import StoredPrompts
-from nearid.distractors.runner import paint_part, paint_shard
 from nearid.errors import UserError
 from nearid.io.files import replacing
 from nearid.io.resume import Parts
@@ -38,7 +38,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     options = {"model": str(model), "steps": 2, "guidance": 8.0, "strength": 0.99, "precision": "float32"}
     source = {"engine": "sdxl_inpaint", "working_px": 32, "options": options | {"batch_size": 2}}
     source |= {"dilate_px": 2, "paste_back": True, "feather_px": 0, "blur_sigma": 0.0}
-    dataset = {"kind": "image_folder", "options": {}}
+    dataset = {"kind": "image_folder", "options": PHOTOGRAPHS}
     return {"seed": 0, "source_id": "tiny", "splits": ["test"], "dataset": dataset, "source": source}
 
 

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from painters import paint_shard
 from pictures import curate, curation, read_bytes, save_folder
 from PIL import Image
 from test_runner import FEATHERED, SEAMLESS, painting, pairs
 
+from nearid.config.settings.distractors import MakeQualitySheet
 from nearid.distractors.quality import make_quality_sheet
-from nearid.distractors.runner import paint_shard
 from nearid.layout import Layout
 
 SETTINGS = {"seed": 0, "source_id": "source", "dilate_px": 3, "shards": 2, "examples": 3, "size_px": 32}
@@ -28,7 +29,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
 
 def test_the_numbers_are_those_of_the_pixels(layout: Layout) -> None:
-    make_quality_sheet(SETTINGS, layout)
+    make_quality_sheet(MakeQualitySheet.parse(SETTINGS), layout)
     content = json.loads(layout.quality("source", "json").read_text())
     assert (content["views"], content["painted"]) == (9, 7)
     assert content["empty_by_reason"] == {"no other identity of class 'b' in split 'test'": 2}
@@ -48,14 +49,14 @@ def _pairs(layout: Layout, shard: str) -> list:
 
 
 def test_without_paste_back_the_change_outside_is_told(layout: Layout) -> None:
-    make_quality_sheet(SETTINGS | {"source_id": "whole"}, layout)
+    make_quality_sheet(MakeQualitySheet.parse(SETTINGS | {"source_id": "whole"}), layout)
     assert json.loads(layout.quality("whole", "json").read_text())["changed_outside"] == 7
 
 
 def test_the_sheet_has_a_row_per_example_and_the_same_bytes_again(layout: Layout, tmp_path: Path) -> None:
-    make_quality_sheet(SETTINGS, layout)
+    make_quality_sheet(MakeQualitySheet.parse(SETTINGS), layout)
     with Image.open(layout.quality("source", "png")) as sheet:
         assert sheet.size == (4 * 32, 3 * (32 + 14))
     before = read_bytes(layout)
-    make_quality_sheet(SETTINGS, layout)
+    make_quality_sheet(MakeQualitySheet.parse(SETTINGS), layout)
     assert read_bytes(layout) == before

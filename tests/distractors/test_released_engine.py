@@ -4,13 +4,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from painters import paint_shard
 from pictures import curate
 from releases import decode, distractor, save_nearid
-from test_released import curation
+from test_released import OPTIONS, curation
 from test_runner import SOURCE
 
 from nearid.data.positives import read_rows
-from nearid.distractors.runner import paint_shard
 from nearid.errors import UserError
 from nearid.layout import Layout
 
@@ -18,7 +18,7 @@ from nearid.layout import Layout
 def painting(positives: Path, distractors: Path, **source: Any) -> dict[str, Any]:
     """Settings of `inpaint_shard`."""
     released = {"engine": "released", "paste_back": False, "options": {"path": str(distractors)}}
-    dataset = {"kind": "nearid", "options": {"path": str(positives)}}
+    dataset = {"kind": "nearid", "options": OPTIONS | {"path": str(positives)}}
     common = {"seed": 0, "source_id": "flux", "splits": ["train", "val", "test"], "dataset": dataset}
     return common | {"source": SOURCE | released | source}
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
+from painters import paint_shard
 from releases import save_mtg, save_syncd
 from tiny_pipelines import save_all
 
 from nearid.config import load, step_settings
 from nearid.data.positives import read_rows
-from nearid.distractors.runner import paint_shard
 from nearid.layout import Layout
 
 ROOT = Path(__file__).parents[2]

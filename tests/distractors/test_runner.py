@@ -8,13 +8,15 @@ import cv2
 import numpy as np
 import pytest
 from killing import run_until
-from pictures import curate, curation, draw, read_bytes, save_folder
+from painters import paint_shard
+from pictures import PHOTOGRAPHS, curate, curation, draw, read_bytes, save_folder
 
+from nearid.config.settings.distractors import InpaintShard, Source
 from nearid.data.positives import read_rows
 from nearid.distractors import runner
 from nearid.distractors.finishing import dilate, finish, paste_back
 from nearid.distractors.protocol import BaseEngine, Frame, NothingToPaint, PaintError, Target
-from nearid.distractors.runner import ATTEMPTS, PAINTED, paint_shard
+from nearid.distractors.runner import ATTEMPTS, PAINTED
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.layout import Layout
@@ -36,7 +38,7 @@ RENDERED = {"identities": 3, "size_px": 48, "three_view_fraction": 0.5, "mtg_tra
 
 def painting(source: dict[str, Any], source_id: str = "source", kind: str = "image_folder") -> dict[str, Any]:
     """Settings of `inpaint_shard`."""
-    options = RENDERED if kind == "rendered" else {}
+    options = RENDERED if kind == "rendered" else PHOTOGRAPHS
     dataset = {"kind": kind, "options": options}
     common = {"seed": 0, "source_id": source_id, "splits": ["train", "val", "test"], "dataset": dataset}
     return common | {"source": SOURCE | source}
@@ -202,7 +204,11 @@ class Scripted(BaseEngine):
         return deed
 
 
-def paint(engine: Scripted, source: dict[str, Any]) -> runner.Outcome:
+def source_of(source: dict[str, Any]) -> Source[Any]:
+    return InpaintShard.parse(painting(source)).source
+
+
+def paint(engine: Scripted, source: Source[Any]) -> runner.Outcome:
     """What becomes of one view."""
     ((outcome,),) = runner.paint_batches(engine, None, [[target()]], source, "s", 0)
     return outcome
@@ -219,7 +225,7 @@ def paint(engine: Scripted, source: dict[str, Any]) -> runner.Outcome:
     ],
 )
 def test_a_failed_attempt_is_tried_with_another_seed(bad: Any, reason: str) -> None:
-    settings = painting({})["source"]
+    settings = source_of({})
     good = 255 - target().image
     engine = Scripted(bad, good)
     outcome = paint(engine, settings)
@@ -230,7 +236,7 @@ def test_a_failed_attempt_is_tried_with_another_seed(bad: Any, reason: str) -> N
 
 
 def test_a_failure_in_one_batch_changes_no_other() -> None:
-    source = painting({})["source"]
+    source = source_of({})
     targets = [[target(2 * number), target(2 * number + 1)] for number in range(4)]
     failed: list[int] = []
 
@@ -262,13 +268,13 @@ def test_a_failure_in_one_batch_changes_no_other() -> None:
 
 
 def test_where_nothing_can_be_painted_no_second_seed_is_tried() -> None:
-    outcome = paint(Scripted(NothingToPaint("no donor")), painting({})["source"])
+    outcome = paint(Scripted(NothingToPaint("no donor")), source_of({}))
     assert (outcome.image, outcome.flag, outcome.retries) == (None, "no donor", ())
 
 
 def test_without_paste_back_the_frame_is_the_painted_one() -> None:
     frame = 255 - target().image
-    source = painting({"paste_back": False})["source"]
+    source = source_of({"paste_back": False})
     np.testing.assert_array_equal(finish(frame, target(), source), frame)
 
 
@@ -281,7 +287,7 @@ def test_the_feather_rises_from_the_edge_of_the_hole_inwards() -> None:
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [(SIBLING, "no scene to render again"), ({"options": {"steps": 5}}, r"\['steps'\]")],
+    [(SIBLING, "no scene to render again"), ({"options": {"steps": 5}}, "source.cut_paste.options.steps")],
     ids=["sibling of a photograph", "an option of another engine"],
 )
 def test_a_source_that_does_not_fit_is_refused(folder: Layout, source: dict[str, Any], message: str) -> None:

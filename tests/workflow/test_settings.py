@@ -29,7 +29,7 @@ def test_the_settings_of_all_jobs_are_of_their_types(graph):
             given = graph.settings(job.step.name, **job.ids)
             assert kind.parse(given).given == given
             parsed.add(job.step.name)
-    assert {"extract_tokens", "train_head"} <= parsed
+    assert {"curate_positives", "inpaint_shard", "extract_tokens", "train_head"} <= parsed
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import click
 
 from nearid.cli.options import step
+from nearid.config.settings.distractors import InpaintShard, MakeQualitySheet
 from nearid.errors import UserError
 from nearid.layout import Layout
 
@@ -22,9 +22,9 @@ def distractors() -> None:
 @click.option("--shard", required=True, help="Id of the positives' shard.")
 @click.option("--part", metavar="K/N", help="Paint the Kth of N parts only, and keep its images for `--join N`.")
 @click.option("--join", type=click.IntRange(min=2), help="Paint nothing: so many parts have, put them together.")
-@step("inpaint_shard")
+@step("inpaint_shard", InpaintShard)
 def inpaint(
-    layout: Layout, settings: dict[str, Any], source: str, shard: str, part: str | None, join: int | None
+    layout: Layout, settings: InpaintShard, source: str, shard: str, part: str | None, join: int | None
 ) -> None:
     """Paint one distractor per view of a shard."""
     from nearid.distractors.runner import paint_part, paint_shard
@@ -40,8 +40,8 @@ def inpaint(
 
 @distractors.command()
 @click.option("--source", required=True, help="Id of the source.")
-@step("make_quality_sheet")
-def quality(layout: Layout, settings: dict[str, Any], source: str) -> None:
+@step("make_quality_sheet", MakeQualitySheet)
+def quality(layout: Layout, settings: MakeQualitySheet, source: str) -> None:
     """Numbers and examples of a source's distractors: difference inside and outside the mask, counts."""
     from nearid.distractors.quality import make_quality_sheet
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import diffusers
 import numpy as np
@@ -16,14 +16,17 @@ import transformers
 from huggingface_hub import snapshot_download
 from PIL import Image
 
-from nearid.distractors.engines import check_options
-from nearid.distractors.pool import Pool
+from nearid.config.schema.sources import Diffusion, Options
 from nearid.distractors.protocol import BaseEngine, Frame, PaintError, Prompt, Target
 from nearid.distributed.devices import choose_device
 from nearid.errors import UserError
 from nearid.io.model_folders import load_pretrained
 
-_COMMON = {"model", "precision", "batch_size", "steps", "guidance", "scheduler", "compile", "attention", "offload"}
+if TYPE_CHECKING:
+    from nearid.config.settings.data import AnyDataset
+    from nearid.config.settings.distractors import Source
+    from nearid.distractors.pool import Pool
+
 _SCHEDULERS = {
     "euler": "EulerDiscreteScheduler",
     "flow_match_euler": "FlowMatchEulerDiscreteScheduler",
@@ -65,50 +68,53 @@ class DiffusionEngine(BaseEngine, ABC):
     """Base of the engines; a subclass says which pipeline it is, which options it has, and how it is called.
 
     Attributes:
+        options: those of the source; a subclass names their class.
         pipeline: class of diffusers.
         encoders: components that only `embed` needs; `painters`: those that only `call` needs.
-        required: options that must be given, `optional`: those that may be; besides those common to all engines.
+        required: options that must be given, besides those that all engines need.
         multiple: working sizes are multiples of so many pixels.
         schedule: what a scheduler of the options takes besides the pipeline's own configuration.
         compiled_on: types of devices for which `compile` compiles; on a CPU it would take a rehearsal's minutes.
         short_side: whether `working_px` is the short side of the working size (else the long one).
 
     Raises:
-        UserError: an option is missing or unknown, or the working size is no multiple.
+        UserError: an option is missing, or the working size is no multiple.
     """
 
+    options: Diffusion
+    own_options: ClassVar[type[Options]] = Diffusion
     reads_prompts: ClassVar[bool] = True
     pipeline: ClassVar[str]
     encoders: ClassVar[tuple[str, ...]]
     painters: ClassVar[tuple[str, ...]]
     required: ClassVar[set[str]] = set()
-    optional: ClassVar[set[str]] = set()
     multiple: ClassVar[int]
     short_side: ClassVar[bool] = False
     compiled_on: ClassVar[tuple[str, ...]] = ("cuda",)
     schedule: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None:
+    def __init__(self, source: Source[Any], dataset: AnyDataset, seed: int, pool: Pool) -> None:
         del dataset, seed, pool
-        self.options = check_options(source, _COMMON | self.required | self.optional)
-        if missing := sorted({"model", "steps", "guidance", *self.required} - set(self.options)):
+        self.options = source.options
+        needed = sorted({"model", "steps", "guidance", *self.required})
+        if missing := [name for name in needed if getattr(self.options, name) is None]:
             raise UserError(
-                f"options of a source with engine {source['engine']}",
+                f"options of a source with engine {source.engine}",
                 f"no {', '.join(missing)}",
                 "all of them",
                 "add them",
             )
-        self._working_px: int = source["working_px"]
+        self._working_px = source.working_px
         if self._working_px % self.multiple:
             raise UserError(
-                f"working_px of a source with engine {source['engine']}",
+                f"working_px of a source with engine {source.engine}",
                 str(self._working_px),
                 f"a multiple of {self.multiple}: the pipeline would round it silently",
                 f"write {round(self._working_px / self.multiple) * self.multiple}",
             )
-        self.batch_size: int = self.options.get("batch_size", 1)
+        self.batch_size = self.options.batch_size or 1
         self.device = choose_device()
-        self.dtype: torch.dtype = getattr(torch, self.options.get("precision", "bfloat16"))
+        self.dtype: torch.dtype = getattr(torch, self.options.precision or "bfloat16")
         self._painter: Any = None
 
     @abstractmethod
@@ -121,16 +127,16 @@ class DiffusionEngine(BaseEngine, ABC):
 
     def load(self, without: Iterable[str]) -> Any:
         """The pipeline with all but the components `without`."""
-        return self.open(self.options["model"], **dict.fromkeys(without))
+        return self.open(self.options.model, **dict.fromkeys(without))
 
     def open(self, model: str, **components: Any) -> Any:
         """The pipeline in `model` on the device, with the schedule of the options and with `components` in place."""
         pipe = load(getattr(diffusers, self.pipeline), model, self.dtype, **components)
         pipe.set_progress_bar_config(disable=True)
-        if "scheduler" in self.options:
-            scheduler = getattr(diffusers, _SCHEDULERS[self.options["scheduler"]])
+        if self.options.scheduler:
+            scheduler = getattr(diffusers, _SCHEDULERS[self.options.scheduler])
             pipe.scheduler = scheduler.from_config({**pipe.scheduler.config, **self.schedule})
-        offload = self.options.get("offload", "none")
+        offload = self.options.offload or "none"
         if offload == "none" or self.device.type == "cpu":
             return pipe.to(self.device)
         return offload_parts(pipe, offload, self.device)
@@ -178,18 +184,18 @@ class DiffusionEngine(BaseEngine, ABC):
         core = getattr(pipe, "transformer", None) or pipe.unet
         if self.device.type == "cuda":
             put_channels_last(pipe)
-        if "attention" in self.options:
+        if self.options.attention is not None:
             try:
-                core.set_attention_backend(self.options["attention"])
+                core.set_attention_backend(self.options.attention)
             except (ValueError, RuntimeError, ImportError) as error:
                 raise UserError(
                     "option attention of a source",
-                    f"{self.options['attention']!r}: {str(error).splitlines()[0]}",
+                    f"{self.options.attention!r}: {str(error).splitlines()[0]}",
                     "a back end of diffusers that is installed here",
                     "name another, or leave it out",
                 ) from error
-        whole = self.options.get("offload", "none") == "none"
-        if self.options.get("compile") and whole and self.device.type in self.compiled_on:
+        whole = (self.options.offload or "none") == "none"
+        if self.options.compile and whole and self.device.type in self.compiled_on:
             # One of the equal blocks of a transformer or UNet is compiled for all of them: seconds, not minutes. A
             # node without a compiler paints all the same, slower, and the log says so.
             torch._dynamo.config.suppress_errors = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -11,11 +11,14 @@ from PIL import Image
 
 from nearid.distractors.protocol import PaintError, Target
 
+if TYPE_CHECKING:
+    from nearid.config.settings.distractors import Source
+
 _BLACK = 4
 _LEAST_CHANGE = 2.0
 
 
-def finish(painted: NDArray[Any], target: Target, source: dict[str, Any]) -> NDArray[np.uint8]:
+def finish(painted: NDArray[Any], target: Target, source: Source[Any]) -> NDArray[np.uint8]:
     """A painted frame brought to the view's size by Lanczos, blurred, and pasted back where the source says so.
 
     Raises:
@@ -29,10 +32,10 @@ def finish(painted: NDArray[Any], target: Target, source: dict[str, Any]) -> NDA
     height, width = target.mask.shape
     if image.shape[:2] != (height, width):
         image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-    if source["blur_sigma"] > 0:
-        image = cv2.GaussianBlur(image, (0, 0), source["blur_sigma"])
-    if source["paste_back"]:
-        image = paste_back(image, target.image, target.hole, source["feather_px"])
+    if source.blur_sigma > 0:
+        image = cv2.GaussianBlur(image, (0, 0), source.blur_sigma)
+    if source.paste_back:
+        image = paste_back(image, target.image, target.hole, source.feather_px)
     change = np.abs(image[target.mask].astype(float) - target.image[target.mask]).mean()
     if change < _LEAST_CHANGE:
         raise PaintError("hardly any change inside the mask")

@@ -10,9 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.schema.sources import Options
+
 if TYPE_CHECKING:
     import torch
 
+    from nearid.config.settings.data import AnyDataset
+    from nearid.config.settings.distractors import Source
     from nearid.distractors.pool import Pool
 
 Prompt = dict[str, "torch.Tensor"]
@@ -61,23 +65,26 @@ Frame = NDArray[Any] | PaintError | NothingToPaint
 
 
 class BaseEngine:
-    """What paints another instance into views: `Engine(source_settings, dataset_settings, seed, pool)` of an engine.
+    """What paints another instance into views: `Engine(source, dataset, seed, pool)` of an engine's module.
 
     An engine defines `paint`; one that paints several views at once defines `paint_batch` instead, and one with text
     encoders of its own `encode` too. The same target and seed give the same frame.
 
     Attributes:
+        own_options: of an engine of your own, the class that its options are checked by; those of the engines here are
+            in `nearid.config.schema.sources`.
         needs_pool: whether it reads other identities' views, so that a rule must wait for all shards of the positives.
         reads_prompts: whether it has text encoders. Then the runner calls `encode` once per shard and keeps what it
             gives, so that encoders and painter never share memory.
         batch_size: views that `paint_batch` takes at most. Batches are fixed by the views' positions in the shard.
     """
 
+    own_options: ClassVar[type[Options]] = Options
     needs_pool: ClassVar[bool] = False
     reads_prompts: ClassVar[bool] = False
     batch_size: int = 1
 
-    def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None: ...
+    def __init__(self, source: Source[Any], dataset: AnyDataset, seed: int, pool: Pool) -> None: ...
 
     def paint(self, target: Target, seed: int) -> NDArray[Any]:
         """A frame of one target.

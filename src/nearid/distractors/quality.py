@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,6 +20,9 @@ from nearid.io.progress import track
 from nearid.io.randomness import keyed_rng
 from nearid.io.tables import image_bytes
 from nearid.layout import Layout, shard_ids
+
+if TYPE_CHECKING:
+    from nearid.config.settings.distractors import MakeQualitySheet
 
 _CAPTION_PX = 14
 _PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
@@ -39,17 +42,17 @@ class Pair:
     outside: float
 
 
-def make_quality_sheet(settings: dict[str, Any], layout: Layout) -> None:
+def make_quality_sheet(settings: MakeQualitySheet, layout: Layout) -> None:
     """Write `distractors/<source>/quality.json` and `quality.png`.
 
     Args:
-        settings: `{seed, source_id, dilate_px, shards, examples, size_px}`.
+        settings: the source, and what the sheet shows.
         layout: paths of the results folder.
 
     Raises:
         UserError: a shard is missing or cut off.
     """
-    source, shards = settings["source_id"], shard_ids(settings["shards"])
+    source, shards = settings.source_id, shard_ids(settings.shards)
     reports = [read_json(layout.distractor_report(source, shard)) for shard in shards]
     painted = sum(report["painted"] for report in reports)
     shown = _choose(settings, painted)
@@ -73,19 +76,19 @@ def make_quality_sheet(settings: dict[str, Any], layout: Layout) -> None:
         "least_different": [places[at] | {"difference_inside": round(inside[at], 3)} for at in least],
     }
     with replacing(layout.quality(source, "png")) as private:
-        _draw_sheet(examples, settings["size_px"]).save(private, format="PNG")
+        _draw_sheet(examples, settings.size_px).save(private, format="PNG")
     write_json(layout.quality(source, "json"), content)
 
 
-def _choose(settings: dict[str, Any], painted: int) -> set[int]:
-    order = keyed_rng("quality", settings["seed"], settings["source_id"]).permutation(painted)
-    return set(order[: settings["examples"]].tolist())
+def _choose(settings: MakeQualitySheet, painted: int) -> set[int]:
+    order = keyed_rng("quality", settings.seed, settings.source_id).permutation(painted)
+    return set(order[: settings.examples].tolist())
 
 
-def _read_pairs(settings: dict[str, Any], layout: Layout) -> Iterator[Pair]:
+def _read_pairs(settings: MakeQualitySheet, layout: Layout) -> Iterator[Pair]:
     """Every painted slot, in order."""
-    for shard in shard_ids(settings["shards"]):
-        path = layout.distractors(settings["source_id"], shard)
+    for shard in shard_ids(settings.shards):
+        path = layout.distractors(settings.source_id, shard)
         for positive, row in zip(read_rows(layout.positives(shard)), read_rows(path), strict=True):
             for slot in SLOTS:
                 frame = image_bytes(row[f"nimg{slot}"])
@@ -95,7 +98,7 @@ def _read_pairs(settings: dict[str, Any], layout: Layout) -> Iterator[Pair]:
                 assert view is not None and mask is not None
                 where = f"{path}, id {row['id']}, slot {slot - 1}"
                 images = decode_rgb(view, where), decode_stored_mask(mask, where), decode_rgb(frame, where)
-                yield _compare(row["id"], slot - 1, *images, settings["dilate_px"])
+                yield _compare(row["id"], slot - 1, *images, settings.dilate_px)
 
 
 def _compare(

@@ -34,6 +34,7 @@ from nearid.io.tables import IMAGE, image_bytes, write_table
 from nearid.layout import Layout
 
 if TYPE_CHECKING:
+    from nearid.config.settings.distractors import InpaintShard, Source
     from nearid.distractors.prompts import StoredPrompts
 
 ATTEMPTS = 4
@@ -74,14 +75,14 @@ class Outcome:
     retries: tuple[str, ...]
 
 
-def paint_shard(settings: dict[str, Any], layout: Layout, shard: str, parts: int = 1) -> None:
+def paint_shard(settings: InpaintShard, layout: Layout, shard: str, parts: int = 1) -> None:
     """Write the distractors of one source for one shard of the positives, and the report beside them.
 
     A killed run goes on from `distractors/<source>/.progress/<shard>/`; the bytes are those of an undisturbed run.
 
     Args:
-        settings: `{seed, source, source_id, splits, dataset}`; the slots of identities in other
-            splits stay empty, without a flag.
+        settings: the source, the data set and its seed; the slots of identities in other splits than those named
+            stay empty, without a flag.
         layout: paths of the results folder.
         shard: id of the shard.
         parts: how many calls of `paint_part` have painted it; then nothing is painted here. 1: none has.
@@ -95,7 +96,7 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str, parts: int
         work.paint(work.batches)
     outcomes = _read_parts(work.progress)
     missing = [place for place in range(len(work.places)) if place not in outcomes]
-    source_id = settings["source_id"]
+    source_id = settings.source_id
     if missing:
         raise UserError(
             f"distractors of {source_id}, shard {shard}",
@@ -114,7 +115,7 @@ def paint_shard(settings: dict[str, Any], layout: Layout, shard: str, parts: int
             mark.unlink(missing_ok=True)  # of parts that were planned otherwise before
 
 
-def paint_part(settings: dict[str, Any], layout: Layout, shard: str, part: int, parts: int) -> None:
+def paint_part(settings: InpaintShard, layout: Layout, shard: str, part: int, parts: int) -> None:
     """Paint part `part` (1, 2, …) of a shard and keep the images for `paint_shard`.
 
     Parts may be painted at the same time, and an image that is there already is not painted again, in however many
@@ -139,17 +140,17 @@ class _Work:
         progress: where painted images are kept.
     """
 
-    def __init__(self, settings: dict[str, Any], layout: Layout, shard: str) -> None:
-        self._settings, self._source, self._shard = settings, settings["source"], shard
+    def __init__(self, settings: InpaintShard, layout: Layout, shard: str) -> None:
+        self._settings, self._source, self._shard = settings, settings.source, shard
         self._positives = layout.positives(shard)
-        self._engine = open_engine(self._source, settings["dataset"], settings["seed"], Pool(layout))
+        self._engine = open_engine(self._source, settings.dataset, settings.seed, Pool(layout))
         inputs = [hash_file(self._positives)] + ([hash_file(layout.identities)] if self._engine.needs_pool else [])
-        key = hash_json([settings, step_code("inpaint_shard", settings), inputs])
-        self.progress = Parts(layout.distractors(settings["source_id"], shard).parent / ".progress" / shard, key)
+        key = hash_json([settings.given, step_code("inpaint_shard", settings.given), inputs])
+        self.progress = Parts(layout.distractors(settings.source_id, shard).parent / ".progress" / shard, key)
         self.rows = read_rows(
             self._positives, [*_INHERITED, "split", *(f"prompts{slot + 1}" for slot in range(MAX_VIEWS))]
         )
-        self._asked = [at for at, row in enumerate(self.rows) if row["split"] in settings["splits"]]
+        self._asked = [at for at, row in enumerate(self.rows) if row["split"] in settings.splits]
         self.places = [(at, slot) for at in self._asked for slot in range(self.rows[at]["n_images"])]
         count, size = len(self.places), self._engine.batch_size
         self.batches = [range(start, min(start + size, count)) for start in range(0, count, size)]
@@ -163,7 +164,7 @@ class _Work:
         pictures = read_rows(self._positives)
         prompts = self._open_prompts(place for batch in missing for place in batch)
         views = ([self._read_target(pictures, place) for place in batch] for batch in missing)
-        source_id, total = self._settings["source_id"], sum(map(len, batches))
+        source_id, total = self._settings.source_id, sum(map(len, batches))
         painted = self._paint_views(prompts, views)
         places = (place for batch in missing for place in batch)
         labelled = track(
@@ -201,13 +202,13 @@ class _Work:
 
     def _read_target(self, pictures: Sequence[dict[str, Any]], place: int) -> Target | Outcome:
         at, slot = self.places[place]
-        size, dilate_px = self._engine.batch_size, self._source["dilate_px"]
+        size, dilate_px = self._engine.batch_size, self._source.dilate_px
         return _read_target(pictures[at], slot, self._positives, size, dilate_px)
 
     def _paint_views(self, prompts: Prompts | None, views: Iterable[list[Target | Outcome]]) -> Iterator[Outcome]:
         seen, shown = itertools.tee(views)
         targets = ([view for view in batch if isinstance(view, Target)] for batch in shown)
-        seed, source_id = self._settings["seed"], self._settings["source_id"]
+        seed, source_id = self._settings.seed, self._settings.source_id
         painted = paint_batches(self._engine, prompts, targets, self._source, source_id, seed)
         for batch, outcomes in zip(seen, painted, strict=True):
             finished = iter(outcomes)
@@ -219,7 +220,7 @@ def paint_batches(
     engine: BaseEngine,
     prompts: Prompts | None,
     batches: Iterable[Sequence[Target]],
-    source: dict[str, Any],
+    source: Source[Any],
     source_id: str,
     data_seed: int,
 ) -> Iterator[list[Outcome]]:
@@ -291,7 +292,7 @@ class _Attempt:
             return error
 
 
-def _finish(frame: NDArray[Any], target: Target, source: dict[str, Any]) -> bytes:
+def _finish(frame: NDArray[Any], target: Target, source: Source[Any]) -> bytes:
     return encode_png(finish(frame, target, source))
 
 

@@ -45,7 +45,7 @@ class FluxFill(Diffusion):
     """Tokens of the prompt (FLUX); 512 when it is missing."""
 
 
-class FluxCanny(Diffusion):
+class FluxCanny(FluxFill):
     """Of `flux_canny`."""
 
     strength: Probability = absent()
@@ -231,7 +231,7 @@ _ENGINES = {
 }
 
 
-def _engine_of(source: Any) -> str:
+def engine_of(source: Any) -> str:
     """The engine by whose class a source is checked; `own` where it is none of those above."""
     engine = source.get("engine") if isinstance(source, dict) else None
     return engine if isinstance(engine, str) and engine in _ENGINES else "own"
@@ -247,7 +247,7 @@ AnySource = Annotated[
     | Annotated[CutPasteSource, Tag("cut_paste")]
     | Annotated[ReleasedSource, Tag("released")]
     | Annotated[OwnSource, Tag("own")],
-    Discriminator(_engine_of),
+    Discriminator(engine_of),
 ]
 """A source with the options that its engine has."""
 

@@ -8,32 +8,39 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from nearid.config.schema.sources import Options, OwnOptions
 from nearid.errors import UserError
 
 if TYPE_CHECKING:
+    from nearid.config.settings.data import AnyDataset
+    from nearid.config.settings.distractors import Source
     from nearid.distractors.pool import Pool
     from nearid.distractors.protocol import BaseEngine
 
 
-def check_options(source: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    """The options of `source`.
+def open_engine(source: Source[Any], dataset: AnyDataset, seed: int, pool: Pool) -> BaseEngine:
+    """The engine that `source` names, made from its settings, the data set's settings and the data seed.
 
     Raises:
-        UserError: one of them is not among those that its engine knows.
+        UserError: an option that the engine does not know, or of another type.
     """
-    options: dict[str, Any] = source["options"]
-    if unknown := sorted(set(options) - known):
-        raise UserError(
-            f"options of a source with engine {source['engine']}",
-            f"{unknown}, which this engine does not know",
-            f"options among {sorted(known)}",
-            "remove them, or choose the engine that they belong to",
-        )
-    return options
-
-
-def open_engine(source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> BaseEngine:
-    """The engine that `source` names, made from its settings, the data set's settings and the data seed."""
-    module = import_module(f"nearid.distractors.engines.{source['engine']}")
+    module = import_module(f"nearid.distractors.engines.{source.engine}")
+    if isinstance(source.options, OwnOptions):
+        source = source.model_copy(update={"options": _check_options(source, module.Engine.own_options)})
     engine: BaseEngine = module.Engine(source, dataset, seed, pool)
     return engine
+
+
+def _check_options(source: Source[OwnOptions], kind: type[Options]) -> Options:
+    try:
+        return kind.model_validate(source.options.model_extra)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UserError(
+            f"options of a source with engine {source.engine}, {'.'.join(map(str, first['loc']))}",
+            repr(first["input"]),
+            f"{first['msg']}; options among {sorted(kind.model_fields)}",
+            "correct or remove it, or choose the engine that it belongs to",
+        ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import cv2
 import numpy as np
@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from nearid.distractors.colours import match_colours
 from nearid.distractors.donors import Donors, bounds
-from nearid.distractors.engines import check_options
 from nearid.distractors.finishing import dilate
 from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import BaseEngine, NothingToPaint, PaintError, Target
+
+if TYPE_CHECKING:
+    from nearid.config.schema.sources import CutPaste
+    from nearid.config.settings.data import AnyDataset
+    from nearid.config.settings.distractors import Source
 
 _FILL_SIDE_PX = 128
 _RIM_PX = 2
@@ -32,10 +36,10 @@ class Engine(BaseEngine):
 
     needs_pool: ClassVar[bool] = True
 
-    def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None:
+    def __init__(self, source: Source[CutPaste], dataset: AnyDataset, seed: int, pool: Pool) -> None:
         del dataset, seed
-        self._working_px: int = source["working_px"]
-        self._blend: str = check_options(source, {"blend"}).get("blend", "feather")
+        self._working_px = source.working_px
+        self._blend = source.options.blend or "feather"
         self._donors = Donors(pool)
 
     def paint(self, target: Target, seed: int) -> NDArray[np.uint8]:

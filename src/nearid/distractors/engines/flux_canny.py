@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -11,17 +11,21 @@ from PIL import Image
 from nearid.distractors.diffusion import Batch
 from nearid.distractors.engines import flux_fill
 
+if TYPE_CHECKING:
+    from nearid.config.schema.sources import FluxCanny
+
 
 class Engine(flux_fill.Engine):
     """`FluxControlInpaintPipeline` (paper: 28 steps, guidance 7, strength .99, edges by Canny 50 and 200)."""
 
+    options: FluxCanny
     pipeline: ClassVar[str] = "FluxControlInpaintPipeline"
     required: ClassVar[set[str]] = {"strength", "canny"}
 
     def call(self, pipe: Any, batch: Batch) -> Any:
         """Paint under the edges of the view at working resolution."""
-        edges = [_find_edges(image, *self.options["canny"]) for image in batch.images]
-        return pipe(**self.inputs(pipe, batch), control_image=edges, strength=self.options["strength"])
+        edges = [_find_edges(image, *self.options.canny) for image in batch.images]
+        return pipe(**self.inputs(pipe, batch), control_image=edges, strength=self.options.strength)
 
 
 def _find_edges(image: Image.Image, low: int, high: int) -> Image.Image:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearid.distractors.diffusion import Batch, DiffusionEngine
 from nearid.distractors.protocol import Prompt
+
+if TYPE_CHECKING:
+    from nearid.config.schema.sources import FluxFill
 
 
 class Engine(DiffusionEngine):
     """`FluxFillPipeline` (paper: 50 steps, guidance 30; docs/generators.md 1)."""
 
+    options: FluxFill
     pipeline: ClassVar[str] = "FluxFillPipeline"
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
     painters: ClassVar[tuple[str, ...]] = ("transformer", "vae")
-    optional: ClassVar[set[str]] = {"max_sequence_length"}
     multiple: ClassVar[int] = 16
 
     def embed(self, pipe: Any, text: str) -> Prompt:
         """T5's tokens and CLIP's pooled output."""
-        tokens, pooled, _ = pipe.encode_prompt(
-            text, None, max_sequence_length=self.options.get("max_sequence_length", 512)
-        )
+        tokens, pooled, _ = pipe.encode_prompt(text, None, max_sequence_length=self.options.max_sequence_length or 512)
         return {"tokens": tokens[0], "pooled": pooled[0]}
 
     def call(self, pipe: Any, batch: Batch) -> Any:
@@ -37,8 +38,8 @@ class Engine(DiffusionEngine):
             "mask_image": batch.holes,
             "height": batch.height,
             "width": batch.width,
-            "num_inference_steps": self.options["steps"],
-            "guidance_scale": self.options["guidance"],
+            "num_inference_steps": self.options.steps,
+            "guidance_scale": self.options.guidance,
             "generator": batch.generators,
             "output_type": "np",
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from torch.nn import functional
 from nearid.distractors.brushnet import brushed, load_brushnet
 from nearid.distractors.diffusion import Batch, DiffusionEngine, find_folder
 from nearid.distractors.protocol import Prompt
-from nearid.distractors.task_tokens import TASKS, TaskEncoder
-from nearid.errors import UserError
+from nearid.distractors.task_tokens import TaskEncoder
 from nearid.io.model_folders import load_pretrained
+
+if TYPE_CHECKING:
+    from nearid.config.schema.sources import Powerpaint
 
 _BASE = "realisticVisionV60B1_v51VAE"
 _BRUSHNET = "PowerPaint_Brushnet/diffusion_pytorch_model.safetensors"
@@ -30,21 +32,18 @@ class Engine(DiffusionEngine):
     `words`, `mask_pixel` and `safety_checker` choose where readings of the public code differ (docs/decisions.md).
     """
 
+    options: Powerpaint
     pipeline: ClassVar[str] = "StableDiffusionPipeline"
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
     painters: ClassVar[tuple[str, ...]] = ("unet", "vae", "safety_checker", "feature_extractor")
-    optional: ClassVar[set[str]] = {
-        *("negative_prompt", "conditioning_scale", "task", "fitting_degree"),
-        *("words", "mask_pixel", "safety_checker"),
-    }
     multiple: ClassVar[int] = 8
     short_side: ClassVar[bool] = True
 
     def load(self, without: Iterable[str]) -> Any:
         """The base pipeline, with BrushNet as `brushnet` where it paints, else with the task encoder as `tasks`."""
-        folder = find_folder(self.options["model"])
+        folder = find_folder(self.options.model)
         absent = dict.fromkeys(without)
-        if not self.options.get("safety_checker", True):
+        if self.options.safety_checker is False:
             absent |= {"safety_checker": None, "feature_extractor": None}
         pipe = self.open(str(folder / _BASE), **absent)
         if "unet" in absent:
@@ -55,10 +54,6 @@ class Engine(DiffusionEngine):
         return pipe
 
     def _load_tasks(self, pipe: Any, folder: Path) -> TaskEncoder:
-        if (task := self.options.get("task", "object")) not in TASKS:
-            raise UserError(
-                "options.task of a powerpaint source", repr(task), f"one of {', '.join(TASKS)}", "correct it"
-            )
         # A tokenizer of its own: the learned words must not reach the base encoder.
         tokenizer = load_pretrained(type(pipe.tokenizer), folder / _BASE, subfolder="tokenizer")
         tasks = TaskEncoder(tokenizer, folder / _TASK_ENCODER, pipe.text_encoder.config)
@@ -67,10 +62,11 @@ class Engine(DiffusionEngine):
 
     def embed(self, pipe: Any, text: str) -> Prompt:
         """The base encoder's reading for the UNet; the task encoder's reading of the task word for BrushNet."""
-        against = self.options.get("negative_prompt", "")
+        against = self.options.negative_prompt or ""
         plain, negative = pipe.encode_prompt(text, pipe.device, 1, True, negative_prompt=against)[:2]
-        how = (self.options.get("task", "object"), self.options.get("fitting_degree", 1.0))
-        prompted = self.options.get("words", "task") == "prompt"
+        degree = self.options.fitting_degree
+        how = (self.options.task or "object", 1.0 if degree is None else degree)
+        prompted = self.options.words == "prompt"
         return {
             "plain": plain[0],
             "negative": negative[0],
@@ -82,16 +78,16 @@ class Engine(DiffusionEngine):
     def call(self, pipe: Any, batch: Batch) -> Any:
         """Paint, BrushNet helping at every step."""
         states = [batch.embeddings(name, pipe.unet) for name in ("negative_task", "task")]
-        scale = self.options.get("conditioning_scale", 1.0)
-        condition = _condition(pipe, batch, self.options.get("mask_pixel", "corner"))
-        with brushed(pipe.unet, pipe.brushnet, condition, torch.cat(states), scale):
+        scale = self.options.conditioning_scale
+        condition = _condition(pipe, batch, self.options.mask_pixel or "corner")
+        with brushed(pipe.unet, pipe.brushnet, condition, torch.cat(states), 1.0 if scale is None else scale):
             return pipe(
                 prompt_embeds=batch.embeddings("plain", pipe.unet),
                 negative_prompt_embeds=batch.embeddings("negative", pipe.unet),
                 height=batch.height,
                 width=batch.width,
-                num_inference_steps=self.options["steps"],
-                guidance_scale=self.options["guidance"],
+                num_inference_steps=self.options.steps,
+                guidance_scale=self.options.guidance,
                 generator=batch.generators,
                 output_type="np",
             )

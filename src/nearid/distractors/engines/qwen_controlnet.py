@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import diffusers
 import torch
@@ -13,6 +13,9 @@ import torch
 from nearid.distractors.diffusion import Batch, DiffusionEngine, load
 from nearid.distractors.protocol import Prompt
 from nearid.errors import UserError
+
+if TYPE_CHECKING:
+    from nearid.config.schema.sources import QwenControlnet
 
 # The schedule that the Lightning weights were distilled with (their model card; docs/generators.md 1).
 _LIGHTNING = {
@@ -33,11 +36,11 @@ class Engine(DiffusionEngine):
     `lora` is a folder or hub id of adapter weights, fused into the transformer; `lora_file` is its file.
     """
 
+    options: QwenControlnet
     pipeline: ClassVar[str] = "QwenImageControlNetInpaintPipeline"
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
     painters: ClassVar[tuple[str, ...]] = ("transformer", "vae", "controlnet")
     required: ClassVar[set[str]] = {"controlnet"}
-    optional: ClassVar[set[str]] = {"lora", "lora_file", "conditioning_scale", "negative_prompt"}
     multiple: ClassVar[int] = 16
     schedule: ClassVar[dict[str, Any]] = _LIGHTNING
 
@@ -46,18 +49,18 @@ class Engine(DiffusionEngine):
         components: dict[str, Any] = dict.fromkeys(without)
         paints = "transformer" not in components
         if paints:
-            components["controlnet"] = load(diffusers.QwenImageControlNetModel, self.options["controlnet"], self.dtype)
-        pipe = self.open(self.options["model"], **components)
-        if paints and "lora" in self.options:
+            components["controlnet"] = load(diffusers.QwenImageControlNetModel, self.options.controlnet, self.dtype)
+        pipe = self.open(self.options.model, **components)
+        if paints and self.options.lora is not None:
             self._fuse_lora(pipe)
         return pipe
 
     def _fuse_lora(self, pipe: Any) -> None:
         try:
-            pipe.load_lora_weights(self.options["lora"], weight_name=self.options.get("lora_file"))
+            pipe.load_lora_weights(self.options.lora, weight_name=self.options.lora_file)
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
-                self.options["lora"], str(error).splitlines()[0], "adapter weights", "correct `lora` or `lora_file`"
+                self.options.lora, str(error).splitlines()[0], "adapter weights", "correct `lora` or `lora_file`"
             ) from error
         pipe.fuse_lora(lora_scale=1.0)
         pipe.unload_lora_weights()
@@ -65,17 +68,18 @@ class Engine(DiffusionEngine):
     def embed(self, pipe: Any, text: str) -> Prompt:
         """Tokens of the multimodal encoder `[t, d]`, as many as the text has; those of the negative prompt too."""
         prompt = {"tokens": pipe.encode_prompt(text)[0][0]}
-        if "negative_prompt" in self.options:
-            prompt["negative"] = pipe.encode_prompt(self.options["negative_prompt"])[0][0]
+        if self.options.negative_prompt is not None:
+            prompt["negative"] = pipe.encode_prompt(self.options.negative_prompt)[0][0]
         return prompt
 
     def call(self, pipe: Any, batch: Batch) -> Any:
         """Paint; guidance above 1 takes the negative prompt into account."""
         tokens, mask = _pad([prompt["tokens"] for prompt in batch.prompts], pipe.transformer)
         inputs = {"prompt_embeds": tokens, "prompt_embeds_mask": mask}
-        if "negative_prompt" in self.options:
+        if self.options.negative_prompt is not None:
             tokens, mask = _pad([prompt["negative"] for prompt in batch.prompts], pipe.transformer)
             inputs |= {"negative_prompt_embeds": tokens, "negative_prompt_embeds_mask": mask}
+        scale = self.options.conditioning_scale
         with _without_draws(pipe.vae):
             return pipe(
                 **inputs,
@@ -83,9 +87,9 @@ class Engine(DiffusionEngine):
                 control_mask=batch.holes,
                 height=batch.height,
                 width=batch.width,
-                num_inference_steps=self.options["steps"],
-                true_cfg_scale=self.options["guidance"],
-                controlnet_conditioning_scale=self.options.get("conditioning_scale", 1.0),
+                num_inference_steps=self.options.steps,
+                true_cfg_scale=self.options.guidance,
+                controlnet_conditioning_scale=1.0 if scale is None else scale,
                 generator=batch.generators,
                 output_type="np",
             )

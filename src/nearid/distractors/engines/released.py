@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearid.config.schema.dataset import NearidData
 from nearid.data.released import ReleasedTable, check_alignment
-from nearid.distractors.engines import check_options
 from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import BaseEngine, NothingToPaint, Target
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb
 from nearid.io.tables import image_bytes
+
+if TYPE_CHECKING:
+    from nearid.config.schema.sources import Released
+    from nearid.config.settings.data import AnyDataset
+    from nearid.config.settings.distractors import Source
 
 
 class Engine(BaseEngine):
@@ -27,16 +32,15 @@ class Engine(BaseEngine):
         UserError: no path, no such set, or one that belongs to other positives.
     """
 
-    def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None:
+    def __init__(self, source: Source[Released], dataset: AnyDataset, seed: int, pool: Pool) -> None:
         del seed, pool
-        options = check_options(source, {"path"})
-        if "path" not in options:
+        if source.options.path is None:
             raise UserError(
                 "options of a source with engine released", "no path", "the folder of a released set", "add it"
             )
-        self._table = ReleasedTable(options["path"])
-        if dataset["kind"] == "nearid":
-            check_alignment(ReleasedTable(dataset["options"]["path"]), self._table)
+        self._table = ReleasedTable(source.options.path)
+        if isinstance(dataset.options, NearidData):
+            check_alignment(ReleasedTable(dataset.options.path), self._table)
 
     def paint(self, target: Target, seed: int) -> NDArray[np.uint8]:
         """The released frame; the seed changes nothing."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearid.distractors.diffusion import Batch, DiffusionEngine
 from nearid.distractors.protocol import Prompt
+
+if TYPE_CHECKING:
+    from nearid.config.schema.sources import SdxlInpaint
 
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 
@@ -13,17 +16,17 @@ _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds"
 class Engine(DiffusionEngine):
     """`StableDiffusionXLInpaintPipeline` (paper: 30 steps, guidance 8, strength .99, a negative prompt)."""
 
+    options: SdxlInpaint
     pipeline: ClassVar[str] = "StableDiffusionXLInpaintPipeline"
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
     painters: ClassVar[tuple[str, ...]] = ("unet", "vae")
     required: ClassVar[set[str]] = {"strength"}
-    optional: ClassVar[set[str]] = {"negative_prompt"}
     multiple: ClassVar[int] = 8
 
     def embed(self, pipe: Any, text: str) -> Prompt:
         """Both encoders' tokens and the second one's pooled output, with those of the negative prompt."""
         values = pipe.encode_prompt(
-            text, negative_prompt=self.options.get("negative_prompt", ""), do_classifier_free_guidance=True
+            text, negative_prompt=self.options.negative_prompt or "", do_classifier_free_guidance=True
         )
         return {name: value[0] for name, value in zip(_EMBEDDINGS, values, strict=True)}
 
@@ -35,9 +38,9 @@ class Engine(DiffusionEngine):
             mask_image=batch.holes,
             height=batch.height,
             width=batch.width,
-            num_inference_steps=self.options["steps"],
-            guidance_scale=self.options["guidance"],
-            strength=self.options["strength"],
+            num_inference_steps=self.options.steps,
+            guidance_scale=self.options.guidance,
+            strength=self.options.strength,
             generator=batch.generators,
             output_type="np",
         )

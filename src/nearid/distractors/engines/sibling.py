@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from nearid.config.schema.dataset import RenderedData
 from nearid.demo.renderer import render_sibling
 from nearid.demo.renderer.instances import TRAITS
-from nearid.distractors.engines import check_options
 from nearid.distractors.pool import Pool
 from nearid.distractors.protocol import BaseEngine, Target
 from nearid.errors import UserError
+
+if TYPE_CHECKING:
+    from nearid.config.schema.sources import Sibling
+    from nearid.config.settings.data import AnyDataset
+    from nearid.config.settings.distractors import Source
 
 
 class Engine(BaseEngine):
@@ -26,19 +30,18 @@ class Engine(BaseEngine):
         UserError: the data set is not rendered.
     """
 
-    def __init__(self, source: dict[str, Any], dataset: dict[str, Any], seed: int, pool: Pool) -> None:
+    def __init__(self, source: Source[Sibling], dataset: AnyDataset, seed: int, pool: Pool) -> None:
         del pool
-        if dataset["kind"] != "rendered":
+        if not isinstance(dataset.options, RenderedData):
             raise UserError(
-                f"a source with engine {source['engine']}",
-                f"a data set of kind {dataset['kind']}",
+                f"a source with engine {source.engine}",
+                f"a data set of kind {dataset.kind}",
                 "kind rendered: a photograph has no scene to render again",
                 "choose another engine, cut_paste for example",
             )
-        check_options(source, {"traits"})
-        self._traits = source["options"].get("traits", len(TRAITS))
-        self._options = RenderedData.model_validate(dataset["options"])
-        self._working_px = source["working_px"]
+        self._traits = source.options.traits or len(TRAITS)
+        self._options = dataset.options
+        self._working_px = source.working_px
         self._seed = seed
 
     def paint(self, target: Target, seed: int) -> NDArray[np.uint8]:
