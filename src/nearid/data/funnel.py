@@ -31,7 +31,7 @@ def write_funnel(
     Args:
         target: `data/funnel.tsv`.
         total: records of the data set.
-        dropped: views and identities that fell out.
+        dropped: views and identities that were dropped.
         rows: the identities that stay, with `n_images`.
         check_counts: compare with `PAPER`.
         official: how many identities of the official lists are among them.

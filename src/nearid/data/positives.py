@@ -87,7 +87,7 @@ def curate(settings: CuratePositives, layout: Layout, workers: int = 1) -> None:
 
 
 def select_views(identity: Identity, min_views: int, clean_masks: bool) -> tuple[Identity | None, list[Dropped]]:
-    """`identity` with the views that can be used, None where there are too few, and what fell out.
+    """`identity` with the views that can be used, None where there are too few, and what was dropped.
 
     A view needs a mask that is neither empty nor the whole frame, and one of the three slots. Where the slots are
     fixed, an identity falls out with its first view.

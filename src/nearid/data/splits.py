@@ -36,7 +36,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SplitAssignment:
     """Rows of each split; the seed that drew them, None where they are official; what of a list of ids was found."""
 
     splits: Splits
@@ -44,7 +44,7 @@ class Chosen:
     found: Mapping[str, Found] = field(default_factory=dict)
 
 
-def choose_splits(rows: Sequence[Mapping[str, Any]], settings: CuratePositives) -> Chosen:
+def choose_splits(rows: Sequence[Mapping[str, Any]], settings: CuratePositives) -> SplitAssignment:
     """The rows of each split.
 
     Official ones come from `official_splits` of the data set's options, else from the rows' own `split` where they have
@@ -80,7 +80,7 @@ def choose_splits(rows: Sequence[Mapping[str, Any]], settings: CuratePositives) 
         shared = [value for value, count in Counter(value for value, _ in homes).items() if count > 1 and value]
         if shared and isinstance(options, SyncdData | NearidData):
             logger.warning("%d values of %s are in more than one split, e.g. %r", len(shared), column, shared[0])
-    return Chosen(splits, seed, found)
+    return SplitAssignment(splits, seed, found)
 
 
 def map_official(

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def drop_duplicates(rows: Sequence[Mapping[str, Any]], how: str | None) -> tuple[list[int], list[Dropped]]:
-    """Positions of the rows that stay, first come first served, and what fell out.
+    """Positions of the rows that stay, first come first served, and what was dropped.
 
     Args:
         rows: with `name`, `objaverse_id` and `category_description`.
