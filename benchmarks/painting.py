@@ -250,13 +250,13 @@ def _powerpaint(engine: DiffusionEngine, tiny: bool) -> tuple[dict[str, Any], Pr
 
 def make_batch(engine: DiffusionEngine, targets: list[Target], prompt: Prompt) -> Any:
     """What the engine would give the pipeline for these targets."""
-    from nearid.distractors.diffusion import Batch
+    from nearid.distractors.diffusion import InpaintingBatch
 
     side = engine._working_px
     images = [Image.fromarray(target.image).resize((side, side)) for target in targets]
     holes = [Image.fromarray(target.mask).resize((side, side)) for target in targets]
     generators = [torch.Generator("cpu").manual_seed(target.id) for target in targets]
-    return Batch(images, holes, side, side, generators, [prompt] * len(targets))
+    return InpaintingBatch(images, holes, side, side, generators, [prompt] * len(targets))
 
 
 def draw_target(number: int, side: int) -> Target:

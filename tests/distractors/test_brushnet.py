@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from nearid.distractors.brushnet import BrushNet, brushed, load_brushnet
-from nearid.distractors.diffusion import Batch
+from nearid.distractors.diffusion import InpaintingBatch
 from nearid.distractors.engines.powerpaint import _condition
 from nearid.distractors.task_tokens import TaskEncoder
 from nearid.errors import UserError
@@ -198,7 +198,7 @@ def test_a_latent_cell_takes_the_corner_pixel_of_the_hole(released: Path) -> Non
     view = Image.fromarray(random.integers(0, 255, (64, 64, 3), np.uint8))
     engine = powerpaint(released)
     pipe = engine.load(without=engine.encoders)
-    batch = Batch([view], [Image.fromarray(hole)], 64, 64, [], [])
+    batch = InpaintingBatch([view], [Image.fromarray(hole)], 64, 64, [], [])
     cell = pipe.vae_scale_factor
     for name, offset in (("corner", 0), ("centre", cell // 2)):
         with torch.inference_mode():

@@ -7,7 +7,7 @@ from pictures import draw
 from nearid.distractors.colours import match_colours
 from nearid.distractors.donors import Donors, bounds
 from nearid.distractors.engines.cut_paste import _clone, fill, place
-from nearid.distractors.pool import Member
+from nearid.distractors.pool import PoolView
 
 
 def histogram(pixels: np.ndarray) -> np.ndarray:
@@ -65,10 +65,10 @@ def test_the_filling_takes_nothing_from_the_hole() -> None:
 class Shelf:
     """A pool of drawn pictures: identity n has two views in colours of its own."""
 
-    def members(self, class_name: str, split: str) -> list[Member]:
-        return [Member(identity, slot, "000", identity) for identity in range(6) for slot in range(2)]
+    def members(self, class_name: str, split: str) -> list[PoolView]:
+        return [PoolView(identity, slot, "000", identity) for identity in range(6) for slot in range(2)]
 
-    def read(self, member: Member) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, member: PoolView) -> tuple[np.ndarray, np.ndarray]:
         _, mask = draw(member.id * 7 + member.slot, round_body=member.slot == 0)
         image = np.full((*mask.shape, 3), 40, np.uint8)
         image[mask] = (40 * member.id, 20, 240 - 40 * member.id)
@@ -78,7 +78,7 @@ class Shelf:
 def test_donors_are_other_identities_of_near_colour() -> None:
     pool: Any = Shelf()
     donors = Donors(pool)
-    image, mask = pool.read(Member(0, 0, "000", 0))
+    image, mask = pool.read(PoolView(0, 0, "000", 0))
     chosen = [donors.choose(image, mask, 0, "class", "train", seed) for seed in range(40)]
     assert {donor.member.id for donor in chosen if donor} == {1, 2, 3, 4}
     assert all(donor and donor.member.slot == 0 for donor in chosen)  # the round view fits the round hole

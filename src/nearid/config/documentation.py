@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from nearid.config.schema import AnySource, Root
-from nearid.config.schema.base import ID_PATTERN, Id, Part
+from nearid.config.schema.base import ID_PATTERN, ConfigBlock, Id
 from nearid.config.schema.sources import Source
 from nearid.config.schema.walking import Model, members_of, model_of, texts_of, type_of
 
@@ -136,7 +136,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)
-    return "" if default is None else f"`{json.dumps({} if isinstance(default, Part) else default)}`"
+    return "" if default is None else f"`{json.dumps({} if isinstance(default, ConfigBlock) else default)}`"
 
 
 def _type(kind: Any) -> str:

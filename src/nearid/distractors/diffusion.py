@@ -40,7 +40,7 @@ for _library in (diffusers, transformers):
 
 
 @dataclass(frozen=True)
-class Batch:
+class InpaintingBatch:
     """Equally large inputs of one pipeline call.
 
     Attributes:
@@ -122,7 +122,7 @@ class DiffusionEngine(BaseEngine, ABC):
         """The embeddings of one text by the encoders of `pipe`, without a batch axis."""
 
     @abstractmethod
-    def call(self, pipe: Any, batch: Batch) -> Any:
+    def call(self, pipe: Any, batch: InpaintingBatch) -> Any:
         """The pipeline's output: `images` `[n, h, w, 3]` in 0 to 1, maybe with the hits of a safety checker."""
 
     def load(self, without: Iterable[str]) -> Any:
@@ -164,7 +164,7 @@ class DiffusionEngine(BaseEngine, ABC):
         for size in dict.fromkeys(sizes):
             members = [at for at in range(len(targets)) if sizes[at] == size]
             padded = members + [members[-1]] * (self.batch_size - len(members))
-            batch = Batch(
+            batch = InpaintingBatch(
                 images=[_resize(Image.fromarray(targets[at].image), size, Image.Resampling.LANCZOS) for at in padded],
                 holes=[self._draw_hole(targets[at], size) for at in padded],
                 height=size[1],

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nearid.distractors.pool import Member, Pool
+from nearid.distractors.pool import Pool, PoolView
 
 _CANDIDATES = 4
 _SIDE = 32
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """What a donor is judged by: colours (mean and spread in Lab) and outline (mask filled into a square)."""
 
     colours: NDArray[np.float32]
@@ -29,7 +29,7 @@ class Look:
 class Donor:
     """A view that can be pasted, maybe mirrored."""
 
-    member: Member
+    member: PoolView
     flipped: bool
 
 
@@ -72,18 +72,18 @@ class Donors:
         image, mask = self._pool.read(donor.member)
         return (image[:, ::-1], mask[:, ::-1]) if donor.flipped else (image, mask)
 
-    def _measure(self, class_name: str, split: str) -> dict[Member, Look]:
+    def _measure(self, class_name: str, split: str) -> dict[PoolView, Appearance]:
         return {member: describe(*self._pool.read(member)) for member in self._pool.members(class_name, split)}
 
 
-def describe(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Look:
+def describe(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Appearance:
     """The look of a view."""
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[mask].astype(np.float32)
     top, bottom, left, right = bounds(mask)
     box = mask[top:bottom, left:right].astype(np.uint8)
     outline = cv2.resize(box, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) > 0
     colours = np.concatenate([lab.mean(axis=0), lab.std(axis=0)])
-    return Look(colours, outline, aspect=float(np.log((right - left) / (bottom - top))))
+    return Appearance(colours, outline, aspect=float(np.log((right - left) / (bottom - top))))
 
 
 def bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
@@ -92,7 +92,7 @@ def bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
-def _misfit(look: Look, wanted: Look, flipped: bool) -> float:
+def _misfit(look: Appearance, wanted: Appearance, flipped: bool) -> float:
     outline = look.outline[:, ::-1] if flipped else look.outline
     common = np.logical_and(outline, wanted.outline).sum() / np.logical_or(outline, wanted.outline).sum()
     return float(1 - common + abs(look.aspect - wanted.aspect))

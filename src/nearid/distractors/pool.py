@@ -19,7 +19,7 @@ _GROUPS_KEPT = 16
 
 
 @dataclass(frozen=True)
-class Member:
+class PoolView:
     """One view of the pool: slot (0 to 2) of the identity with `id`, in row `shard_row` of `shard`."""
 
     id: int
@@ -36,16 +36,16 @@ class Pool:
         self._open = lru_cache(_FILES_KEPT)(self._open_uncached)
         self._read_group = lru_cache(_GROUPS_KEPT)(self._read_group_uncached)
 
-    def members(self, class_name: str, split: str) -> list[Member]:
+    def members(self, class_name: str, split: str) -> list[PoolView]:
         """Views of the identities of one class and one split, in row order."""
         return [
-            Member(row["id"], slot, row["shard"], row["shard_row"])
+            PoolView(row["id"], slot, row["shard"], row["shard_row"])
             for row in self._identities
             if (row["class_name"], row["split"]) == (class_name, split)
             for slot in range(row["n_images"])
         ]
 
-    def read(self, member: Member) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def read(self, member: PoolView) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Image `[h, w, 3]` and mask `[h, w]` of a view."""
         metadata = self._open(member.shard).metadata
         row, group = member.shard_row, 0

@@ -30,7 +30,7 @@ _LISTED = 10
 
 
 @dataclass(frozen=True)
-class Pair:
+class QualityExample:
     """A view `[h, w, 3]`, its mask `[h, w]` and its distractor, with mean absolute differences of grey levels."""
 
     id: int
@@ -85,7 +85,7 @@ def _choose(settings: MakeQualitySheet, painted: int) -> set[int]:
     return set(order[: settings.examples].tolist())
 
 
-def _read_pairs(settings: MakeQualitySheet, layout: Layout) -> Iterator[Pair]:
+def _read_pairs(settings: MakeQualitySheet, layout: Layout) -> Iterator[QualityExample]:
     """Every painted slot, in order."""
     for shard in shard_ids(settings.shards):
         path = layout.distractors(settings.source_id, shard)
@@ -108,11 +108,11 @@ def _compare(
     mask: NDArray[np.bool_],
     distractor: NDArray[np.uint8],
     dilate_px: int,
-) -> Pair:
+) -> QualityExample:
     change = np.abs(distractor.astype(float) - view).mean(axis=-1)
     around = ~dilate(mask, dilate_px)
     outside = float(change[around].mean()) if around.any() else 0.0
-    return Pair(identity, slot, view, mask, distractor, float(change[mask].mean()), outside)
+    return QualityExample(identity, slot, view, mask, distractor, float(change[mask].mean()), outside)
 
 
 def _describe(values: Sequence[float]) -> dict[str, float]:
@@ -122,7 +122,7 @@ def _describe(values: Sequence[float]) -> dict[str, float]:
     return {"mean": round(float(np.mean(values)), 3), **ranks}
 
 
-def _draw_sheet(pairs: Sequence[Pair], size_px: int) -> Image.Image:
+def _draw_sheet(pairs: Sequence[QualityExample], size_px: int) -> Image.Image:
     """A row per example: view with the mask's outline, mask, distractor, difference; with its numbers above."""
     sheet = Image.new("RGB", (4 * size_px, max(1, len(pairs)) * (size_px + _CAPTION_PX)), "white")
     pen = ImageDraw.Draw(sheet)

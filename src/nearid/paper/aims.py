@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nearid.config.schema.paper import Aim as AimSettings
+from nearid.config.schema.paper import Aim
 from nearid.config.settings.paper import Told
 from nearid.errors import UserError
 from nearid.paper.metrics import Metrics
@@ -18,7 +18,7 @@ _BOUNDS = {"at_least": operator.ge, "at_most": operator.le, "above": operator.gt
 
 
 @dataclass(frozen=True)
-class Aim:
+class AimResult:
     """What was to be seen, and whether the mean over the runs holds it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Aim:
         return f"{self.bounds}; over seeds: {self.over_seeds}; this run: {self.own}"
 
 
-def find_aims(settings: Told, metrics: Mapping[str, Metrics]) -> list[Aim]:
+def find_aims(settings: Told, metrics: Mapping[str, Metrics]) -> list[AimResult]:
     """The aims of a step's settings, which may have none.
 
     Raises:
@@ -73,7 +73,7 @@ class _Numbers:
         return measure(self.metrics[scorer], group, metric).value if scorer in self.metrics else None
 
 
-def _judge(aim: AimSettings, headline: str, numbers: _Numbers) -> Aim:
+def _judge(aim: Aim, headline: str, numbers: _Numbers) -> AimResult:
     metric, group = aim.metric, aim.group or headline
     digits, sign = 3 if metric in ("m_o", "m_o_pair", "m_h") else 1, ""
     ours = (aim.scorer, group, metric)
@@ -96,7 +96,7 @@ def _judge(aim: AimSettings, headline: str, numbers: _Numbers) -> Aim:
         limit = aim.spreads * spread
         tests.append(("above", limit, operator.gt))
         words.append(f"above {limit:.{digits}f}, {aim.spreads:g} times the spread")
-    return Aim(
+    return AimResult(
         claim=aim.claim,
         bounds=f"{'difference in ' if sign else ''}{_NAMES.get(metric, metric.upper())} {' and '.join(words)}",
         over_seeds=f"{show(runs.mean)} ± {runs.spread:.{digits}f} ({', '.join(map(show, runs.values))})",

@@ -31,7 +31,7 @@ from nearid.paper.verdicts import DEVIATES, INCOMPARABLE, REPRODUCED, Setting, j
 
 
 @dataclass(frozen=True)
-class Pair:
+class ComparedCell:
     """One cell; `paper` and `difference` are rounded as the paper prints, `ours` and its 95 % interval are not.
 
     `tolerance` is half a unit of the paper's last digit, and what half precision alone moved the authors' own value
@@ -56,10 +56,10 @@ def write_comparison(settings: CompareWithPaper, layout: Layout) -> None:
     write_text(layout.paper("comparison.csv"), to_csv([*compare_tables(settings.tables, layout), *list_costs()]))
 
 
-def to_csv(pairs: Iterable[Pair]) -> str:
+def to_csv(pairs: Iterable[ComparedCell]) -> str:
     """Pairs as CSV, a line each."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [field.name for field in fields(Pair)], lineterminator="\n")
+    writer = csv.DictWriter(buffer, [field.name for field in fields(ComparedCell)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(
         {name: plain_cell(value) if isinstance(value, str) else value for name, value in asdict(pair).items()}
@@ -68,18 +68,18 @@ def to_csv(pairs: Iterable[Pair]) -> str:
     return buffer.getvalue()
 
 
-def list_costs() -> list[Pair]:
+def list_costs() -> list[ComparedCell]:
     """The paper's cost block; the times of a run differ each time, so they are in a file of their own."""
     why = "a run's own times are beside it in costs.csv"
     empty = (None, None, None)
     return [
-        Pair("cost", key, "value", *empty, float(value), None, None, INCOMPARABLE, why)
+        ComparedCell("cost", key, "value", *empty, float(value), None, None, INCOMPARABLE, why)
         for key, value in published()["cost"].items()
         if isinstance(value, int | float)
     ]
 
 
-def compare_tables(tables: Mapping[str, MakeTable], layout: Layout) -> list[Pair]:
+def compare_tables(tables: Mapping[str, MakeTable], layout: Layout) -> list[ComparedCell]:
     """All cells of `tables` (id -> make_table's settings), ours and the paper's."""
     return [
         pair
@@ -88,7 +88,7 @@ def compare_tables(tables: Mapping[str, MakeTable], layout: Layout) -> list[Pair
     ]
 
 
-def compare_table(table: Table, run: Run) -> Iterator[Pair]:
+def compare_table(table: Table, run: Run) -> Iterator[ComparedCell]:
     """Our cells in their order, then the paper's cells that we have none for."""
     met = set()
     for row in table.rows:
@@ -98,14 +98,16 @@ def compare_table(table: Table, run: Run) -> Iterator[Pair]:
     for paper_row, printed in published_rows(table.name).items():
         for name, theirs in printed.items():
             if (paper_row, name) not in met and isinstance(theirs, float) and name not in _CHOSEN:
-                yield Pair(table.name, paper_row, name, None, None, None, theirs, None, None, INCOMPARABLE, NOT_RUN)
+                yield ComparedCell(
+                    table.name, paper_row, name, None, None, None, theirs, None, None, INCOMPARABLE, NOT_RUN
+                )
 
 
 # What the paper chose and did not measure.
 _CHOSEN = ("alpha", "beta")
 
 
-def _compare(table: Table, row: Row, column: Column, run: Run) -> Pair:
+def _compare(table: Table, row: Row, column: Column, run: Run) -> ComparedCell:
     cell = row.cells[column.id]
     theirs = published_value(table.name, row.paper_row, column.paper_column)
     tolerance = TOLERANCES.get(column.metric, 0.0) + 0.5 * 10.0**-column.digits
@@ -132,7 +134,7 @@ def _compare(table: Table, row: Row, column: Column, run: Run) -> Pair:
             percent = column.metric not in CORRELATIONS
             verdict, why = judge(cell, theirs, tolerance, percent, _setting(table, row, column, run))
     ours = (cell.value, cell.low, cell.high)
-    return Pair(table.name, row.id, column.id, *ours, theirs, difference, round(tolerance, 6), verdict, why)
+    return ComparedCell(table.name, row.id, column.id, *ours, theirs, difference, round(tolerance, 6), verdict, why)
 
 
 def _setting(table: Table, row: Row, column: Column, run: Run) -> Setting:

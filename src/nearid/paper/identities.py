@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ShownIdentity:
     """An identity of a figure and where its images are."""
 
     id: int
@@ -26,7 +26,7 @@ class Chosen:
     class_name: str
 
 
-def choose_identities(layout: Layout, split: str, count: int, seed: int, key: str) -> list[Chosen]:
+def choose_identities(layout: Layout, split: str, count: int, seed: int, key: str) -> list[ShownIdentity]:
     """`count` identities of `split`, or all if there are fewer, in row order, drawn for the figure `key`.
 
     Those with three views come before those with two.
@@ -50,4 +50,4 @@ def choose_identities(layout: Layout, split: str, count: int, seed: int, key: st
     rows.sort(key=lambda row: row["row"])
     order = keyed_rng("figure", key, seed).permutation(len(rows))
     drawn = sorted(range(len(rows)), key=lambda index: (-rows[index]["n_images"], order[index]))[:count]
-    return [Chosen(**rows[index]) for index in sorted(drawn)]
+    return [ShownIdentity(**rows[index]) for index in sorted(drawn)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from nearid.config.settings.paper import Run, WriteSummary
 from nearid.io.files import write_text
 from nearid.layout import Layout
-from nearid.paper.aims import Aim, find_aims
+from nearid.paper.aims import AimResult, find_aims
 from nearid.paper.effects import find_effects
 from nearid.paper.metrics import Cell, Metrics, read_metrics
 from nearid.paper.run import arrange_groups
@@ -22,7 +22,7 @@ def write_summary(settings: WriteSummary, layout: Layout) -> str:
     return text
 
 
-def summarise(run: Run, metrics: Mapping[str, Metrics], aims: Sequence[Aim] = ()) -> str:
+def summarise(run: Run, metrics: Mapping[str, Metrics], aims: Sequence[AimResult] = ()) -> str:
     """Headline numbers per scorer, which of the paper's effects hold, and which of the aims over seeds."""
     others = [group for group in arrange_groups(run) if group != run.headline_group]
     rated = any(metrics[scorer.id].m_h().value is not None for scorer in run.scorers)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from nearid.config.schema.ablations import Ablation, Mix
 from nearid.config.schema.backbones import Backbone, Tokens
-from nearid.config.schema.base import Id, Ids, Number, Part, block
+from nearid.config.schema.base import ConfigBlock, Id, Ids, Number, block
 from nearid.config.schema.dataset import Dataset
 from nearid.config.schema.downloads import Download
 from nearid.config.schema.paper import Paper
@@ -22,7 +22,7 @@ from nearid.config.schema.sources import AnySource, QualitySheet
 from nearid.config.schema.training import SharedTraining
 
 
-class Root(Part):
+class Root(ConfigBlock):
     """A whole config."""
 
     name: Id

@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from nearid.config.schema.base import Id, Ids, Number, Part, Probability, Unique, absent, block
+from nearid.config.schema.base import ConfigBlock, Id, Ids, Number, Probability, Unique, absent, block
 from nearid.config.schema.training import Training
 
 
-class Mix(Part):
+class Mix(ConfigBlock):
     """A training mixture."""
 
     sources: Ids = Field(default_factory=list)
@@ -24,7 +24,7 @@ class Mix(Part):
     part edits are ranked."""
 
 
-class Params(Part):
+class Params(ConfigBlock):
     """Parameters of an objective: those of the shipped ones, and plain values for one of your own."""
 
     model_config = ConfigDict(extra="allow")
@@ -59,7 +59,7 @@ class Params(Part):
     behind the preprocessing."""
 
 
-class Ablation(Part):
+class Ablation(ConfigBlock):
     """A head: one training run."""
 
     display: str

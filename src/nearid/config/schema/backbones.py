@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from nearid.config.schema.base import Id, Part, absent
+from nearid.config.schema.base import ConfigBlock, Id, absent
 
 Precision = Literal["float32", "float16", "bfloat16", "autocast_float16", "autocast_bfloat16"]
 
 
-class Backbone(Part):
+class Backbone(ConfigBlock):
     """A frozen image encoder."""
 
     display: str
@@ -32,7 +32,7 @@ class Backbone(Part):
     """Images per forward pass."""
 
 
-class Tokens(Part):
+class Tokens(ConfigBlock):
     """How tokens are extracted, by every backbone."""
 
     damaged_images: Literal["error", "gap"] = "error"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 
-class Part(BaseModel):
+class ConfigBlock(BaseModel):
     """A block of the config: closed, and without conversions. The text below a key says what it means."""
 
     model_config = ConfigDict(extra="forbid", strict=True, regex_engine="python-re", defer_build=True)
@@ -18,7 +18,7 @@ def absent(**limits: Any) -> Any:
     return Field(default=None, **limits)
 
 
-def block(kind: type[Part]) -> Any:
+def block(kind: type[ConfigBlock]) -> Any:
     """A block that may be missing, with the defaults of its keys."""
     return Field(default_factory=kind)
 

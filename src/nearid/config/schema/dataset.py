@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nearid.config.schema.base import Id, Number, Part, Probability, absent, block
+from nearid.config.schema.base import ConfigBlock, Id, Number, Probability, absent, block
 
 
-class Splits(Part):
+class Splits(ConfigBlock):
     """Identities for validation and for test; the rest is for training."""
 
     val: int = Field(0, ge=0)
@@ -19,7 +19,7 @@ class Splits(Part):
     for training."""
 
 
-class RenderedData(Part):
+class RenderedData(ConfigBlock):
     """Settings of `kind: rendered`."""
 
     identities: int = Field(700, ge=1)
@@ -37,7 +37,7 @@ class RenderedData(Part):
     """Identities of the part-edit test set."""
 
 
-class ImageFolder(Part):
+class ImageFolder(ConfigBlock):
     """Settings of `kind: image_folder`: `<identity>/<view>.jpg`, optional `<view>.mask.png`, optional classes.csv."""
 
     path: str = ""
@@ -51,7 +51,7 @@ class ImageFolder(Part):
     """Longest side of a view after reading."""
 
 
-class SyncdData(Part):
+class SyncdData(ConfigBlock):
     """Settings of `kind: syncd`."""
 
     path: str = "resources/syncd"
@@ -77,7 +77,7 @@ class SyncdData(Part):
     """Folder of the released Mind-the-Glitch set."""
 
 
-class NearidData(Part):
+class NearidData(ConfigBlock):
     """Settings of `kind: nearid` (the released positives and distractors)."""
 
     path: str = "resources/nearid"
@@ -90,7 +90,7 @@ class NearidData(Part):
     """Folder of the released Mind-the-Glitch set."""
 
 
-class Dataset(Part):
+class Dataset(ConfigBlock):
     """The identities that distractors, tokens, heads and scores are made of."""
 
     kind: Id

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from nearid.config.schema.base import Part, absent
+from nearid.config.schema.base import ConfigBlock, absent
 
 
-class Download(Part):
+class Download(ConfigBlock):
     """Where files come from."""
 
     hub: str = absent()

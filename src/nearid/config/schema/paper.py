@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from nearid.config.schema.base import Benchmark, Id, Ids, Number, Part, Unique, absent, block
+from nearid.config.schema.base import Benchmark, ConfigBlock, Id, Ids, Number, Unique, absent, block
 
 
-class Style(Part):
+class Style(ConfigBlock):
     """How a figure looks."""
 
     width_in: Number = absent(gt=0)
@@ -28,14 +28,14 @@ class Style(Part):
     """Milliseconds per frame of an animation."""
 
 
-class Table(Part):
+class Table(ConfigBlock):
     """What a table shows."""
 
     scorers: Ids = absent()
     """Rows (or column pairs) in this order; when missing, the paper's that run."""
 
 
-class Figure(Part):
+class Figure(ConfigBlock):
     """What a figure shows."""
 
     needs: Unique[Literal["images", "tokens", "scores", "metrics", "training_log"]]
@@ -67,7 +67,7 @@ class Figure(Part):
     """Appearance only: a change plots again and computes nothing."""
 
 
-class Aim(Part):
+class Aim(ConfigBlock):
     """What runs with several seeds should show: a bound of a scorer's metric, or of its lead over another's."""
 
     claim: str
@@ -92,7 +92,7 @@ class Aim(Part):
     """How many times the spread over the runs a lead must exceed: the largest of both scorers' and of the lead's."""
 
 
-class Paper(Part):
+class Paper(ConfigBlock):
     """The tables and figures."""
 
     tables: dict[Id, Table] = Field(default_factory=dict)

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from nearid.config.schema.base import Benchmark, Id, Ids, Number, Part, absent
+from nearid.config.schema.base import Benchmark, ConfigBlock, Id, Ids, Number, absent
 
 
-class Scorer(Part):
+class Scorer(ConfigBlock):
     """Something that gives two images a similarity."""
 
     display: str
@@ -87,7 +87,7 @@ class Scorer(Part):
     """Benchmarks that it cannot take part in here, and why: its cells stay empty with this reason."""
 
 
-class SimulatedRaters(Part):
+class SimulatedRaters(ConfigBlock):
     """How much the simulated raters see."""
 
     subjects: int = Field(30, ge=2, le=99)
@@ -96,7 +96,7 @@ class SimulatedRaters(Part):
     """Pictures of each by each method."""
 
 
-class Dreambench(Part):
+class Dreambench(ConfigBlock):
     """Where the third benchmark's files are."""
 
     ratings: str = "resources/dreambench_ratings"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from nearid.config.schema.base import Benchmark, Id, Ids, Part, Unique, absent
+from nearid.config.schema.base import Benchmark, ConfigBlock, Id, Ids, Unique, absent
 
 
-class Select(Part):
+class Select(ConfigBlock):
     """What this run makes, by ids."""
 
     sources: Ids = absent()

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
-from nearid.config.schema.base import Id, Ids, Number, Part, Probability, Unique, absent, block
+from nearid.config.schema.base import ConfigBlock, Id, Ids, Number, Probability, Unique, absent, block
 
 
-class Options(Part):
+class Options(ConfigBlock):
     """Settings of an engine."""
 
 
@@ -129,7 +129,7 @@ class OwnOptions(Options):
     __pydantic_extra__: dict[str, bool | int | float | str | list[int | float | str]]
 
 
-class Source(Part):
+class Source(ConfigBlock):
     """A source of distractors: an engine and its settings."""
 
     display: str
@@ -252,7 +252,7 @@ AnySource = Annotated[
 """A source with the options that its engine has."""
 
 
-class QualitySheet(Part):
+class QualitySheet(ConfigBlock):
     """What the sheets of `snakemake quality_sheets` show for each selected source."""
 
     examples: int = Field(12, ge=0)

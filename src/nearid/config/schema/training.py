@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nearid.config.schema.base import Id, Number, Part, Probability, absent
+from nearid.config.schema.base import ConfigBlock, Id, Number, Probability, absent
 
 
-class MaskProbability(Part):
+class MaskProbability(ConfigBlock):
     """Chance that an image is reduced to its foreground."""
 
     anchor: Probability = absent()
@@ -20,7 +20,7 @@ class MaskProbability(Part):
     """A distractor's."""
 
 
-class Augmentation(Part):
+class Augmentation(ConfigBlock):
     """Probability of each change of an image."""
 
     flip: Probability = absent()
@@ -31,7 +31,7 @@ class Augmentation(Part):
     """Moved and scaled by up to a tenth of the side."""
 
 
-class Training(Part):
+class Training(ConfigBlock):
     """Settings of training; an ablation may have some of them."""
 
     backbone: Id = absent()

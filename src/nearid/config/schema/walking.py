@@ -13,9 +13,9 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import Discriminator, Tag
 from pydantic.fields import FieldInfo
 
-from nearid.config.schema.base import Part
+from nearid.config.schema.base import ConfigBlock
 
-Model = type[Part]
+Model = type[ConfigBlock]
 
 
 def fill_defaults(value: Any, model: Model) -> None:
@@ -23,7 +23,7 @@ def fill_defaults(value: Any, model: Model) -> None:
     for key, field in model.model_fields.items():
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         if key not in value and default is not None:
-            value[key] = {} if isinstance(default, Part) else copy.deepcopy(default)
+            value[key] = {} if isinstance(default, ConfigBlock) else copy.deepcopy(default)
     for key, inner in value.items():
         if key in model.model_fields:
             _fill_below(inner, type_of(model.model_fields[key]))
@@ -45,7 +45,7 @@ def type_of(field: FieldInfo) -> Any:
 
 def model_of(kind: Any, value: Any) -> Model | None:
     """The model by which a value of this type is checked; None if it is no block of the config."""
-    if isinstance(kind, type) and issubclass(kind, Part):
+    if isinstance(kind, type) and issubclass(kind, ConfigBlock):
         return kind
     if get_origin(kind) is not Annotated:
         return None
@@ -96,7 +96,7 @@ def texts_of(model: Model) -> dict[str, str]:
     """What is said below each key of a model, its parents' keys included."""
     texts: dict[str, str] = {}
     for each in reversed(model.__mro__):
-        if issubclass(each, Part) and each is not Part:
+        if issubclass(each, ConfigBlock) and each is not ConfigBlock:
             texts |= _texts_in(each.__module__).get(each.__name__, {})
     return texts
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag, model_validator
 
-from nearid.config.schema.base import Part, absent
+from nearid.config.schema.base import ConfigBlock, absent
 from nearid.config.schema.dataset import ImageFolder, NearidData, RenderedData, Splits, SyncdData
 from nearid.config.schema.scorers import SimulatedRaters
 from nearid.config.settings import Settings
@@ -23,7 +23,7 @@ def _check_complete(block: Block) -> Block:
     return block
 
 
-class OwnData(Part):
+class OwnData(ConfigBlock):
     """Options of a kind of your own: those that curation understands of every kind, and what else its block has."""
 
     model_config = ConfigDict(extra="allow")

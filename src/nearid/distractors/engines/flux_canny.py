@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from nearid.distractors.diffusion import Batch
+from nearid.distractors.diffusion import InpaintingBatch
 from nearid.distractors.engines import flux_fill
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Engine(flux_fill.Engine):
     pipeline: ClassVar[str] = "FluxControlInpaintPipeline"
     required: ClassVar[set[str]] = {"strength", "canny"}
 
-    def call(self, pipe: Any, batch: Batch) -> Any:
+    def call(self, pipe: Any, batch: InpaintingBatch) -> Any:
         """Paint under the edges of the view at working resolution."""
         edges = [_find_edges(image, *self.options.canny) for image in batch.images]
         return pipe(**self.inputs(pipe, batch), control_image=edges, strength=self.options.strength)

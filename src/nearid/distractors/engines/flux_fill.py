@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nearid.distractors.diffusion import Batch, DiffusionEngine
+from nearid.distractors.diffusion import DiffusionEngine, InpaintingBatch
 from nearid.distractors.protocol import Prompt
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ class Engine(DiffusionEngine):
         tokens, pooled, _ = pipe.encode_prompt(text, None, max_sequence_length=self.options.max_sequence_length or 512)
         return {"tokens": tokens[0], "pooled": pooled[0]}
 
-    def call(self, pipe: Any, batch: Batch) -> Any:
+    def call(self, pipe: Any, batch: InpaintingBatch) -> Any:
         """Paint; the view outside the hole conditions every step."""
         return pipe(**self.inputs(pipe, batch))
 
-    def inputs(self, pipe: Any, batch: Batch) -> dict[str, Any]:
+    def inputs(self, pipe: Any, batch: InpaintingBatch) -> dict[str, Any]:
         """Arguments that FLUX's inpainting pipelines share."""
         return {
             "prompt_embeds": batch.embeddings("tokens", pipe.transformer),

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.nn import functional
 
 from nearid.distractors.brushnet import brushed, load_brushnet
-from nearid.distractors.diffusion import Batch, DiffusionEngine, find_folder
+from nearid.distractors.diffusion import DiffusionEngine, InpaintingBatch, find_folder
 from nearid.distractors.protocol import Prompt
 from nearid.distractors.task_tokens import TaskEncoder
 from nearid.io.model_folders import load_pretrained
@@ -75,7 +75,7 @@ class Engine(DiffusionEngine):
             "negative_task": pipe.tasks.read(against if prompted else "", *how, glue=""),
         }
 
-    def call(self, pipe: Any, batch: Batch) -> Any:
+    def call(self, pipe: Any, batch: InpaintingBatch) -> Any:
         """Paint, BrushNet helping at every step."""
         states = [batch.embeddings(name, pipe.unet) for name in ("negative_task", "task")]
         scale = self.options.conditioning_scale
@@ -93,7 +93,7 @@ class Engine(DiffusionEngine):
             )
 
 
-def _condition(pipe: Any, batch: Batch, mask_pixel: str) -> torch.Tensor:
+def _condition(pipe: Any, batch: InpaintingBatch, mask_pixel: str) -> torch.Tensor:
     """Latents of the views with black holes, and 1 where background is, `[n, 5, h, w]`."""
     views, holes = (np.stack([np.asarray(image) for image in images]) for images in (batch.images, batch.holes))
     views = np.where(holes[..., None] > 0, 0, views)

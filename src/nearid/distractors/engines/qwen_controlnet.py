@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import diffusers
 import torch
 
-from nearid.distractors.diffusion import Batch, DiffusionEngine, load
+from nearid.distractors.diffusion import DiffusionEngine, InpaintingBatch, load
 from nearid.distractors.protocol import Prompt
 from nearid.errors import UserError
 
@@ -72,7 +72,7 @@ class Engine(DiffusionEngine):
             prompt["negative"] = pipe.encode_prompt(self.options.negative_prompt)[0][0]
         return prompt
 
-    def call(self, pipe: Any, batch: Batch) -> Any:
+    def call(self, pipe: Any, batch: InpaintingBatch) -> Any:
         """Paint; guidance above 1 takes the negative prompt into account."""
         tokens, mask = _pad([prompt["tokens"] for prompt in batch.prompts], pipe.transformer)
         inputs = {"prompt_embeds": tokens, "prompt_embeds_mask": mask}

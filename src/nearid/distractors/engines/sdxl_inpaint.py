@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nearid.distractors.diffusion import Batch, DiffusionEngine
+from nearid.distractors.diffusion import DiffusionEngine, InpaintingBatch
 from nearid.distractors.protocol import Prompt
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Engine(DiffusionEngine):
         )
         return {name: value[0] for name, value in zip(_EMBEDDINGS, values, strict=True)}
 
-    def call(self, pipe: Any, batch: Batch) -> Any:
+    def call(self, pipe: Any, batch: InpaintingBatch) -> Any:
         """Paint."""
         return pipe(
             **{name: batch.embeddings(name, pipe.unet) for name in _EMBEDDINGS},

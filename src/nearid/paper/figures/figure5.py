@@ -13,7 +13,7 @@ from nearid.config.settings.paper import ComputeFigure
 from nearid.errors import UserError
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
-from nearid.paper.identities import Chosen, choose_identities
+from nearid.paper.identities import ShownIdentity, choose_identities
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -194,7 +194,7 @@ def _legend(figure: Any, arrays: Arrays, look: Look, source: str) -> None:
     )
 
 
-def _read_images(layout: Layout, settings: ComputeFigure, chosen: list[Chosen]) -> _Images:
+def _read_images(layout: Layout, settings: ComputeFigure, chosen: list[ShownIdentity]) -> _Images:
     from nearid.tokens.store import open_tokens
 
     tokens, owner, distractor = [], [], []

@@ -16,7 +16,7 @@ from nearid.io.images import decode_rgb
 from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
 from nearid.paper.figures import Arrays
-from nearid.paper.identities import Chosen, choose_identities
+from nearid.paper.identities import ShownIdentity, choose_identities
 from nearid.paper.pictures import fit_square
 from nearid.paper.scored import find_scored
 
@@ -147,7 +147,7 @@ def plot(arrays: Arrays, look: Look) -> Figure:
 
 
 def _read_similarities(
-    layout: Layout, scorer: str, condition: str, run: Run, chosen: list[Chosen]
+    layout: Layout, scorer: str, condition: str, run: Run, chosen: list[ShownIdentity]
 ) -> NDArray[np.float64]:
     """Similarities [rows, columns] to the anchor; NaN in the anchor's own column."""
     path = layout.scores(scorer, "nearid_bench")
