@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from score_steps import score_mtg, score_nearid_bench
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
@@ -15,6 +15,7 @@ from nearid.config.packs import scored_along
 from nearid.errors import UserError
 from nearid.io.files import write_json
 from nearid.scores import embeddings
+from nearid.scores.scorers import head as head_scorer
 from nearid.tokens.store import TokenStore
 
 HEADS = ("one", "two", "three")
@@ -90,6 +91,21 @@ def test_another_scorer_that_cannot_be_scored_is_left_to_its_own_job(world, head
     for name in ("two", "three"):
         with pytest.raises(UserError, match="head"):
             score(world, heads, name)
+
+
+def test_another_head_that_is_just_being_fetched_is_left_to_its_own_job(world, heads, tmp_path, monkeypatch):
+    alone = score(world, heads, "one", output=tmp_path / "one" / "alone.parquet")
+    weights = load_file(world.layout.head_file("two"))
+    world.layout.head_file("two").unlink()
+    load_head = head_scorer.load_head
+
+    def load_what_has_come(folder, step):
+        save_file({f"head.{key}": value for key, value in weights.items()}, folder / "model.safetensors")
+        return load_head(folder, step)
+
+    monkeypatch.setattr(head_scorer, "load_head", load_what_has_come)
+    assert score(world, heads, "one", "two") == alone
+    assert score(world, heads, "two")
 
 
 def test_a_stopped_pack_goes_on_where_it_was(world, heads, reads, tmp_path, monkeypatch):

@@ -47,7 +47,12 @@ class Scorer(TokenEmbedder):
         if not all(path.is_file() for path in files):
             assert self._head  # reading it says what is wrong with it
         step = [] if self._step is None else [self._step]
-        return hash_json([super().fingerprint(collections, shards), *map(hash_file, files), *step])
+        try:
+            own = [hash_file(path) for path in files]
+        except FileNotFoundError as error:  # a download has put other files there since `_weights_of` looked
+            name = Path(error.filename).name
+            raise UserError(self.folder, f"no {name} when it was looked for", "a head", "score again") from error
+        return hash_json([super().fingerprint(collections, shards), *own, *step])
 
     def read_out(self, tokens: Tensor) -> Tensor:
         """Embeddings `[batch, dim]`."""
