@@ -15,6 +15,7 @@ from nearid.config.packs import scored_along
 from nearid.errors import UserError
 from nearid.io.files import write_json
 from nearid.scores import embeddings
+from nearid.scores.kept import KeptVectors
 from nearid.scores.scorers import head as head_scorer
 from nearid.tokens.store import TokenStore
 
@@ -128,6 +129,18 @@ def test_a_stopped_pack_goes_on_where_it_was(world, heads, reads, tmp_path, monk
     assert score(world, heads, "one", "two") == alone["one"]
     assert sum(reads) == once
     assert not list(world.layout.root.glob("scores/*/.progress"))
+
+
+def test_a_job_that_is_stopped_when_all_scores_are_made_leaves_no_vectors_for_good(world, heads, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(KeptVectors, "clear", lambda kept: pytest.fail("stopped"))
+        with pytest.raises(pytest.fail.Exception):
+            score(world, heads, "one", "two")
+    for name in ("one", "two"):
+        folder = world.layout.scores(name, "nearid_bench").parent
+        assert (folder / ".progress").exists()
+        score(world, heads, name, "one", "two")
+        assert not (folder / ".progress").exists()
 
 
 def test_a_job_whose_scores_are_made_loads_no_torch(world, heads):

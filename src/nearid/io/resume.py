@@ -38,11 +38,16 @@ class Parts:
 
     def clear(self) -> None:
         """Remove everything; call it once the declared results stand."""
-        _remove(self._folder)
-        if self._folder.parent.name == ".progress":
-            # Shared by the shards of a source: the last one removes it, whoever that is.
-            with suppress(OSError):
-                self._folder.parent.rmdir()
+        clear(self._folder)
+
+
+def clear(folder: Path) -> None:
+    """Remove the parts of all keys of a step."""
+    _remove(folder)
+    if folder.parent.name == ".progress":
+        # Shared by the shards of a source: the last one removes it, whoever that is.
+        with suppress(OSError):
+            folder.parent.rmdir()
 
 
 def _remove(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nearid.io.files import replacing
-from nearid.io.resume import Parts
+from nearid.io.resume import Parts, clear
 from nearid.io.tables import read_table, write_table
 
 
@@ -24,7 +24,8 @@ class KeptVectors:
     """
 
     def __init__(self, output: Path, key: str) -> None:
-        self._parts = Parts(output.parent / ".progress" / output.stem, key) if key else None
+        self._folder = output.parent / ".progress" / output.stem
+        self._parts = Parts(self._folder, key) if key else None
         self._count = 0
 
     def take(self) -> NDArray[np.float32] | None:
@@ -40,9 +41,8 @@ class KeptVectors:
                 np.save(stream, vectors)
 
     def clear(self) -> None:
-        """Remove all parts; call it once the scores stand."""
-        if self._parts is not None:
-            self._parts.clear()
+        """Remove all parts, a stopped try's too; call it once the scores stand."""
+        clear(self._folder)
 
 
 class KeptSources:
