@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
-def step(name: str, kind: type[Settings] | None = None) -> Callable[[Command], Command]:
-    """Give a command `--results`, `--settings` and `--config`, and call it with `layout` and `settings`.
-
-    Settings are of the given `kind`, or a dictionary.
+def step(name: str, kind: type[Settings]) -> Callable[[Command], Command]:
+    """Give a command `--results`, `--settings` and `--config`, and call it with `layout` and `settings` of this `kind`.
 
     A rule passes `--results DIR --settings JSON`. A person says `--config config/demo.yaml` instead (repeatable, on top
     of `config.yaml`); `nearid.config.step_settings(name, config, **ids)` then gives both, `ids` being the command's
@@ -47,7 +45,7 @@ def step(name: str, kind: type[Settings] | None = None) -> Callable[[Command], C
             # data set, and a look at a hundred thousand pictures would cost each of its jobs seconds.
             for download in named_downloads({key: value for key, value in values.items() if key != "dataset"}):
                 check_fetched(Path(FOLDER) / download)
-            return command(layout=layout, settings=kind.parse(values) if kind else values, **ids)
+            return command(layout=layout, settings=kind.parse(values), **ids)
 
         options = (
             click.option("--results", type=click.Path(path_type=Path), help="The folder results/<name>."),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nearid.config.schema.dataset import ImageFolder, RenderedData
+from nearid.config.schema.dataset import RenderedData
 from nearid.data.released import ReleasedTable
 from nearid.data.schema import MTG, columns_of
 from nearid.demo.part_edits import PartEdits
@@ -38,8 +38,8 @@ def write_mtg(settings: MakeMTG, layout: Layout, split: str, workers: int = 1) -
         make = partial(PartEdits, options, settings.seed, split)
         rows = map_ordered(make, range(count), workers)
         blocks: Iterable[list[dict[str, Any]]] = [list(track(rows, f"mtg {split}", total=count))]
-    elif not isinstance(options, ImageFolder) and options.mtg:
-        blocks = _read_released(options.mtg, split)
+    elif path := getattr(options, "mtg", None):  # not every kind has it
+        blocks = _read_released(path, split)
     else:
         raise UserError(
             "select.benchmarks",

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nearid.config import step_code
-from nearid.config.schema.dataset import ImageFolder, NearidData, RenderedData
 from nearid.data.datasets import open_dataset
 from nearid.data.funnel import write_funnel
 from nearid.data.masks.cleaning import clean
@@ -66,8 +65,8 @@ def curate(settings: CuratePositives, layout: Layout, workers: int = 1) -> None:
     rows = [row for number in numbers for row in read_rows(parts.path(number, ".parquet"), _LIGHT)]
     dropped = [Dropped(**record) for number in numbers for record in read_json(parts.path(number, ".json"))]
     options = settings.dataset.options
-    dedupe = None if isinstance(options, RenderedData | ImageFolder | NearidData) else options.dedupe
-    kept, duplicates = drop_duplicates(rows, dedupe)
+    # Some options are not of every kind of data set.
+    kept, duplicates = drop_duplicates(rows, getattr(options, "dedupe", None))
     dropped += duplicates
     rows = [rows[at] for at in kept]
     _check_rows(rows, dropped, settings.shards)
@@ -76,8 +75,8 @@ def curate(settings: CuratePositives, layout: Layout, workers: int = 1) -> None:
     split_of = {row: split for split, members in splits.items() for row in members}
     _write_shards(rows, kept, split_of, parts, settings.shards, layout, _schema(settings.keep_raw_masks))
     write_json(layout.splits, {**splits, "seed": chosen.seed})
-    check_counts = not isinstance(options, RenderedData | ImageFolder) and options.check_counts
-    write_funnel(layout.funnel, len(names), dropped, rows, bool(check_counts), chosen.found)
+    check_counts = bool(getattr(options, "check_counts", False))
+    write_funnel(layout.funnel, len(names), dropped, rows, check_counts, chosen.found)
     lines = [
         "name\tview\treason",
         *("\t".join(map(one_line, (record.name, record.view, record.reason))) for record in dropped),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nearid.config.schema.dataset import ImageFolder, NearidData, RenderedData, SyncdData
+from nearid.config.schema.dataset import NearidData, SyncdData
 from nearid.data.released import ReleasedTable
 from nearid.data.uniqueness import normalise
 from nearid.errors import UserError
@@ -59,7 +59,7 @@ def choose_splits(rows: Sequence[Mapping[str, Any]], settings: CuratePositives) 
         UserError: the official splits do not fit these rows, or too many are asked for.
     """
     options = settings.dataset.options
-    path = None if isinstance(options, RenderedData | ImageFolder) else options.official_splits
+    path = getattr(options, "official_splits", None)  # not every kind has it
     seed = None
     found: Mapping[str, Found] = {}
     if path:
