@@ -11,13 +11,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ["--configfile", "config/demo.yaml", "config/test.yaml"]
-TIMED = {"logs", "benchmarks"}  # they tell what happened, not what came out
-# Seconds, times and machine stand in them.
+TIMED = {"logs", "benchmarks"}  # they record how it ran, not results
+# These contain seconds, times and the machine.
 OWN_STORY = {"log.jsonl", "provenance.json", "manifest.json", "provenance.js", "costs.csv", "ro-crate-metadata.json"}
 
 
 def copy_project(target: Path) -> Path:
-    """A copy of what a run needs."""
+    """Copy what a run needs."""
     target.mkdir()
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, target / name)
@@ -33,7 +33,7 @@ def start(
     variables: dict[str, str] | None = None,
     config: list[str] = CONFIG,
 ) -> subprocess.Popen[str]:
-    """Start Snakemake in a session of its own, so that a kill takes its local jobs along."""
+    """Start Snakemake in a session of its own, so that a kill also reaches its local jobs."""
     program = [sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete", *how, *config, *arguments]
     environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(project / "cache")}
     with (project / "said.txt").open("a") as said:
@@ -49,17 +49,17 @@ def start(
 
 
 def end(process: subprocess.Popen[str], project: Path, seconds: float = 1500) -> dict[str, bytes]:
-    """Wait for the end of a run; what came out."""
+    """Wait for the end of a run; returns its output."""
     process.wait(seconds)
     assert process.returncode == 0, (project / "said.txt").read_text()[-20000:]
     return read_results(project)
 
 
 def read_results(project: Path) -> dict[str, bytes]:
-    """What came out (of a run for a part of it: so far), without what tells how."""
+    """The results (so far, if only a part was run), without records of how they were made."""
     results = project / "results/test"
     assert not list(results.rglob("*.partial"))
-    # Config, seeds, code, versions and every hash; its other part tells of this run.
+    # Config, seeds, code, versions and every hash; the other part describes this run.
     manifests = {
         path.name: json.dumps(json.loads(path.read_text())["result"], indent=1).encode()
         for path in results.glob("paper/manifest.json")
@@ -75,7 +75,7 @@ def read_results(project: Path) -> dict[str, bytes]:
 
 
 def await_file(process: subprocess.Popen[str], project: Path, pattern: str, seconds: float = 600) -> None:
-    """Wait until a file of this pattern is in the results that is not there now."""
+    """Wait until a new file of this pattern appears in the results."""
     results = project / "results/test"
     before = set(results.glob(pattern))
     limit = time.monotonic() + seconds
@@ -86,11 +86,11 @@ def await_file(process: subprocess.Popen[str], project: Path, pattern: str, seco
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """SIGKILL a run and its local jobs."""
+    """Send SIGKILL to a run and its local jobs."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def differences(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
-    """Names of the results that are not the same, or only in one of the two."""
+    """Names of the results that differ, or are only in one of the two."""
     return sorted(path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path))

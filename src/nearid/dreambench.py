@@ -1,4 +1,4 @@
-"""Names of DreamBench++: its generation methods, and where ratings of people are (docs/protocol.md 4.6)."""
+"""Names that DreamBench++ uses: its generation methods and the folder of its human ratings (docs/protocol.md 4.6)."""
 
 from __future__ import annotations
 

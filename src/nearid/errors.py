@@ -1,11 +1,11 @@
-"""The exception whose text is written for the user, and how text from outside is shown safely."""
+"""The exception for problems that the user can fix, and escaping of text from outside before it is shown."""
 
 from __future__ import annotations
 
 import re
 
-# All that a terminal would obey: the controls but line end and tab, marks that turn the direction of text, what is
-# half a character.
+# Characters that a terminal would act on: control characters except line feed and tab, marks of text direction, line
+# and paragraph separators, and lone surrogates.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -15,7 +15,7 @@ def harmless(text: str) -> str:
 
 
 class UserError(Exception):
-    """A problem the user can correct, told in four parts.
+    """A problem that the user can fix, described in four parts.
 
     Args:
         where: the file, record, config key or step concerned.
@@ -34,5 +34,5 @@ class UserError(Exception):
 
 
 def _part(text: str) -> str:
-    # Further lines are set in: no text of others can pass for a part of ours.
+    # Further lines are indented, so that text from outside cannot imitate one of the four parts.
     return harmless(text).replace("\n", "\n" + 10 * " ")

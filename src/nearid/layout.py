@@ -18,10 +18,10 @@ def shard_ids(count: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths under `root` = results/<name>. Ids may be Snakemake wildcards such as `{shard}`: nothing is looked up.
+    """Paths under `root` = results/<name>. Ids may be Snakemake wildcards such as `{shard}`: no file is accessed.
 
     Raises:
-        UserError: an id leads out of its folder.
+        UserError: an id would lead out of its folder.
     """
 
     root: Path
@@ -74,7 +74,7 @@ class Layout:
         return below(self.root, "distractors", source, f"{shard}.parquet")
 
     def painted(self, source: str, shard: str, part: int | str, parts: int | str) -> Path:
-        """Mark that the `part`th of so many parts of a shard is painted (in `.progress`); it goes with the shard."""
+        """Marker of a painted part of a shard, whose images are in `.progress`; deleted once the shard is written."""
         return below(self.root, "distractors", source, f"{shard}.{part}of{parts}")
 
     def distractor_report(self, source: str, shard: str) -> Path:
@@ -105,7 +105,7 @@ class Layout:
         return below(self.head(ablation), name)
 
     def waiting_head(self, ablation: str) -> Path:
-        """A whole head that another head's job has made, until its own job takes it; undeclared."""
+        """A finished head that another head's job trained, kept here (undeclared) until its own job takes it."""
         return below(self.head(ablation), ".waiting")
 
     def pack(self, pack: str) -> Path:
@@ -118,7 +118,7 @@ class Layout:
         return below(self.root, "scores", scorer, f"{benchmark}.parquet")
 
     def pack_of_scores(self, benchmark: str, backbone: str) -> Path:
-        """Folder whose lock is held by the job that scores a benchmark by the heads of a backbone."""
+        """Folder whose lock is held by the job that scores a benchmark with the heads of a backbone."""
         return below(self.root, "scores", ".packs", f"{benchmark}.{backbone}")
 
     def metrics(self, scorer: str) -> Path:

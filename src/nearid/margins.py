@@ -1,4 +1,4 @@
-"""The paper's margin and strict success, for validation during training and for scores (docs/protocol.md 4.1)."""
+"""The paper's margin and strict success, used in validation during training and in scores (docs/protocol.md 4.1)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def directed_margins(columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
 
 
 def strict_success(margins: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether an identity, of `margins` `[identities, directions]`, has a valid margin and all of them are positive.
+    """Whether each identity has a margin, and all that it has are positive; `margins` are `[identities, directions]`.
 
-    The rate of it is the paper's SSR. A tie loses; NaN is no margin.
+    Its mean over identities with a margin is the paper's SSR. NaN is no margin; a tie (0) is not positive.
     """
     there = ~np.isnan(margins)
     return ((margins > 0) | ~there).all(axis=1) & there.any(axis=1)

@@ -1,4 +1,4 @@
-"""Running a step in a process of its own and killing it where a test says so."""
+"""Running a step in a process of its own and killing it at a point that the test chooses."""
 
 import json
 import os
@@ -21,15 +21,15 @@ def run_until(
     timeout_s: float = 240,
     number: signal.Signals = signal.SIGKILL,
 ) -> None:
-    """Start `nearid <command> --settings ...`, end it by a signal once `condition` holds; fails if it ends before that.
+    """Start `nearid <command> --settings ...` and send a signal once `condition` holds; fails if it ends before that.
 
-    It and all that it started must be gone soon: what lives holds its stderr open.
+    It and all processes that it started must end soon: a surviving one would hold its stderr open.
     """
     process = subprocess.Popen(
         [sys.executable, *start, *command, "--settings", json.dumps(settings)],
         env=os.environ | {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
-        # Where these tests run in the background, Ctrl-C is ignored and would be in the child.
+        # If these tests run in the background, Ctrl-C is ignored, and would be in the child.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     end = time.monotonic() + timeout_s

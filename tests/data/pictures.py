@@ -60,10 +60,10 @@ def curation(path: Path, shards: int = 1, val: int = 0, test: int | str = 0, est
 
 
 def curate(settings: dict, layout: Layout, workers: int = 1) -> None:
-    """Curation as its command calls it."""
+    """Run the curation as its command does."""
     positives.curate(CuratePositives.parse(settings), layout, workers)
 
 
 def read_bytes(layout: Layout) -> dict[str, bytes]:
-    """Every file of the results by its path, hidden ones too."""
+    """Path -> bytes of every file of the results, including hidden ones."""
     return {str(path.relative_to(layout.root)): path.read_bytes() for path in layout.root.rglob("*") if path.is_file()}

@@ -1,4 +1,4 @@
-"""Small local copies of the released sets, in the layouts that the hub has."""
+"""Small local sets in the layouts of the released ones on the hub."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIDE = 96
 
 
 def save_syncd(root: Path) -> Path:
-    """SynCD's layout with one record of each kind that the protocol meets; see `FATES` in test_syncd.py."""
+    """SynCD's layout with one record of each kind that the protocol handles; see `FATES` in test_syncd.py."""
     records = [
         _record(root, 0, "asset-a", "a red kettle"),
         _record(root, 1, "", "", category="deformable"),
@@ -55,7 +55,7 @@ def _record(root: Path, number: int, asset: str, text: str, views: int = 2, cate
     for view, file in enumerate(files):
         image, mask = draw(100 * number + view, side=SIDE)
         _save_jpeg(image, folder / file)
-        # As released: the object's render on black, so that JPEG noise lies around it.
+        # As released: the object rendered on black, with JPEG noise around it.
         render = np.where(mask, 40 + image.max(axis=-1) // 2, 0).astype(np.uint8)
         _save_jpeg(render, folder / "masks" / file, quality=30)
     dino = np.triu(np.full((views, views), 0.8), 1)
@@ -76,7 +76,7 @@ def _save_jpeg(pixels: np.ndarray, path: Path, quality: int = 90) -> None:
 
 
 def save_nearid(root: Path, split: bool = True) -> tuple[Path, Path]:
-    """Positives of five identities with sparse ids, in two files, and one distractor set beside them."""
+    """Positives of five identities with sparse ids, in two files, and one set of distractors for them."""
     ids = [3, 17, 40, 41, 90]
     rows = [_positive(each, 3 if each == 40 else 2, "train" if each != 90 else "test") for each in ids]
     for row in rows if not split else []:
@@ -94,7 +94,7 @@ def save_nearid(root: Path, split: bool = True) -> tuple[Path, Path]:
 
 
 def distractor(identity: int, slot: int) -> bytes:
-    """The released distractor of a slot, as it is encoded."""
+    """The released distractor of a slot, still encoded."""
     return encode_png(draw(1000 + 10 * identity + slot, round_body=False, side=SIDE)[0])
 
 
@@ -105,7 +105,7 @@ def _positive(identity: int, views: int, split: str) -> dict[str, Any]:
     for slot in range(1, views + 1):
         image, mask = draw(10 * identity + slot, side=SIDE)
         grey = mask * np.uint8(200)
-        grey[0, 0] = 3  # above 0, and yet no object
+        grey[0, 0] = 3  # above 0, but no object
         row |= {f"images{slot}": encode_png(image), f"masks{slot}": encode_png(grey), f"size{slot}": [SIDE, SIDE]}
         row |= {f"prompts{slot}": f"object {identity}, {slot}", f"filenames{slot}": f"{identity}_{slot}.jpg"}
         row[f"aesthetics{slot}"] = 6.0 + slot

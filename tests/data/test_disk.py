@@ -1,4 +1,4 @@
-"""A results folder on a disk that is full, or that may not be written."""
+"""A results folder on a full disk, or without permission to write."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def remount(disk: Path, options: str) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 32 KiB in memory."""
+    """A RAM disk of 32 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(disk)], capture_output=True).returncode:

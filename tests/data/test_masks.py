@@ -17,7 +17,7 @@ def clean_slowly(grey: np.ndarray) -> np.ndarray:
     blurred = np.floor(ndimage.correlate(grey.astype(float), np.outer(row, row), mode="mirror") + 0.5)
     square = np.ones((5, 5))
     binary = blurred > 10
-    # OpenCV ignores what lies outside the frame: never set for a dilation, always set for an erosion.
+    # OpenCV ignores what is outside the frame: as if unset for a dilation and set for an erosion.
     dilated = ndimage.binary_dilation(binary, square)
     closed = ndimage.binary_erosion(dilated, square, border_value=1)
     opened = ndimage.binary_dilation(ndimage.binary_erosion(closed, square, border_value=1), square)

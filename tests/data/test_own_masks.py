@@ -1,4 +1,4 @@
-"""Masks of people: however they are named and saved they are masks, or told; never views."""
+"""Users' own masks: however they are named and saved, they are used or reported, and never taken for views."""
 
 from pathlib import Path
 

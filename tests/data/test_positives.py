@@ -192,7 +192,7 @@ def test_two_identities_with_one_id_are_refused(layout: Layout, monkeypatch: pyt
 
 
 def test_a_kind_of_your_own_gets_its_options(tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module with a `Dataset`; of the options that curation itself reads, only those that the kind has."""
+    """A module with a `Dataset`; the curation reads only those of its own options that the kind has."""
 
     class Own(Dataset):
         def __init__(self, options: OwnData, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""A picture that is a PostScript program, inside Parquet bytes of others: no program is started for it."""
+"""A picture that is really a PostScript program, in a Parquet file from elsewhere: no interpreter is started for it."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ BINARY = b"\xc5\xd0\xd3\xc6" + (30).to_bytes(4, "little") + len(PROGRAM).to_byte
 
 @pytest.fixture
 def ghostscript(tmp_path, monkeypatch):
-    """A `gs` that leaves a file when it is started."""
+    """A fake `gs` that leaves a file when it is started."""
     trace, program = tmp_path / "started", tmp_path / "bin/gs"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ntouch '{trace}'\n")

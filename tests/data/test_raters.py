@@ -29,7 +29,7 @@ def test_samples_and_ratings_are_read_as_the_release_is(tmp_path):
         assert set(pairs) == set(humans[method][0]) == set(humans[method][1])
         assert len(pairs) == 4 and all(key.startswith("object_") for key in pairs)
     assert categories_of(humans) == ["object"]
-    # All methods are shown the same references.
+    # All methods have the same references.
     assert len({source.read_bytes() for pairs in samples.values() for source, _ in pairs.values()}) == 2
     before = {path: path.read_bytes() for path in layout.raters.rglob("*") if path.is_file()}
     (layout.raters / "samples" / "stray.png").write_bytes(b"of an earlier try")

@@ -56,7 +56,7 @@ def test_views_have_their_own_scenes_and_exact_masks() -> None:
         twin, _ = render_view(draw_sibling(instance, keyed_rng("x")), plan, 64)
         assert image.shape == (64, 64, 3)
         assert 0.05 < mask.mean() < 0.8
-        # The surroundings do not depend on the object (its soft edge of a pixel does).
+        # The surroundings do not depend on the object, except at its soft edge of one pixel.
         away = ~np.isin(np.arange(64), np.flatnonzero(mask.any(0)))
         away[max(0, np.flatnonzero(mask.any(0))[0] - 12) : np.flatnonzero(mask.any(0))[-1] + 13] = False
         np.testing.assert_array_equal(image[:, away], twin[:, away])
@@ -75,7 +75,7 @@ def test_a_part_edit_changes_the_part_and_nothing_else() -> None:
         for down in (-2, -1, 0, 1, 2):
             for right in (-2, -1, 0, 1, 2):
                 near_part[np.clip(rows + down, 0, 63), np.clip(columns + right, 0, 63)] = True
-        # A texture's first and last row blend into each other at the body's very edge: a pixel here and there.
+        # A texture's first and last row blend at the body's edge, which affects a few pixels.
         assert (changed & ~near_part).sum() <= 0.02 * mask.sum()
         assert changed.any()
         shares.append((part & mask).sum() / mask.sum())

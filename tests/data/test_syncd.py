@@ -53,7 +53,7 @@ def test_the_protocol_keeps_and_drops_what_it_should(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         layout, rows = curated(release, tmp_path)
-    # Deformable records come first, their folder's name being the lower one; ids count rigid records.
+    # Deformable records come first, since their folder sorts first; ids count rigid records.
     assert [(row["id"], row["objaverse_id"], row["n_images"]) for row in rows] == [
         (0, "asset-a", 2),
         (3, "asset-c", 3),
@@ -127,7 +127,7 @@ def test_cleaned_masks_lose_the_noise_and_keep_the_object(release: Path, tmp_pat
         ({"ids": "release"}, [1, 4, 8, 11]),
         ({"min_aesthetics": 5.0, "min_dino": 0.7}, [0, 3, 7, 10]),
         ({"min_dino": 0.9}, []),
-        # All pairs of the release are alike by 0.8.
+        # All pairs of views have a similarity of 0.8.
         ({"min_dino": 0.7, "max_dino": 0.8}, [0, 3, 7, 10]),
         ({"min_dino": 0.7, "max_dino": 0.79}, []),
     ],
@@ -237,7 +237,7 @@ def test_a_folder_that_is_no_release_is_refused(tmp_path: Path, content: str | N
 
 
 def test_pictures_may_lie_where_the_archives_were_unpacked(release: Path, tmp_path: Path) -> None:
-    """One table at the top, PNG views in numbered folders, masks beside them, as public readers have it."""
+    """One table at the top, PNG views in numbered folders and masks beside them, the layout of public readers."""
     root = tmp_path / "syncd"
     records = []
     for number in range(3):

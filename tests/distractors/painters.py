@@ -1,4 +1,4 @@
-"""Painting as its commands call it, and engines of single sources."""
+"""Painting as the commands do it, and engines of single sources."""
 
 from pathlib import Path
 from typing import Any

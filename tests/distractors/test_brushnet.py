@@ -1,4 +1,4 @@
-"""BrushNet by hooks: where it joins the UNet, and how its released weights are read (docs/generators.md 3)."""
+"""BrushNet by hooks: where it is attached to the UNet, and how released weights are read (docs/generators.md 3)."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def unet(released: Path) -> Any:
 
 
 def inputs(size: int = 9) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Latents of an odd size, condition, timestep, text embeddings; with guidance, so twice one image."""
+    """Latents of an odd size, condition, timestep and text embeddings; with guidance, so one image twice."""
     draw = torch.Generator().manual_seed(0)
     latents, condition = (torch.randn(n, c, size, size, generator=draw) for n, c in ((2, 4), (1, 5)))
     return latents, condition, torch.tensor(500), torch.randn(2, 77, 32, generator=draw)
@@ -68,7 +68,7 @@ def test_with_weights_it_changes_the_prediction_and_leaves_no_hook_behind(releas
 
 @torch.inference_mode()
 def test_residuals_are_added_where_the_reference_adds_them(released: Path, unet: Any) -> None:
-    """Against a UNet written out by hand: on the first block's input, after each layer, never on the first skip."""
+    """Against a UNet written by hand: on the first block's input and after each layer, never on the first skip."""
     latents, condition, timestep, states = inputs(8)
     net = load_brushnet(released / WEIGHTS, unet.config)
     residuals = net(latents, condition.repeat(2, 1, 1, 1), timestep, states)
@@ -180,7 +180,7 @@ def powerpaint(released: Path, **options: Any) -> Any:
 @torch.inference_mode()
 @pytest.mark.parametrize(("options", "text"), [({}, ""), ({"words": "task"}, ""), ({"words": "prompt"}, "a mug")])
 def test_brushnet_reads_the_task_word_alone_unless_told_the_prompt(released: Path, options: Any, text: str) -> None:
-    """Against the vectors of the words, passed through a text encoder of transformers by hand."""
+    """Against the words' vectors, passed by hand through a text encoder of transformers."""
     (prompt,) = powerpaint(released, **options).encode(["a mug"])
     base = CLIPTextModel.from_pretrained(released / BASE, subfolder="text_encoder")
     tokenizer = CLIPTokenizer.from_pretrained(released / BASE, subfolder="tokenizer")

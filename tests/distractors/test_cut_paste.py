@@ -63,7 +63,7 @@ def test_the_filling_takes_nothing_from_the_hole() -> None:
 
 
 class Shelf:
-    """A pool of drawn pictures: identity n has two views in colours of its own."""
+    """A pool of drawn pictures: each identity has two views in its own colours."""
 
     def members(self, class_name: str, split: str) -> list[PoolView]:
         return [PoolView(identity, slot, "000", identity) for identity in range(6) for slot in range(2)]

@@ -84,7 +84,7 @@ def test_an_image_depends_on_its_seed_and_text_not_on_its_batch(models: dict[str
     single = [alone.paint_batch([views[at]], [5 + at], [prompts[at]])[0] for at in range(2)]
     for others in (swapped, padded, single):
         for frame, other in zip(frames, others, strict=False):
-            # Sums of another batch size round differently in the last bits: at most a step of eight bits.
+            # Rounding depends on the batch size: at most one of 256 levels.
             assert np.abs(frame - other).max() <= 1
     (again,), (other_seed,), (other_text,) = (
         alone.paint_batch(views[:1], [seed], [prompt])
@@ -96,16 +96,16 @@ def test_an_image_depends_on_its_seed_and_text_not_on_its_batch(models: dict[str
 
 
 class Killed(Exception):  # noqa: N818
-    """What a test throws where a kill would strike."""
+    """Raised by a test in place of a kill."""
 
 
 @pytest.mark.parametrize("source_id", ["flux", "powerpaint"])
 def test_a_shard_killed_between_two_batches_goes_on(
     models: dict[str, Any], layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source_id: str
 ) -> None:
-    """The prompts are not computed again, the batches are the same, and so are the bytes.
+    """Prompts are not computed again, and the batches and bytes are the same.
 
-    Frames of the batch before the kill were not finished yet, so that batch is painted again.
+    The frames of the last batch before the kill were not finished, so that batch is painted again.
     """
     monkeypatch.setattr(runner, "_PART_SECONDS", 0.0)
     settings = painting(models[source_id], "killed", batch_size=2)
@@ -154,7 +154,7 @@ def test_only_what_fails_is_painted_again(models: dict[str, Any], layout: Layout
 
     monkeypatch.setattr(DiffusionEngine, "paint_batch", paint_batch)
     paint_shard(painting(models["sdxl"], "retried", batch_size=4), layout, "000")
-    # The second batch is painted while the first one's frames are looked at.
+    # The second batch is painted while the frames of the first are being finished.
     assert calls == [[(0, 0), (0, 1), (1, 0), (1, 1)], [(1, 2), (2, 0), (2, 1)], [(0, 0), (1, 0)]]
     report = json.loads(layout.distractor_report("retried", "000").read_text())
     assert [(each["id"], each["slot"]) for each in report["retried"]] == [(0, 0), (1, 0)]
@@ -173,7 +173,7 @@ def test_the_encoders_are_gone_before_the_first_image(models: dict[str, Any]) ->
 @torch.inference_mode()
 @pytest.mark.parametrize("words", ["text, watermark, low resolution", ""])
 def test_sdxl_is_told_the_negative_prompt_of_the_config(models: dict[str, Any], words: str) -> None:
-    """Against both text encoders, read by hand."""
+    """Against both text encoders, called by hand."""
     (prompt,) = engine_of(models["sdxl"], negative_prompt=words).encode(["a striped disc"])
     folder, read = models["sdxl"]["options"]["model"], []
     for kind, number in ((CLIPTextModel, ""), (CLIPTextModelWithProjection, "_2")):
@@ -227,7 +227,7 @@ def test_a_source_that_cannot_work_is_refused(
 
 
 def frames_of(engine: Any) -> np.ndarray:
-    """What an engine paints for one view."""
+    """The frames that an engine paints for one view."""
     prompts = list(engine.encode(["a striped disc"]))
     (frame,) = engine.paint_batch([target(1)], [7], prompts)
     return np.asarray(frame)

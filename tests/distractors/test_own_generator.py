@@ -1,4 +1,4 @@
-"""docs/own_generator.md as it stands: its files, its entries; the first engine is run by the workflow's rule."""
+"""The files and entries of docs/own_generator.md, verbatim; the workflow's rule runs the first engine."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def test_the_page_works_as_it_stands(tmp_path: Path) -> None:
     done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
-    # No mix trains on it, so that it is painted for two identities of two or three views.
+    # No mix trains on it, so it is painted only for two identities, of two or three views.
     numbers = json.loads(targets[1].read_text())
     assert numbers["painted"] in range(4, 7) and numbers["changed_outside"] == 0
     rows = zip(read_rows(layout.positives("000")), read_rows(targets[0]), strict=True)

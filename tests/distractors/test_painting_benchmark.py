@@ -1,4 +1,4 @@
-"""The benchmark of painting runs to its end; what it measures on a CPU means nothing."""
+"""The painting benchmark runs to its end; its measurements on a CPU are meaningless."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The nine sources of config.yaml: what the paper says of them, and that their engines take it."""
+"""The nine sources of config.yaml have the paper's settings, and their engines accept these."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A shard painted in parts: by several processes at once, killed, recut, and still the bytes of one job."""
+"""A shard painted in parts: by concurrent processes, killed, divided anew, and still with the bytes of a single job."""
 
 import json
 import os
@@ -55,13 +55,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, Any]) ->
 
 @pytest.fixture
 def fresh(whole: Layout, tmp_path: Path) -> Layout:
-    """The same positives, nothing painted."""
+    """The same positives, with nothing painted."""
     shutil.copytree(whole.root / "data", tmp_path / "data")
     return Layout(tmp_path)
 
 
 def arguments(layout: Layout, *more: str) -> list[str]:
-    """Of the command that paints the shard."""
+    """Arguments of the command that paints the shard."""
     return ["distractors", "inpaint", "--results", str(layout.root), "--source", "tiny", "--shard", "000", *more]
 
 
@@ -90,7 +90,7 @@ def test_three_parts_of_which_one_was_killed(settings: dict[str, Any], whole: La
 
 
 def test_parts_at_the_same_time(settings: dict[str, Any], whole: Layout, fresh: Layout) -> None:
-    # Stale progress, which both find at their start and remove.
+    # Stale progress, which both processes find and remove at their start.
     for number in range(200):
         stale = fresh.root / f"distractors/tiny/.progress/000/stale/{number:07d}.parquet"
         stale.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def test_two_writers_of_the_same_leave_each_other_alone(tmp_path: Path) -> None:
 
 
 class Encoder:
-    """Gives a text's number, and remembers what it was asked."""
+    """Embeds a text as its number, and records the texts."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

@@ -1,4 +1,4 @@
-"""The sources as the workflow runs them: through the rules, in shards, killed and started again, without a network."""
+"""The sources run by the workflow's rules: in shards, killed and restarted, without a network."""
 
 import json
 import os
@@ -41,7 +41,7 @@ class Run:
                 "splits": {"val": 0, "test": 2},
                 "syncd": {"path": str(release), "mtg": str(edits), "captions": ""},
             },
-            "select": {"drop": ["figure5"]},  # it shows validation identities
+            "select": {"drop": ["figure5"]},  # this figure shows validation identities
             "sources": {name: self._shrink(models[name]) | rate for name in sources},
         }
         self.configure()
@@ -68,7 +68,7 @@ class Run:
             str(self.root),
         ]
         program += ["--cores", "2", "--nolock", "--rerun-incomplete", "--configfile", str(self.root / "tiny.yaml")]
-        # A network of its own, in which there is nobody.
+        # A network namespace without any other host.
         alone = ["unshare", "--map-root-user", "--net"] if can_unshare() else []
         return subprocess.Popen(
             [*alone, *program, *arguments, "--", *self.targets()],
@@ -89,13 +89,13 @@ def can_unshare() -> bool:
 
 
 def test_rules_make_the_shards_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One source in parts; `make rehearsal` runs all nine, undisturbed."""
+    """One source, in parts; `make rehearsal` runs all nine without kills."""
     sources, parts = ["sdxl"], 3
     run = Run(tmp_path, save_all(tmp_path / "models"), sources, parts)
     process = run.start()
     progress = run.layout.distractors(sources[0], "000").parent.parent
     end = time.monotonic() + 400
-    # The first prompts are kept: a shard is under way.
+    # The first prompts are stored: a shard is being painted.
     while not list(progress.glob("*/.progress/*/*/0*.safetensors")):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end, "nothing to kill within the time"
@@ -122,7 +122,7 @@ def test_rules_make_the_shards_after_a_kill(tmp_path: Path, monkeypatch: pytest.
             paint_shard(settings, undisturbed, shard)
             path = run.layout.distractors(name, shard)
             assert path.read_bytes() == undisturbed.distractors(name, shard).read_bytes(), (name, shard)
-            assert not path.stat().st_mode & 0o222  # protected
+            assert not path.stat().st_mode & 0o222  # write-protected
     for name in sources:
         row = 0
         for shard in ("000", "001"):

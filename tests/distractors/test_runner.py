@@ -46,7 +46,7 @@ def painting(source: dict[str, Any], source_id: str = "source", kind: str = "ima
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """Positives of five pictured identities: three of one class, one alone in its class, one alone in its split."""
+    """Positives of five identities: three of one class, one alone in its class, one alone in its split."""
     root = tmp_path_factory.mktemp("folder")
     names = {"a1": 2, "a2": 3, "a3": 2, "b1": 2}
     classes = {name: name[0] for name in names}
@@ -191,7 +191,7 @@ def target(seed: int = 0) -> Target:
 
 
 class Scripted(BaseEngine):
-    """An engine that does what it was told, one deed per attempt."""
+    """An engine that follows a script, one entry per attempt."""
 
     def __init__(self, *deeds: Any) -> None:
         self.deeds, self.seeds = list(deeds), []
@@ -209,7 +209,7 @@ def source_of(source: dict[str, Any]) -> Source[Any]:
 
 
 def paint(engine: Scripted, source: Source[Any]) -> runner.Outcome:
-    """What becomes of one view."""
+    """The outcome for one view."""
     ((outcome,),) = runner.paint_batches(engine, None, [[target()]], source, "s", 0)
     return outcome
 

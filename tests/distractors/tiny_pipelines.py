@@ -1,4 +1,4 @@
-"""All stand-ins of diffusion models, and sources that paint with them in tiny sizes and few steps."""
+"""Stand-ins for all diffusion models, and sources that use them with tiny sizes and few steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nearid.rehearsal.pipelines import (
 
 
 def save_all(root: Path) -> dict[str, dict[str, Any]]:
-    """All models below `root`; source id -> settings of the source, tiny in size and steps."""
+    """Save all models below `root`; returns source id -> settings with tiny sizes and few steps."""
     save_flux(root / "fill")
     save_flux(root / "canny", canny=True)
     save_sdxl(root / "sdxl")

@@ -1,4 +1,4 @@
-"""A GPU that a job was given is used, or the job ends at once with what to do."""
+"""A GPU that a job was given is used, or the job fails at once and says what to do."""
 
 import ast
 import re
@@ -100,7 +100,7 @@ def calls():
 
 
 def test_one_function_chooses_the_device():
-    """Else a model could fall back to the CPU of a job with a GPU, where nothing shows it."""
+    """Otherwise a model could silently run on the CPU in a job with a GPU."""
     for path, function, node in calls():
         if path == "distributed/devices.py":
             continue
@@ -120,7 +120,7 @@ def test_every_state_is_taken_up_without_the_device_that_it_was_saved_on():
 
 
 def test_a_model_in_a_job_with_a_gpu_is_not_loaded_to_the_cpu(monkeypatch):
-    """As a job meets it: a node whose driver is too old for this PyTorch."""
+    """As in a real job: a node whose driver is too old for this PyTorch."""
     from nearid.config import load, step_settings
     from nearid.config.settings.tokens import BackboneSettings
     from nearid.tokens import load_backbone
@@ -139,7 +139,7 @@ def test_the_pages_say_which_cuda_the_lock_brings():
     (version,) = re.findall(r"^torch==(\S+)", (ROOT / "envs/all.lock").read_text(), re.M)
     readme = (ROOT / "README.md").read_text()
     assert f"PyTorch {version} in the lock file is built for CUDA" in readme and "PIP_EXTRA_INDEX_URL=" in readme
-    # Judges go straight to a GPU by accelerate, in the environment of their rules.
+    # accelerate puts judges directly on a GPU, in the environment of their rules.
     assert any(str(line).startswith("accelerate==") for line in _pins(ROOT / "envs/eval.yaml"))
 
 
@@ -148,7 +148,7 @@ def _pins(path):
 
 
 def test_the_profile_s_example_chooses_cards_and_shares_them_evenly():
-    """SLURM may give 3 and 1 of `gpu: 4` on two nodes, and any card of a mixed partition."""
+    """SLURM may split `gpu: 4` into 3 and 1 on two nodes, and allocate any card of a mixed partition."""
     text = (ROOT / "slurm/partitions.example.yaml").read_text()
     assert yaml.safe_load(text)["partitions"]["gpu"]["available_gpu_models"]
     lines = [line.removeprefix("#").rstrip() for line in text.splitlines() if line.startswith("#   ")]

@@ -12,7 +12,7 @@ from nearid.errors import UserError
 @pytest.fixture(autouse=True)
 def no_launcher(monkeypatch):
     for name in VARIABLES:
-        # setenv first, so that what read_ranks sets is undone as well.
+        # setenv first, so that monkeypatch also undoes what read_ranks sets.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
 

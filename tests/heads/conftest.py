@@ -1,4 +1,4 @@
-"""Processes of their own, quickly."""
+"""Fast ways to run code in separate processes."""
 
 import multiprocessing
 import os
@@ -16,14 +16,14 @@ from nearid.heads import training
 
 @pytest.fixture(scope="session")
 def start_apart():
-    """Run a function once per tuple of arguments, all at once, each in its process; gives their exit codes.
+    """Run a function once per tuple of arguments, concurrently, each in a process of its own; returns the exit codes.
 
-    The processes are children of one that has imported everything and started nothing.
+    The processes are forked from one that has imported everything but started nothing.
     """
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["token_world"])
     with pytest.MonkeyPatch.context() as patch:
-        # Python 3.11 does not tell the server where this process finds its modules.
+        # Python 3.11 does not pass this process's module path to the fork server.
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         forkserver.ensure_running()
 
@@ -40,7 +40,7 @@ def start_apart():
 
 @pytest.fixture
 def train_apart(start_apart):
-    """Train a head, or a pack, in as many processes as `ranks`; their exit codes."""
+    """Train a head, or a pack, in as many processes as `ranks`; returns their exit codes."""
 
     def train(layout, settings, kill_at=0, ranks=1):
         port = str(_free_port())
@@ -56,7 +56,7 @@ def train_apart(start_apart):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Train in this process, with one thread; of a list the first, with the others along. Gives its folder."""
+    """Train in this process, with one thread; of a list the first, with the others along. Returns its folder."""
     monkeypatch.setattr(training, "load_backbone", world.backbone)
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""A small world of images: objects on scenes, siblings on the same scenes, part edits; and a backbone that is quick."""
+"""A small world of images: objects on scenes, siblings on the same scenes, part edits; and a fast backbone."""
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ SPLITS = ["train"] * 8 + ["val"] * 2
 
 
 class PatchBackbone:
-    """Tokens are a fixed projection of six patches; images that pass it are kept."""
+    """Tokens are a fixed projection of six patches; it keeps the images that it encodes."""
 
     config, weights_hash, preprocess_hash, batch_size = VISION, "w", "p", 5
     token_shape = (TOKENS, DIM)

@@ -1,4 +1,4 @@
-"""TensorBoard files, read back by the protocol's own reader."""
+"""TensorBoard files, read back with the protocol's own reader."""
 
 import struct
 
@@ -28,7 +28,7 @@ def test_every_number_of_the_log_is_there_once(tmp_path, trained, train_apart):
     layout = world.write_world(tmp_path / "run")
     trained(layout, world.settings(validate_every_steps=10))
     assert train_apart(layout, world.settings(ablation="killed"), kill_at=11) == [-9]
-    # The log of a killed training reaches to its last checkpoint.
+    # The log of a killed training extends to its last checkpoint.
     for _ in range(2):
         assert write_boards(layout, tmp_path / "boards") == {"killed": 8, "tiny": 20}
     scalars = read_scalars(tmp_path / "boards" / "tiny")

@@ -1,4 +1,4 @@
-"""Augmentation of cached tokens: mirrored images exactly, of jitter and affine a number of recorded draws."""
+"""Augmentation of cached tokens: mirroring exactly, jitter and affine by a number of recorded draws."""
 
 import json
 
@@ -107,7 +107,7 @@ def test_draws_are_what_the_shard_says_and_training_chooses_among_all(layout):
     by_image = {
         name: parameters.tobytes() for name, parameters in recorded.items() if not (parameters == UNCHANGED).all()
     }
-    # (flipped alone is one thing that many share)
+    # (many share the parameters of a flip alone)
     jittered = [value for name, value in by_image.items() if recorded[name][1] != 1]
     assert len(set(jittered)) == len(jittered), "images share no draw"
     val = [name for name in recorded if name.split("/")[1] in ("58", "59")]
@@ -136,7 +136,7 @@ def test_choices_depend_on_their_key_alone(layout, weights, monkeypatch):
 
 
 def test_what_others_want_and_how_shards_are_cut_changes_no_draw(layout, tmp_path):
-    """Draws by key: of more draws the first are the same; ablations of other chances or without any stand beside."""
+    """Draws are keyed: with more draws the first ones stay the same, whatever other ablations need beside them."""
     alone = settings(augmentation=ALL, augmented_draws=2)
     strong = settings(augmentation=ALL | {"jitter": 0.9}, augmented_draws=1)
     others = [settings(), settings(augmentation=FLIP), strong, settings(augmentation=ALL, augmented_draws=3)]

@@ -1,4 +1,4 @@
-"""DeepSpeed's stages and any number of ranks do what a plain loop of PyTorch does (docs/performance.md 5)."""
+"""DeepSpeed's ZeRO stages, with any number of ranks, do what a plain PyTorch loop does (docs/performance.md 5)."""
 
 import json
 import signal
@@ -78,7 +78,7 @@ def test_a_stage_on_one_rank(tmp_path, trained, stage):
 def test_a_stage_on_several_ranks(tmp_path, train_apart, stage, ranks):
     layout, settings = world.write_world(tmp_path), world.settings(zero_stage=stage)
     assert train_apart(layout, settings, ranks=ranks) == [0] * ranks
-    # Twenty steps of AdamW from sums in another order.
+    # Twenty AdamW steps, with another order of summation.
     check(layout, settings, plain_loop(layout, settings), 1e-3)
 
 

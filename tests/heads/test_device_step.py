@@ -1,4 +1,4 @@
-"""The training step as a GPU sees it: what is copied, what the host waits for, what tensor cores round. Without one."""
+"""A GPU's training step, tested without one: what is copied, what the host waits for, what tensor cores round."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -46,7 +46,7 @@ class Counting(TorchDispatchMode):
 
 
 class PlainEngine:
-    """What DeepSpeed does without sharding, on one rank."""
+    """What DeepSpeed's engine does without sharding, on one rank."""
 
     def __init__(self, module, optimizer):
         self.module, self.optimizer = module, optimizer
@@ -64,7 +64,7 @@ class PlainEngine:
 
 @pytest.fixture
 def placed(monkeypatch):
-    """The way that a GPU takes, on tensors without content: to read one is an error. Gives sizes of what is copied."""
+    """The GPU's code path on tensors without content, whose reading is an error; gives the sizes of what is copied."""
     copied = []
     monkeypatch.setattr(feeds, "place", lambda tensor, device: copied.append(tensor.nbytes) or tensor.clone())
     monkeypatch.setattr(map_head, "has_tensor_cores", lambda device: True)
@@ -106,7 +106,7 @@ def test_a_step_waits_once_and_widens_the_tokens_block_by_block(placed, monkeypa
     waits.clear(), placed.clear()
     with Counting() as counted:
         step()
-    # Whatever else a host would wait for raises on tensors without content.
+    # Anything else that a host would wait for raises an error on tensors without content.
     assert len(waits) == 1
     assert len(placed) == 5 and sum(placed) < drawn.tokens.nbytes / 10, (
         "small numbers of the samples, once for all heads"
@@ -159,7 +159,7 @@ def test_a_split_loses_nothing():
 
 
 class Journal:
-    """A carrier that writes down what happens, and copies only when somebody waits for the arrival."""
+    """A carrier that records what happens, and copies only when somebody waits for the arrival."""
 
     def __init__(self):
         self.lines = []

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: it ends at once, leaves no process, and the next call goes on."""
+"""Ctrl-C and SIGTERM during training: it ends at once, leaves no process, and the next call resumes."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def test_training_ends_and_goes_on(tmp_path, number):
     command = ["heads", "train", "--results", str(layout.root), "--ablation", "x", "--settings", json.dumps(settings)]
     program = [sys.executable, "-c", PROGRAM, str(Path(world.__file__).parent), *command]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SUBMITIT"))}
-    # Where this test runs in the background, Ctrl-C is ignored and would be in the child.
+    # If this test runs in the background, Ctrl-C is ignored, and would be in the child.
     listens = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
     pipe = subprocess.PIPE
     with subprocess.Popen(program, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, preexec_fn=listens) as child:

@@ -1,4 +1,4 @@
-"""Damaged images as gaps: empty slots for training, nothing else changes."""
+"""Damaged images as gaps: they are empty slots for training, and nothing else changes."""
 
 import json
 
@@ -30,7 +30,7 @@ DAMAGED = [
     ("mtg_train", "image_2_inpainted", 2),
 ]
 
-# The distractors of id 53 take the damaged mask too.
+# The distractors of id 53 use the damaged mask too.
 GAPS = {"positives": 4, "one": 3, "two": 2, "mtg_train": 2}
 
 
@@ -95,7 +95,7 @@ def test_a_gap_is_an_empty_slot_and_every_other_draw_stays(layout, tmp_path):
                     assert mine == (None if key in lost else full)
                     hit += key in lost
     assert hit > 20
-    # Of validation image 58/0 is a gap: what is left are no pairs of views, so no margins.
+    # Validation image 58/0 is a gap: no pair of views is left, so there are no margins.
     assert source.held_out.valid.sum() == other.held_out.valid.sum() - 2 * len(other.mix.samples[0].distractors[0])
 
 

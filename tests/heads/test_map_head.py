@@ -24,7 +24,7 @@ def _seeded(monkeypatch):
 
 def make_pair(dtype):
     theirs = SiglipMultiheadAttentionPoolingHead(CONFIG).to(dtype)
-    for parameter in theirs.parameters():  # biases are zero after construction: a wrong bias must show
+    for parameter in theirs.parameters():  # biases are zero after construction, which would hide a wrong one
         torch.nn.init.normal_(parameter, std=0.3)
     ours = MAPHead(CONFIG).to(dtype)
     ours.load_state_dict(theirs.state_dict())

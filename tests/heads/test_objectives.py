@@ -1,4 +1,4 @@
-"""Objectives against the golden values and by the checks of docs/losses.md 6."""
+"""Objectives against golden values, and the checks of docs/losses.md 6."""
 
 import json
 import math
@@ -62,7 +62,7 @@ TERMS = {
     },
     "pad/circle_disc": ("circle_rank", "circle", {"padding": "keep"}),
 }
-# Forms that the golden file calls "not the default", and that are no option: neither the paper's nor the authors'.
+# Forms that the golden file calls "not the default" and that we do not offer: neither the paper's nor the authors'.
 LEFT_OUT = {"coh_eligible", "infonce_sym_rneg_a2g_only"}
 
 
@@ -116,7 +116,7 @@ def test_every_golden_value_is_checked(expected, case):
 
 
 def slow_nearid(anchor, positives, distractors, u, v, alpha, beta):
-    """docs/losses.md R7 and R9, read aloud: one loop per index."""
+    """docs/losses.md R7 and R9 written literally: one loop per index."""
     t = 1 / 0.07
 
     def unit(vector):

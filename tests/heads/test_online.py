@@ -1,4 +1,4 @@
-"""Tokens made anew for every batch: the same training as from the cache, and the paper's augmentation."""
+"""Tokens computed for every batch: the same training as from the cache, and the paper's augmentation."""
 
 import json
 
@@ -34,7 +34,7 @@ def layout(tmp_path):
 
 @pytest.fixture
 def train(trained, monkeypatch):
-    """Train on a backbone (by default a new `PatchBackbone`); gives the backbone and the head's weights."""
+    """Train on a backbone (by default a new `PatchBackbone`); returns the backbone and the head's weights."""
 
     def run(layout, chosen, backbone=None):
         backbone = backbone or PatchBackbone()
@@ -72,7 +72,7 @@ def test_it_equals_training_from_the_cache_on_the_shipped_backbone(layout, train
     _, cached = train(layout, settings(ablation="cached", learning_rate=1e-3), backbone)
     _, online = train(layout, settings(ablation="online", learning_rate=1e-3, tokens="online"), backbone)
     for name, tensor in cached.items():
-        # Other images stand beside each one on its way through the backbone; AdamW's first steps are sign-like.
+        # An image shares the backbone's batches with others, so it rounds differently; AdamW's first steps are sign-like.
         assert (online[name] - tensor).abs().mean() < 1e-4, name
 
 

@@ -1,4 +1,4 @@
-"""The worked example of docs/own_objective.md runs: one file, one entry."""
+"""The worked example of docs/own_objective.md runs with one file and one entry."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Heads that train together: each as if it were alone, whatever happens to the others."""
+"""Heads trained together: each as if alone, whatever happens to the others."""
 
 import json
 import os
@@ -22,7 +22,7 @@ TWO["training"]["checkpoint_every_steps"] = 5
 
 
 def results_of(layout, name):
-    """All that must not depend on the company: weights and log without times."""
+    """All that must not depend on the other heads: weights, and the log without times."""
     folder = layout.head(name)
     files = [path for path in (folder / "head.safetensors", folder / "timelapse.safetensors") if path.exists()]
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -43,7 +43,7 @@ def test_a_pack_gives_each_head_the_bytes_that_it_has_alone(tmp_path, trained, a
     layout = world.write_world(tmp_path / "pack")
     trained(layout, [ONE, TWO])
     assert not (layout.head("two") / "head.safetensors").exists(), "its own job writes it"
-    # Which takes no step of its own.
+    # Its own job takes no further step.
     provenance = json.loads((trained(layout, [TWO, ONE]) / "provenance.json").read_text())
     assert (provenance["steps"], provenance["resumed_after_step"], provenance["trained_with"]) == (20, 0, ["one"])
     assert {name: results_of(layout, name) for name in ("one", "two")} == alone
@@ -57,7 +57,7 @@ def test_a_head_that_was_trained_along_waits_for_its_own_job(tmp_path, trained, 
     one, two = (own | {"backbone": own["backbone"] | {"path": str(model)}} for own in (ONE, TWO))
     trained(layout, [two, one])
     assert finished.folder_of(layout, "one") == layout.waiting_head("one")
-    # Not for other settings, other code or another model.
+    # But not with other settings, other code or another model.
     assert not finished.take(layout, TrainHead.parse(one | {"seed": 9}), "")
     assert not finished.take(layout, TrainHead.parse(one), "other code")
     (model / "more.json").write_text("{}")
@@ -68,7 +68,7 @@ def test_a_head_that_was_trained_along_waits_for_its_own_job(tmp_path, trained, 
     assert {path.name for path in layout.head("one").iterdir()} == {*finished.FILES, "timelapse.safetensors", ".lock"}
     assert finished.folder_of(layout, "one") == layout.head("one")
     assert not finished.take(layout, TrainHead.parse(one), "")
-    # It is what a training of its own would have left, so none begins.
+    # It is what its own training would have left, so none is started.
     assert json.loads((layout.head("one") / "provenance.json").read_text())["trained_with"] == ["two"]
     before = (layout.head("one") / "provenance.json").stat().st_mtime_ns
     trained(layout, [two, one])
@@ -136,7 +136,7 @@ def test_a_diverging_head_stops_alone_and_is_reported(tmp_path, trained, alone, 
         trained(layout, [TWO, ONE])
         assert results_of(layout, "two") == alone["two"]
         assert "one stops, the others go on" in caplog.text
-        # The last good state is kept, so its own job says at once what is wrong.
+        # The last good state is kept, so its own job reports the problem at once.
         with pytest.raises(UserError, match=rf"step 7 of 20 .*ids(?s:.*){what} not finite"):
             trained(layout, ONE)
     assert [path.name for path in layout.head("one").glob(".progress/*/*.pt")] == ["0000006.pt"]
@@ -145,7 +145,7 @@ def test_a_diverging_head_stops_alone_and_is_reported(tmp_path, trained, alone, 
     assert len(report["samples"]) == 8
     collections = {image.split("/")[0] for sample in report["samples"] for image in sample["images"] if image}
     assert collections <= {"positives", "one", "two", "mtg_train"}
-    # Mended, it goes on from there to where it would have been.
+    # Once repaired, it resumes from there and ends with the same result.
     trained(layout, ONE)
     assert results_of(layout, "one") == alone["one"]
     assert not (layout.head("one") / "stopped.json").exists()
@@ -174,7 +174,7 @@ def test_killed_while_its_members_are_at_different_steps_a_pack_gives_the_bytes_
 
 
 def train_and_die_saving(root, settings, number):
-    """Train; die by SIGKILL when half of the `number`-th state is written, while the training goes on."""
+    """Train; die by SIGKILL when half of the `number`-th state is written, while training continues."""
     save, calls = torch.save, []
 
     def save_half(state, path):
@@ -208,7 +208,7 @@ def test_twenty_kills_change_nothing(tmp_path, trained, train_apart):
         trained(undisturbed, settings)
     random = np.random.default_rng(0)
     for _ in range(20):
-        # A head saves every 4 steps and the other every 5, so that they often go on from different ones.
+        # One head saves every 4 steps and the other every 5, so that they often resume from different steps.
         assert train_apart(layout, members, kill_at=int(random.integers(1, 9))) != [0]
     for settings in (members, members[1]):
         trained(layout, settings)

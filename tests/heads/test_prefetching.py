@@ -1,4 +1,4 @@
-"""Batches read ahead: as many as the bytes allow, in order, untouched while worked on, errors where they belong."""
+"""Batches read ahead: as many as the bytes allow, in order, unchanged while in use, errors raised at their batch."""
 
 import threading
 import time
@@ -61,7 +61,7 @@ def test_no_more_is_held_than_the_bytes_allow_and_nothing_is_touched(source, loa
             yield part
 
     for number, batch in enumerate(load_batches(source.pool, pull(), SAMPLES)):
-        # A slow step: the thread loads all that it may.
+        # A slow step: the thread loads as many as it may.
         deadline = time.monotonic() + 60
         while loads["ended"] < len(pulled) and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -123,7 +123,7 @@ def test_a_training_that_stops_reads_no_further(source, loads, monkeypatch):
     monkeypatch.setattr(TokenPool, "read", wait)
     batches = load_batches(source.pool, cut(source), SAMPLES)
     assert torch.isfinite(next(batches).tokens).all()
-    batches.close()  # waits for nothing, as it may run wherever garbage is collected
+    batches.close()  # waits for nothing, since it may run during any garbage collection
     turn.set()
     for thread in threading.enumerate():
         if thread.name.startswith("batches"):

@@ -1,4 +1,4 @@
-"""Training a head: it learns, it repeats, it survives, and it does what a plain loop does."""
+"""Training a head: it learns, it is reproducible, it survives kills, and it equals a plain loop."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ def read_log(folder):
 
 @torch.no_grad()
 def share_of_wins(head, layout):
-    """How many views of held-out identities are nearer to another view than to the distractor on their background."""
+    """Share of held-out views that are nearer to another view than to the distractor on their background."""
     pool, *_ = open_mix(layout, TrainHead.parse(settings()), world.backbone())
     wins = []
     for id in range(130, 140):
@@ -91,7 +91,7 @@ def test_it_equals_a_plain_loop(tmp_path, trained, objective):
             )  # fmt: skip
             optimizer.zero_grad()
             loss.backward()
-            # The key bias has no gradient but rounding noise, which AdamW would blow up (docs/performance.md 1).
+            # The key bias has only rounding noise as gradient, which AdamW would amplify (docs/performance.md 1).
             head.attention.in_proj_bias.grad[world.DIM : 2 * world.DIM] = 0
             torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
             optimizer.step()

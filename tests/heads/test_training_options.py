@@ -1,4 +1,4 @@
-"""What paper and authors' code do differently in training, as settings: each against a slow computation of its own."""
+"""Differences between paper and authors' code in training, as settings: each against a slow computation."""
 
 import math
 from dataclasses import replace
@@ -30,7 +30,7 @@ SHAPES = {"anchor": (6, 5), "positives": (6, 2, 5), "distractors": (6, 3, 5)}
 
 
 def batch_of(seed=0):
-    """Raw embeddings of six samples; rows 0 and 3 are copies of one, and half of the second positives are missing."""
+    """Raw embeddings of six samples; rows 0 and 3 are repeats of one, and half of the second positives are missing."""
     random = np.random.default_rng(seed)
     raw = [torch.tensor(random.normal(size=shape)) for shape in SHAPES.values()]
     masks = torch.ones(6, 2, dtype=torch.bool), torch.ones(6, 3, dtype=torch.bool)
@@ -144,7 +144,7 @@ def test_the_last_batch_may_be_kept():
 
 
 def test_kept_padding_is_an_image_of_zeros_in_the_pools():
-    """Against a head that sees every slot's tokens, the padding's among them, and an objective told what is padding."""
+    """Against a head that gets every slot's tokens, including padding, and an objective that knows what is padding."""
     torch.manual_seed(3)
     config = SiglipVisionConfig(hidden_size=16, intermediate_size=32, num_attention_heads=2, num_hidden_layers=1)
     head = MAPHead(config)
@@ -169,7 +169,7 @@ def test_kept_padding_is_an_image_of_zeros_in_the_pools():
 
 
 def test_a_head_trains_with_kept_padding_and_every_other_option(tmp_path, trained):
-    """The whole training: it ends, and other settings give another head."""
+    """Complete trainings: they end, and other settings give another head."""
     choices = {
         "default": {},
         "keep": {"params": {"padding": "keep"}},
@@ -200,7 +200,7 @@ def test_options_that_are_not_given_are_the_defaults(tmp_path):
 
 
 def test_raw_masks_black_out_training_images(tmp_path):
-    """The data set's grey masks, above 0, for views and for distractors; a part edit's has no other."""
+    """The data set's grey masks, where above 0, for views and distractors; part edits have no other masks."""
     layout = image_world.write_images(tmp_path)
     path = next(layout.identities.parent.glob("positives/*.parquet"))
     table = read_table(path)

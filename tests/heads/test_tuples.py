@@ -1,4 +1,4 @@
-"""Training tuples: what may be drawn, how often, and that a draw depends on its key alone."""
+"""Training tuples: what may be drawn, how often, and that a draw depends only on its key."""
 
 import copy
 import io
@@ -23,7 +23,7 @@ NO_MASKING = dict.fromkeys(MASKING, 0.0)
 
 
 def samples(rows=2000, sources=3, three_views=0.34):
-    """Positions spell out what they are: row * 1000 + slot * 100 + (source + 1) * 10 + variant."""
+    """Positions encode what they are: row * 1000 + slot * 100 + (source + 1) * 10 + variant."""
     number, slot, variant = np.ogrid[:rows, :3, :2]
     views = number * 1000 + slot * 100 + variant
     distractors = views[:, None] + (np.arange(sources)[:, None, None] + 1) * 10
@@ -44,7 +44,7 @@ def test_a_tuple_holds_one_identity_with_distractors_on_the_backgrounds_of_its_v
     assert (tuples.images[:, :3] // 10 % 10)[tuples.valid[:, :3]].max() == 0
     picked = np.take_along_axis(tuples.valid[:, 1:3], tuples.picks[:, None], axis=1)
     assert picked.all()
-    # The severity goes with its distractor, whose number (without variant) it spells here.
+    # A severity follows its distractor, whose number (without variant) it is here.
     there = tuples.valid[:, 3:]
     assert np.allclose(tuples.severity[there] * 1e6, (tuples.images[:, 3:] // 10 * 10)[there])
 

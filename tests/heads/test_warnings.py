@@ -1,4 +1,4 @@
-"""A cluster's warnings: the state is saved at the next step, and what comes after goes on from there."""
+"""A cluster's warnings: the state is saved at the next step, and the next run resumes from it."""
 
 import json
 import os
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.numerics
 
 
 def train_with_signals(root, settings, folder, calls):
-    """Train inside a job of a cluster; `calls` says which signals come during which calls of a step."""
+    """Train inside a cluster's job; `calls` says which signals arrive during which step."""
     folder.mkdir(exist_ok=True)
     (folder / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n')
     (folder / "scontrol").chmod(0o755)
@@ -30,7 +30,7 @@ def train_with_signals(root, settings, folder, calls):
         return evaluate(*arguments)
 
     packs.evaluate = evaluate_with_signals
-    # Who waits for the end gets it.
+    # A process that waits to be ended is ended.
     signals.time.sleep = lambda seconds: os.kill(os.getpid(), signal.SIGKILL)
     world.train(root, settings, environment=environment)
 
@@ -46,7 +46,7 @@ def assert_same(one, other):
 
 @pytest.fixture
 def settings():
-    # No state of its own before the end: what is resumed is what the warnings saved.
+    # No regular checkpoint before the end: only what warnings saved can be resumed.
     return world.settings(checkpoint_every_steps=1000)
 
 
@@ -73,7 +73,7 @@ def test_preempted_five_times_the_weights_are_the_same(tmp_path, start_apart, se
     for _ in range(5):
         calls = [(layout.root, settings, folder, {2: (signal.SIGTERM,)})]
         assert start_apart(train_with_signals, calls) == [-signal.SIGKILL]
-    assert not (folder / "asked").exists()  # SLURM itself brings a preempted job back
+    assert not (folder / "asked").exists()  # SLURM itself requeues a preempted job
     assert start_apart(train_with_signals, [(layout.root, settings, folder, {})]) == [0]
     weights, provenance = outcome(layout)
     assert provenance["resumed_after_step"] == 10

@@ -1,4 +1,4 @@
-"""A small synthetic world of tokens, and a training on it for a process of its own."""
+"""A small synthetic world of tokens, and training on it in a process of its own."""
 
 import copy
 import os
@@ -50,7 +50,7 @@ SETTINGS = {
 
 
 def settings(**changes):
-    """`SETTINGS` with changes, those of the training among them."""
+    """`SETTINGS` with changes, also to those of the training."""
     merged = copy.deepcopy(SETTINGS)
     merged |= {name: value for name, value in changes.items() if name in merged}
     merged["training"] |= {name: value for name, value in changes.items() if name not in merged}
@@ -91,7 +91,7 @@ def write_world(root, identities=40, held_out=10, mtg=8, skip=()):
                     continue
                 keys.append((id, slot, variant))
                 tokens = np.stack([thing] * (TOKENS // 2) + [background] * (TOKENS // 2))
-                # Something by which attention can tell object from scene.
+                # A channel by which attention can distinguish object and scene.
                 tokens[:, 0] = [2.0] * (TOKENS // 2) + [-2.0] * (TOKENS // 2)
                 blocks.append(tokens + pose.normal(scale=0.1, size=tokens.shape))
         attributes = {"backbone": "tiny", "weights_hash": "w", "preprocess_hash": "p", "content_key": collection}
@@ -143,7 +143,7 @@ def train(root, settings, kill_at=0, environment=()):
         calls.append(None)
         if len(calls) == kill_at:
             for member in arguments[0]:
-                member.checkpoints.wait()  # so that it is known from which step it goes on
+                member.checkpoints.wait()  # so that the step that it resumes from is known
             os.kill(os.getpid(), signal.SIGKILL)
         return evaluate(*arguments)
 

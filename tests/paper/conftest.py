@@ -38,7 +38,7 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def with_images(layout):
-    """Plain images whose grey tells what they are, and scores; the third source has no distractor of slot 1."""
+    """Uniform images whose grey level identifies them, and scores; the third source has no distractor in slot 1."""
     random = np.random.default_rng(1)
     for shard in ("000", "001"):
         rows = [row for row in identities(layout) if row["shard"] == shard]

@@ -88,7 +88,7 @@ def metrics(scorer: str, ssr: float) -> dict:
     return {
         "scorer": scorer,
         "headline_group": "all",
-        # Whoever looks at the background gains most without it.
+        # Scorers that look at the background gain most by masking it.
         "nearid_bench": {"full": condition(ssr), "fg": condition(100 - 0.62 * (100 - ssr))},
         "mtg": {"full": edits, "fg": edits},
         "m_h": None,

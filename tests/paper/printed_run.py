@@ -1,7 +1,7 @@
-"""The paper's printed numbers as a pretend run of config.yaml: metrics.json files from which they come out again.
+"""The paper's printed numbers as a simulated run of config.yaml: metrics.json files that reproduce them.
 
-Printed values are rounded, and the paper's averages and differences come from unrounded ones: values are sought within
-the rounding of every cell that prints them.
+Printed values are rounded, and the paper's averages and differences come from unrounded ones: values are searched for
+within the rounding of every cell that prints them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SOURCES = CONFIG["select"]["sources"]
 TRIALS = 1744
 SWEPT = {"table8": ("alpha", "nearid_a"), "table9": ("beta", "nearid_a1_b")}
 FIGURE4 = published_rows("figure4")
-# Released ratings and the mean of the tokens stand in that figure's rows.
+# In that figure's rows there are released ratings and the mean of the tokens.
 IN_FIGURE4 = {"siglip2_mean": "siglip2", "dino": "dinov2"}
 TABLE2 = {"gpt4o": "g", "dino": "d", "clip_i": "c", "siglip2_mean": "s", "nearid": "nearid"}
-# Where the paper contradicts itself: (table, row, column) cannot come out as printed beside the others.
+# Where the paper contradicts itself: (table, row, column) that cannot be as printed, given the others.
 CONTRADICTED = {("table7", "siglip2", "full_m_o")}
 
 
@@ -94,7 +94,7 @@ def foreground(full: float, printed: float, digits: int, delta: float | None, de
 
 @cache
 def solve_sources(scorer: str, metric: str, headline: float) -> dict[str, float]:
-    """Values per source that print as table 5's, and whose pools print as its averages and as the headline."""
+    """Values per source that round to table 5's, and whose pools round to its averages and to the headline."""
     rows = published_rows("table5")
     bounds = [within(rows[source][f"{scorer}_{metric}"], 1) for source in SOURCES]
     limits, edges = [], []
@@ -113,7 +113,7 @@ def solve_sources(scorer: str, metric: str, headline: float) -> dict[str, float]
         unit = np.eye(len(SOURCES))[index]
         limits += [np.append(unit, 1e-3), np.append(-unit, 1e-3)]
         edges += [high, -low]
-    # The most room to every edge: the last variable.
+    # Maximise the distance to all limits, the last variable.
     found = linprog([0.0] * len(SOURCES) + [-1.0], A_ub=limits, b_ub=edges, bounds=[(0, 100)] * len(SOURCES) + [(0, 5)])
     assert found.success and found.x[-1] > 0, (scorer, metric, found.message)
     return dict(zip(SOURCES, found.x, strict=False))
@@ -124,7 +124,7 @@ _PAPER = {"main7": "all7_main"}
 
 def bench(ssr: dict[str, float], pa: dict[str, float]) -> dict:
     """Sources, and groups pooled by the code that pools measured ones."""
-    # The pairwise PA from which the printed one comes, if only the identities that win every margin win their mean.
+    # The pairwise PA that gives the printed one if only identities that win every margin win their mean.
     pairs = {source: (printed * (TRIALS + 500) - ssr[source] * 500) / TRIALS for source, printed in pa.items()}
     rates = {source: Rates(ssr[source], ssr[source], pairs[source], 500, TRIALS, 500) for source in SOURCES}
     pools = {name: pool(rates, members, name) for name, members in GROUPS.items()}
@@ -137,7 +137,7 @@ def _written(rates: dict[str, Rates]) -> dict[str, dict]:
 
 @cache
 def alignment(column: str) -> dict:
-    """Table 2's column; its average by the scores stage's code, values moved within their rounding to meet it."""
+    """Table 2's column; the scores stage computes its average, and values are moved within rounding to meet it."""
     rows = published_rows("table2")
     average = rows["fisher_z_average"]
     methods = {name: (row[f"{column}_h"], row[f"{column}_h_pm"]) for name, row in rows.items() if name in _METHODS}
@@ -171,7 +171,7 @@ def write_printed_run(layout: Layout) -> None:
             content["mtg"] = {"full": edits | {"n": 100, "trials": 200}}
             if scorer in sevens:
                 row, main = sevens[scorer], content["nearid_bench"]["full"]["groups"]["main7"]
-                if row["fg_ssr"] is None:  # the text gives this one number of it
+                if row["fg_ssr"] is None:  # the text gives only this number of it
                     content["mtg"]["fg"] = {"m_o": row["fg_m_o"], "n": 100, "trials": 200}
                     row = None
             if scorer in sevens and row:

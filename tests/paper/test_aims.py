@@ -1,4 +1,4 @@
-"""Aims over seeds: each bound against the slow calculation, and what page and summary say."""
+"""Aims over seeds: each bound against a slow calculation, and what page and summary say."""
 
 import csv
 import statistics
@@ -43,7 +43,7 @@ def find(layout, seeds, **aim):
         ({"at_most": 89.9}, False),
         ({"above": 90}, False),
         ({"less": "infonce", "at_least": 31}, True),
-        ({"less": "infonce", "spreads": 31 / 4}, True),  # the largest spread is that of the leads, 30, 35 and 28
+        ({"less": "infonce", "spreads": 31 / 4}, True),  # the largest spread is that of the differences 30, 35 and 28
         ({"less": "infonce", "spreads": 31 / 3.5}, False),
         ({"less": "infonce", "at_least": 31, "spreads": 31 / 3.5}, False),
         ({"group": "unseen", "less_group": "train", "at_least": 1.5, "at_most": 1.5}, True),

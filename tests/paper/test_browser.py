@@ -20,7 +20,7 @@ from nearid.paper.page import write_page
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 GAP = "\N{EN DASH}"
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage")
-# Runs inside the page after it was loaded, and leaves what it saw where --dump-dom shows it.
+# Runs inside the loaded page, and leaves its observations where --dump-dom prints them.
 WATCH = """<script>window.problems = [];
 addEventListener("error", (event) => problems.push(event.message || event.target.src), true);
 for (const name of ["error", "warn"]) console[name] = (...words) => problems.push(words.join(" "));</script>"""
@@ -65,7 +65,7 @@ DRIVE = """<script>addEventListener("load", async () => {
 
 @pytest.fixture
 def page(layout, with_images):
-    """A page with all that it loads."""
+    """A page with everything that it loads."""
     write_browser(ShowIdentities.parse({"run": RUN}), layout)
     for name in PAGE.figures:
         path = layout.figure(name, "png")
@@ -138,7 +138,7 @@ def test_page_works_in_a_browser(page, tmp_path):
     assert numbers == sorted(numbers, reverse=True) and len(numbers) == len(SCORERS)
     ascending = [float(text.split()[0]) for text in seen["up"][: len(numbers)]]
     assert ascending == sorted(numbers) and gaps == 0 and seen["sort"] == "ascending"
-    # A row without any value is told in a note.
+    # A row without any value is named in a note.
     assert seen["filtered"] == ["NearID"]
     index = read_index(page)
     worst = {
@@ -147,7 +147,7 @@ def test_page_works_in_a_browser(page, tmp_path):
     }
     assert seen["listed"] == sorted(seen["listed"]) and len(seen["listed"]) == len(worst)
     assert seen["opened"].startswith(min(worst, key=worst.__getitem__))
-    # With the keyboard alone.
+    # With the keyboard only.
     assert (seen["walked"], seen["focused"], seen["unreachable"]) == (1, True, 0)
     assert seen["failures"] == sum(margin <= 0 for margin in worst.values())
     assert seen["costs"] == 1 and "<b>" in seen["about"]
@@ -156,7 +156,7 @@ def test_page_works_in_a_browser(page, tmp_path):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 def test_page_is_not_wider_than_a_phone(page, tmp_path):
-    # A frame, since Chromium's own window has a least width.
+    # A frame, since Chromium's own window has a minimum width.
     outer = page.paper("phone.html")
     outer.write_text(
         '<iframe src="index.html" width="390" height="800"></iframe><script>addEventListener("load", () => {'
@@ -165,5 +165,5 @@ def test_page_is_not_wider_than_a_phone(page, tmp_path):
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000"]
     command += ["--allow-file-access-from-files", "--dump-dom", outer.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    # Its scroll bar is part of the 390.
+    # The scroll bar is part of the 390.
     assert 300 < int(re.search(r"<title>(\d+)</title>", done.stdout)[1]) <= 390

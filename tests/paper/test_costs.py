@@ -1,4 +1,4 @@
-"""Costs: the paper's block beside what jobs took, and what a judge's pair costs in embedded ones."""
+"""Costs: the paper's cost block beside the jobs' times, and a judged pair's cost in embedded pairs."""
 
 import csv
 
@@ -41,7 +41,7 @@ def as_printed(layout):
 
 
 def test_the_paper_s_own_costs_come_out_as_printed(as_printed, monkeypatch):
-    # A third of the images of each collection are the test's.
+    # A third of each collection's images are test images.
     monkeypatch.setattr(
         "nearid.paper.costs.token_variants", lambda *_: {"train": ["full"] * 2, "test": ["full"] * 10, "val": []}
     )

@@ -55,7 +55,7 @@ def head(seed):
 
 @pytest.fixture
 def with_tokens(layout, monkeypatch):
-    """Tokens of all views and one source, three kept heads of which the last is the trained one."""
+    """Tokens of all views and one source, and three kept heads, the last of which is the trained one."""
     random = np.random.default_rng(0)
     tokens = {}
     for collection in ("positives", "sibling"):
@@ -115,7 +115,7 @@ def test_figure5_against_a_slow_reference(layout, with_tokens):
     for key, seed in (("frozen", 0), ("trained", 200)):
         with torch.no_grad():
             expected = slow_plane(head(seed)(batch).double().numpy())
-        # The plane is known up to a turn or a mirror image: distances in it are not.
+        # The plane is defined up to rotation and reflection, which keep distances.
         np.testing.assert_allclose(distances(arrays[key]), distances(expected), atol=1e-5)
     np.testing.assert_allclose(arrays["frames"][0], arrays["frozen"], atol=1e-6)
     np.testing.assert_allclose(arrays["frames"][-1], arrays["trained"], atol=1e-6)

@@ -1,4 +1,4 @@
-"""The manifest: equal runs agree but for their `run` part."""
+"""The manifest: equal runs agree except in their `run` part."""
 
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def test_costs_are_summed_by_rule(written, layout):
 def test_every_artifact_and_input_is_hashed(written, layout):
     result = written()["result"]
     assert result["artifacts"]["paper/tables/table1.csv"] == hash_file(layout.table("table1", "csv"))
-    assert result["artifacts"]["paper/figures/figure5.gif"] is None  # declared, not made: visible
+    assert result["artifacts"]["paper/figures/figure5.gif"] is None  # declared but not made, which is visible
     assert result["inputs"]["scores/infonce/metrics.json"] == hash_file(layout.metrics("infonce"))
     assert "scores/nearid/nearid_bench.parquet" in result["inputs"]
     assert "heads/nearid/head.safetensors" in result["inputs"]

@@ -1,4 +1,4 @@
-"""Figures from scores, metrics, logs and edits: what they hold, against slow references; each can be plotted."""
+"""Figures from scores, metrics, logs and edits: their data against slow references, and that each can be plotted."""
 
 import json
 import sys
@@ -139,14 +139,14 @@ def test_weights_puts_each_head_at_its_alpha(layout):
     trained = {"objective": "nearid", "params": {"alpha": 1.0}, "sources": 2, "mtg": True}
     run = {**RUN, "scorers": [SCORERS[0], {**SCORERS[2], "training": trained}]}
     arrays = weights.compute(ComputeFigure.parse({**SCORED, "run": run}), layout)
-    # Alpha 1 without cohesion is a point of both sweeps.
+    # Alpha 1 without cohesion is in both sweeps.
     assert arrays["alpha"].tolist() == [1.0] and arrays["beta"].tolist() == [0.0]
     assert arrays["alpha_ours"][0, 0].tolist() == [90.0, 86.0, 94.0]
     assert arrays["alpha_at"].tolist() == [0.0, 0.1, 0.25, 0.5, 1.0, 2.0]
 
 
 def test_figure4_shows_the_categories_that_people_rated():
-    """Object alone, as in the public ratings: bars of it, and not the paper's values."""
+    """Only `object`, as in the public ratings: bars of it, and not the paper's values."""
     values = np.full((2, 4), np.nan)
     values[:, 1] = 0.5, 0.4
     arrays = {"values": values, "errors": values / 10, "paper": np.ones((2, 4)), "reasons": np.array(["", ""])}
@@ -189,11 +189,11 @@ def test_each_is_plotted_from_its_data_alone(layout, with_images, with_edits, mo
     for name in names:
         write_data(ComputeFigure.parse({**own.get(name, SCORED), "figure": name}), layout)
     assert identities(layout)
-    # Plotting reads no result: only the figure's own file is left.
+    # Plotting reads no results, so only the figure's own file is left.
     for path in layout.root.glob("*/*"):
         if "paper" not in path.parts[-2:]:
             path.rename(path.with_name(f"hidden_{path.name}"))
-    # Nor does it load a model.
+    # It does not load a model either.
     for module in ("torch", "transformers", "sklearn", "nearid.heads.map_head", "nearid.tokens.backbones"):
         monkeypatch.setitem(sys.modules, module, None)
     for name in names:

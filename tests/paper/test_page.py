@@ -1,4 +1,4 @@
-"""The page, the summary and the effects: honest, escaped, without a network."""
+"""The page, the summary and the effects: truthful, escaped, without a network."""
 
 import re
 from html.parser import HTMLParser
@@ -34,7 +34,7 @@ def verdicts(layout, ssr):
 def test_text_of_data_and_config_is_escaped(layout):
     text = render_page(PAGE, layout)
     assert "<script>alert" not in text and "&lt;script&gt;" in text
-    # The page's own: two data files beside it, and what sorts, filters and browses.
+    # The page's own scripts: two data files beside it, and what sorts, filters and browses.
     assert text.count("<script") == 3
     assert "Colour &amp; &lt;mask&gt;_%" in text
 
@@ -101,7 +101,7 @@ def test_what_a_run_lacks_is_not_tested_with_the_reason(layout):
 
 
 def test_where_nothing_was_learned_nothing_carries_over_and_nothing_is_robust(layout):
-    """0 and 0 lie near each other, which says nothing."""
+    """0 and 0 are close to each other, which means nothing."""
     found = verdicts(layout, SSR | {"nearid": 20.0})
     vacuous = [holds for claim, holds in found.items() if "It carries over" in claim or "hardly needs that" in claim]
     assert vacuous == [False, False]

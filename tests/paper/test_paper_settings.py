@@ -1,4 +1,4 @@
-"""Settings as the config makes them fit the types that the steps take."""
+"""Settings made from the config fit the types that the steps take."""
 
 import pytest
 

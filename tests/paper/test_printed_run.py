@@ -1,4 +1,4 @@
-"""The paper's own numbers as if they were a run: its tables come out as printed, and one wrong number is found."""
+"""The paper's own numbers as a run: its tables come out as printed, and one wrong number is detected."""
 
 import copy
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_tables_come_out_as_printed(printed, name):
             theirs = published_value(name, row.paper_row, column.paper_column)
             if theirs is None:
                 unprinted = column.paper_column is None or (name, row.id) == ("table7", "nearid_cohesion")
-                unprinted |= name == "table4"  # of whose cells the weights alone are known
+                unprinted |= name == "table4"  # of whose cells only the weights are known
                 assert unprinted or row.cells[column.id].value is None, (row.id, column.id)
             elif (name, row.id, column.id) not in CONTRADICTED:
                 assert float(table.shown(row, column)) == theirs, (row.id, column.id)
@@ -73,7 +73,7 @@ def test_every_effect_of_the_paper_holds(printed):
     effects = find_effects(run, read_metrics(printed, list_measured(run)))
     claimed = [effect for effect in effects if effect.place != "ours"]
     assert {effect.verdict for effect in claimed} == {"holds"} and len(claimed) == 16
-    # The paper prints no cosines: that is told, and is neither yes nor no.
+    # The paper prints no cosines: the effect says so, and neither holds nor fails.
     assert [effect.verdict for effect in effects if effect.place == "ours"] == ["not tested"]
     assert not any("-0.0" in effect.numbers for effect in effects)
 
@@ -93,7 +93,7 @@ def test_one_changed_number_is_found(tmp_path: Path, scorer, path, change, found
     assert {
         (pair.table, pair.column) for pair in pairs if pair.paper is not None and pair.verdict != "reproduced"
     } == found
-    # Another seed might move a head's correlation over 100 part edits as far; nothing can have moved the others.
+    # Another seed could change a head's correlation over 100 part edits as much; nothing could change the others.
     verdict = "inconclusive" if path[-1] == "m_o" and scorer != "clip" else "deviates"
     assert {pair.verdict for pair in pairs if (pair.table, pair.column) in found} >= {verdict}
 

@@ -1,4 +1,4 @@
-"""The overlay that trains one head under each choice, and its table against a computation by hand."""
+"""The overlay that trains one head with each choice, and its table against a computation by hand."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_each_head_differs_from_the_headline_head_in_one_choice_and_its_seed():
         kept = ("seed", "ablation")
         changed = {key for key in settings if key not in kept and settings[key] != headline[key]}
         if "training" in changed:
-            # Kept states of the time lapse change no head.
+            # Keeping states for the time lapse changes no head.
             old, new = ({**each["training"], "keep_every_steps": 0} for each in (headline, settings))
             changed = changed - {"training"} | {key for key in {*old, *new} if old.get(key) != new.get(key)}
         apart.setdefault(entry["choice"], set()).update(changed)
@@ -74,7 +74,7 @@ def test_the_table_says_what_a_choice_moves(tmp_path):
         )
         assert row.cells["m_h"].value is None and not math.isnan(change.value)
     assert table.shown(table.rows[1], table.columns[1])[0] in "+-", "changes show their sign"
-    # What three seeds cannot tell from nothing is not marked.
+    # A change that three seeds cannot distinguish from zero is not marked.
     assert {row for row, _ in table.places()} == {"moved"} and ("moved", "d_nearid_ssr") in table.places()
     assert "**+10.00**" in to_markdown(table) and r"\textbf{+10.00}" in to_latex(table)
     assert GROUPS["all"]

@@ -1,4 +1,4 @@
-"""Tables: the paper's layout, gaps with reasons, best values, forms that other programs read."""
+"""Tables: the paper's layout, gaps with reasons, best values, formats that other programs read."""
 
 import csv
 import io
@@ -95,7 +95,7 @@ def test_latex_of_every_table_compiles_and_fits(layout, tmp_path):
     printed = Layout(tmp_path / "paper")
     write_printed_run(printed)
     tables = [build_table(settings, printed) for settings in tables_of_the_paper().values()]
-    # With gaps and awkward names too.
+    # Also with gaps and awkward names.
     tables += [build_table(settings, layout) for settings in TABLES.values()]
     body = "\n".join(to_latex(table) + r"\clearpage" for table in tables)
     packages = r"\usepackage[utf8]{inputenc}\usepackage{booktabs}\usepackage{graphicx}"
@@ -191,7 +191,7 @@ def test_differences_have_intervals(layout):
     write_json(layout.metrics("siglip2"), metrics("siglip2", 20.0) | {"masking": masking})
     ssr, m_o = (compared()[name] for name in ("d_ssr", "d_m_o"))
     assert (ssr.low, ssr.high, ssr.verdict) == (27.0, 34.0, "reproduced") and (m_o.low, m_o.high) == (-0.1, 0.1)
-    # Nobody made intervals of the others: that is told.
+    # There are no intervals for the others, and it says so.
     write_json(layout.metrics("siglip2"), metrics("siglip2", 20.0))
     assert (compared()["d_ssr"].low, compared()["d_ssr"].verdict) == (None, "inconclusive")
 
@@ -213,7 +213,7 @@ def test_table4_says_what_the_objectives_are_made_of():
 
 @pytest.mark.parametrize("name", list(FORMULAS))
 def test_formulas_of_table4_are_true_of_the_objectives(name):
-    """What a loss is said to read moves it, nothing else does."""
+    """A loss changes with what the table says it reads, and with nothing else."""
     made, random = create(name), torch.Generator().manual_seed(0)
     x, y, z = (torch.randn(4, *shape, generator=random).double() for shape in ((8,), (2, 8), (3, 8)))
     masks = torch.ones(4, 2, dtype=torch.bool), torch.ones(4, 3, dtype=torch.bool)

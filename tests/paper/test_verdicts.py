@@ -22,7 +22,7 @@ SAME, TRAINED, OTHER = Setting(True, False), Setting(True, True), Setting(False,
     ("ours", "paper", "setting", "verdict", "reason"),
     [
         (Cell(30.744, 27.0, 35.0, 500), 30.74, SAME, "reproduced", "within the tolerance"),
-        # Our own interval over identities is no excuse on the very same images.
+        # Our interval over identities is irrelevant on the very same images.
         (Cell(33.0, 29.0, 37.0, 500), 30.74, SAME, "deviates", "no training"),
         (Cell(30.74, 26.7, 34.7, 500), 30.74, OTHER, "reproduced", "two samples"),
         (Cell(37.5, 33.5, 41.5, 500), 30.74, OTHER, "deviates", "two samples"),
@@ -31,7 +31,7 @@ SAME, TRAINED, OTHER = Setting(True, False), Setting(True, True), Setting(False,
         (Cell(35.5, 26.5, 44.5, 100), 35.0, TRAINED, "reproduced", "within the tolerance"),
         (Cell(10.0, 4.0, 16.0, 100), 35.0, TRAINED, "deviates", "one seed"),
         (Cell(97.0, 96.2, 97.8, 3500), 99.17, TRAINED, "deviates", "one seed"),
-        # Nobody failed in our sample: its interval has no width, the paper's has.
+        # No trial failed in our sample: its interval has no width, but the paper's has.
         (Cell(100.0, 100.0, 100.0, 500), 99.5, OTHER, "reproduced", "two samples"),
         (Cell(30.7), 30.74, OTHER, "inconclusive", "no interval"),
     ],
@@ -84,13 +84,13 @@ def test_what_is_the_same_comes_from_the_run(layout):
     assert verdict_of(layout, *cell)[0] == "not comparable"
     assert verdict_of(layout, *cell, dataset_kind="syncd")[0] == "reproduced"
     assert verdict_of(layout, *cell, dataset_kind="nearid", released=released)[0] == "deviates"
-    # One source painted again: no longer the paper's images.
+    # One source was painted again: these are not the paper's images.
     mixed = {"dataset_kind": "nearid", "official_splits": True, "released": released[1:]}
     assert "the paper's test identities, other distractors" in verdict_of(layout, *cell, **mixed)[1]
     mapped = verdict_of(layout, *cell, dataset_kind="syncd", official_splits=True)[1]
     assert "those that were found of the paper's test identities" in mapped
     assert "other test identities" in verdict_of(layout, *cell, dataset_kind="syncd")[1]
-    # Part edits are public: the same images whatever the identities are.
+    # Part edits are public: the images are the same, whatever the identities are.
     assert verdict_of(layout, "table3", "siglip2", "m_o", dataset_kind="syncd")[0] == "deviates"
 
 
@@ -125,7 +125,7 @@ def test_every_line_of_the_comparison_names_its_reason(layout):
 
 
 def test_sizes_and_weights_that_are_not_the_papers_make_no_verdict(layout):
-    """A rehearsal's numbers, and those of other painting or training, are not the paper's, however near they lie."""
+    """Numbers of a rehearsal, or of other painting or training, are not comparable with the paper's, however close."""
     assert differing(run(dataset_kind="syncd", stand_ins=True), "m_h", False) == ["a rehearsal on stand-ins"]
     told = {"data": ["6 test identities (paper: 500)"], "training": ["epochs 2 (paper: 11)"]}
     told_of = run(dataset_kind="syncd", differs=told)

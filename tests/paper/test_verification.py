@@ -1,4 +1,4 @@
-"""`nearid paper verify` on a small made run: right as written, and one edited byte names its file."""
+"""`nearid paper verify` on a small made-up run: it passes as written, and one edited byte names its file."""
 
 import copy
 import shutil
@@ -137,7 +137,7 @@ def test_the_crate_is_one_that_the_library_reads_and_joins_inputs_to_artifacts(r
 
 @pytest.mark.parametrize("name", ["../../out", "/tmp/out", "a/b"])
 def test_ids_of_a_manifest_from_elsewhere_write_nothing(made, tmp_path, name):
-    """A manifest may be sealed by anybody: its ids are held against the schema before they name a file."""
+    """Anybody can seal a manifest: its ids are checked by the schema before they name a file."""
     layout = Layout(tmp_path / "run" / "demo")
     shutil.copytree(made.root, layout.root)
     path = layout.paper("manifest.json")

@@ -17,7 +17,7 @@ from nearid.tokens.writer import write_shard
 
 SOURCES = ("sibling", "cut_paste")
 CONDITIONS = ("full", "fg")
-EMPTY = ("cut_paste", 103, 1)  # a distractor that could not be made
+EMPTY = ("cut_paste", 103, 1)  # a distractor that could not be painted
 TOKENS = (4, 16)
 BACKBONE = {"kind": "siglip", "path": "nowhere", "revision": "", "precision": "float32", "batch_size": 5}
 

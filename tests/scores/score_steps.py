@@ -1,4 +1,4 @@
-"""The steps from settings as a rule passes them; those that another benchmark reads are left out."""
+"""The scoring steps, called with settings as a rule passes them, without those that only other benchmarks read."""
 
 from nearid.config.settings.scores import LocalJudge, ScoreDreamBench, ScoreMTG, ScoreNearIDBench, SummariseScores
 from nearid.scores import dreambench, mtg, nearid_bench, summary

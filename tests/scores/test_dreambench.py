@@ -27,7 +27,7 @@ KEYS = [f"{category}_{n:02d}_thing-{p}" for category in ("object", "style") for 
 
 @pytest.fixture
 def release(tmp_path):
-    """Samples of 12 pairs per method, each run with copies of the references, and humans' ratings."""
+    """Samples of 12 pairs per method, each run with its own copies of the references, and human ratings."""
     rng = np.random.default_rng(0)
     root = tmp_path / "release"
 

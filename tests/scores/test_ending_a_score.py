@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a head is scored: it ends, leaves no process, and goes on to the same bytes."""
+"""Ctrl-C and SIGTERM while a head is scored: it ends, leaves no process, and resumes to the same bytes."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionP
 
 from nearid.io.files import write_json
 
-# The command, with a line for each collection that is read; before the fourth it waits as for a slow disk.
+# The command, with a line for each collection that is read; before the fourth it waits, as if for a slow disk.
 PROGRAM = """
 import sys
 from nearid.scores import embeddings
@@ -60,7 +60,7 @@ def test_scoring_ends_and_goes_on(world, settings, tmp_path, number):
     command = ["scores", "nearid-bench", "--results", str(world.layout.root), "--scorer", "x"]
     command += ["--settings", json.dumps(settings)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SUBMITIT"))}
-    # Where this test runs in the background, Ctrl-C is ignored and would be in the child.
+    # If this test runs in the background, Ctrl-C is ignored, and would be in the child.
     listens = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
     pipe, scores = subprocess.PIPE, world.layout.scores("x", "nearid_bench")
     with subprocess.Popen(
@@ -68,7 +68,7 @@ def test_scoring_ends_and_goes_on(world, settings, tmp_path, number):
     ) as child:
         assert b"waiting\n" in iter(child.stdout.readline, b""), child.stderr.read().decode()
         child.send_signal(number)
-        # With its own end, not that of its input. What it started would hold its stderr open.
+        # By its own end, not that of its input. A process that it started would hold its stderr open.
         assert child.wait(60)
         said = child.stderr.read().decode()
     assert child.returncode == 128 + number, said
@@ -80,7 +80,7 @@ def test_scoring_ends_and_goes_on(world, settings, tmp_path, number):
     done = subprocess.run(
         program("on", command), env=environment, check=True, stdout=pipe, stdin=subprocess.DEVNULL, timeout=300
     )
-    # Each condition of each collection is a line: what was read before the signal is not read again.
+    # Each condition of each collection has a line: nothing that was read before the signal is read again.
     assert done.stdout.splitlines().count(b"read") == 3
     whole = tmp_path / "whole" / "scores.parquet"
     score_nearid_bench(settings, world.layout, whole)

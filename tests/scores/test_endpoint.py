@@ -1,4 +1,4 @@
-"""The judge's endpoint against servers that drip, flood, cut off, lead away and want the key."""
+"""The judge's endpoint against servers that drip, flood, truncate, redirect and try to get the key."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ def reply(content, status="200 OK", length=None, **headers):
 
 
 class Server:
-    """Answers each request with what `answers` has next: bytes, or a function of the socket."""
+    """Answers each request with the next of `answers`: bytes, or a function of the socket."""
 
     def __init__(self, *answers):
         self.answers, self.requests, self.asked, self.gone = list(answers), [], threading.Event(), threading.Event()
@@ -137,7 +137,7 @@ def ask(url, pair, **entry):
 )
 def test_a_reply_that_is_none_is_asked_for_again(serve, pair, bad, says, caplog):
     server = serve(bad, reply(GOOD))
-    # What never ends by itself ends by its time.
+    # A reply that never ends is ended by the timeout.
     assert ask(server.url, pair, timeout_s=1.0 if "within" in says else 60.0) == [(0, '{"score": 8}')]
     assert len(server.requests) >= 2
     assert re.search(says, caplog.text)
@@ -203,11 +203,11 @@ def test_ctrl_c_waits_for_no_reply(serve, tmp_path):
     server = serve(reply(GOOD), lambda server, connection: server.gone.wait())
     kept = tmp_path / "answers.jsonl"
     program = [sys.executable, "-c", PROGRAM, server.url, str(kept)]
-    # Where this test runs in the background, Ctrl-C is ignored and would be in the child.
+    # If this test runs in the background, Ctrl-C is ignored, and would be in the child.
     listens = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     with subprocess.Popen(program, preexec_fn=listens, env=environment, stderr=subprocess.PIPE) as child:
         assert server.asked.wait(120)
         child.send_signal(signal.SIGINT)
-        child.communicate(timeout=60)  # the server never answers, and a reply has ten minutes
+        child.communicate(timeout=60)  # the server never answers, and the timeout is ten minutes
     assert child.returncode != 0

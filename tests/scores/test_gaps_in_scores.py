@@ -1,4 +1,4 @@
-"""Damaged images that extraction left out: NaN in the scores, and counts that say so."""
+"""Damaged images that extraction left out: they are NaN in the scores, and the counts show it."""
 
 import json
 from types import SimpleNamespace

@@ -124,7 +124,7 @@ def test_the_command_gives_table_2_whatever_the_order_of_keys(tmp_path):
 
 @pytest.fixture
 def small(tmp_path):
-    """A release of three subjects and two prompts, all seven methods."""
+    """A release with three subjects, two prompts and all seven methods."""
     keys = [f"object_{n:02d}_thing-{prompt}" for n in range(3) for prompt in range(2)]
     for number, folder in enumerate(("group1", "group2", "nearid")):
         for offset, method in enumerate(METHODS):

@@ -1,4 +1,4 @@
-"""Scores from images and from cached tokens, runs that are stopped, and files that two scorers leave."""
+"""Scores from images and from cached tokens, stopped runs, and files that two scorers leave."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ TOLERANCE = 1e-3  # float16 tokens, backbone batches of other sizes
 
 @pytest.fixture
 def tokenised(world, tmp_path):
-    """The world with tokens that a tiny SigLIP really gives to its images, and a head trained nowhere."""
+    """The world with a tiny SigLIP's real tokens of its images, and an untrained head."""
     folder = save_siglip(tmp_path / "siglip")
     entry = {"kind": "siglip", "path": str(folder), "revision": "", "precision": "float32", "batch_size": 5}
     backbone = load_backbone(BackboneSettings.parse(entry))
@@ -128,11 +128,11 @@ def test_a_stopped_embedder_continues(tokenised, tmp_path, monkeypatch, origin):
     assert not resumed.exists()
     stop_at(99)
     score_nearid_bench(settings, world.layout, resumed, "code")
-    # 2 conditions of the views and of two sources, four of which stood already.
+    # 2 conditions each of the views and of two sources; four of these parts were there already.
     assert len(asked) == 2
     assert resumed.read_bytes() == whole.read_bytes()
     assert not (resumed.parent / ".progress").exists()
-    # What another code or another head left is not used.
+    # Progress of other code or another head is not used.
     shutil.rmtree(resumed.parent / ".kept")
     stop_at(4)
     with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""The judge: reading answers, a server that misbehaves, Qwen3-VL with tiny random weights through the command."""
+"""The judge: parsing answers, a misbehaving server, Qwen3-VL with tiny random weights through the command."""
 
 import json
 import math
@@ -47,7 +47,7 @@ KEY = "sk-not-to-be-seen-1234"
         ("{" * 100_000, math.nan, ("bad_json", "bad_score")),
         ('{"score": ' + "[" * 5_000 + "8", math.nan, ("bad_json", "bad_score")),
         ('{"score": ' + "9" * 10_000 + "}", math.nan, ("bad_json", "bad_score")),
-        # The repair of a long one takes minutes: models that repeat themselves write such.
+        # Repairing a long one would take minutes; models that repeat themselves write such answers.
         ("{" + "'e" * 10_000, math.nan, ("bad_json", "bad_score")),
         ("{" + "'e" * 2_000 + "score: 5", 0.5, ("bad_json",)),
         ('{"cues": "' + "x" * 10_000 + '", "score": 5}', 0.5, ()),
@@ -62,7 +62,7 @@ def test_answers_are_read_tolerantly(answer, similarity, flags):
 
 
 class Server:
-    """Speaks the OpenAI protocol; `behave(number of the request, request)` says what comes back."""
+    """Speaks the OpenAI protocol; `behave(number of the request, request)` returns the reply."""
 
     def __init__(self, behave):
         self.requests, self.behave, self.lock = [], behave, threading.Lock()
@@ -206,7 +206,7 @@ def test_a_stopped_run_continues_and_asks_no_pair_twice(world, serve, tmp_path):
     assert not output.exists()
     kept = (tmp_path / "bench.answers.jsonl").read_text().splitlines()
     assert len(kept) == 10
-    # A kill in the middle of a line.
+    # As after a kill in the middle of a line.
     (tmp_path / "bench.answers.jsonl").write_text("\n".join(kept) + '\n{"key": "abc", "ans')
     healthy = serve(lambda number, body: say(GOOD))
     score_nearid_bench(settings_for(world, healthy), world.layout, output)
@@ -214,11 +214,11 @@ def test_a_stopped_run_continues_and_asks_no_pair_twice(world, serve, tmp_path):
     undisturbed = tmp_path / "other" / "bench.parquet"
     score_nearid_bench(settings_for(world, healthy), world.layout, undisturbed)
     assert undisturbed.read_bytes() == output.read_bytes()
-    # Another source later: only its own pairs are asked.
+    # Another source is added: only its pairs are asked.
     asked = len(healthy.requests)
     both = settings_for(world, healthy) | {"sources": ["sibling", "cut_paste"]}
     score_nearid_bench(both, world.layout, output)
-    assert len(healthy.requests) - asked == 12  # 13 distractors, one of which could not be made
+    assert len(healthy.requests) - asked == 12  # 13 distractors; one more could not be painted
 
 
 def test_a_refusal_ends_the_run_at_once_without_the_key(world, serve, tmp_path):
@@ -263,7 +263,7 @@ def test_a_judge_is_asked_in_the_words_of_a_file(world, serve, tmp_path, caplog,
     assert len(images) == 2 and images[0] != images[1]
     shown = ["AB"[images.index(part)] if part in images else part["text"] for part in content]
     assert shown == parts
-    # Other words are another question: nothing that was answered before is taken for an answer.
+    # Another prompt is another question: no earlier answer is reused.
     asked = len(server.requests)
     path.write_text(words + " Again: the score.")
     score_nearid_bench(settings, world.layout, tmp_path / "bench.parquet")
@@ -303,7 +303,7 @@ def test_qwen3vl_judges_through_the_command(world, tmp_path, mixture):
     done = CliRunner().invoke(nearid, ["scores", "summarise", *results, "--settings", json.dumps(summary)])
     assert done.exit_code == 0, done.output
     metrics = read_json(world.layout.metrics("judge"))
-    # Random weights say nothing that can be read, and that is what the metrics tell.
+    # Random weights give unreadable answers, and the metrics say so.
     assert metrics["answers"]["nearid_bench"] == {"pairs": 24, "bad_json": 24, "bad_score": 24}
     assert metrics["nearid_bench"]["full"]["sources"]["sibling"]["n"] == 0
     assert "sibling" in metrics["reasons"]["nearid_bench.full.groups.all"]

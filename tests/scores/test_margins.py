@@ -16,7 +16,7 @@ def table_of(n, rng, missing=0.0, step=0.0):
 
 
 def slow_rates(columns):
-    """docs/protocol.md 4.1 read aloud: every ordered pair of views of every identity."""
+    """docs/protocol.md 4.1 written literally: every ordered pair of views of every identity."""
     n = len(columns["sim_01"])
     successes, mean_successes, valid_identities, wins, trials = 0, 0, 0, 0, 0
     for row in range(n):

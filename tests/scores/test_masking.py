@@ -1,4 +1,4 @@
-"""What masking gains: against a slow loop over the drawn identities, and paired as the two conditions are."""
+"""Gains by masking: against a slow loop over the drawn identities, with both conditions paired."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def columns(seed, names=(*SIMILARITIES, *CROSSES), ease=0.0):
     if "sim_12" in values:
         for name in names:
             if "2" in name:
-                values[name][::3] = np.nan  # two views alone
+                values[name][::3] = np.nan  # only two views
     return values
 
 

@@ -17,7 +17,7 @@ from nearid.scores.nearid_bench import SCHEMA
 pytestmark = pytest.mark.numerics
 
 IDENTITIES = 60
-SOURCES = {"a": 0.0, "b": 0.4, "c": -0.2}  # the higher, the easier
+SOURCES = {"a": 0.0, "b": 0.4, "c": -0.2}  # higher is easier
 SETTINGS = {
     "scorer_id": "s",
     "groups": {"train": ["a", "b"], "unseen": ["c"], "all": ["a", "b", "c"]},
@@ -98,7 +98,7 @@ def test_metrics_of_sources_groups_and_mtg(tmp_path):
 
 
 def test_the_interval_of_a_pool_draws_identities_not_rows(tmp_path):
-    # Three equal sources hold no more identities than one, so their pool is no more certain.
+    # Three equal sources have no more identities than one, so their pool is no more certain.
     rows = bench_rows()
     for row, twin in zip(rows[2 * IDENTITIES :], rows * 2, strict=False):
         row |= {name: twin[name] for name in (*SIMILARITIES, *CROSSES)}

@@ -1,4 +1,4 @@
-"""docs/own_encoder.md and docs/own_scorer.md as they stand: their entries, their file, their commands."""
+"""The entries, file and commands of docs/own_encoder.md and docs/own_scorer.md, verbatim."""
 
 import re
 import shlex
@@ -25,7 +25,7 @@ def in_the_repository(monkeypatch):
 
 
 def page(name):
-    """(language, content) of its blocks."""
+    """(language, content) of a page's code blocks."""
     return re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
 
 

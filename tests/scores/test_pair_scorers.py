@@ -1,4 +1,4 @@
-"""What all pair scorers share, by the judge's stand-in: which pairs are asked, ties, foregrounds, counts."""
+"""What all pair scorers share, tested with the judge's stand-in: which pairs are asked, ties, foregrounds, counts."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_the_stand_in_rates_whole_numbers_of_the_pairs_that_the_protocol_needs(w
             assert row[name] == pytest.approx(round(10 * float(overlap)) / 10)
         assert all(np.isnan(row[f"cross_{i}{j}"]) for i in range(3) for j in range(3) if i != j)
     lines = [json.loads(line) for line in output.with_suffix(".answers.jsonl").read_text().splitlines()]
-    # 11 pairs of views, 13 and 12 of a view and its distractor; masks count in both conditions, so they are one pair.
+    # 11 pairs of views, 13 and 12 of a view and its distractor; masks count in both conditions, so these share a pair.
     assert len(lines) == len({line["key"] for line in lines}) == 36 == read_counts(output)["pairs"]
     assert lines[0]["shown"] == ["positives id 100 slot 0 full", "positives id 100 slot 1 full"]
 

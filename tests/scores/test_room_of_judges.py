@@ -1,4 +1,4 @@
-"""What a judge has room for on cards that are not here: pairs side by side, layers that wait, and what is asked for."""
+"""A judge's memory planning for GPUs that this machine lacks: pairs per batch, offloaded layers, memory requests."""
 
 import itertools
 from pathlib import Path
@@ -25,7 +25,7 @@ RELEASED = {
     "8b": (18 * GB, 36, 8, 4096, 12288, 0),
     "30b": (62 * GB, 48, 4, 2048, 768, 8),
 }
-# Two pictures of 512 pixels, 256 tokens each, and the paper's words.
+# Two pictures of 512 pixels, 256 tokens each, and the paper's prompt.
 PROMPT, ANSWER = 2 * 256 + 400, 512
 
 
@@ -53,7 +53,7 @@ def test_a_request_covers_what_the_judge_then_takes(name, tmp_path, monkeypatch)
             place = Room(asked.gpu_gb * GB, weights, offload, batch_size)
             assert place.pairs(pair) >= batch_size, (name, offload, batch_size)
             assert place.weights_on_card + SPARE < asked.gpu_gb * GB
-            # What does not lie on the card lies in the machine's memory, with the copies that laying it out makes.
+            # What is not on the GPU is in host memory, with the copies made while it is laid out.
             assert offload == "none" or asked.memory_mb * 1e6 > 1.5 * weights
 
 
@@ -67,7 +67,7 @@ def test_batches_grow_with_the_card_and_shrink_with_the_question():
 
 @pytest.mark.parametrize("mixture", [False, True])
 def test_keys_and_values_are_as_many_as_are_counted(tmp_path, mixture):
-    """The counted bytes grow with an answer as the cache of the real class does."""
+    """The counted bytes grow with the answer's length like the cache of the real class."""
     from transformers import AutoModelForImageTextToText
 
     model = load_whole(AutoModelForImageTextToText, save_qwen(tmp_path / "qwen", mixture), dtype=torch.bfloat16)
@@ -113,7 +113,7 @@ def test_a_chunk_is_cut_into_the_batches_that_fit(tmp_path, monkeypatch):
 @pytest.mark.parametrize("mixture", [False, True])
 @pytest.mark.parametrize("offload", ["model", "group"])
 def test_with_layers_that_wait_it_answers_the_same(tmp_path, monkeypatch, mixture, offload):
-    """A disk plays the host and the CPU the GPU: accelerate brings the layers in as it would there."""
+    """A disk stands in for the host and the CPU for the GPU: accelerate loads layers as it would there."""
     folder, pairs = save_qwen(tmp_path / "qwen", mixture), make_pairs(3)
     expected = dict(local_judge(folder, max_new_tokens=4, batch_size=2).answer(pairs))
     asked = {}

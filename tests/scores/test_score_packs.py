@@ -60,13 +60,13 @@ def test_a_pack_reads_the_tokens_once_and_scores_each_as_alone(world, heads, rea
     reads.clear()
     assert score(world, heads, "one", "two", "three") == alone["one"]
     assert sum(reads) == once
-    # The others' own jobs find their scores made, and only write them.
+    # The other scorers' own jobs find their scores done, and only write them.
     assert not world.layout.scores("two", "nearid_bench").exists()
     assert {name: score(world, heads, name, *HEADS) for name in ("two", "three")} == {
         name: alone[name] for name in ("two", "three")
     }
     assert sum(reads) == once
-    # A new head scores itself alone.
+    # For a new head, only the new one is scored.
     reads.clear()
     world.layout.head("three").rename(world.layout.head("four"))
     heads["four"] = world.settings("four", kind="head", ablation="four")
@@ -124,7 +124,7 @@ def test_a_stopped_pack_goes_on_where_it_was(world, heads, reads, tmp_path, monk
     monkeypatch.setattr(embeddings, "_pool", stop_at_fourth)
     with pytest.raises(KeyboardInterrupt):
         score(world, heads, "one", "two")
-    # Started again as the other one's job.
+    # Started again, as the other scorer's job.
     assert score(world, heads, "two", "one") == alone["two"]
     assert score(world, heads, "one", "two") == alone["one"]
     assert sum(reads) == once

@@ -1,4 +1,4 @@
-"""VSM: the share of matches against a slow count, and the scorer with a stand-in for the external package."""
+"""VSM: the share of matches against a slow count, and the scorer with a stand-in of the external package."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def weights(tmp_path):
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """What the package loads from the hub, as it was fetched."""
+    """What the package loads from the hub, in fetched form."""
     root = tmp_path_factory.mktemp("hub")
     save_features(root / "cleandift")
     save_stable_diffusion(root / "diffusion")
@@ -83,7 +83,7 @@ def test_the_authors_run_and_one_with_true_masks(world, weights, hub, tmp_path):
     own = read_table(own).to_pandas()
     assert white["sim_01"].equals(own["sim_01"]) and not white["cross_00"].equals(own["cross_00"])
     for table in (white, own):
-        # The masks say what is compared, so the foreground is no other question.
+        # Masks decide what is compared, so the foreground is the same pair.
         parts = [
             table[table.condition == name].drop(columns="condition").reset_index(drop=True) for name in ("full", "fg")
         ]
@@ -149,7 +149,7 @@ def test_the_checkout_is_imported_only_as_it_was_fetched(world, weights, hub, tm
 
 @pytest.mark.parametrize("resize", ["nearest", "bilinear"])
 def test_raw_masks_weigh_by_their_grey_values(world, weights, hub, resize):
-    """Against PIL alone: grey as it is, resized as asked."""
+    """Against PIL alone: grey values kept, resized as configured."""
     rng = np.random.default_rng(1)
     grey = rng.integers(0, 255, (40, 30), dtype=np.uint8)
     image = rng.integers(0, 255, (40, 30, 3), dtype=np.uint8)

@@ -15,7 +15,7 @@ def model_folder(tmp_path_factory):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = SiglipModel(SiglipConfig(text_config=TEXT, vision_config=VISION))
-        for parameter in model.parameters():  # zero biases would hide a forgotten one
+        for parameter in model.parameters():  # zero biases would hide that one is forgotten
             torch.nn.init.normal_(parameter, std=0.2)
     model.save_pretrained(folder)
     processor = SiglipImageProcessorPil(size={"height": 28, "width": 28}, image_mean=[0.4] * 3, image_std=[0.3] * 3)

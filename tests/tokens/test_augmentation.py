@@ -1,4 +1,4 @@
-"""Augmentation: drawn from keyed numbers, applied as PIL would step by step."""
+"""Augmentation: drawn from keyed random numbers, applied as step by step with PIL."""
 
 import colorsys
 
@@ -65,7 +65,7 @@ def test_scale_keeps_the_centre():
 
 
 def test_brightness_and_contrast_against_the_formula(image):
-    # Integer arithmetic of PIL: one off at most.
+    # PIL's integer arithmetic: off by one at most.
     assert np.abs(augment(image, with_(brightness=1.2)) - np.clip(image * 1.2, 0, 255)).max() <= 1
     grey = image @ [0.299, 0.587, 0.114]
     expected = np.clip(grey.mean() + 0.8 * (image - grey.mean()), 0, 255)

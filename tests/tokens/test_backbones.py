@@ -30,7 +30,7 @@ def test_pixels_tokens_and_pooled_equal_transformers(settings, model_folder, ima
     pixels = processor([Image.fromarray(image) for image in images], return_tensors="pt")["pixel_values"]
     levels = backbone.preprocess(images)
     assert levels.dtype == torch.uint8 and torch.equal(backbone.on_device(levels), pixels)
-    # Another implementation: within rounding of what float64 says.
+    # Another implementation: equal to float64 up to rounding.
     model = SiglipModel.from_pretrained(model_folder).eval().double()
     with torch.no_grad():
         expected = model.vision_model(pixels.double())
@@ -39,7 +39,7 @@ def test_pixels_tokens_and_pooled_equal_transformers(settings, model_folder, ima
     assert tokens.dtype == torch.float32
     torch.testing.assert_close(tokens.double(), expected.last_hidden_state, rtol=0, atol=1e-5)
     torch.testing.assert_close(backbone.pooled(tokens).double(), expected.pooler_output, rtol=0, atol=1e-5)
-    # So are those of a batch of another size.
+    # So are the tokens of a batch of another size.
     alone = torch.cat([backbone.tokens([image]) for image in images])
     torch.testing.assert_close(alone.double(), expected.last_hidden_state, rtol=0, atol=1e-5)
 
@@ -48,7 +48,7 @@ def test_a_processor_that_does_more_than_look_up_levels_gives_its_own_numbers(se
     plain = open_backbone(settings)
 
     class Centred:
-        """Takes the mean of each image off: no table of levels can."""
+        """Subtracts each image's mean, which no table of levels can do."""
 
         def __call__(self, image, **options):
             made = plain.processor(image, **options)

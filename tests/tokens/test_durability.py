@@ -1,4 +1,4 @@
-"""What cannot be trusted is never read: kills at any moment, damage anywhere, changed images, disks that give out."""
+"""Nothing untrustworthy is ever read: kills at any moment, damage anywhere, changed images, full or failing disks."""
 
 import json
 import os
@@ -48,12 +48,12 @@ def extract_in_a_group_of_its_own(settings, root, begun):
 
 @pytest.mark.slow
 def test_kills_at_random_moments_leave_nothing_wrong(settings, tmp_path):
-    """Whatever a SIGKILL of all its workers hits, there is a whole shard or none, and the next start makes the rest."""
+    """Whenever SIGKILL strikes all processes, there is a complete shard or none, and the next run makes the rest."""
     settings |= {"batch_size": 1}  # many moments between two blocks
     whole = extract_positives(settings, write_world(tmp_path / "undisturbed").root)
     target = write_world(tmp_path / "killed").tokens("tiny", "positives")
-    # Its children are forked from a process that has transformers loaded, and say when they have their model: the
-    # moments are counted from there.
+    # Children are forked from a process that has loaded transformers, and report when they have their model: moments
+    # are counted from then.
     context = get_context("forkserver")
     context.set_forkserver_preload(["nearid.tokens.extraction", "nearid.tokens.backbones.siglip"])
 
@@ -135,20 +135,20 @@ def test_tokens_of_images_that_changed_since_are_refused(settings, tmp_path):
     layout = write_world(tmp_path)
     path = extract_positives(settings, layout.root)
     views = slots("images", picture) | slots("masks", mask_of)
-    write_images(layout.positives("000"), views, views)  # the same anew: newer, and equal
+    write_images(layout.positives("000"), views, views)  # made again: newer, but equal
     TokenStore([path]).verify()
     views["images1"][2] = views["images1"][3]
     write_images(layout.positives("000"), views, views)
     with pytest.raises(UserError, match="images that have changed since"):
         TokenStore([path])
-    os.utime(layout.positives("000"), (0, 0))  # a copy that kept an old date is found where all is read
+    os.utime(layout.positives("000"), (0, 0))  # a copy with an old date is detected when everything is read
     store = TokenStore([path])
     with pytest.raises(UserError, match="images that have changed since"):
         store.verify()
     extract_positives(settings, layout.root)
     TokenStore([path]).verify()
     layout.positives("000").unlink()
-    TokenStore([path]).verify()  # tokens may travel without their images
+    TokenStore([path]).verify()  # tokens may be moved without their images
 
 
 @pytest.mark.parametrize("name", ["weights_hash", "preprocess_hash"])
@@ -170,7 +170,7 @@ def command(layout, settings):
 
 
 def run(layout, settings, before=(), script=(), **environment):
-    """The command in a process of its own: behind the words `before`, or called by a `script`."""
+    """Run the command in a process of its own, prefixed with `before` or called by a `script`."""
     environment = os.environ | {"PYTHONPATH": str(SOURCES), "HOME": str(layout.root)} | environment
     words = ["-c", *script] if script else ["-m", "nearid"]
     line = [*before, sys.executable, *words, *command(layout, settings)]
@@ -178,7 +178,7 @@ def run(layout, settings, before=(), script=(), **environment):
 
 
 def goes_on(layout, settings, elsewhere):
-    """Whether another start gives the bytes that an undisturbed one gives."""
+    """Whether another run gives the bytes of an uninterrupted one."""
     again = run(layout, settings)
     assert again.returncode == 0, again.stderr
     assert not list(layout.root.rglob("*.partial")) and not list(layout.root.rglob("*.npy"))
@@ -188,7 +188,7 @@ def goes_on(layout, settings, elsewhere):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 96 KiB in memory, for tokens."""
+    """A RAM disk of 96 KiB for tokens."""
     disk = tmp_path / "results" / "tokens"
     disk.mkdir(parents=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", disk], capture_output=True).returncode:
@@ -199,7 +199,7 @@ def disk(tmp_path):
 
 @pytest.mark.parametrize("room", ["24k", "48k"])
 def test_a_full_disk_is_named_and_more_room_is_enough_to_go_on(settings, tmp_path, disk, room):
-    """It gives out where a block is kept (24 KiB), and where the shard itself is written (48 KiB)."""
+    """It is full when a block is kept (24 KiB), or when the shard itself is written (48 KiB)."""
     layout = write_world(tmp_path / "results")
     subprocess.run(["mount", "-o", f"remount,size={room}", disk], check=True)
     failed = run(layout, settings)
@@ -219,7 +219,7 @@ def test_a_folder_that_may_not_be_written_is_named(settings, tmp_path, disk):
     assert "read-only" in failed.stderr and str(disk) in failed.stderr and "Traceback" not in failed.stderr
 
 
-# The kernel's own quotas need a file system made for them; this refuses as they do, whoever writes (Python, HDF5).
+# Real quotas need a suitable file system; this fails like one, whether Python or HDF5 writes.
 QUOTA = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -286,8 +286,8 @@ def test_a_file_that_may_not_grow_is_named(settings, tmp_path):
 
 
 def test_permission_lost_on_the_way_is_named_and_given_back_is_enough_to_go_on(settings, tmp_path, monkeypatch):
-    """By somebody who is not root, and whose folder is closed after three blocks."""
-    monkeypatch.chdir(tmp_path)  # the folders above stay root's alone
+    """As a user who is not root, and whose folder becomes read-only after three blocks."""
+    monkeypatch.chdir(tmp_path)  # the folders above stay accessible to root only
     tmp_path.chmod(0o755)
     layout = write_world("results")
     folder = layout.tokens("tiny", "positives").parent
@@ -295,7 +295,7 @@ def test_permission_lost_on_the_way_is_named_and_given_back_is_enough_to_go_on(s
     before = []
     if os.getuid() == 0:
         nobody = 65534
-        # It may read all, as root's own Python must be read, and write nothing but its own.
+        # It may read everything, since root's Python must be read, but write only its own files.
         capabilities = [f"--{kind}-caps=-all,+dac_read_search" for kind in ("inh", "ambient")]
         before = ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", *capabilities]
         if shutil.which("setpriv") is None or subprocess.run([*before, "true"], capture_output=True).returncode:
@@ -318,7 +318,7 @@ cli.main()
     closed = run(layout, settings, before, [script])
     assert closed.returncode == 2, closed.stderr
     assert "no permission" in closed.stderr and str(folder) in closed.stderr and "Traceback" not in closed.stderr
-    still = run(layout, settings, before)  # what was kept is seen, nothing can be added
+    still = run(layout, settings, before)  # kept blocks are visible, but nothing can be added
     assert still.returncode == 2 and "no permission" in still.stderr and "Traceback" not in still.stderr
     (kept,) = folder.glob(".progress/000/*")
     assert len(list(kept.glob("*.npy"))) == 3
@@ -340,7 +340,7 @@ def test_worker_count_changes_no_byte_and_batch_size_only_rounding(settings, tmp
         extract(backbone, "tiny", pictures, inputs, shards[name], workers)
     assert shards["one"].read_bytes() == shards["four"].read_bytes()
     together, alone = (TokenStore([shards[name]]).read(range(20)).astype(np.float32) for name in ("one", "alone"))
-    # Sums in another order: a step of float16 at most, relative to the largest value of a token.
+    # Another order of summation: at most one step of float16, relative to a token's largest value.
     assert np.abs(together - alone).max() <= 2**-10 * np.abs(alone).max()
 
 

@@ -37,7 +37,7 @@ def run(settings, layout, collection, splits=("train", "test")):
 
 
 def slow_tokens(folder, image, mask=None):
-    """What transformers gives for one image alone, blackened pixel by pixel."""
+    """Transformers' tokens of a single image, with the background blackened pixel by pixel."""
     image = image.copy()
     if mask is not None:
         for row, column in np.argwhere(~mask):
@@ -118,7 +118,7 @@ def test_a_picture_that_the_image_processor_cannot_take_is_named(settings, layou
 
     def fail_at_last(self, image, **options):
         shown.append(image)
-        if len(shown) == 3 + 3:  # it is looked at with three when it is loaded
+        if len(shown) == 3 + 3:  # loading it already tests it with three
             raise ValueError("an odd picture")
         return whole(self, image, **options)
 
@@ -129,7 +129,7 @@ def test_a_picture_that_the_image_processor_cannot_take_is_named(settings, layou
 
 
 def damage(layout, **columns):
-    """Cut off images or masks of the positives; `images2=[2]` is slot 1 of row 2."""
+    """Truncate images or masks of the positives; `images2=[2]` is slot 1 of row 2."""
     views = slots("images", picture) | slots("masks", mask_of)
     for name, rows in columns.items():
         for row in rows:
@@ -138,7 +138,7 @@ def damage(layout, **columns):
 
 
 def test_damaged_images_are_gaps_where_that_is_set(settings, layout, tmp_path, caplog):
-    """Whatever of an image is damaged, none of its variants is stored; the shard says so, and all others are there."""
+    """If an image or its mask is damaged, none of its variants is stored; the shard records it, and has all others."""
     whole = run(settings, write_world(tmp_path / "whole"), "positives")
     damage(layout, images2=[2], masks1=[1])  # id 11, slot 1; id 3, slot 0
     gap = [
@@ -167,7 +167,7 @@ def test_damaged_images_are_gaps_where_that_is_set(settings, layout, tmp_path, c
     CliRunner().invoke(commands, line)
     assert shard.read_bytes() == content
 
-    # A mask that nobody asks for is not looked at; repaired images leave no trace.
+    # A mask that is not needed is not read; repaired images leave no trace.
     damage(layout, masks1=[1])
     pictures, inputs = open_collection(layout, "positives", "000", ["train", "test"])
     extract(open_backbone(settings), "tiny", pictures, inputs, shard, variants=WHOLE_ALONE, leave_gaps=True)
@@ -216,7 +216,7 @@ tokens({command(layout, settings)!r})
     times = [part.stat().st_mtime_ns for part in parts]
     interrupted = CliRunner().invoke(commands, command(layout, settings, "--collection", "sibling"))
     assert interrupted.exit_code == 0, interrupted.output
-    assert [part.stat().st_mtime_ns for part in parts] == times  # another collection leaves them alone
+    assert [part.stat().st_mtime_ns for part in parts] == times  # another collection does not touch them
     again = CliRunner().invoke(commands, command(layout, settings))
     assert again.exit_code == 0, again.output
     assert "3/5 done by an earlier try" in caplog.text
@@ -240,7 +240,7 @@ def command(layout, settings, *more):
 
 
 def test_augmented_variants_show_what_their_parameters_say(settings, layout, model_folder):
-    """Through the command, as the workflow asks for it; `info` says how many were changed and how."""
+    """Through the command, as in the workflow; `info` shows how many were changed and how."""
     chances = {"flip": 0.5, "jitter": 0.6, "affine": 0.6}
     train = ["full", "full_flip", "full_0a1b2c3d_0", "full_0a1b2c3d_1", "fg_flip", "fg_0a1b2c3d_0"]
     given = {"backbone": settings, "shards": ["000"], "variants": {"train": train, "test": ["full", "fg"]}}

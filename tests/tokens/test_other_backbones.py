@@ -118,7 +118,7 @@ def test_a_model_of_another_kind_is_refused(tmp_path, images):
 def test_an_encoder_that_draws_while_it_embeds_is_refused(tmp_path, images):
     from transformers import ViTMAEConfig, ViTMAEModel
 
-    # Of few patches it would draw the same ones twice now and then.
+    # With few patches it would sometimes draw the same ones twice.
     config = ViTMAEConfig(**{**VISION, "image_size": 56, "patch_size": 7})
     save(tmp_path, ViTMAEModel(config), ViTImageProcessorPil(size={"height": 56, "width": 56}))
     settings = {"kind": "auto", "path": str(tmp_path), "revision": "", "precision": "float32", "batch_size": 4}

@@ -1,4 +1,4 @@
-"""What tokens will take, and which shards must be made again, from the config alone."""
+"""The cost of tokens, and which shards must be made again, from the config alone."""
 
 import re
 import shlex
@@ -101,6 +101,6 @@ def test_repair_plan_names_what_must_be_made_and_how(tmp_path):
     made = re.findall(r"^rule extract_tokens:.*?output: (\S+)", planned.stdout, re.DOTALL | re.MULTILINE)
     assert sorted(made) == sorted(map(str, (missing, cut, foreign)))
 
-    # Other weights than the backbone's are seen where all is read.
+    # Other weights than the backbone's are detected when everything is read.
     thorough = CliRunner().invoke(commands, ["repair-plan", "--whole", *overlays])
     assert thorough.output.count("tokens of weights_hash w") == len(paths) - 3

@@ -1,4 +1,4 @@
-"""Number formats are measured on tokens of a run before any is offered."""
+"""Number formats are measured on a run's tokens before any is offered."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.numerics
 
 @pytest.fixture
 def shard(settings, tmp_path):
-    """Tokens with one channel that is far from the others in size and mean, as trained encoders have them."""
+    """Tokens with one channel of much larger size and mean than the others, as in trained encoders."""
     backbone = open_backbone(settings)
     tokens = np.random.default_rng(0).normal(size=(40, *backbone.token_shape)).astype(np.float16)
     tokens[..., 3] = 60 + 20 * tokens[..., 3]

@@ -1,4 +1,4 @@
-"""Copies on the machine's own disk and in memory: the same bytes, and the shard where a copy is gone."""
+"""Copies on a local disk and in memory: the same bytes, and the shard itself when a copy is gone."""
 
 import shutil
 import subprocess
@@ -31,7 +31,7 @@ def test_staged_shards_are_read_and_used_again(shards, tmp_path):
     made = copies(tmp_path / "local")
     assert len(made) == 2
     assert store.read(range(24)).tobytes() == tokens.tobytes()
-    # It is the copy that is read: the network may go away.
+    # The copy is read, so the network may go away.
     paths[1].rename(tmp_path / "away.h5")
     fresh = TokenStore(paths[:1], staging=tmp_path / "local")
     paths[0].rename(tmp_path / "away_too.h5")
@@ -94,7 +94,7 @@ def test_memory_holds_what_fits_and_gives_the_same(shards):
     store = TokenStore(paths, ram_bytes=10 * size + 1)
     assert store.read(range(24)).tobytes() == tokens.tobytes()
     for path in paths:
-        path.write_bytes(b"")  # through the descriptors that are open: what still reads right is in memory
+        path.write_bytes(b"")  # through the open descriptors: what is still read correctly comes from memory
     assert store.read(range(10)).tobytes() == tokens[:10].tobytes()
     with pytest.raises(UserError, match="damaged"):
         store.read([10])

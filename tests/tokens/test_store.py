@@ -1,4 +1,4 @@
-"""Token shards: what is written is what is read, by whoever reads it, and damage never passes for data."""
+"""Token shards: every reader gets what was written, and damage is never taken for data."""
 
 import os
 import signal
@@ -115,7 +115,7 @@ def test_empty_shard_adds_nothing(tmp_path, shards):
 
 
 def test_one_flipped_byte_is_found(tmp_path):
-    """Wherever the byte is: reading everything gives the right bytes and keys, or an error."""
+    """Wherever it is, reading everything gives the right bytes and keys, or an error."""
     path = tmp_path / "000.h5"
     tokens = write(path)
     whole = bytearray(path.read_bytes())
@@ -123,7 +123,7 @@ def test_one_flipped_byte_is_found(tmp_path):
     with h5py.File(path) as shard:
         offset = shard["tokens"].id.get_chunk_info(4).byte_offset
     rng = np.random.default_rng(0)
-    text = whole.index(b"nearid-tokens-1")  # kept apart from checksummed structures, a flip beside it hung the reader
+    text = whole.index(b"nearid-tokens-1")  # outside of HDF5's checksummed metadata, a flip beside it hung the reader
     places = [offset, offset + 79, *range(text - 32, text + 32, 4), *rng.integers(len(whole), size=100)]
     for place in places:
         damaged = whole.copy()
@@ -204,5 +204,5 @@ write_shard({str(tmp_path / "000.h5")!r}, make_keys(0, 12), blocks(), SHAPE, ORI
     writer.wait()
     assert not (tmp_path / "000.h5").exists()
     tokens = write(tmp_path / "000.h5")
-    assert [path.name for path in tmp_path.iterdir()] == ["000.h5"]  # the stray private file is swept
+    assert [path.name for path in tmp_path.iterdir()] == ["000.h5"]  # the stray private file is removed
     assert TokenStore([tmp_path / "000.h5"]).read(range(12)).tobytes() == tokens.tobytes()

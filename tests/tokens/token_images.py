@@ -1,4 +1,4 @@
-"""Random images and masks as the stages before leave them, for what extracts tokens of them."""
+"""Random images and masks, as earlier stages write them, for the extraction of tokens."""
 
 import numpy as np
 import pyarrow as pa

@@ -15,7 +15,7 @@ from nearid.io.files import write_text
 logger = logging.getLogger(__name__)
 
 PAPER = {"identities": 19386, "images": 45215, "with two views": 12943, "with three views": 6443}
-"""Of the paper's data set. It prints 6,433 three-view identities, which gives neither total (docs/protocol.md 1.2)."""
+"""Of the paper's data set. The paper prints 6,433 three-view identities, which fits neither total (protocol.md 1.2)."""
 
 
 def write_funnel(
@@ -26,7 +26,7 @@ def write_funnel(
     check_counts: bool,
     official: Mapping[str, Found] | None = None,
 ) -> None:
-    """Write the funnel as a table, and warn where the final counts are not the paper's; nothing is trimmed to fit.
+    """Write the funnel as a table, and warn if the final counts differ from the paper's; no data is dropped to match.
 
     Args:
         target: `data/funnel.tsv`.
@@ -34,7 +34,7 @@ def write_funnel(
         dropped: views and identities that were dropped.
         rows: the identities that stay, with `n_images`.
         check_counts: compare with `PAPER`.
-        official: how many identities of the official lists are among them.
+        official: how many identities of each official split are among `rows`.
     """
     fallen = Counter(record.step for record in dropped if not record.view)
     lines = ["step\tkept\tdropped", f"records\t{total}\t0"]

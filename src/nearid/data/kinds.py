@@ -1,4 +1,4 @@
-"""What the kinds of data sets are to a reader: of numbers on them, and of comparisons with the paper's."""
+"""How results on each kind of data set are described, and whether they can be compared with the paper's."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Kind:
     """A kind of data set, in words.
 
     Attributes:
-        numbers: what numbers of a run on it are, as sentences.
-        images: what its images are beside the paper's.
-        comparable: whether a difference to the paper's numbers means something.
+        numbers: sentences that say what the numbers of a run on it mean.
+        images: its images and distractors, compared with the paper's.
+        comparable: whether its numbers can be compared with the paper's.
     """
 
     numbers: str
@@ -46,7 +46,7 @@ KINDS = {
 
 
 def describe_kind(kind: str) -> Kind:
-    """The kind called `kind`, also one that somebody added to `nearid.data.datasets`."""
+    """The `Kind` of this name; a generic one for a kind that was added to `nearid.data.datasets`."""
     other = Kind(
         f"These are numbers on data of kind {kind}.", f"data of kind {kind}, not the paper's", comparable=False
     )

@@ -1,4 +1,4 @@
-"""The part-edit set (Mind-the-Glitch, docs/protocol.md 2): two views, each also with a part changed."""
+"""The part-edit set (Mind-the-Glitch, docs/protocol.md 2): two views, each also with one part changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_mtg(settings: MakeMTG, layout: Layout, split: str, workers: int = 1) -
     Args:
         settings: the data set and its seed.
         layout: paths of the results folder.
-        split: `train` or `test`; their identities are other ones, and none is an identity of the positives.
+        split: `train` or `test`. Rendered ones share no identity with each other or with the positives.
         workers: processes that render.
 
     Raises:
@@ -38,7 +38,7 @@ def write_mtg(settings: MakeMTG, layout: Layout, split: str, workers: int = 1) -
         make = partial(PartEdits, options, settings.seed, split)
         rows = map_ordered(make, range(count), workers)
         blocks: Iterable[list[dict[str, Any]]] = [list(track(rows, f"mtg {split}", total=count))]
-    elif path := getattr(options, "mtg", None):  # not every kind has it
+    elif path := getattr(options, "mtg", None):  # not every kind has this option
         blocks = _read_released(path, split)
     else:
         raise UserError(
@@ -51,7 +51,7 @@ def write_mtg(settings: MakeMTG, layout: Layout, split: str, workers: int = 1) -
 
 
 def _read_released(folder: str, split: str) -> Iterator[list[dict[str, Any]]]:
-    """The released rows, images as they were encoded; the id is the row's place."""
+    """The released rows, with their images still encoded; the id is the row's position."""
     names = [name for name in MTG.names if name != "id"]
     table = ReleasedTable(folder, split)
     place = 0

@@ -40,8 +40,8 @@ _LIGHT = ["id", "name", "category", "category_description", "n_images", "objaver
 def curate(settings: CuratePositives, layout: Layout, workers: int = 1) -> None:
     """Write all of `data/`: positives, identities, splits, dropped records and funnel (docs/formats.md).
 
-    A killed run goes on from the parts in `data/.progress/`; the bytes are those of an undisturbed run, whatever the
-    number of workers.
+    A killed run resumes from the parts in `data/.progress/`; its result has the same bytes as that of an uninterrupted
+    run, with any number of workers.
 
     Args:
         settings: the data set, its seed, and how it is cut into splits and shards.
@@ -51,7 +51,7 @@ def curate(settings: CuratePositives, layout: Layout, workers: int = 1) -> None:
     Raises:
         UserError: duplicate names or ids, splits or shards that do not fit, no identity left.
     """
-    # Splits and shards are cut from the finished parts, so these settings may change between two tries.
+    # Splits and shards are cut from the finished parts, so their settings may change before a run is resumed.
     reading = {key: settings.given[key] for key in ("seed", "kind", "clean_masks", "min_views", "options")}
     reading["keep_raw_masks"] = bool(settings.keep_raw_masks)
     dataset = open_dataset(settings.dataset, settings.seed)
@@ -65,7 +65,7 @@ def curate(settings: CuratePositives, layout: Layout, workers: int = 1) -> None:
     rows = [row for number in numbers for row in read_rows(parts.path(number, ".parquet"), _LIGHT)]
     dropped = [Dropped(**record) for number in numbers for record in read_json(parts.path(number, ".json"))]
     options = settings.dataset.options
-    # Some options are not of every kind of data set.
+    # Not every kind of data set has these options.
     kept, duplicates = drop_duplicates(rows, getattr(options, "dedupe", None))
     dropped += duplicates
     rows = [rows[at] for at in kept]
@@ -86,10 +86,10 @@ def curate(settings: CuratePositives, layout: Layout, workers: int = 1) -> None:
 
 
 def select_views(identity: Identity, min_views: int, clean_masks: bool) -> tuple[Identity | None, list[Dropped]]:
-    """`identity` with the views that can be used, None where there are too few, and what was dropped.
+    """`identity` with its usable views, None if they are too few, and what was dropped.
 
-    A view needs a mask that is neither empty nor the whole frame, and one of the three slots. Where the slots are
-    fixed, an identity falls out with its first view.
+    A view needs a mask that is neither empty nor the whole frame, and one of the three slots. If the slots are fixed,
+    one unusable view drops the identity.
     """
     views: list[View] = []
     dropped: list[Dropped] = []
@@ -120,7 +120,7 @@ def select_views(identity: Identity, min_views: int, clean_masks: bool) -> tuple
 
 @dataclass(frozen=True)
 class _Loader:
-    """Writes one part: a run of identities as rows of the positives, then its drops, which mark the part as whole."""
+    """Writes one part: rows of consecutive identities, then the list of dropped ones, which marks it as complete."""
 
     dataset: Dataset
     settings: CuratePositives
@@ -155,7 +155,7 @@ def _make_loader(settings: CuratePositives, parts: Parts) -> _Loader:
 def _load_parts(settings: CuratePositives, parts: Parts, count: int, workers: int) -> None:
     """Write the parts that are missing, with progress counted in identities."""
     finished = set(parts.finished(".json"))
-    # A kill costs one part; a part is not one identity of many, for the sake of the file system.
+    # A kill loses unfinished parts, so they are small; a part per identity would make too many files.
     size = min(16, max(1, count // 50))
     blocks = [range(start, min(start + size, count)) for start in range(0, count, size)]
     missing = [block for block in blocks if block.start not in finished]
@@ -166,7 +166,7 @@ def _load_parts(settings: CuratePositives, parts: Parts, count: int, workers: in
 
 
 def _check_rows(rows: Sequence[Mapping[str, Any]], dropped: Sequence[Dropped], shards: int) -> None:
-    """Raise UserError where ids repeat, or where too few identities are left."""
+    """Raise UserError if ids repeat, or if too few identities are left."""
     name_of: dict[int, str] = {}
     for row in rows:
         other = name_of.setdefault(row["id"], row["name"])
@@ -194,7 +194,7 @@ def _write_shards(
     layout: Layout,
     schema: pa.Schema,
 ) -> None:
-    """Cut the parts' rows at `kept` evenly into `shards` files, in order, and list them in the table of identities."""
+    """Divide the rows at positions `kept` evenly among `shards` files, in order, and write the table of identities."""
     edges = [len(rows) * shard // shards for shard in range(shards + 1)]
     everything = (row for number in parts.finished(".json") for row in read_rows(parts.path(number, ".parquet")))
     chosen = set(kept)
@@ -210,7 +210,7 @@ def _write_shards(
             for at in range(start, end)
         ]
     for row in identities:
-        # All of SynCD's are `rigid`: what an identity is, its text says.
+        # All of SynCD's are `rigid`; only the text says what the object is.
         told = row["category_description"] if row["category"] == "rigid" else row["category"]
         row["class_name"] = told or row["category"]
     write_table(layout.identities, columns_of(identities, IDENTITIES), IDENTITIES)

@@ -1,4 +1,4 @@
-"""What a data set yields: identities seen in several views, and dropped records with their reason."""
+"""What a data set yields: identities with several views each, and dropped records with the reason."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class View:
 
     Attributes:
         image: pixels, uint8 `[h, w, 3]`.
-        mask: where the identity is, bool `[h, w]`, or grey as released (above 0 is object, cleaning takes the grey
-            values into account); None where the data set has none.
+        mask: of the object, bool `[h, w]`, or grey as released (above 0 is object; cleaning uses the grey values);
+            None if the data set has none.
         prompt: caption of the scene.
-        raw_mask: the mask as the data set has it, where `mask` has been cleaned.
+        raw_mask: the data set's own mask, before cleaning.
         filename: file (or name) that the view came from.
-        position: its place in the released record, by which `Identity.scores` finds it.
+        position: its index in the released record and in `Identity.scores`.
     """
 
     image: NDArray[np.uint8]
@@ -37,7 +37,7 @@ class View:
 
 @dataclass(frozen=True)
 class Scores:
-    """SynCD's own scores of a record, by the views' positions."""
+    """SynCD's own scores of a record, indexed by `View.position`."""
 
     aesthetics: Sequence[float | None]
     dino: Sequence[Sequence[float | None]]
@@ -50,12 +50,12 @@ class Identity:
     Attributes:
         id: key in every file; unique, not the row position.
         name: readable name, unique within the data set.
-        class_name: category, by which splits are stratified and donors are chosen.
+        class_name: category; splits are stratified by it, and donors are of the same one.
         description: foreground text (the released `category_description`).
         views: the usable views in slot order.
-        scores: of the release, where it has some.
-        released: more columns of the positives as they were released (`objaverse_id`, `quality`, `split`, …).
-        fixed_slots: distractors exist already for these slots, so that no view may move up when another falls out.
+        scores: those of the release, if it has any.
+        released: further columns of the positives, with the released values (`objaverse_id`, `quality`, `split`, …).
+        fixed_slots: distractors for these slots exist already, so no view may move to the slot of a dropped one.
     """
 
     id: int
@@ -69,13 +69,13 @@ class Identity:
 
 
 STEPS = ("rigid", "asset id", "foreground text", "SynCD scores", "usable views", "unique asset and text")
-"""The steps of the curation at which identities fall out, in order; a data set of ours knows the last two only."""
+"""The curation steps that may drop identities, in order; all but the last two exist for SynCD only."""
 RIGID, ASSET, TEXT, SCORES, USABLE, UNIQUE = STEPS
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A view (or, with an empty `view`, a whole identity) that does not enter the positives, why, and at which step."""
+    """A view, or a whole identity (empty `view`), that is left out of the positives: why, and at which step."""
 
     name: str
     view: str
@@ -86,25 +86,25 @@ class Dropped:
 class Dataset(Protocol):
     """A kind of data set; `nearid.data.datasets.<kind>.Dataset(options, seed)` makes one.
 
-    Its options are the block of its kind in `nearid.config.schema.dataset`; those of a kind of your own are attributes
-    too, of `nearid.config.settings.data.OwnData`.
+    Its options are those of its kind in `nearid.config.schema.dataset`; a kind of your own gets a
+    `nearid.config.settings.data.OwnData`, with its options as attributes.
     """
 
     def names(self) -> list[str]:
         """Names of all identities, in order.
 
         Raises:
-            UserError: two of them share a name or an id.
+            UserError: two identities share a name or an id.
         """
         ...
 
     def fingerprint(self) -> str:
-        """What the identities depend on beyond options and seed (files on disk, say); empty where there is nothing.
+        """Hash of what the identities depend on besides options and seed, such as files; empty if there is nothing.
 
-        A finished part of a killed run is used again only where this is the same.
+        A resumed run reuses finished parts only if it is unchanged.
         """
         ...
 
     def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
-        """The identity at `index`, None where nothing of it is usable; runs in worker processes."""
+        """The identity at `index`, None if it is unusable, and what was dropped; runs in worker processes."""
         ...

@@ -1,4 +1,4 @@
-"""Released sets, in the layout of the hub or of a local copy: a folder of Parquet files per set."""
+"""Released sets, each a folder of Parquet files, in the hub's layout or as a local copy."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from nearid.io.tables import check_header, check_size
 
 
 class ReleasedTable:
-    """The rows of one split of a released set, in order; images are read when a row is asked for.
+    """The rows of one split of a released set, in order; images are read with their row.
 
     Args:
-        folder: with files such as `data/train-00000-of-00012.parquet`, or `train.parquet`.
-        split: which of them.
+        folder: holds files such as `data/train-00000-of-00012.parquet`, or `train.parquet`.
+        split: whose files are read.
 
     Raises:
-        UserError: no such files, one that is cut off, or parts that are missing.
+        UserError: no such files, a truncated one, or parts that are missing.
     """
 
     def __init__(self, folder: Path | str, split: str = "train") -> None:
@@ -62,10 +62,10 @@ class ReleasedTable:
         return names
 
     def column(self, name: str) -> list[Any]:
-        """One light column of all rows.
+        """One column of all rows; not for images, which would all be read.
 
         Raises:
-            UserError: there is none of this name.
+            UserError: there is no such column.
         """
         self._need([name])
         found: list[Any] = []
@@ -86,7 +86,7 @@ class ReleasedTable:
         return self._group(group, tuple(columns))[index - start]
 
     def blocks(self, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-        """All rows in order, some at a time."""
+        """All rows in order, 64 at a time."""
         self._need(columns)
         for path in self._files:
             batches = self._open(path).iter_batches(batch_size=64, columns=list(columns))
@@ -127,7 +127,7 @@ class ReleasedTable:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[None]:
-    # A page may be damaged where the header is whole.
+    # A page may be damaged although the header is intact.
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -136,10 +136,10 @@ def _whole(path: Path) -> Iterator[None]:
 
 
 def check_alignment(first: ReleasedTable, second: ReleasedTable) -> None:
-    """The rows of both sets are those of the same identities, in the same order.
+    """Check that the rows of both sets are the same identities in the same order.
 
     Raises:
-        UserError: says where they part.
+        UserError: they are not; it names the first row that differs.
     """
     ours, theirs = first.column("id"), second.column("id")
     if ours == theirs:

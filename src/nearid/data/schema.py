@@ -1,4 +1,4 @@
-"""Columns of the released sets (docs/protocol.md 1.3) and the rows that we write under them."""
+"""Columns of the released sets (docs/protocol.md 1.3), and rows of our own in these columns."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ POSITIVES = pa.schema(
     ]
 )
 RAW_MASKS = [pa.field(name, dtype) for name, dtype in _slots("raw_masks", IMAGE)]
-"""Behind the columns of the positives, where `dataset.keep_raw_masks` asks for them."""
+"""Follow the columns of the positives if `dataset.keep_raw_masks` is set."""
 DISTRACTORS = pa.schema(
     [
         ("id", pa.int64()),
@@ -83,7 +83,7 @@ IDENTITIES = pa.schema(
 
 
 def positives_row(identity: Identity, with_raw_masks: bool = False) -> dict[str, Any]:
-    """One row of the positives; what a data set of ours does not know stays null or empty."""
+    """One row of the positives; values that the data set does not have are null or empty."""
     row: dict[str, Any] = dict.fromkeys([*POSITIVES.names, *(field.name for field in RAW_MASKS)])
     row |= {
         "id": identity.id,
@@ -123,7 +123,7 @@ def read_rows(path: Path | str, columns: Sequence[str] | None = None) -> list[di
     """Rows of a table of this stage; images stay `{bytes, path}` structs (`nearid.io.tables.image_bytes`).
 
     Raises:
-        UserError: the file is missing, cut off, or lacks one of `columns`.
+        UserError: the file is missing or truncated, or lacks one of `columns`.
     """
     rows: list[dict[str, Any]] = read_table(path, columns).to_pylist()
     return rows

@@ -28,7 +28,7 @@ Splits = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class Found:
-    """How many identities of an official split are `listed`, and how many are here: by id and asset, by asset alone."""
+    """Identities of an official split: how many are listed, found here by id and asset, and found by asset only."""
 
     listed: int
     by_both: int
@@ -37,7 +37,7 @@ class Found:
 
 @dataclass(frozen=True)
 class SplitAssignment:
-    """Rows of each split; the seed that drew them, None where they are official; what of a list of ids was found."""
+    """Rows of each split; the seed that drew them, None for official ones; per official list, how much was found."""
 
     splits: Splits
     seed: int | None = None
@@ -47,19 +47,19 @@ class SplitAssignment:
 def choose_splits(rows: Sequence[Mapping[str, Any]], settings: CuratePositives) -> SplitAssignment:
     """The rows of each split.
 
-    Official ones come from `official_splits` of the data set's options, else from the rows' own `split` where they have
-    one; else they are drawn. Positions hold for the released rows alone; ids with assets are looked for among whatever
-    rows there are. Splits that share an asset or a text are told.
+    Official splits come from the data set's option `official_splits`, else from the rows' own `split`; without either,
+    splits are drawn. An official list may hold positions, which must cover `rows` exactly, or ids and assets, which are
+    matched to whatever rows there are. A warning tells of assets or texts that two splits share.
 
     Args:
         rows: with `split`, `category`, `objaverse_id` and `category_description`.
         settings: of the curation.
 
     Raises:
-        UserError: the official splits do not fit these rows, or too many are asked for.
+        UserError: the official splits do not fit these rows, or there are too few rows for the sizes of the splits.
     """
     options = settings.dataset.options
-    path = getattr(options, "official_splits", None)  # not every kind has it
+    path = getattr(options, "official_splits", None)  # not every kind has this option
     seed = None
     found: Mapping[str, Found] = {}
     if path:
@@ -86,18 +86,18 @@ def choose_splits(rows: Sequence[Mapping[str, Any]], settings: CuratePositives) 
 def map_official(
     listed: Mapping[str, Sequence[Any]], rows: Sequence[Mapping[str, Any]], where: object
 ) -> tuple[Splits, dict[str, Found]]:
-    """Give the official validation and test identities their split, wherever they are among `rows`; the rest trains.
+    """Assign the rows of official identities to their split, and all other rows to `train`.
 
-    An asset names an identity in every curation, an id does not: ids may have been counted otherwise. Who has the id
-    of an official identity and another asset is another one.
+    Rows are matched by asset, not by id: another curation may have numbered identities differently, so a row with an
+    official id but another asset is another identity.
 
     Args:
         listed: (id, asset) of each split's identities.
         rows: with `id` and `objaverse_id`.
-        where: the lists come from, for messages.
+        where: the lists' origin, for messages.
 
     Raises:
-        UserError: not one test identity is there.
+        UserError: no official test identity is among `rows`.
     """
     splits: Splits = {name: [] for name in SPLITS}
     home = {normalise(asset): (name, id) for name in SPLITS for id, asset in listed[name]}
@@ -128,7 +128,7 @@ def _read_official(path: Path) -> dict[str, list[Any]]:
     """The official lists: positions in the released rows (from 0), or (id, asset) of each identity.
 
     `path` is a JSON file `{"train": [...], "val": [...], "test": [...]}`, a folder of `train.json`, `val.json` and
-    `test.json`, a list each, or the folder of the released positives. An entry is a position, or has `id` and
+    `test.json`, one list each, or the folder of the released positives. An entry is a position, or has `id` and
     `objaverse_id`.
     """
 
@@ -166,18 +166,18 @@ def _check_partition(splits: Splits, count: int, where: object) -> None:
 
 
 def draw_splits(class_names: Sequence[str], sizes: Sizes, seed: int) -> Splits:
-    """Rows of each split: `val` and `test` of the given sizes, the rest trains.
+    """Rows of each split: `val` and `test` of the given sizes, `train` of all others.
 
-    Stratified: each split gets about its share of each class, but one identity of a class becomes two or none
-    wherever the sizes allow it, since an engine that pastes needs another identity of the same class and split.
+    Stratified: each split gets about its share of each class, but where the sizes allow it no class has only one
+    identity in a split, since an engine that pastes needs another identity of the same class and split.
 
     Args:
         class_names: class of each row.
-        sizes: of `val` and `test`; `all` in test is what is not in val, so that none trains.
+        sizes: of `val` and `test`; with `test: all` everything that is not in `val`, and nothing is left for `train`.
         seed: data seed.
 
     Raises:
-        UserError: more identities are asked for than there are.
+        UserError: `val` and `test` need more identities than there are.
     """
     there = len(class_names)
     val = sizes.val
@@ -203,7 +203,7 @@ def draw_splits(class_names: Sequence[str], sizes: Sizes, seed: int) -> Splits:
 
 
 def _share(available: Mapping[str, int], size: int) -> dict[str, int]:
-    """How many of each class make a split of `size`: near its fair share, lonely identities avoided."""
+    """How many identities of each class form a split of `size`: near its fair share, if possible never only one."""
     taken = dict.fromkeys(available, 0)
     fair = {key: count * size / max(sum(available.values()), 1) for key, count in available.items()}
 
@@ -211,7 +211,7 @@ def _share(available: Mapping[str, int], size: int) -> dict[str, int]:
         key, step = move
         before, after = taken[key], taken[key] + step
         lonely = (after == 1) + (available[key] - after == 1) - (before == 1) - (available[key] - before == 1)
-        # A last place for one might have to open a class.
+        # One place left after a class was begun may have to go to another new class, as its only identity.
         lonely += before == 0 and room - step == 1
         error = (after - fair[key]) ** 2 - (before - fair[key]) ** 2
         return lonely, error / step

@@ -1,4 +1,4 @@
-"""One identity per asset and per foreground text (docs/protocol.md 1.2): SynCD has used some assets twice."""
+"""One identity per asset and per foreground text (docs/protocol.md 1.2): SynCD uses some assets twice."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ logger = logging.getLogger(__name__)
 
 
 def drop_duplicates(rows: Sequence[Mapping[str, Any]], how: str | None) -> tuple[list[int], list[Dropped]]:
-    """Positions of the rows that stay, first come first served, and what was dropped.
+    """Positions of the rows to keep, the first of each repetition, and what was dropped.
 
     Args:
         rows: with `name`, `objaverse_id` and `category_description`.
-        how: `each`: no asset twice and no text twice; `pair`: no asset twice with the same text; None: all stay.
+        how: `each`: no asset twice and no text twice; `pair`: no asset twice with the same text; None: keep all.
     """
     if how is None:
         return list(range(len(rows))), []
@@ -43,5 +43,5 @@ def _find(rows: Sequence[Mapping[str, Any]], how: str) -> dict[int, str]:
 
 
 def normalise(text: str) -> str:
-    """A text without differences that do not count: case, outer and repeated blanks."""
+    """`text` in lower case, without outer or repeated white space: texts equal in this form count as the same."""
     return " ".join(text.lower().split())

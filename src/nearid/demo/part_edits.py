@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class PartEdits:
-    """Renders samples of a split: two views of an identity, each also with a part changed.
+    """Renders samples of a split: two views of an identity, each also with one part changed.
 
     Args:
         options, seed: of the data set.
-        split: `train` or `test`; their identities are other ones, and none is an identity of the data set.
+        split: `train` or `test`, which share no identity with each other or with the data set.
     """
 
     def __init__(self, options: RenderedData, seed: int, split: str) -> None:
-        # Both views of a sample are edited; it has no third.
+        # A sample has two views, both edited, and no third.
         self._options = options.model_copy(update={"three_view_fraction": 0.0})
         self._seed, self._stream = seed, f"mtg_{split}"
 

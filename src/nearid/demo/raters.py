@@ -1,7 +1,7 @@
 """Simulated raters: a DreamBench++ of the rendered world, where no people have rated anything (docs/protocol.md 4.6).
 
-Seven "methods" picture an object anew in other surroundings and keep its identity to different degrees; two groups of
-raters give whole scores of 0 to 4 by what was really changed, and by chance. Folders and keys are the release's.
+Seven "methods" render an object in new surroundings and preserve its identity to different degrees; two groups of
+raters give integer scores of 0 to 4 that depend on the true change and on noise. Folders and keys are as released.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ HIGHEST = 4
 NOISE = 0.7
 """Standard deviation of a group's score around the true one."""
 CHANGED = dict(zip(METHODS, (0.75, 0.6, 0.55, 0.7, 0.3, 0.45, 0.4), strict=True))
-"""Mean share of the object that each method changes; how much varies from picture to picture."""
+"""Mean share of the object that each method changes; the share varies from picture to picture."""
 SPREAD = 2.0
 """Sum of the parameters of the Beta distribution of a method's changes."""
 UNSEEN = 0.05
-"""Changes that are left out, being too small to render."""
+"""Changes up to this share are left out, since they are too small to render."""
 TURN = 1.1
-"""The object is turned by up to so many radians from the reference, as between two views."""
+"""Largest rotation of the object from the reference, in radians, as between two views."""
 
 
 class Task(NamedTuple):
-    """One picture: of a method, or the reference (no method)."""
+    """One picture: by a method, or the reference (no method)."""
 
     subject: int
     method: str
@@ -51,7 +51,7 @@ class Task(NamedTuple):
 
 
 def write_raters(settings: MakeRaters, layout: Layout, workers: int = 1) -> None:
-    """Write `data/raters`: samples of the methods beside the references, and the ratings of both groups.
+    """Write `data/raters`: samples of the methods with the references, and the ratings of both groups.
 
     Args:
         settings: the data set, its seed, and how much the raters see.
@@ -92,12 +92,12 @@ def write_raters(settings: MakeRaters, layout: Layout, workers: int = 1) -> None
 
 
 def subject_name(seed: int, subject: int) -> str:
-    """The name of a reference, by which its category is known: `object_07_mug`."""
+    """The name of a reference, which begins with the category of DreamBench++: `object_07_mug`."""
     return f"object_{subject:02d}_{identity_from_seed(STREAM, seed, subject).category.replace(' ', '_')}"
 
 
 def change_of(seed: int, task: Task) -> float:
-    """The share of the object that a picture changes, in [0, 1]; how near it is to the reference in truth."""
+    """The share of the object that a picture changes, in [0, 1]: the true distance to the reference."""
     mean = CHANGED[task.method]
     share = float(keyed_rng("change", seed, *task).beta(SPREAD * mean, SPREAD * (1 - mean)))
     return share if share > UNSEEN else 0.0
@@ -125,6 +125,6 @@ class _Renderer:
         share = change_of(self._seed, task)
         if not share:
             return encode_png(render_view(instance, plan, self._size_px)[0])
-        # From one band of the body to the whole object, with its plain parts.
+        # From a band of the body to the whole object with its plain parts.
         edit = draw_edit(instance, rng, 0.08 + 1.17 * share)
         return encode_png(render_edit(instance, edit, plan, self._size_px)[0])

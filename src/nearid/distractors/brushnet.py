@@ -1,8 +1,8 @@
-"""BrushNet (Ju et al. 2024) beside a stock Stable Diffusion UNet, joined to it by hooks.
+"""BrushNet (Ju et al. 2024), attached to a stock Stable Diffusion UNet by hooks.
 
-A copy of the UNet that also sees the masked view gives one residual per site of the UNet, through convolutions that
-start at zero; hooks add them there. The stock pipeline runs unchanged: guidance, schedule, generators and decoding are
-its own. Facts and traps: docs/generators.md 3.
+A copy of the UNet that also sees the masked view computes a residual for each site of the UNet (`_sites_of`), through
+zero-initialised convolutions; hooks add them there. The stock pipeline runs unchanged, with its own guidance, schedule,
+generators and decoding. Facts and pitfalls: docs/generators.md 3.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ Residuals = list[torch.Tensor]
 
 
 class BrushNet(nn.Module):
-    """Gives the residuals of a UNet's sites from the noisy latents and what is known of the view.
+    """Computes the residuals of a UNet's sites from the noisy latents and the masked view.
 
     Args:
-        config: of the UNet that it belongs to; `condition_channels` more enter: the masked view's latents and the mask.
+        config: of the UNet that it is attached to.
+        condition_channels: additional input channels, for the masked view's latents and the mask.
     """
 
     def __init__(self, config: Mapping[str, Any], condition_channels: int = 5) -> None:
         super().__init__()
-        # diffusers notes which values were left at their defaults, and would put the default back over ours.
+        # diffusers lists which values are defaults there, and would reset ours to these.
         own = {key: value for key, value in config.items() if key != "_use_default_values"}
         own["in_channels"] += condition_channels
         self.unet = UNet2DConditionModel.from_config(own)
-        # Its own prediction is never asked for.
+        # Its own prediction is not used.
         self.unet.conv_norm_out, self.unet.conv_out = None, nn.Identity()
         self.zeros = nn.ModuleList(nn.Conv2d(width, width, 1) for width in site_widths(self.unet))
         for weight in self.zeros.parameters():
@@ -72,7 +73,7 @@ def load_brushnet(path: Path, config: Mapping[str, Any]) -> BrushNet:
     """The BrushNet of a released checkpoint for a UNet with `config`.
 
     Raises:
-        UserError: the file is missing, or a weight is missing, unknown or of another shape; it is named.
+        UserError: the file or a weight is missing, or a weight is unknown or of another shape.
     """
     if not path.is_file():
         raise UserError(path, "no such file", "the released BrushNet weights", "fetch the model, or correct the path")
@@ -83,7 +84,7 @@ def load_brushnet(path: Path, config: Mapping[str, Any]) -> BrushNet:
 
 
 def load_strictly(module: nn.Module, weights: Mapping[str, torch.Tensor], names: Mapping[str, str], path: Path) -> None:
-    """Give `module` its `weights`; `names` maps those of the file to those of the module.
+    """Load `weights` into `module`; `names` maps each name in the file to that in the module.
 
     Raises:
         UserError: as `load_brushnet`.
@@ -106,11 +107,11 @@ def load_strictly(module: nn.Module, weights: Mapping[str, torch.Tensor], names:
 
 @contextmanager
 def brushed(unet: Any, net: BrushNet, condition: torch.Tensor, states: torch.Tensor, scale: float) -> Iterator[None]:
-    """Meanwhile each call of `unet` is helped by `net`.
+    """While active, add the residuals of `net` in each call of `unet`.
 
     Args:
-        unet: of a pipeline; with guidance its batch is twice the images.
-        net: beside it.
+        unet: of a pipeline; with guidance its batch holds each image twice.
+        net: computes the residuals.
         condition: `[n, 5, h, w]`, n images.
         states: text embeddings of `net`, `[n or 2n, tokens, dim]`, those of the negative prompt first.
         scale: factor of the residuals.
@@ -154,9 +155,9 @@ def _site_counts(unet: Any) -> tuple[int, int]:
 
 @contextmanager
 def _hooked(unet: Any, change: Any) -> Iterator[None]:
-    """Meanwhile `change(place, value)` replaces the features at each site of `unet`."""
+    """While active, `change(place, value)` replaces the features at each site of `unet`."""
 
-    # Not the output of conv_in: that is the first skip connection too, which must stay as it is.
+    # Not the output of conv_in: that is also the first skip connection, which must stay unchanged.
     def at_entry(
         _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -164,7 +165,7 @@ def _hooked(unet: Any, change: Any) -> Iterator[None]:
 
     def after(place: int) -> Any:
         def hook(_: nn.Module, arguments: Any, output: Any) -> Any:
-            # Attention layers give a tuple of one.
+            # Attention layers return a tuple of length one.
             return (change(place, output[0]), *output[1:]) if isinstance(output, tuple) else change(place, output)
 
         return hook

@@ -1,4 +1,4 @@
-"""Colour transfer, so that colour alone does not tell a pasted object from the one that it replaces."""
+"""Colour transfer, so that a pasted object does not differ from the replaced one in colour alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def match_colours(
     """`image` with the pixels in `where` moved to the colour distribution of `model` in `model_mask`.
 
     Means and covariances in Lab are matched by the linear map of least displacement (Pitie and Kokaram 2007), then the
-    distributions along turned axes, a few turns one after the other (Pitie, Kokaram and Dahyot 2005).
+    distributions along the axes of a few random rotations, one after the other (Pitie, Kokaram and Dahyot 2005).
     """
     if not where.any() or not model_mask.any():
         return image
@@ -26,7 +26,7 @@ def match_colours(
     change = _match_distribution(_match_covariance(lab[where], wanted), wanted) - lab[where]
     changes = np.full_like(lab, change.mean(axis=0))
     changes[where] = change
-    # Neighbours of one colour may fall on two sides of a step of the map: without the median they become speckles.
+    # The map has steps, so neighbours of almost the same colour may become speckles; the median prevents that.
     lab[where] += cv2.medianBlur(changes, 3)[where]
     back = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1) * 255
     return np.where(where[..., None], np.rint(back).astype(np.uint8), image)
@@ -45,7 +45,7 @@ def _match_distribution(pixels: NDArray[np.float32], wanted: NDArray[np.float32]
     turns = np.random.default_rng(0)
     moved = pixels.astype(np.float64)
     for turn in range(_ROUNDS):
-        # The last turn is none: lightness itself must fit best.
+        # The last round has no rotation, so that lightness itself fits best.
         axes = np.eye(3) if turn == _ROUNDS - 1 else np.linalg.qr(turns.normal(size=(3, 3)))[0]
         turned, goal = moved @ axes, wanted @ axes
         moved = np.stack([_match_quantiles(turned[:, axis], goal[:, axis]) for axis in range(3)], axis=1) @ axes.T
@@ -54,7 +54,7 @@ def _match_distribution(pixels: NDArray[np.float32], wanted: NDArray[np.float32]
 
 def _match_quantiles(values: NDArray[np.floating], wanted: NDArray[np.floating]) -> NDArray[np.floating]:
     ranked, goal = (np.sort(sample[:: max(1, len(sample) // _SAMPLES)]) for sample in (values, wanted))
-    # The middle of the ranks that equal values share: a flat colour goes to the middle of what it stands for.
+    # Equal values get the middle of their ranks, so a flat colour becomes the median of the colours that it stands for.
     ranks = np.searchsorted(ranked, values, "left") + np.searchsorted(ranked, values, "right")
     return np.interp(ranks / (2 * len(ranked)), (np.arange(len(goal)) + 0.5) / len(goal), goal)
 

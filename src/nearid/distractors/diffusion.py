@@ -1,4 +1,4 @@
-"""What engines on diffusers' pipelines have in common: loading in two phases, geometry, seeds, batches of one size."""
+"""What engines on diffusers' pipelines share: loading in two phases, working sizes, seeds, batches of a fixed size."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _SCHEDULERS = {
     "flow_match_euler": "FlowMatchEulerDiscreteScheduler",
     "unipc": "UniPCMultistepScheduler",
 }
-# Their bars would fill the logs, and so would a warning per image about parts that stay in float32 (SDXL's VAE), and
-# what diffusers' imports make transformers say of torchvision, which we do without.
+# These would fill the logs: progress bars, a warning per image about components kept in float32 (SDXL's VAE), and a
+# warning of transformers, caused by diffusers' imports, that torchvision (which we do without) is missing.
 for _library in (diffusers, transformers):
     _library.utils.logging.set_verbosity_error()
     _library.utils.logging.disable_progress_bar()
@@ -41,14 +41,14 @@ for _library in (diffusers, transformers):
 
 @dataclass(frozen=True)
 class InpaintingBatch:
-    """Equally large inputs of one pipeline call.
+    """The inputs of one pipeline call, all of the same size.
 
     Attributes:
         images: views at the working size.
         holes: white is repainted.
         height, width: working size.
-        generators: one on the CPU per image, so that its noise depends neither on its batch nor on the GPU.
-        prompts: embeddings per image.
+        generators: one per image, on the CPU, so that its noise depends neither on its batch nor on the GPU.
+        prompts: embeddings, one dict per image.
     """
 
     images: list[Image.Image]
@@ -59,26 +59,26 @@ class InpaintingBatch:
     prompts: list[Prompt]
 
     def embeddings(self, name: str, like: torch.nn.Module) -> torch.Tensor:
-        """The embeddings `name` of all images, stacked, on device and in precision of `like`."""
+        """The embeddings `name` of all images, stacked, with the device and dtype of `like`."""
         reference = next(like.parameters())
         return torch.stack([prompt[name] for prompt in self.prompts]).to(reference.device, reference.dtype)
 
 
 class DiffusionEngine(BaseEngine, ABC):
-    """Base of the engines; a subclass says which pipeline it is, which options it has, and how it is called.
+    """Base class of these engines; a subclass names its pipeline and options, and defines how the pipeline is called.
 
     Attributes:
         options: those of the source; a subclass names their class.
-        pipeline: class of diffusers.
+        pipeline: name of its class in diffusers.
         encoders: components that only `embed` needs; `painters`: those that only `call` needs.
         required: options that must be given, besides those that all engines need.
-        multiple: working sizes are multiples of so many pixels.
-        schedule: what a scheduler of the options takes besides the pipeline's own configuration.
-        compiled_on: types of devices for which `compile` compiles; on a CPU it would take a rehearsal's minutes.
+        multiple: working sizes are multiples of this many pixels.
+        schedule: values that replace those of the pipeline's configuration for a scheduler set by the options.
+        compiled_on: device types on which the option `compile` applies; on a CPU it would cost a rehearsal minutes.
         short_side: whether `working_px` is the short side of the working size (else the long one).
 
     Raises:
-        UserError: an option is missing, or the working size is no multiple.
+        UserError: an option is missing, or `working_px` is not divisible by `multiple`.
     """
 
     options: Diffusion
@@ -119,18 +119,18 @@ class DiffusionEngine(BaseEngine, ABC):
 
     @abstractmethod
     def embed(self, pipe: Any, text: str) -> Prompt:
-        """The embeddings of one text by the encoders of `pipe`, without a batch axis."""
+        """The embeddings of one text from the encoders of `pipe`, without a batch axis."""
 
     @abstractmethod
     def call(self, pipe: Any, batch: InpaintingBatch) -> Any:
-        """The pipeline's output: `images` `[n, h, w, 3]` in 0 to 1, maybe with the hits of a safety checker."""
+        """The pipeline's output: `images` `[n, h, w, 3]` in 0 to 1, maybe `nsfw_content_detected` (safety checker)."""
 
     def load(self, without: Iterable[str]) -> Any:
-        """The pipeline with all but the components `without`."""
+        """The pipeline with all components except those in `without`."""
         return self.open(self.options.model, **dict.fromkeys(without))
 
     def open(self, model: str, **components: Any) -> Any:
-        """The pipeline in `model` on the device, with the schedule of the options and with `components` in place."""
+        """The pipeline `model` on the device, with the scheduler of the options and `components` instead of its own."""
         pipe = load(getattr(diffusers, self.pipeline), model, self.dtype, **components)
         pipe.set_progress_bar_config(disable=True)
         if self.options.scheduler:
@@ -143,7 +143,7 @@ class DiffusionEngine(BaseEngine, ABC):
 
     @torch.inference_mode()
     def encode(self, texts: Iterable[str]) -> Iterator[Prompt]:
-        """See `nearid.distractors.protocol.BaseEngine`; one text at a time, so that none depends on its neighbours."""
+        """See `nearid.distractors.protocol.BaseEngine`; one at a time, so that no embedding depends on other texts."""
         pipe = self.load(without=self.painters)
         for text in texts:
             yield {name: tensor.cpu() for name, tensor in self.embed(pipe, text).items()}
@@ -155,8 +155,8 @@ class DiffusionEngine(BaseEngine, ABC):
     def paint_batch(self, targets: Sequence[Target], seeds: Sequence[int], prompts: Sequence[Prompt]) -> list[Frame]:
         """See `nearid.distractors.protocol.BaseEngine`.
 
-        Every call of the pipeline has `batch_size` images, the last one repeated where there are fewer: sums of
-        another batch size round differently.
+        Every call of the pipeline gets `batch_size` images, with the last one repeated if there are fewer, since
+        rounding depends on the batch size.
         """
         self._painter = self._painter or self._tune(self.load(without=self.encoders))
         frames: dict[int, Frame] = {}
@@ -180,7 +180,7 @@ class DiffusionEngine(BaseEngine, ABC):
         return [frames[at] for at in range(len(targets))]
 
     def _tune(self, pipe: Any) -> Any:
-        """Make `pipe` fast where it runs."""
+        """Set memory layout, attention backend and compilation of `pipe` for speed."""
         core = getattr(pipe, "transformer", None) or pipe.unet
         if self.device.type == "cuda":
             put_channels_last(pipe)
@@ -196,8 +196,8 @@ class DiffusionEngine(BaseEngine, ABC):
                 ) from error
         whole = (self.options.offload or "none") == "none"
         if self.options.compile and whole and self.device.type in self.compiled_on:
-            # One of the equal blocks of a transformer or UNet is compiled for all of them: seconds, not minutes. A
-            # node without a compiler paints all the same, slower, and the log says so.
+            # Each kind of repeated block is compiled once, which takes seconds instead of minutes. On a node without a
+            # compiler the engine paints uncompiled, and the log says so.
             torch._dynamo.config.suppress_errors = True
             core.compile_repeated_blocks()
         return pipe
@@ -213,12 +213,12 @@ class DiffusionEngine(BaseEngine, ABC):
 
 
 def offload_parts(pipe: Any, how: str, device: torch.device) -> Any:
-    """Keep the parts of `pipe` that are not in use in the machine's memory, for a GPU that is too small for all.
+    """Keep what `pipe` does not use at the moment in host memory, for a GPU that is too small for all of it.
 
     Args:
         pipe: on the CPU.
-        how: `model`: whole components take turns; `group`: the layers of the transformer or UNet do.
-        device: where they work.
+        how: `model`: move whole components; `group`: move the transformer or UNet layer by layer.
+        device: where they compute.
     """
     if how == "model":
         pipe.enable_model_cpu_offload(device=device)
@@ -226,7 +226,7 @@ def offload_parts(pipe: Any, how: str, device: torch.device) -> Any:
     core = getattr(pipe, "transformer", None) or pipe.unet
     for part in pipe.components.values():
         if part is core:
-            # A second stream brings the next layer while one works; on a CPU there is none.
+            # A second stream copies the next layer while one computes; a CPU has none.
             core.enable_group_offload(device, offload_type="leaf_level", use_stream=device.type == "cuda")
         elif isinstance(part, torch.nn.Module):
             part.to(device)
@@ -234,19 +234,19 @@ def offload_parts(pipe: Any, how: str, device: torch.device) -> Any:
 
 
 def put_channels_last(pipe: Any) -> None:
-    """Lay out the weights of a pipeline's convolutions so that tensor cores take them without reordering."""
+    """Store the weights of a pipeline's convolutions channels-last, so that tensor cores need no reordering."""
     for name in ("unet", "brushnet", "vae"):
         part = getattr(pipe, name, None)
-        # Qwen's VAE convolves in three dimensions, which this format does not have.
+        # Qwen's VAE has 3D convolutions, for which this format does not exist.
         if part is not None and all(weight.dim() <= 4 for weight in part.parameters()):
             part.to(memory_format=torch.channels_last)
 
 
 def load(loader: Any, model: str, dtype: torch.dtype | None, **arguments: Any) -> Any:
-    """`loader.from_pretrained` of a folder or a hub id.
+    """What `loader.from_pretrained` returns for a folder or hub id.
 
     Raises:
-        UserError: the folder is not there, or lacks what the class needs.
+        UserError: the folder is missing, or lacks what the class needs.
     """
     try:
         return load_pretrained(loader, model, **({"dtype": dtype} if dtype else {}), **arguments)
@@ -263,10 +263,10 @@ def load(loader: Any, model: str, dtype: torch.dtype | None, **arguments: Any) -
 
 
 def find_folder(model: str) -> Path:
-    """The local folder of a model: itself, or where the hub's cache has it.
+    """The local folder of a model: `model` itself, or that of a hub id in the local cache.
 
     Raises:
-        UserError: neither is there.
+        UserError: neither exists.
     """
     if Path(model).is_dir():
         return Path(model)

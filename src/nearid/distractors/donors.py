@@ -1,4 +1,4 @@
-"""Choosing the identity whose picture is pasted: another one, similar to the target in colours and outline."""
+"""Choice of the identity whose picture is pasted: similar to the target in colours and outline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIDE = 32
 
 @dataclass(frozen=True)
 class Appearance:
-    """What a donor is judged by: colours (mean and spread in Lab) and outline (mask filled into a square)."""
+    """What donors are compared by: colours (mean and deviation in Lab), outline (mask scaled to a square), aspect."""
 
     colours: NDArray[np.float32]
     outline: NDArray[np.bool_]
@@ -34,7 +34,7 @@ class Donor:
 
 
 class Donors:
-    """The donors of a pool, with the looks of a class and split kept once they were measured."""
+    """The donors of a pool; appearances are measured once per class and split, and cached."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -43,9 +43,9 @@ class Donors:
     def choose(
         self, image: NDArray[np.uint8], mask: NDArray[np.bool_], own_id: int, class_name: str, split: str, seed: int
     ) -> Donor | None:
-        """One of the identities nearest to the view in colours, in its view nearest in outline; None without any.
+        """A view of an identity similar to the view in colours; of its views the one most similar in outline.
 
-        `seed` chooses among the nearest identities of the same class and split.
+        `seed` chooses among the nearest other identities of the same class and split. None if there are none.
         """
         looks = {member: look for member, look in self._looks(class_name, split).items() if member.id != own_id}
         if not looks:
@@ -77,7 +77,7 @@ class Donors:
 
 
 def describe(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Appearance:
-    """The look of a view."""
+    """The appearance of a view."""
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[mask].astype(np.float32)
     top, bottom, left, right = bounds(mask)
     box = mask[top:bottom, left:right].astype(np.uint8)

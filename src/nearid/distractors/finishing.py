@@ -19,7 +19,7 @@ _LEAST_CHANGE = 2.0
 
 
 def finish(painted: NDArray[Any], target: Target, source: Source[Any]) -> NDArray[np.uint8]:
-    """A painted frame brought to the view's size by Lanczos, blurred, and pasted back where the source says so.
+    """A painted frame resized to the view's size (Lanczos), then blurred and pasted back as the source demands.
 
     Raises:
         PaintError: the frame has NaN, is black, or hardly differs from the view inside the mask.
@@ -52,10 +52,10 @@ def dilate(mask: NDArray[np.bool_], radius_px: int) -> NDArray[np.bool_]:
 def paste_back(
     painted: NDArray[np.uint8], view: NDArray[np.uint8], hole: NDArray[np.bool_], feather_px: int
 ) -> NDArray[np.uint8]:
-    """`painted` inside `hole`, `view` outside it, bit for bit; the blend over `feather_px` lies inside the hole."""
+    """`painted` inside `hole`, exactly `view` outside; inside the hole they blend over `feather_px`."""
     if feather_px == 0:
         return np.where(hole[..., None], painted, view)
-    # Padded, so that the frame's border counts as inside where the hole meets it.
+    # Padded, so that nothing is blended where the hole meets the frame's border.
     padded = np.pad(hole.astype(np.uint8), feather_px + 1, mode="edge")
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     inner = slice(feather_px + 1, -feather_px - 1)

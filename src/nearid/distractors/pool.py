@@ -65,7 +65,7 @@ class Pool:
         return pq.ParquetFile(self._layout.positives(shard))
 
     def _read_group_uncached(self, shard: str, group: int, slot: int) -> list[dict[str, Any]]:
-        # A row group is the least that Parquet reads.
+        # Parquet reads whole row groups.
         columns = [f"images{slot + 1}", f"masks{slot + 1}"]
         rows: list[dict[str, Any]] = self._open(shard).read_row_group(group, columns).to_pylist()
         return rows

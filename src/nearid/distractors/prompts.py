@@ -1,4 +1,4 @@
-"""Embeddings of a shard's prompts: computed once, before anything is painted, and kept beside its progress."""
+"""Embeddings of a shard's prompts: computed once, before anything is painted, and kept with its progress."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _SUFFIX = ".safetensors"
 
 
 class StoredPrompts(Mapping[str, Prompt]):
-    """The embeddings of `wanted` texts, made by `encode` where nobody has made them yet.
+    """The embeddings of `wanted` texts, computed by `encode` unless they are stored already.
 
-    Several gigabytes for a shard with a large text encoder, so they stay on disk until they are asked for, and go when
-    what is painted from them is (`clear`). Blocks of texts are fixed by their place in the shard: jobs that paint parts
-    of it share them, in whatever order they come.
+    With a large text encoder they take several gigabytes per shard, so they are read from disk on access, and deleted
+    (`clear`) once the images are painted. Blocks of texts are fixed by position in the shard, so that jobs that paint
+    parts of it share them, in any order.
 
     Args:
         texts: prompts of the whole shard, in its order; repetitions are encoded once.
-        wanted: those that will be asked for.
-        encode: gives the embeddings of texts in their order (`nearid.distractors.protocol.BaseEngine.encode`); not
+        wanted: those that will be read.
+        encode: yields the embeddings of texts in their order (`nearid.distractors.protocol.BaseEngine.encode`); not
             called when nothing is missing.
         parts: progress of the shard.
     """
@@ -51,9 +51,9 @@ class StoredPrompts(Mapping[str, Prompt]):
         prompts = encode(text for start in missing for text in self._block(start))
         prompts = track(prompts, "prompts", total=total, done=total - asked)
         for start in missing:
-            # Not zip: it takes a prompt too many from the iterator before it ends.
+            # Not zip, which takes one prompt too many from the iterator.
             self._write(start, list(islice(prompts, len(self._block(start)))))
-        # Run to its end: that is where the engine frees its encoders.
+        # Run to its end, where the engine frees its encoders.
         assert next(iter(prompts), None) is None
 
     def __getitem__(self, text: str) -> Prompt:
@@ -68,7 +68,7 @@ class StoredPrompts(Mapping[str, Prompt]):
         return len(self._texts)
 
     def clear(self, needed: Iterable[str] = ()) -> None:
-        """Remove the blocks of the wanted texts, but those that hold a `needed` one: another job may want it."""
+        """Delete the blocks of the wanted texts, except those with a `needed` text, which another job may read."""
         kept = {self._find_block(text) for text in needed}
         for start in self._starts:
             if start not in kept:

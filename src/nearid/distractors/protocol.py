@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nearid.distractors.pool import Pool
 
 Prompt = dict[str, "torch.Tensor"]
-"""What an engine's text encoders make of one text: named tensors without a batch axis."""
+"""Embeddings of one text: named tensors without a batch axis."""
 
 
 class PaintError(Exception):
@@ -28,7 +28,7 @@ class PaintError(Exception):
 
 
 class NothingToPaint(Exception):  # noqa: N818
-    """No seed would help; the message is the reason that the report shows."""
+    """An engine could not paint this view with any seed; the message is the reason that the report shows."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Target:
         mask: bool `[h, w]`, the identity in `image`.
         hole: bool `[h, w]`, what is to be painted: the mask, grown by the source's `dilate_px`.
         class_name: category.
-        split: of the identity; other identities may only come from the same one.
+        split: of the identity; donors must be from the same one.
         text: foreground text.
         prompt: caption of the scene.
     """
@@ -59,24 +59,24 @@ class Target:
 
 
 KNOWN_FAILURES = (cv2.error, np.linalg.LinAlgError, FloatingPointError)
-"""Errors of numerics, after which another seed may do."""
+"""Numerical errors, after which another seed may succeed."""
 Frame = NDArray[Any] | PaintError | NothingToPaint
-"""A whole frame `[h', w', 3]` of a target's aspect at any resolution, or why there is none."""
+"""A whole frame `[h', w', 3]` with the target's aspect ratio, at any resolution, or why there is none."""
 
 
 class BaseEngine:
-    """What paints another instance into views: `Engine(source, dataset, seed, pool)` of an engine's module.
+    """Base class of engines, which paint another instance into views; each is a class `Engine` in its own module.
 
     An engine defines `paint`; one that paints several views at once defines `paint_batch` instead, and one with text
-    encoders of its own `encode` too. The same target and seed give the same frame.
+    encoders also defines `encode`. The same target and seed must give the same frame.
 
     Attributes:
-        own_options: of an engine of your own, the class that its options are checked by; those of the engines here are
-            in `nearid.config.schema.sources`.
-        needs_pool: whether it reads other identities' views, so that a rule must wait for all shards of the positives.
-        reads_prompts: whether it has text encoders. Then the runner calls `encode` once per shard and keeps what it
-            gives, so that encoders and painter never share memory.
-        batch_size: views that `paint_batch` takes at most. Batches are fixed by the views' positions in the shard.
+        own_options: the class that checks the options of an engine that you add; the options of the engines here are in
+            `nearid.config.schema.sources`.
+        needs_pool: whether it reads other identities' views, so that its rule waits for all shards of the positives.
+        reads_prompts: whether it has text encoders. The runner then calls `encode` before anything is painted and
+            stores the embeddings, so that encoders and painter are never in memory together.
+        batch_size: the most views that `paint_batch` takes. Batches are fixed by the views' positions in the shard.
     """
 
     own_options: ClassVar[type[Options]] = Options
@@ -91,7 +91,7 @@ class BaseEngine:
 
         Raises:
             PaintError: this seed gave nothing usable.
-            NothingToPaint: no seed would.
+            NothingToPaint: no seed would give anything usable.
         """
         raise NotImplementedError
 
@@ -100,7 +100,7 @@ class BaseEngine:
         raise NotImplementedError
 
     def paint_batch(self, targets: Sequence[Target], seeds: Sequence[int], prompts: Sequence[Prompt]) -> list[Frame]:
-        """A frame of each target; prompts are those of its text, empty unless the engine `reads_prompts`."""
+        """A frame per target; `prompts` are the embeddings of the targets' texts, empty unless `reads_prompts`."""
         return [self._try(target, seed) for target, seed in zip(targets, seeds, strict=True)]
 
     def _try(self, target: Target, seed: int) -> Frame:

@@ -1,4 +1,4 @@
-"""What a source's distractors look like: numbers over all of them and a sheet of examples."""
+"""Quality of a source's distractors: statistics over all of them and a sheet of examples."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class QualityExample:
-    """A view `[h, w, 3]`, its mask `[h, w]` and its distractor, with mean absolute differences of grey levels."""
+    """A view `[h, w, 3]`, its mask `[h, w]`, its distractor, and their mean absolute differences in grey levels."""
 
     id: int
     slot: int
@@ -50,7 +50,7 @@ def make_quality_sheet(settings: MakeQualitySheet, layout: Layout) -> None:
         layout: paths of the results folder.
 
     Raises:
-        UserError: a shard is missing or cut off.
+        UserError: a shard is missing or truncated.
     """
     source, shards = settings.source_id, shard_ids(settings.shards)
     reports = [read_json(layout.distractor_report(source, shard)) for shard in shards]
@@ -123,7 +123,7 @@ def _describe(values: Sequence[float]) -> dict[str, float]:
 
 
 def _draw_sheet(pairs: Sequence[QualityExample], size_px: int) -> Image.Image:
-    """A row per example: view with the mask's outline, mask, distractor, difference; with its numbers above."""
+    """A row per example, under a line with its numbers: view with the mask's outline, mask, distractor, difference."""
     sheet = Image.new("RGB", (4 * size_px, max(1, len(pairs)) * (size_px + _CAPTION_PX)), "white")
     pen = ImageDraw.Draw(sheet)
     for place, pair in enumerate(pairs):

@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 ATTEMPTS = 4
 """Seeds that are tried for one view before its slot stays empty."""
 PAINTED = "ok"
-"""Flag of a painted slot; any other flag is the reason of an empty one."""
-# Views of data sets have one megapixel. Others would fill the memory, some times over while a batch is finished.
+"""Flag of a painted slot; any other flag is the reason why a slot is empty."""
+# Views usually have one megapixel. Much larger ones could exhaust memory, which holds a batch several times over.
 MAX_BATCH_PIXELS = 32_000_000
 ALWAYS_PAINTED_PIXELS = 2_000_000
-"""Of one view, however many are painted at once."""
+"""A view up to this size is painted, whatever the batch size."""
 MAX_ASPECT = 16
-"""A longer view would be painted at a huge size where `working_px` is its short side."""
+"""Of long side to short side: a longer view would become huge where `working_px` is the short side."""
 
 _PART_SECONDS = 2.0
 _INHERITED = ["id", "category", "category_description", "n_images", "objaverse_id", "quality"]
@@ -67,7 +67,7 @@ Prompts = Mapping[str, Prompt]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one view: the PNG or None, the last seed, `PAINTED` or a reason, reasons of the retries."""
+    """The result for one view: its PNG or None, the last seed, `PAINTED` or a reason, and why seeds were retried."""
 
     image: bytes | None
     seed: int
@@ -78,18 +78,19 @@ class Outcome:
 def paint_shard(settings: InpaintShard, layout: Layout, shard: str, parts: int = 1) -> None:
     """Write the distractors of one source for one shard of the positives, and the report beside them.
 
-    A killed run goes on from `distractors/<source>/.progress/<shard>/`; the bytes are those of an undisturbed run.
+    A killed run resumes from `distractors/<source>/.progress/<shard>/`; its result has the same bytes as that of an
+    uninterrupted run.
 
     Args:
-        settings: the source, the data set and its seed; the slots of identities in other splits than those named
-            stay empty, without a flag.
+        settings: the source, the data set, its seed and the splits that are painted; slots of identities in other
+            splits stay empty, without a flag.
         layout: paths of the results folder.
         shard: id of the shard.
-        parts: how many calls of `paint_part` have painted it; then nothing is painted here. 1: none has.
+        parts: 1 paints the shard here; a larger number means that so many calls of `paint_part` have painted it.
 
     Raises:
-        UserError: the engine does not serve this kind of data set, an input is missing or cut off, or an image is not
-            painted that a part should have.
+        UserError: the engine does not support this kind of data set, an input is missing or truncated, or an image that
+            a part should have painted is missing.
     """
     work = _Work(settings, layout, shard)
     if parts == 1:
@@ -112,14 +113,14 @@ def paint_shard(settings: InpaintShard, layout: Layout, shard: str, parts: int =
     work.progress.clear()
     for mark in target.parent.glob(layout.painted(source_id, shard, "*", "*").name):
         if not mark.name.endswith(f"of{parts}"):
-            mark.unlink(missing_ok=True)  # of parts that were planned otherwise before
+            mark.unlink(missing_ok=True)  # from a division into another number of parts
 
 
 def paint_part(settings: InpaintShard, layout: Layout, shard: str, part: int, parts: int) -> None:
     """Paint part `part` (1, 2, …) of a shard and keep the images for `paint_shard`.
 
-    Parts may be painted at the same time, and an image that is there already is not painted again, in however many
-    parts it was. They are cut between batches: the images are those of a shard painted as a whole.
+    Parts may be painted concurrently, and images that are there already are not painted again, even if the shard was
+    divided otherwise. A part consists of whole batches, so its images equal those of a shard painted as a whole.
 
     Raises:
         UserError: as `paint_shard`.
@@ -130,13 +131,13 @@ def paint_part(settings: InpaintShard, layout: Layout, shard: str, part: int, pa
 
 
 class _Work:
-    """What is to be painted for a shard.
+    """The images to be painted for a shard.
 
     Attributes:
         rows: of the positives, without pictures.
         places: (row, slot) of each image, in order.
-        batches: positions in `places` of each batch. Fixed: rounding depends on a batch's size and order, so a resumed
-            run, or one of several parts, must form the same.
+        batches: positions in `places` of each batch. They are fixed, since rounding depends on a batch's size and
+            order: a resumed run, or a part, must form the same batches.
         progress: where painted images are kept.
     """
 
@@ -156,7 +157,7 @@ class _Work:
         self.batches = [range(start, min(start + size, count)) for start in range(0, count, size)]
 
     def paint(self, batches: Sequence[range], named: str = "") -> None:
-        """Paint the missing images of these batches into the progress; `named` is what the log calls them."""
+        """Paint the missing images of these batches into `progress`; `named` is appended to their name in the log."""
         done = set(_painted_places(self.progress))
         missing = [batch for batch in batches if batch.start not in done]
         if not missing:
@@ -184,7 +185,7 @@ class _Work:
         if fresh:
             _write_part(self.progress, fresh)
         if prompts is not None:
-            # 4 MB a text with T5: of all shards side by side it would be 160 GB.
+            # With T5 a text takes 4 MB: those of all shards, painted side by side, would take 160 GB.
             own = {place for batch in batches for place in batch}
             prompts.clear(needed=self._texts(place for place in range(len(self.places)) if place not in own))
 
@@ -192,7 +193,7 @@ class _Work:
         return {self.rows[self.places[place][0]]["category_description"] for place in places}
 
     def _open_prompts(self, places: Iterable[int]) -> StoredPrompts | None:
-        """The embeddings that painting these places reads, made where nobody has made them yet."""
+        """The embeddings that painting these places reads; None if the engine reads none."""
         if not self._engine.reads_prompts:
             return None
         from nearid.distractors.prompts import StoredPrompts
@@ -226,8 +227,8 @@ def paint_batches(
 ) -> Iterator[list[Outcome]]:
     """For each batch a distractor per target, tried with up to `ATTEMPTS` seeds keyed by source, id, slot and attempt.
 
-    Frames are finished and encoded by threads while `engine` paints the next batch: a GPU does not wait for PNGs. A
-    batch in which something failed is painted again on its own, so that its frames do not depend on its neighbours.
+    Frames are finished and encoded by threads while `engine` paints the next batch: a GPU does not wait for PNGs. The
+    failed targets of a batch are painted again by themselves, so that their frames do not depend on other batches.
     """
 
     def attempt(number: int, targets: Sequence[Target]) -> list[_Attempt]:
@@ -277,7 +278,7 @@ def paint_batches(
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A target painted with one seed: its PNG under way, or why there is none."""
+    """A target painted with one seed: the future of its PNG, or why there is none."""
 
     target: Target
     seed: int
@@ -297,7 +298,7 @@ def _finish(frame: NDArray[Any], target: Target, source: Source[Any]) -> bytes:
 
 
 def _read_target(row: dict[str, Any], slot: int, path: Path, batch_size: int, dilate_px: int) -> Target | Outcome:
-    """The view to paint for, or the outcome of a view that no engine could use."""
+    """The view to paint for, or the outcome if it is one that no engine can use."""
     where = f"{path}, id {row['id']}, slot {slot}"
     image, mask = (image_bytes(row[f"{column}{slot + 1}"]) for column in ("images", "masks"))
     if image is None or mask is None:

@@ -1,4 +1,4 @@
-"""PowerPaint's text encoder: CLIP with thirty learned words that say what is to be painted (docs/generators.md 3)."""
+"""PowerPaint's text encoder: CLIP with thirty learned tokens that say what to paint (docs/generators.md 3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nearid.distractors.brushnet import load_strictly
 from nearid.errors import UserError
 
 TASKS = {"object": ("P_obj", "P_obj"), "shape": ("P_shape", "P_ctxt"), "context": ("P_ctxt", "P_ctxt")}
-"""Task -> the two words whose readings are mixed by the fitting degree."""
+"""Task -> the two words whose embeddings are mixed by the fitting degree."""
 
 _WORDS = ("P_ctxt", "P_shape", "P_obj")
 _VECTORS = 10
@@ -21,7 +21,7 @@ _TABLE = "embeddings.token_embedding."
 
 
 class TaskEncoder:
-    """Reads a prompt with a task word: `read("a red mug", "object", 1.0)`.
+    """Embeds a prompt with a task word: `read("a red mug", "object", 1.0)`.
 
     Args:
         tokenizer: of the base pipeline; the learned words are added to it.
@@ -29,7 +29,7 @@ class TaskEncoder:
         config: of the base pipeline's text encoder.
 
     Raises:
-        UserError: the file is missing, or a weight is missing, unknown or of another shape; it is named.
+        UserError: the file or a weight is missing, or a weight is unknown or of another shape.
     """
 
     def __init__(self, tokenizer: Any, path: Path, config: CLIPTextConfig) -> None:
@@ -37,7 +37,7 @@ class TaskEncoder:
             raise UserError(path, "no such file", "PowerPaint's text encoder", "fetch the model, or correct the path")
         tokenizer.add_tokens([f"{word}_{number}" for word in _WORDS for number in range(_VECTORS)])
         self._tokenizer = tokenizer
-        # Not from the base encoder's weights: every one of them is in the file.
+        # Not initialised from the base encoder: the file has all weights.
         self.model = CLIPTextModel(config)
         self.model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         weights = _join_tables(torch.load(path, map_location="cpu", weights_only=True), path)
@@ -45,11 +45,11 @@ class TaskEncoder:
         self.model.eval()
 
     def move(self, device: torch.device, dtype: torch.dtype) -> None:
-        """To another device and precision."""
+        """Move the encoder to another device and precision."""
         torch.nn.Module.to(self.model, device, dtype)
 
     def read(self, text: str, task: str, fitting_degree: float = 1.0, glue: str = " ") -> torch.Tensor:
-        """Embeddings `[tokens, dim]`: with the task's first word times the degree, plus the rest of the second's."""
+        """Embeddings `[tokens, dim]`: `fitting_degree` weighs those with the task's first word against the second."""
         first, second = (self._encode(f"{text}{glue}{word}") for word in TASKS[task])
         return fitting_degree * first + (1 - fitting_degree) * second
 
@@ -66,7 +66,7 @@ class TaskEncoder:
 
 def _join_tables(weights: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
     """The file's weights under the model's names, with one table of words."""
-    # transformers 5 has no such prefix, and a loading that is not strict would load nothing without a word.
+    # transformers 5 has no such prefix; non-strict loading would silently load nothing.
     weights = {key.removeprefix("text_model."): tensor for key, tensor in weights.items()}
     weights.pop("embeddings.position_ids", None)
     tables = [f"{_TABLE}wrapped.weight", *(f"{_TABLE}trainable_embeddings.{word}" for word in _WORDS)]

@@ -1,1 +1,1 @@
-"""What a running process knows of the machine: its device, its rank among several, signals that end it."""
+"""What a process needs to know about its machine: its device, its rank among several, signals that end it."""

@@ -1,4 +1,4 @@
-"""The device that models run on: a GPU that the job was given is used, or the job ends at once."""
+"""The device that models run on: a job that was given a GPU uses it or fails at once."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     import torch
 
 DEVICE = "NEARID_DEVICE"
-"""Environment variable: `cpu` runs on the CPU although the job was given a GPU."""
-# What SLURM sets for a job with GPUs, in jobs and in their steps; the last one is everybody's.
+"""Environment variable: with `cpu` models run on the CPU even if the job was given a GPU."""
+# What SLURM sets for jobs with GPUs and their steps; the last one is not SLURM's own.
 _GIVEN = ("SLURM_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "CUDA_VISIBLE_DEVICES")
-# How sites and SLURM say that there is none.
+# Values by which sites and SLURM say that there is no GPU.
 _NONE = ("", "0", "-1", "NoDevFiles")
 
 
 def choose_device(local_rank: int = 0) -> torch.device:
-    """The GPU of rank `local_rank` on this machine where PyTorch finds one, else the CPU.
+    """The GPU of rank `local_rank` on this machine if PyTorch finds one, else the CPU.
 
     A rank that sees a single GPU takes it, whatever its number: sites bind each task to a device of its own.
 
     Raises:
-        UserError: the job was given a GPU and PyTorch cannot use it, so that the job would run on one core until its
-            time limit; or `NEARID_DEVICE` is neither `cpu` nor empty.
+        UserError: the job was given a GPU that PyTorch cannot use, so that it would run on one core until its time
+            limit; or `NEARID_DEVICE` is neither `cpu` nor empty.
     """
     import torch
 
@@ -49,9 +49,9 @@ def choose_device(local_rank: int = 0) -> torch.device:
 
 
 def given_gpus(environment: Mapping[str, str]) -> str:
-    """The variable, with its value, that says the job was given a GPU; empty where none does.
+    """The variable, with its value, that says the job was given a GPU; empty if none does.
 
-    `CUDA_VISIBLE_DEVICES=0` is the first GPU, while a number of GPUs that is 0 is none.
+    `CUDA_VISIBLE_DEVICES=0` names the first GPU, while 0 as a number of GPUs means none.
     """
     for name in _GIVEN:
         value = environment.get(name, "").strip()
@@ -62,7 +62,7 @@ def given_gpus(environment: Mapping[str, str]) -> str:
 
 
 def explain_full_gpu(error: Exception) -> UserError | None:
-    """What to make smaller where `error` says that a GPU's memory is full; None for any other error."""
+    """An error that says what to make smaller if `error` is that a GPU's memory is full; None for any other."""
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(error, torch.OutOfMemoryError):
         return None

@@ -9,7 +9,7 @@ _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 def visible_gpus(environment: Mapping[str, str], folder: Path = _NVIDIA) -> int:
-    """GPUs of this machine, or those of them that `CUDA_VISIBLE_DEVICES` names; 0 where none is known.
+    """Number of GPUs that `CUDA_VISIBLE_DEVICES` names or, if it is unset, that this machine's driver lists.
 
     Args:
         environment: of the process.

@@ -26,11 +26,11 @@ class Ranks:
 
 
 def read_ranks() -> Ranks:
-    """Who this process is, from the launcher's environment; without launcher rank 0 of 1, on a free port.
+    """This process's rank, from the launcher's environment; without a launcher rank 0 of 1, on a free port.
 
-    The world size is never guessed from an allocation: torchrun says it, or the step that srun started, or there is one
-    process. The variables are set for libraries that read them (DeepSpeed). With srun the port comes from the job's
-    id; a site whose nodes do not know each other by name sets MASTER_ADDR.
+    The world size is never guessed from an allocation: it comes from torchrun or the step that srun started, else there
+    is one process. The variables are set for libraries that read them (DeepSpeed). With srun the port is derived from
+    the job's id; at a site whose nodes cannot resolve each other's names, set MASTER_ADDR.
 
     Raises:
         UserError: only some of the variables are set, or they contradict each other.
@@ -59,7 +59,7 @@ def read_ranks() -> Ranks:
 def join() -> Ranks:
     """Join the process group: gloo on a CPU, NCCL on GPUs.
 
-    A process joins once and leaves when it ends, since DeepSpeed keeps groups of its own for good.
+    A process joins once and leaves when it exits, since DeepSpeed never releases groups of its own.
 
     Raises:
         UserError: see `read_ranks` and `choose_device`.
@@ -74,7 +74,7 @@ def join() -> Ranks:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    # One process needs no port, so none can clash.
+    # A single process needs no port, so that there is none to clash.
     store = dist.HashStore() if ranks.size == 1 else None
     logger.info("rank %d of %d on %s, %s", ranks.rank, ranks.size, socket.gethostname(), backend)
     dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.size)

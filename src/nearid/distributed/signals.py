@@ -19,16 +19,16 @@ from nearid.io.progress import is_listened_to
 
 logger = logging.getLogger(__name__)
 
-# Before the time limit (`--signal=URG@120` of slurm/config.yaml): harmless to those who do not know it.
+# Sent before the time limit (`--signal=URG@120` in slurm/config.yaml); ignored by processes without a handler.
 TIME_ENDS = signal.SIGURG
-# Preemption, scancel: SLURM ends the job itself, and brings it back where that is its way.
+# Preemption or scancel: SLURM ends the job itself, and requeues it if so configured.
 JOB_ENDS = signal.SIGTERM
-# Longer than partitions give from this warning to the end (`GraceTime`, `KillWait`).
+# Longer than the time that partitions leave between this warning and the end (`GraceTime`, `KillWait`).
 GRACE_S = 600
 
 
 class Stopped(BaseException):
-    """Somebody asked this process to end. It is not an `Exception`, so that no error handler catches it."""
+    """This process was asked to end. Not an `Exception`, so that no error handler catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -39,8 +39,8 @@ class Stopped(BaseException):
 def stoppable() -> Iterator[None]:
     """Ctrl-C and SIGTERM end what runs in this context: it cleans up, then its workers and this process end.
 
-    A second signal ends it without cleaning up. Where our parent ignores Ctrl-C (a script's background job), so do
-    we. In a cluster's job SIGTERM is the cluster's own end or a warning (`Warnings`).
+    A second signal ends it without cleaning up. If our parent ignores Ctrl-C (a script's background job), so do we. In
+    a cluster's job SIGTERM is left to the cluster and to `Warnings`.
     """
     numbers = [] if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else [signal.SIGINT]
     numbers += [] if _in_a_job() else [signal.SIGTERM]
@@ -49,14 +49,14 @@ def stoppable() -> Iterator[None]:
         yield
     except Stopped as stop:
         name = signal.Signals(stop.number).name
-        # A run says so, once for all of its steps. Not by `logging`: another thread may
-        # hold its lock for good.
+        # Within a workflow run, the run says this once for all of its steps. Not by `logging`, whose lock another
+        # thread may hold for good.
         if not is_listened_to():
             print(f"\nended by {name}: start it again to resume", file=sys.stderr, flush=True)
         for child in multiprocessing.active_children():
             child.kill()
         sys.stdout.flush()
-        # Python would wait for all that its threads still have to do.
+        # A normal exit would wait for all that threads still have to do.
         os._exit(128 + stop.number)
     finally:
         for number, handler in before.items():
@@ -73,10 +73,11 @@ def _in_a_job() -> bool:
 
 
 class Warnings:
-    """Listens to a cluster's warnings while a long step runs; a context manager.
+    """Listens for a cluster's warnings while a long step runs; a context manager.
 
-    Outside of a cluster's job nothing is listened to: there SIGTERM means an end. Inside it a job that ended by itself
-    would count as failed, so the step waits for its end; what it finished meanwhile would be taken for a failed job's.
+    Outside a cluster's job it does nothing: there SIGTERM ends the process. In one, a job that exits by itself after a
+    warning would count as failed, and its results as those of a failed job; so the step saves its state and waits for
+    the cluster to end it.
     """
 
     def __init__(self, ranks: Ranks) -> None:
@@ -95,7 +96,7 @@ class Warnings:
             signal.signal(number, handler)
 
     def heard(self) -> bool:
-        """Whether any rank was warned since the last `answer`; all ranks ask at the same step and hear the same."""
+        """Whether any rank was warned since the last `answer`; all ranks call it at the same step and get the same."""
         if self._ranks.size > 1 and self._before:
             import torch
             import torch.distributed as dist
@@ -109,12 +110,12 @@ class Warnings:
         return bool(self._heard)
 
     def answer(self) -> None:
-        """Once the state is saved: ask for a further round where the time ends, and wait where the job does."""
+        """Call it once the state is saved: requeue the job if its time limit is near, or wait if it is being ended."""
         heard, self._heard = self._heard, set()
         handler = self._before[TIME_ENDS]
         if TIME_ENDS in heard and self._ranks.rank == 0:
             if callable(handler):
-                handler(TIME_ENDS, None)  # submitit's: it puts the job back into the queue and ends
+                handler(TIME_ENDS, None)  # submitit's handler, which requeues the job and exits
                 return
             job = os.environ["SLURM_JOB_ID"]
             asked = ask("scontrol", "requeue", job)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily: importing transformers takes seconds.
+    # Imported when used: importing transformers takes seconds.
     if name == "MAPHead":
         from nearid.heads.map_head import MAPHead
 

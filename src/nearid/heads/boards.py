@@ -10,7 +10,7 @@ from nearid.layout import Layout
 
 
 def find_logs(layout: Layout) -> dict[str, Path]:
-    """The log of each head: the declared one, else that of the training under way."""
+    """The log of each head: that of a training in progress, else the declared one."""
     folders = [path for path in sorted((layout.root / "heads").glob("*")) if not path.name.startswith(".")]
     found = {}
     for folder in folders:
@@ -22,9 +22,9 @@ def find_logs(layout: Layout) -> dict[str, Path]:
 
 
 def write_boards(layout: Layout, target: Path) -> dict[str, int]:
-    """Write the logs of all heads below `target`, a folder per head; the steps of each.
+    """Write the logs of all heads below `target`, a folder per head; returns each head's number of steps.
 
-    What an earlier call wrote is replaced, so that a step is never there twice.
+    What an earlier call wrote is replaced, so that no step is there twice.
 
     Raises:
         UserError: no head has a log, or tensorboardX is not installed.
@@ -42,7 +42,7 @@ def write_boards(layout: Layout, target: Path) -> dict[str, int]:
     for name, path in logs.items():
         for old in (target / name).glob("events.out.tfevents.*"):
             old.unlink()
-        # The last line of a training under way may be cut off.
+        # The last line of a training in progress may be incomplete.
         lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
         with SummaryWriter(str(target / name)) as board:
             for record in map(json.loads, lines):

@@ -26,15 +26,15 @@ State = dict[str, Any]
 class Checkpoints:
     """Progress of one head in its undeclared folder `.progress`.
 
-    Checkpoint `s` is the whole state after `s` steps, replaced atomically by the next; the log grows beside it and is
-    cut back to the checkpoint on resume, so no step is missing or there twice. A thread writes, while the training goes
-    on; a process that is killed meanwhile goes on from the checkpoint before.
+    Checkpoint `s` is the whole state after `s` steps, replaced atomically by the next; the log beside it is truncated
+    to the checkpoint on resume, so that it has each step exactly once. A thread writes while training continues; a
+    process killed meanwhile resumes from the previous checkpoint.
 
     Args:
         folder: the head's folder.
-        key: hash of all that the outcome depends on; the progress of another key is discarded, and said.
+        key: hash of all that the outcome depends on; progress with another key is discarded, with a warning.
         writer: whether this rank writes; the others only read.
-        thread: writes, one file after the other; the caller's where there is none.
+        thread: writes one file after the other; if None, the caller does.
     """
 
     def __init__(self, folder: Path, key: str, writer: bool = True, thread: ThreadPoolExecutor | None = None) -> None:
@@ -49,7 +49,7 @@ class Checkpoints:
         self._writing: deque[Future[None]] = deque()
 
     def restore(self) -> State | None:
-        """The newest state, None at the start; opens the log behind it."""
+        """The newest state, None if there is none; opens the log, truncated to this state."""
         steps = self._parts.finished(".pt")
         state = torch.load(self._parts.path(steps[-1], ".pt"), map_location="cpu", weights_only=True) if steps else None
         if self._writer:
@@ -64,19 +64,19 @@ class Checkpoints:
             self._log.write(json.dumps(record, allow_nan=False) + "\n")
 
     def save(self, step: int, state: State) -> None:
-        """Make `state` after `step` steps the one to go on from; its tensors must not be changed any more."""
+        """Save `state` after `step` steps as the one to resume from; its tensors must not change afterwards."""
         if not self._log:
             return
         self._log.flush()
         self._write(self._save, step, state | {"log_bytes": self._log_path.stat().st_size}, self._log.fileno())
 
     def keep(self, step: int, head: dict[str, Tensor]) -> None:
-        """Keep the head after `step` steps for the time lapse; its tensors must not be changed any more."""
+        """Keep the head after `step` steps for the time lapse; its tensors must not change afterwards."""
         if self._writer:
             self._write(self._keep, step, head)
 
     def wait(self) -> None:
-        """Until all that was saved and kept is on the disk.
+        """Wait until all that was saved and kept is on disk.
 
         Raises:
             OSError: it could not be written.
@@ -88,7 +88,7 @@ class Checkpoints:
         if self._thread is None:
             write(*what)
             return
-        # A state and a head to keep: no more of this head wait in memory.
+        # No more than a state and a head to keep wait in memory, per head.
         while len(self._writing) > 1:
             self._writing.popleft().result()
         self._writing.append(self._thread.submit(write, *what))
@@ -122,7 +122,7 @@ class Checkpoints:
         return self._log_path.read_text()
 
     def clear(self) -> None:
-        """Remove the progress, once the declared results stand."""
+        """Remove the progress, once the declared results are written."""
         self.wait()
         if self._log:
             self._log.close()

@@ -1,4 +1,4 @@
-"""Heads that learn by DeepSpeed: AdamW, warm-up and cosine, explicit precision, stage and clipping."""
+"""Training heads with DeepSpeed: AdamW, warm-up and cosine, explicit precision, ZeRO stage and clipping."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from nearid.errors import UserError
 
 
 def deepspeed_config(training: TrainingSettings, ranks: Ranks) -> dict[str, Any]:
-    """DeepSpeed's JSON for a head's training settings; nothing that changes the maths is left to its defaults.
+    """DeepSpeed's config for a head's training settings; nothing that affects results is left to its defaults.
 
     Raises:
-        UserError: the batch cannot be cut evenly over the ranks.
+        UserError: the batch cannot be divided evenly among the ranks.
     """
     batch = training.batch_size
     if batch % ranks.size:
@@ -43,26 +43,26 @@ def deepspeed_config(training: TrainingSettings, ranks: Ranks) -> dict[str, Any]
         "bf16": {"enabled": False},
         "steps_per_print": None,
         "wall_clock_breakdown": False,
-        # It would wait for the GPU twice in each step, to tell what log.jsonl tells as well.
+        # They would wait for the GPU twice per step, for what log.jsonl has as well.
         "timers": {"throughput": {"enabled": False}},
     }
-    # The optimizer is torch's own; with sharding DeepSpeed wants that confirmed.
+    # The optimizer is torch's own; with sharding DeepSpeed requires this confirmation.
     return config | ({"zero_allow_untested_optimizer": True} if training.zero_stage else {})
 
 
 @dataclass
 class Engine:
-    """A head that learns: its weights, optimizer and schedule. Its steps are taken by `Learners`, with other heads'.
+    """A head in training: its weights, optimizer and schedule. `Learners` takes its steps, with those of other heads.
 
     Args:
         head: the module, updated in place.
-        training: how it learns.
-        steps: of the whole training; the learning rate reaches zero behind the last.
-        ranks: this process among its fellows, already joined.
-        before: what `state()` gave, to go on from.
+        training: its training settings.
+        steps: of the whole training; the learning rate reaches zero after the last.
+        ranks: this process's rank; the process group is joined already.
+        before: an earlier `state()` to resume from.
 
     Raises:
-        UserError: a sharded state of another number of ranks.
+        UserError: a sharded state from another number of ranks.
     """
 
     head: nn.Module
@@ -94,7 +94,7 @@ class Engine:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What `Learners.receive` takes gradients of, in this order."""
+        """The parameters whose gradients `Learners.receive` takes, in this order."""
         return list(self.head.parameters())
 
     def weights(self) -> dict[str, Tensor]:
@@ -103,9 +103,9 @@ class Engine:
         return copies
 
     def state(self) -> dict[str, Any]:
-        """A copy of all that a later `Engine` needs to go on as if nothing had happened; complete on rank 0 only.
+        """A copy of all that a later `Engine` needs to continue exactly from here; complete on rank 0 only.
 
-        Every rank calls it. Without sharding any number of ranks may go on.
+        Every rank must call it. Without sharding, any number of ranks may resume from it.
         """
         own = tree_map_only(Tensor, _copy, self.optimizer.state_dict())
         parts: list[Any] = [own]
@@ -128,15 +128,15 @@ class Engine:
 
 
 class Learners:
-    """Takes the steps of heads that learn side by side.
+    """Takes the optimizer steps of heads that are trained together.
 
-    The gradients come from outside, because the heads get theirs in one backward pass. DeepSpeed averages them over the
-    ranks and steps: one engine for all heads, so that nineteen cost what one does; a head whose optimizer is sharded
-    has an engine of its own, which also clips. Without sharding each head's norm is clipped here, as DeepSpeed clips a
-    model's, and without waiting for the device.
+    Gradients are passed in, since one backward pass computes them for all heads. DeepSpeed averages them over the ranks
+    and steps the optimizers: one DeepSpeed engine serves all heads, so that nineteen cost as much as one; a head with a
+    sharded optimizer has one of its own, which also clips. The gradients of the other heads are clipped here, by each
+    head's own norm, as DeepSpeed clips a model's, but without waiting for the device.
 
     Args:
-        engines: of the heads; which of them learn may differ from step to step.
+        engines: of the heads; which of them take a step may differ from step to step.
     """
 
     def __init__(self, engines: Sequence[Engine]) -> None:
@@ -147,13 +147,13 @@ class Learners:
             # Clipped head by head, not as one model.
             config = deepspeed_config(first.training, first.ranks) | {"gradient_clipping": 0.0}
             self._joint = _initialize(self._together, _Together(self._together), config)
-            # One rank has nothing to average, and nothing to copy for it.
+            # A single rank has nothing to average; this also saves the copies for it.
             self._joint.enable_backward_allreduce = first.ranks.size > 1
 
     def receive(self, engines: Sequence[Engine], gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """Take over the gradients of `engines`; the norm of each, as a scalar on the device.
+        """Set the gradients of `engines`; returns the norm of each, as a scalar on the device.
 
-        Norms are those of the gradients averaged over the ranks; a sharded head's is this rank's own.
+        Norms are those of the gradients averaged over the ranks; a sharded head's is that of this rank's gradients.
         """
         given = {id(engine): own for engine, own in zip(engines, gradients, strict=True)}
         joint = [given.get(id(engine), [None] * len(engine.parameters)) for engine in self._together]
@@ -170,7 +170,7 @@ class Learners:
         return norms
 
     def step(self, engines: Sequence[Engine]) -> list[float]:
-        """Clip, and step those of the engines that were `receive`d and are to learn; the learning rates used."""
+        """Clip and step `engines`, all or some of those just `receive`d; returns the learning rates used."""
         rates = [float(engine.schedule.get_last_lr()[0]) for engine in engines]
         learning = {id(engine) for engine in engines}
         for engine in self._together:
@@ -192,12 +192,12 @@ def _copy(tensor: Tensor) -> Tensor:
 
 
 def norm_of(gradients: Sequence[Tensor | None]) -> Tensor:
-    """Norm of all gradients of one head together, a scalar where they are."""
+    """Joint norm of all gradients of one head, a scalar on their device."""
     return torch.nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
 
 
 def _clip(weights: Sequence[nn.Parameter], largest: float) -> None:
-    # To the bit as DeepSpeed's `clip_grad_norm_`, which would read the norm on the host.
+    # Bit-identical to DeepSpeed's `clip_grad_norm_`, which would wait to read the norm on the host.
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     norm = torch.stack(torch._foreach_norm(gradients)).pow(2.0).sum().pow(0.5)
     factor = torch.div(norm.new_full((), largest), norm + 1e-6).clamp(max=1.0)
@@ -210,7 +210,7 @@ def _forget(engine: Engine) -> None:
 
 
 class _Together(torch.optim.Optimizer):
-    """Several heads' optimizers as one; a head without gradients is left as it is."""
+    """Several heads' optimizers as one; a head without gradients stays unchanged."""
 
     def __init__(self, engines: Sequence[Engine]) -> None:
         self._optimizers = [engine.optimizer for engine in engines]
@@ -233,7 +233,7 @@ def _initialize(engines: Sequence[Engine], optimizer: Any, config: Mapping[str, 
 
 
 class _Handover(nn.Module):
-    """DeepSpeed's view of heads: its "loss" is a scalar whose backward pass hands over gradients that are there."""
+    """The model that DeepSpeed gets: its "loss" is a scalar whose backward pass returns the gradients passed in."""
 
     def __init__(self, heads: nn.Module) -> None:
         super().__init__()
@@ -254,7 +254,7 @@ class _Hand(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, _: Tensor) -> tuple[Tensor | None, ...]:
-        # The incoming factor is 1: float32 has no loss scale, and a step is one backward pass.
+        # The incoming factor is 1: float32 needs no loss scaling, and no gradients are accumulated.
         return (None, *ctx.gradients, *[None] * len(ctx.gradients))
 
 
@@ -265,7 +265,7 @@ def _import_deepspeed() -> Any:
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)
-    # Left alone, it would try out a compiler on all its ops and build a shared-memory all-reduce at first use: half a
-    # minute, and no start at all on a machine without compiler. A head needs none of them.
+    # By default it tries to compile all its ops, and builds a shared-memory all-reduce at first use: this takes half a
+    # minute, and fails on a machine without a compiler. Heads need none of them.
     deepspeed.ops.__compatible_ops__ = {}
     return deepspeed

@@ -38,7 +38,7 @@ from nearid.tokens.store import Keyed
 from nearid.workflow.memory import pinned_bytes
 
 SPLITS = ("train", "val")
-AHEAD = 8  # batches: a disk that is late by more is too slow
+AHEAD = 8  # batches; a disk that falls further behind is too slow anyway
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TokenBatch:
 
     Args:
         tuples: the samples; `tuples.images` are positions in the pool.
-        tokens: [images, tokens, dim] float16, each image once; overwritten once the next batch is asked for.
+        tokens: [images, tokens, dim] float16, each image once; overwritten when the next batch is requested.
         slots: [n, 6] position of each slot's image in `tokens`; 0 for padding.
     """
 
@@ -57,14 +57,14 @@ class TokenBatch:
 
     @cached_property
     def numbers(self) -> dict[str, Tensor]:
-        """`slots` and the tuples' `valid`, `severity`, `picks` and `owners`, where the tokens are."""
+        """`slots` and the tuples' `valid`, `severity`, `picks` and `owners`, on the tokens' device."""
         names = ("valid", "severity", "picks", "owners")
         arrays = {"slots": self.slots} | {name: getattr(self.tuples, name) for name in names}
         return {name: place(torch.from_numpy(array), self.tokens.device) for name, array in arrays.items()}
 
 
 class TrainingPool(ABC):
-    """Several collections under one numbering.
+    """The images of several collections, numbered consecutively.
 
     Args:
         stores: collection -> its images.
@@ -78,7 +78,7 @@ class TrainingPool(ABC):
         """Position of an image in the pool.
 
         Raises:
-            UserError: there is none; names collection, id and slot.
+            UserError: there is no such image.
         """
         return int(self._starts[list(self.stores).index(collection)]) + self.stores[collection].find(id, slot, variant)
 
@@ -95,15 +95,15 @@ class TrainingPool(ABC):
 
     @abstractmethod
     def content_keys(self) -> dict[Path, str]:
-        """What identifies the content of each file."""
+        """File -> what identifies its content."""
 
     def ahead(self, capacity: int) -> int:
-        """How many batches of `capacity` samples are worth loading while another is worked on."""
+        """How many batches of `capacity` samples to load ahead of the current one."""
         return 1
 
     @abstractmethod
     def open(self, capacity: int, held: int) -> Callable[[Tuples], TokenBatch]:
-        """What loads batches of at most `capacity` samples, of which `held` last at a time are untouched."""
+        """A function that loads batches of at most `capacity` samples; the last `held` of them stay valid."""
 
 
 class TokenPool(TrainingPool):
@@ -130,11 +130,11 @@ class TokenPool(TrainingPool):
                 )
 
     def content_keys(self) -> dict[Path, str]:
-        """Content key of each shard."""
+        """Shard -> its content key."""
         return {path: str(key) for store in self.stores.values() for path, key in store.content_keys.items()}
 
     def check_backbone(self, backbone: Backbone) -> None:
-        """Check that the tokens come from the backbone whose own head is the start.
+        """Check that the tokens come from `backbone`, whose own head training starts from.
 
         Raises:
             UserError: they do not.
@@ -151,16 +151,16 @@ class TokenPool(TrainingPool):
         return out[: len(positions)]
 
     def ahead(self, capacity: int) -> int:
-        """How many batches fit into `prefetch_bytes` beside the one that is worked on; one at least."""
+        """How many batches fit into `prefetch_bytes` beside the current one; at least one."""
         size = capacity * 2 * SLOTS * math.prod(self.token_shape) * torch.float16.itemsize
         if choose_device().type == "cuda":
             size = pinned_bytes(size)
         return max(1, min(AHEAD, prefetch_bytes() // size - 1))
 
     def open(self, capacity: int, held: int) -> Callable[[Tuples], TokenBatch]:
-        """What reads batches of at most `capacity` samples into `held` buffers in turn."""
+        """A function that reads batches of at most `capacity` samples, into `held` buffers in turn."""
         shape = (capacity * 2 * SLOTS, *self.token_shape)
-        # Used again: large fresh blocks would cost page faults at every step. A GPU takes pinned memory twice as fast.
+        # Reused: large new ones would cost page faults at every step. Pinned memory is copied to a GPU twice as fast.
         pinned = choose_device().type == "cuda"
         empty = [torch.empty(shape, dtype=torch.float16, pin_memory=pinned) for _ in range(held)]
         buffers = itertools.cycle([buffer.numpy() for buffer in empty])
@@ -175,13 +175,13 @@ class TokenPool(TrainingPool):
 
 
 class ImageStore(Keyed):
-    """The images of a collection's training and validation identities, decoded when they are asked for.
+    """The images of a collection's training and validation identities, decoded on access.
 
     Args:
-        layout: where they are.
+        layout: paths of the results folder.
         collection: `positives`, a source or `mtg_train`.
-        shards: of it.
-        raw_masks: black out by the masks as the data set has them, not by the cleaned ones.
+        shards: ids of its shards.
+        raw_masks: mask foregrounds with the data set's own masks instead of the cleaned ones.
     """
 
     def __init__(self, layout: Layout, collection: str, shards: Sequence[str], raw_masks: bool = False) -> None:
@@ -221,10 +221,10 @@ class ImageStore(Keyed):
 
 
 class ImagePool(TrainingPool):
-    """Images, augmented, and the frozen backbone that makes their tokens anew for every batch.
+    """Images that are augmented, and encoded by the frozen backbone, anew for every batch.
 
-    Each image of a batch, with its own augmentation, passes the backbone once, whatever number of slots and of heads
-    it serves; padding never does.
+    The backbone encodes each combination of image and augmentation in a batch once, however many slots and heads use
+    it, and never encodes padding.
 
     Args:
         stores: collection -> its images.
@@ -237,11 +237,11 @@ class ImagePool(TrainingPool):
         self._workers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "images")
 
     def content_keys(self) -> dict[Path, str]:
-        """Hash of each file."""
+        """File -> hash of its content."""
         return {path: hash_file(path) for store in self.stores.values() for path in store.paths}
 
     def open(self, capacity: int, held: int) -> Callable[[Tuples], TokenBatch]:
-        """What decodes, augments and encodes batches."""
+        """A function that decodes, augments and encodes batches."""
         size = self._backbone.batch_size
 
         def prepare(shown: NDArray[np.float64]) -> Tensor:
@@ -254,7 +254,7 @@ class ImagePool(TrainingPool):
             slots = np.zeros(tuples.images.shape, np.int64)
             slots[tuples.valid] = inverse.ravel()
             parts = self._workers.map(prepare, (images[start : start + size] for start in range(0, len(images), size)))
-            # Rounded as the shards are, so that both feeds give the same tokens.
+            # Rounded to float16 like the shards, so that both feeds give the same tokens.
             return TokenBatch(tuples, torch.cat([self._backbone.encode(pixels).half() for pixels in parts]), slots)
 
         return load
@@ -273,16 +273,16 @@ class ImagePool(TrainingPool):
 def load_batches(
     pool: TrainingPool, batches: Iterable[Tuples], capacity: int, ahead: int = 0, device: torch.device | None = None
 ) -> Generator[TokenBatch]:
-    """Batches of at most `capacity` samples, in order, the next ones loaded by a thread while the caller works on one.
+    """Batches of at most `capacity` samples, in order; a thread loads the next ones while the caller works on one.
 
-    What goes wrong in the thread is raised where its batch is asked for.
+    An error in the thread is raised when its batch is requested.
 
     Args:
-        pool: where they come from.
-        batches: which images.
-        capacity: samples of the largest.
-        ahead: how many are loaded; 0 leaves it to the pool.
-        device: a GPU that the tokens are brought to (`bring`); none leaves them where they are.
+        pool: loads them.
+        batches: the samples of each.
+        capacity: number of samples of the largest.
+        ahead: how many are loaded ahead; 0 leaves it to the pool.
+        device: a GPU that the tokens are copied to (`bring`); otherwise they stay where the pool puts them.
     """
     read = _read_ahead(pool, batches, capacity, ahead)
     if device is None or device.type == "cpu":
@@ -296,7 +296,7 @@ def _read_ahead(pool: TrainingPool, batches: Iterable[Tuples], capacity: int, ah
     waiting: deque[Future[TokenBatch]] = deque()
     with threads_ahead(1, "batches") as reader:
         for tuples in batches:
-            # The caller is back, so the batch before is done with.
+            # The caller asks for the next batch, so it has finished with the previous one.
             waiting.append(reader.submit(load, tuples))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
@@ -305,30 +305,30 @@ def _read_ahead(pool: TrainingPool, batches: Iterable[Tuples], capacity: int, ah
 
 
 class Carrier:
-    """Copies tokens to a GPU on a stream of its own, which runs beside the one that computes."""
+    """Copies tokens to a GPU on a separate stream, concurrently with computation."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)
 
     def send(self, tokens: Tensor) -> tuple[Tensor, torch.cuda.Event]:
-        """The tokens on their way, and the event of their arrival."""
+        """The tokens being copied to the GPU, and the event of their arrival."""
         with torch.cuda.stream(self._stream):
             there = tokens.to(self._device, non_blocking=True)
             return there, self._stream.record_event()
 
     def receive(self, tokens: Tensor, arrival: torch.cuda.Event) -> None:
-        """Let what is computed from now on wait for `tokens`; the host does not."""
+        """Make later computations wait for `tokens` on the GPU; the host does not wait."""
         computing = torch.cuda.current_stream(self._device)
         computing.wait_event(arrival)
         tokens.record_stream(computing)
 
 
 def bring(batches: Generator[TokenBatch], carrier: Any) -> Generator[TokenBatch]:
-    """The batches with their tokens on a device; the next one's are on their way while the caller works on one.
+    """The batches with their tokens on a device; the next one is copied while the caller works on one.
 
     Args:
-        batches: whose tokens are overwritten once the next one is asked for; pinned memory, or on the device.
+        batches: their tokens, in pinned memory or on the device, are overwritten when the next batch is requested.
         carrier: a `Carrier`.
     """
     sent: tuple[TokenBatch, Any] | None = None
@@ -339,7 +339,7 @@ def bring(batches: Generator[TokenBatch], carrier: Any) -> Generator[TokenBatch]
                 carrier.receive(sent[0].tokens, sent[1])
                 yield sent[0]
             sent = replace(batch, tokens=tokens), arrival
-            # Asking for another gives this one's host memory away.
+            # The next request overwrites this batch's host memory.
             arrival.synchronize()
         if sent is not None:
             carrier.receive(sent[0].tokens, sent[1])
@@ -349,7 +349,7 @@ def bring(batches: Generator[TokenBatch], carrier: Any) -> Generator[TokenBatch]
 
 
 def place(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor`, a small one, on `device`; a GPU takes it from pinned memory, so that the host does not wait."""
+    """A small `tensor` on `device`; it is copied to a GPU from pinned memory, so that the host does not wait."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

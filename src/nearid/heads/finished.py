@@ -1,6 +1,6 @@
-"""Heads that another head's job has trained and written: they wait for their own job, which only moves them.
+"""Heads that another head's job has trained and written, until their own job moves them to their folder.
 
-Nothing here needs PyTorch: starting it takes longer than all else that such a job does.
+Nothing here needs PyTorch, whose import takes longer than all else that such a job does.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ TICKET = "ticket.json"
 
 
 def versions() -> dict[str, str]:
-    """What decides a head's bits besides its inputs."""
+    """Versions of the packages that, besides its inputs, decide a head's bytes."""
     return {name: version(name) for name in VERSIONS}
 
 
 def ticket_of(layout: Layout, settings: TrainHead, code: str) -> str | None:
-    """Hash of all that a head is made from, as files tell it; None where only a training can know it.
+    """Hash of all that a head is made from, as far as files show it; None if only a training can tell.
 
-    It asks for more than a training does: where it differs, the training looks closer.
+    It covers more than a head depends on: if it differs, the training compares in detail.
     """
     path, mix = settings.backbone.path, settings.mix
     if settings.training.tokens != "cached" or not path or not (backbone := Path(path)).is_dir():
@@ -48,7 +48,7 @@ def ticket_of(layout: Layout, settings: TrainHead, code: str) -> str | None:
         made_from = [layout.identities, layout.splits, *([layout.mtg("train")] if mix.mtg_repeats else [])]
         files = [hash_file(path) for path in made_from]
     except (UserError, OSError):
-        return None  # the training says what is wrong
+        return None  # the training will report what is wrong
     weights = [
         [path.name, path.stat().st_size, path.stat().st_mtime_ns]
         for path in sorted([*backbone.glob("*.json"), *backbone.glob("*.safetensors")])
@@ -57,12 +57,12 @@ def ticket_of(layout: Layout, settings: TrainHead, code: str) -> str | None:
 
 
 def wait(folder: Path, ticket: str) -> None:
-    """Make the whole head in `folder` one that waits for its own job."""
+    """Mark the finished head in `folder` as waiting for its own job."""
     write_json(folder / TICKET, {"ticket": ticket})
 
 
 def waits(folder: Path, ticket: str) -> bool:
-    """Whether the head in `folder` waits, under this ticket."""
+    """Whether the head in `folder` waits, with this ticket."""
     try:
         return bool(read_json(folder / TICKET)["ticket"] == ticket)
     except (OSError, ValueError, KeyError, TypeError):
@@ -70,7 +70,7 @@ def waits(folder: Path, ticket: str) -> bool:
 
 
 def take(layout: Layout, settings: TrainHead, code: str) -> bool:
-    """Make a head that waits the one that is declared; whether there was one of today's data, settings and code."""
+    """Move a waiting head to its declared place; returns whether there was one of today's data, settings and code."""
     name = settings.ablation
     waiting = layout.waiting_head(name)
     if not (waiting / TICKET).is_file():
@@ -91,6 +91,6 @@ def take(layout: Layout, settings: TrainHead, code: str) -> bool:
 
 
 def folder_of(layout: Layout, ablation: str) -> Path:
-    """The folder of the newest whole head of an ablation: where it waits, or its declared one."""
+    """The folder of an ablation's newest finished head: the one where it waits, else its declared one."""
     waiting = layout.waiting_head(ablation)
     return waiting if (waiting / TICKET).is_file() else layout.head(ablation)

@@ -1,4 +1,4 @@
-"""What a head trains on: collections as one pool, the training identities as samples."""
+"""What a head is trained on: collections as one pool, the training identities as samples."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingData(NamedTuple):
-    """What heads train on.
+    """What heads are trained on.
 
     Args:
         empty: how many distractor slots each source left empty; they train as padding.
         gaps: how many damaged images each collection's shards leave out; they train as padding too.
-        left_out: ids, by data set, that have less than two views because of gaps; they do not train.
-        held_out: whole validation images, a sample per identity and source of the mix; none if none are wanted.
+        left_out: data set -> ids that have fewer than two views because of gaps; they are not trained on.
+        held_out: unmasked validation images, a sample per identity and source of the mix; empty without validation.
     """
 
     pool: TrainingPool
@@ -52,11 +52,11 @@ def open_mix(layout: Layout, settings: TrainHead, backbone: Backbone, with_sever
         layout: where the data and tokens are.
         settings: of the head.
         backbone: whose tokens they are.
-        with_severity: read the severities of part edits off their masks; else they are all alike.
+        with_severity: compute the severities of part edits from their masks; else all are the same.
 
     Raises:
-        UserError: a held-out identity among the training rows; tokens or images that should be there are not;
-            tokens of another backbone; jitter or affine of cached tokens without `augmented_draws`.
+        UserError: a held-out identity is among the training rows; tokens or images are missing; tokens of another
+            backbone; jitter or affine of cached tokens without `augmented_draws`.
     """
     mix, training = settings.mix, settings.training
     identities = read_table(layout.identities).to_pydict()
@@ -80,7 +80,7 @@ def open_mix(layout: Layout, settings: TrainHead, backbone: Backbone, with_sever
     left_out: dict[str, list[int]] = {}
 
     def add(part: Samples, count: int) -> None:
-        # Only gaps leave an identity with a single view; it cannot be an anchor with a positive.
+        # An identity with a single view, which only gaps can cause, has no positive for its anchor.
         usable = (part.views[..., 0] != PADDING).sum(axis=1) >= 2
         if not usable.all():
             left_out[part.name] = part.ids[~usable].tolist()
@@ -139,13 +139,13 @@ def _open_pool(
 
 @dataclass(frozen=True)
 class _Index:
-    """Finds images in a pool; `variants` are the versions of whole images and, where any is masked, of foregrounds."""
+    """Finds images in a pool; `variants` are the versions of the whole image and, with masking, of its foreground."""
 
     pool: TrainingPool
     variants: Sequence[Sequence[str]]
 
     def images(self, collection: str, ids: Sequence[int], slots: Sequence[Iterable[int]]) -> Indices:
-        """[n, max(slots) + 1 or 3, 2 versions] positions of the named slots, `PADDING` elsewhere and at gaps."""
+        """Positions [n, slots or 3, 2 versions] of each identity's `slots`, `PADDING` elsewhere and at gaps."""
         store, versions = self.pool.stores[collection], len(self.variants[0])
         width = max([SLOTS, *(1 + max(of, default=0) for of in slots)])
         found = np.full((len(ids), width, 2 * versions), PADDING)
@@ -170,7 +170,7 @@ class _Index:
         return np.asarray(ids), views, distractors
 
     def views(self, collection: str, ids: Sequence[int], counts: Sequence[int]) -> Indices:
-        """Positions [n, 3, 2 v] of the first `counts` slots of each identity; each must be there."""
+        """Positions [n, 3, 2 v] of the first `counts` slots of each identity, none of which may be missing."""
         if min(counts) < 2:
             identity = ids[counts.index(min(counts))]
             raise UserError(
@@ -181,8 +181,8 @@ class _Index:
     def distractors(self, source: str, ids: Sequence[int], views: Indices) -> Indices:
         """Positions [n, 3, 2 v] of one source's distractors.
 
-        A slot that the source left empty is padding: shards are complete, so no tokens means no image. An identity
-        without any is a missing shard or another data set, and an error.
+        A slot without tokens is padding: shards are complete, so the source left it empty. An identity without any
+        tokens is an error: a shard is missing or belongs to another data set.
         """
         store = self.pool.stores[source]
         slots = []

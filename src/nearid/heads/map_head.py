@@ -1,8 +1,8 @@
-"""SigLIP's attention-pooling head, folded around its one fixed query (docs/performance.md 1).
+"""SigLIP's attention-pooling head, with its one fixed query folded into the key projection (docs/performance.md 1).
 
 The head's only query is a learned probe, so `softmax(q K^T) V` needs neither keys nor values: the probe is folded into
-the key projection, raw tokens are pooled, and the pooled vectors are projected. The result is the same function with
-about 40 times fewer operations; parameters keep transformers' layout, so that state dicts interchange both ways.
+the key projection, raw tokens are pooled, and the pooled vectors are projected. This is the same function with about 40
+times fewer operations; parameters keep transformers' layout, so that state dicts interchange both ways.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch.nn import functional
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
-# One block of tokens in the dtype of the maths stays about this large, so that a CPU reads it twice from its cache.
+# About the size of a block of tokens in the dtype of the maths: a CPU's second read of it comes from the cache.
 BLOCK_BYTES = 1 << 22
-# On a GPU: small beside the tokens of a batch, and large enough that launching kernels costs less than what they do.
+# On a GPU: small compared with a batch's tokens, but large enough that kernels take longer to run than to launch.
 DEVICE_BLOCK_BYTES = 1 << 26
-# Dekker's splitter: leaves the 11 leading bits of a float32, which is what tensor cores read of it.
+# Dekker's splitter: leaves the 11 leading bits of a float32, which are all that tensor cores use.
 SPLITTER = float((1 << 13) + 1)
 # Bytes to which torch aligns what it allocates.
 ALIGNMENT = 64
@@ -31,7 +31,7 @@ ALIGNMENT = 64
 class MAPHead(SiglipMultiheadAttentionPoolingHead):
     """Multihead attention pooling of tokens [batch, tokens, dim] into embeddings [batch, dim].
 
-    Takes and gives the state dict of transformers' `SiglipMultiheadAttentionPoolingHead` unchanged. The key bias has a
+    Its state dict is that of transformers' `SiglipMultiheadAttentionPoolingHead`. The key bias has a
     gradient of exactly zero, as in theory (softmax ignores a constant); transformers' own is rounding noise.
 
     Several heads over the same tokens may share one pass: `pool_each(tokens, [head.queries() for head in heads])`, then
@@ -85,10 +85,10 @@ def pool(tokens: Tensor, queries: Tensor) -> Tensor:
 def pool_each(tokens: Tensor, queries: Sequence[Tensor]) -> list[Tensor]:
     """`pool` by the queries of several pooling heads in one pass over the tokens; one result per head.
 
-    On a CPU each head has matrix products of its own, over a block of tokens that stays in the cache: a result has the
-    same bytes whichever heads share the pass. One wide product for all would be faster by a quarter, but BLAS libraries
-    sum in an order that depends on the width. Elsewhere it is one wide product, equal to rounding; on a GPU with tensor
-    cores they take tokens that are stored in half precision, without losing digits (`SplitProducts`).
+    On a CPU each head has matrix products of its own, over a block of tokens that stays in the cache, so its result has
+    the same bytes whichever heads share the pass. One wide product for all would be faster by a quarter, but BLAS
+    libraries sum in an order that depends on the width. On other devices there is one wide product, and results are
+    equal up to rounding; tensor cores multiply tokens stored in half precision without loss (`SplitProducts`).
     """
     if in_cache(tokens):
         return list(_Pool.apply(tokens, *queries))
@@ -97,7 +97,7 @@ def pool_each(tokens: Tensor, queries: Sequence[Tensor]) -> list[Tensor]:
 
 
 class _Pool(torch.autograd.Function):
-    # Written out because autograd would keep a float32 copy of all tokens and compute their gradient in three passes.
+    # By hand, because autograd would keep a float32 copy of all tokens and compute their gradient in three passes.
 
     # Tokens come first throughout and the queries as a contiguous [dim, heads]: a third faster than heads first.
 
@@ -142,7 +142,7 @@ class _HeadGradient:
     def __init__(self, gradient: Tensor, queries: Tensor, attention: Tensor, pooled: Tensor) -> None:
         self.to_queries = torch.zeros_like(queries)
         self._gradient, self._queries, self._attention = gradient, queries, attention
-        # sum_t A_t (dP . x_t) = dP . P: the softmax's own term comes free.
+        # sum_t A_t (dP . x_t) = dP . P, so the softmax's own term needs no pass over the tokens.
         self._free = (gradient * pooled).sum(-1)[:, None]
         self._across = gradient.mT.contiguous()
 
@@ -155,7 +155,7 @@ class _HeadGradient:
 
 
 class Products:
-    """Matrix products of a block of tokens, in its own precision."""
+    """Matrix products of a block of tokens, in the precision of the maths."""
 
     def project(self, block: Tensor, across: Tensor) -> Tensor:
         """[..., tokens, heads] of tokens [..., tokens, dim] and [..., dim, heads]."""
@@ -171,11 +171,10 @@ class Products:
 
 
 class SplitProducts(Products):
-    """The same on tensor cores (TF32), which read 11 bits of each factor, eight times as fast.
+    """The same products on tensor cores (TF32), which are eight times as fast but use only 11 bits of each factor.
 
-    Tokens that are stored in half precision have no more. The other factor is split into two, which lie side by side in
-    one product: its 11 leading bits, and the rest. What is lost is below 2^-22 of it, as in float32
-    (docs/performance.md 1).
+    Tokens stored in half precision have no more bits. The other factor is split into its 11 leading bits and the rest,
+    side by side in one product. The relative loss is below 2^-22, as in float32 (docs/performance.md 1).
     """
 
     def project(self, block: Tensor, across: Tensor) -> Tensor:
@@ -204,7 +203,7 @@ class SplitProducts(Products):
 
 
 def split(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The 11 leading bits of float32 `values`, and the rest; their sum is `values` to the bit."""
+    """The 11 leading bits of float32 `values`, and the rest; their sum is exactly `values`."""
     scaled = values * SPLITTER
     leading = scaled - (scaled - values)
     return leading, values - leading
@@ -216,7 +215,7 @@ def _products(tokens: Tensor, dtype: torch.dtype) -> Products:
 
 
 def in_cache(tokens: Tensor) -> bool:
-    """Whether blocks of `tokens` go through a CPU's cache, head by head."""
+    """Whether `tokens` are pooled head by head, in blocks that fit into a CPU's cache."""
     return tokens.device.type == "cpu"
 
 
@@ -226,12 +225,12 @@ def has_tensor_cores(device: torch.device) -> bool:
 
 
 def _blocks(tokens: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
-    # A few images at a time, which stay in a CPU's cache and are no second copy of the tokens on a GPU. The buffer is
-    # used again, since fresh pages cost more than the conversion itself.
+    # A few images at a time: they stay in a CPU's cache, and on a GPU there is no second copy of all tokens. The buffer
+    # is reused, since new pages would cost more than the conversion itself.
     count, length, dim = tokens.shape
     size = BLOCK_BYTES if in_cache(tokens) else DEVICE_BLOCK_BYTES
     step = max(1, size // (length * dim * dtype.itemsize))
-    # MKL sums by where its arrays lie, so blocks begin where torch's own do.
+    # MKL's order of summation depends on alignment, so blocks are aligned like torch's own tensors.
     ready = tokens.dtype == dtype and tokens.data_ptr() % ALIGNMENT == 0
     buffer = None if ready else tokens.new_empty((min(step, count), length, dim), dtype=dtype)
     for start in range(0, count, step):

@@ -1,7 +1,7 @@
 """Heads that share token batches: one pass over the tokens, then a loss, clipping and an optimizer for each head.
 
-On a CPU a head has the same bytes in any pack as alone: each head has matrix products of its own, whose shapes do not
-depend on the other heads (docs/reproducibility.md).
+On a CPU a head has the same bytes in any pack as if trained alone: it has matrix products of its own, whose shapes do
+not depend on the other heads (docs/reproducibility.md).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class PackedHead:
 
     Args:
         settings: how it is trained.
-        done: steps that it has taken; it waits until the others of its pack are there too.
-        seconds: that these took, with the pack it was in.
-        resumed_after: the step from which this process went on.
-        stopped: why it takes no more.
+        done: number of steps taken; a head that is ahead waits for the others of its pack.
+        seconds: time that these steps took, for the whole pack.
+        resumed_after: the step after which this process resumed.
+        stopped: the error that ended its training.
     """
 
     settings: TrainHead
@@ -61,8 +61,8 @@ def encode(members: Sequence[PackedHead], batch: TokenBatch, padding: Tensor | N
     """Each member's embeddings [n, 6, dim] of the batch's slots; the tokens are read once for all of them.
 
     Args:
-        padding: tokens [1, tokens, dim] of the image that fills empty slots, for members whose objective reads them;
-            where the batch's are.
+        padding: tokens [1, tokens, dim] of the image that fills empty slots, on the batch's device; for members whose
+            objective reads padding.
     """
     slots = batch.numbers["slots"]
     pooled = pool_each(batch.tokens, [member.head.queries() for member in members])
@@ -100,7 +100,7 @@ def evaluate(members: Sequence[PackedHead], batch: TokenBatch, padding: Tensor |
 
 
 def differentiate(members: Sequence[PackedHead], losses: Sequence[Tensor]) -> list[Sequence[Tensor]]:
-    """Gradients of each loss by its member's parameters, in one backward pass."""
+    """Gradients of each loss with respect to its member's parameters, in one backward pass."""
     weights = [member.engine.parameters for member in members]
     # Summed, never averaged: a mean would scale every member's gradient.
     gradients = torch.autograd.grad(torch.stack(list(losses)).sum(), [weight for own in weights for weight in own])
@@ -118,6 +118,6 @@ def average(values: Sequence[Mapping[str, Tensor]], ranks: Ranks) -> list[dict[s
 
 
 def read(numbers: Tensor) -> list[float]:
-    """`numbers` on the host: the one place where a step waits for its device."""
+    """`numbers` on the host; the only place where a step waits for the device."""
     found: list[float] = numbers.tolist()
     return found

@@ -1,6 +1,6 @@
-"""Pieces that the objectives share: unit vectors, masked reductions, and the pool gathered over all ranks.
+"""What the objectives share: unit vectors, masked reductions, and the pool gathered over all ranks.
 
-Notation of docs/losses.md 2: rows `i` are the *global* batch, `b` of its `n` rows live on this rank.
+Notation of docs/losses.md 2: rows `i` are those of the *global* batch; `b` of its `n` rows are on this rank.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def normalise(vectors: Tensor) -> Tensor:
 
 
 def masked_logsumexp(logits: Tensor, mask: Tensor) -> Tensor:
-    """Log of the sum of exp over the last axis where `mask`; an empty set gives -inf, and never a NaN gradient."""
+    """Log of the sum of exp over the last axis where `mask`; -inf for an empty set, never with a NaN gradient."""
     empty = ~mask.any(-1, keepdim=True)
     filled = logits.masked_fill(~mask, -torch.inf).masked_fill(empty, 0.0)
     return filled.logsumexp(-1).masked_fill(empty.squeeze(-1), -torch.inf)
@@ -82,8 +82,8 @@ class Batch:
         anchor: [b, dim]; positives: [b, p, dim]; distractors: [b, k, dim].
         positive_mask: [b, p], distractor_mask: [b, k]; False is padding, whose content never matters.
         severity: [b, k], how much of the object an edit changed; None without oracle.
-        owners: [b], a number per identity: rows with the same are no negatives of each other; None goes by position.
-        picks: [b], the single positive slot of the symmetric InfoNCE rows; None takes the first valid one.
+        owners: [b], a number per identity: rows with the same are not negatives of each other; None: one row each.
+        picks: [b], the one positive slot that symmetric InfoNCE uses; None takes the first valid one.
     """
 
     anchor: Tensor

@@ -16,7 +16,7 @@ OracleScale = Literal["logit", "cosine"]
 
 
 def rank_above_others(batch: Batch, temperature: float, negatives: Tensor | None = None) -> Tensor:
-    """How little each distractor is closer to its anchor than any other identity of the batch, [b, k].
+    """By how much each distractor fails to be closer to its anchor than other identities of the batch, [b, k].
 
     The ranking term of paper Eq. 2: `softplus(LSE over the batch negatives - distractor)`; zero without negatives.
 
@@ -29,7 +29,7 @@ def rank_above_others(batch: Batch, temperature: float, negatives: Tensor | None
 
 
 def rank_by_severity(batch: Batch, temperature: float, margin: float, scale: OracleScale = "logit") -> Tensor:
-    """RankNet over pairs of a row's distractors: the less edited one should stay closer (docs/losses.md R2).
+    """RankNet over pairs of a row's distractors: the less edited one should be closer (docs/losses.md R2).
 
     Args:
         margin: in units of `scale`.

@@ -23,11 +23,11 @@ def read_vision_state(path: Path, part: str = "") -> dict[str, Tensor]:
 
     Args:
         path: a safetensors file. Pickles are never opened.
-        part: start of the names that are wanted; it is cut off (`head.` gives the pooling head's state dict).
+        part: prefix of the wanted names, which is removed (`head.` gives the pooling head's state dict).
 
     Raises:
         KeyError: the file holds no SigLIP with a pooling head.
-        OSError, SafetensorError: no such file, or not a whole one.
+        OSError, SafetensorError: no such file, or a damaged one.
     """
     with safe_open(path, "pt") as file:
         names = list(file.keys())

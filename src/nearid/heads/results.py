@@ -1,4 +1,4 @@
-"""The files that a training writes: those declared for a head, or the report of why it stopped."""
+"""The files that a training writes: those declared for a head, or a report on why it stopped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 def inputs_of(
     layout: Layout, source: TrainingData, settings: TrainHead, vision_config: Mapping[str, Any], code: str, ranked: bool
 ) -> str:
-    """Hash of settings, tokens, samples and code: what Snakemake would train a head again for.
+    """Hash of settings, tokens, samples and code: a head is trained again if any of them changes.
 
     Args:
         ranked: whether its objective reads severities.
@@ -41,12 +41,12 @@ def inputs_of(
 
 
 def key_of(inputs: str) -> str:
-    """Hash of everything that must be unchanged for a half-trained head to be resumed; not the number of ranks."""
+    """Hash of everything that must be unchanged to resume a half-trained head; the number of ranks may change."""
     return hash_json([inputs, versions()])
 
 
 def is_current(layout: Layout, settings: TrainHead, inputs: str) -> bool:
-    """Whether all declared files of a head are there, of these inputs."""
+    """Whether all declared files of a head exist and were made from these inputs."""
     name = settings.ablation
     files = [layout.head_file(name, file) for file in FILES]
     if settings.training.keep_every_steps:
@@ -106,11 +106,11 @@ def report_stop(
     values: Mapping[str, float],
     what: str,
 ) -> UserError:
-    """Write `stopped.json` beside a head whose `what` (loss, gradient) is not finite; the error that says it.
+    """Write `stopped.json` beside a head whose `what` (loss, gradient) is not finite; returns the error to raise.
 
     Args:
         samples: the whole batch, over all ranks.
-        step: this one, and how many there are.
+        step: the current one, and their total number.
         values: what the log would have shown.
     """
     path = layout.head_file(settings.ablation, "stopped.json")
@@ -132,7 +132,7 @@ def report_stop(
 
 
 def _waited(log: str) -> float:
-    """The part of the steps' time that was waited for data."""
+    """The fraction of the steps' time that was spent waiting for data."""
     steps = [json.loads(line) for line in log.splitlines()]
     waited, worked = (sum(step[name] for step in steps) for name in ("wait_s", "step_s"))
     return round(waited / (waited + worked), 4)

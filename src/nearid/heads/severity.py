@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from nearid.io.images import decode_stored_mask
 from nearid.io.tables import read_table
 
-# Of a distractor whose edited area is unknown (authors' code).
+# Severity of a distractor whose edited area is unknown (authors' code).
 SEVERITY = 0.1
 
 
 def read_severity(edits: Path) -> NDArray[np.float32]:
-    """Edited share of the object, [n, 2], of both images of each sample of a part-edit set.
+    """Edited share of the object in both images of each sample of a part-edit set, [n, 2].
 
     Area of the part mask over that of the object mask, at most 1; `SEVERITY` where a mask is missing or
     shows no object.

@@ -42,16 +42,16 @@ TRAINS = "trains this head"
 
 
 def train(settings: TrainHead, layout: Layout, code: str = "", along: Sequence[tuple[TrainHead, str]] = ()) -> None:
-    """Train the head of one ablation, from where a killed try or another head's job left it, and write its folder.
+    """Train the head of one ablation, from where a killed run or another head's job left it, and write its folder.
 
     On one machine and thread count the same settings and tokens give the same bytes, killed or not, packed or not.
 
     Args:
         settings: of the head.
         layout: where data and tokens are and the head goes.
-        code: fingerprint of this code; a killed try of other code is not resumed.
-        along: settings and code of the other heads of the pack. Those that are not up to date train too,
-            up to where their own job only has to write them; one whose loss is not finite stops alone.
+        code: fingerprint of this code; a killed run of other code is not resumed.
+        along: settings and code of the other heads of the pack. Those that are out of date are trained too, and wait
+            for their own jobs to take them; a head whose loss is not finite stops without the others.
 
     Raises:
         UserError: bad data or settings (see `open_mix`, `MixSampler`, `objectives.create`), a loss or gradient of this
@@ -59,13 +59,13 @@ def train(settings: TrainHead, layout: Layout, code: str = "", along: Sequence[t
     """
     ranks = join()
     names = sorted([settings.ablation, *(other.ablation for other, _ in along)])
-    # Whoever comes second finds its head finished.
+    # A job that had to wait finds its head finished.
     turn = (
         lock(layout.pack(names[0]), "trains this pack of heads", wait=True)
         if along and ranks.rank == 0
         else nullcontext()
     )
-    # A job that a launcher started twice must not wait for itself, and then train a second time.
+    # A job that a launcher started twice must fail, not wait for itself and then train a second time.
     alone = lock(layout.pack(f"{settings.ablation}.job"), TRAINS) if ranks.rank == 0 else nullcontext()
     with alone, turn, Warnings(ranks) as warnings, _Pack([(settings, code), *along], layout, ranks) as pack:
         pack.train(warnings)
@@ -83,13 +83,13 @@ def train(settings: TrainHead, layout: Layout, code: str = "", along: Sequence[t
 
 
 def is_trained(settings: TrainHead, layout: Layout, code: str = "") -> bool:
-    """Whether a head is there and of today's data, tokens, settings and code."""
+    """Whether a head exists and is made from today's data, tokens, settings and code."""
     pack = _Pack([(settings, code)], layout, Ranks(0, 0, 1))
     return is_current(layout, settings, pack.inputs[0])
 
 
 class _Pack:
-    """A head, and the others of its pack that are not up to date: opened, locked, and brought to where they were."""
+    """A head and the out-of-date others of its pack: inputs opened, folders locked, states restored."""
 
     def __init__(self, wanted: Sequence[tuple[TrainHead, str]], layout: Layout, ranks: Ranks) -> None:
         first = wanted[0][0]
@@ -103,7 +103,7 @@ class _Pack:
                 )
         terms = [objectives.create(one.objective, **one.params) for one, _ in wanted]
         _check_ranks(first.training, ranks)
-        # On every start it checks that no identity of validation or test is among the training rows.
+        # On every start `open_mix` checks that no validation or test identity is among the training rows.
         self._backbone = load_backbone(first.backbone)
         self.source = open_mix(layout, first, self._backbone, any(objective.reads_severity for objective in terms))
         self._validation = Validation(self.source.pool, self.source.held_out)
@@ -135,7 +135,7 @@ class _Pack:
         else:
             dist.barrier()  # until rank 0 has swept stale progress
         keys = [key for _, _, key in self._wanted]
-        # Entered after the locks, so that it has ended before they are given back.
+        # Entered after the locks, so that it has ended before they are released.
         thread = self._locks.enter_context(ThreadPoolExecutor(1, "states"))
         progress = [Checkpoints(*pair, self.ranks.rank == 0, thread) for pair in zip(folders, keys, strict=True)]
         if self.ranks.rank == 0 and self.ranks.size > 1:
@@ -148,7 +148,7 @@ class _Pack:
         self._locks.close()
 
     def train(self, warnings: Warnings) -> None:
-        """Take all steps that are left, none if the first head has them already; a warning saves where it is."""
+        """Take the remaining steps, none if the first head is finished; on a warning all states are saved."""
         if self.members[0].done == self.steps:
             return
         waiting = [member for member in self.members if member.done < self.steps]
@@ -187,12 +187,12 @@ class _Pack:
         self._wait()
 
     def _wait(self) -> None:
-        """Until the disk has the states of all members."""
+        """Wait until the states of all members are on disk."""
         for member in self.members:
             member.checkpoints.wait()
 
     def write_waiting(self) -> None:
-        """Write the other finished heads of the pack whole, so that their own jobs have only to take them."""
+        """Write the other finished heads of the pack, so that their own jobs only have to take them."""
         for member in self.members[1:]:
             inputs, ticket = self._made_of[member.name]
             folder = self.layout.waiting_head(member.name)
@@ -213,10 +213,10 @@ class _Pack:
         return PackedHead(settings, objective, head, engine, checkpoints, done, seconds, done)  # type: ignore[arg-type]
 
     def _step(self, members: Sequence[PackedHead], step: int, batch: TokenBatch) -> dict[str, dict[str, Any]]:
-        """One step of each member that stays finite; their log lines."""
+        """Take one step of each member whose values are finite; returns their log records by name."""
         parts = packs.evaluate(members, batch, self._padding)
         engines = [member.engine for member in members]
-        # Of losses that are not finite too: nothing is read before all of it is under way.
+        # Also for losses that are not finite: no value is read before all work is queued on the device.
         norms = self._learners.receive(engines, packs.differentiate(members, [own.loss for own in parts]))
         shown = [
             {
@@ -254,7 +254,7 @@ class _Pack:
             logger.warning("%s stops, the others go on:\n%s", member.name, member.stopped)
 
     def _validate(self, step: int, members: Sequence[PackedHead]) -> list[dict[str, float]]:
-        """What the log says of each member's validation at this step, if anything."""
+        """Each member's validation results for the log; empty unless they are due at this step."""
         every = [member.training.validate_every_steps for member in members]
         due = [member for member, n in zip(members, every, strict=True) if n and (step % n == 0 or step == self.steps)]
         if not due or self.ranks.rank > 0:
@@ -271,7 +271,7 @@ class _Pack:
             self._save(member)
 
     def _save(self, member: PackedHead) -> None:
-        """Make a member's present state the one to go on from."""
+        """Save a member's current state as the one to resume from."""
         member.checkpoints.save(
             member.done,
             {
@@ -288,7 +288,7 @@ class _Pack:
 
 @torch.no_grad()
 def _encode_padding(backbone: Backbone) -> Tensor:
-    """Tokens [1, tokens, dim] of an empty slot as the authors' code fills it: zeros behind the preprocessing."""
+    """Tokens [1, tokens, dim] of an empty slot as the authors' code fills it: with zeros after the preprocessing."""
     pixels = backbone.preprocess([np.zeros((8, 8, 3), np.uint8)])
     return backbone.encode(torch.zeros(pixels.shape)).half().cpu()
 
@@ -304,7 +304,7 @@ def _check_ranks(training: TrainingSettings, ranks: Ranks) -> None:
 
 
 def _tuples(mix: MixSampler, batch_size: int, ranks: Ranks, done: int, steps: int) -> Iterator[Tuples]:
-    """The part of each step's batch that falls to this rank, from `done` on."""
+    """This rank's part of each step's batch, from step `done` on."""
     per_epoch, local = mix.steps_per_epoch(batch_size), batch_size // ranks.size
     for step in range(done, steps):
         epoch, number = divmod(step, per_epoch)

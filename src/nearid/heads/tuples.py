@@ -32,10 +32,10 @@ class Tuples:
         images: [n, 6] positions in the token pool: anchor, positives, distractors; `PADDING` is an empty slot.
         picks: [n] the one positive of the symmetric InfoNCE rows, an index into the positives.
         ids: [n] identity ids, for messages.
-        owners: [n] a number per data set and identity, alike in the copies of a sample.
+        owners: [n] a number per data set and identity, the same in all repeats of a sample.
         severity: [n, 3] how much of its object each distractor changed, for the oracle objectives.
-        augmentation: [n, 6, 9] how each image is still to be changed (`nearid.tokens.augmentation`); [n, 6, 0] if none
-            ever is.
+        augmentation: [n, 6, 9] the augmentation still to be applied to each image (`nearid.tokens.augmentation`);
+            [n, 6, 0] if there is none.
     """
 
     images: Indices
@@ -53,7 +53,7 @@ class Tuples:
 
     @classmethod
     def whole(cls, images: Indices) -> Tuples:
-        """Tuples of `images` [n, 6] as they are, for evaluation."""
+        """Tuples of unaugmented `images` [n, 6], for evaluation."""
         count = len(images)
         none = np.zeros(count, np.int64)
         return cls(
@@ -88,7 +88,7 @@ class Samples:
     severity: NDArray[np.float32]
 
     def take(self, rows: NDArray[np.bool_]) -> Samples:
-        """Those of `rows` [n]; the others' draws stay what they are."""
+        """The samples where `rows` [n] is True; their draws stay the same."""
         return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)[1:]})
 
     def draw(
@@ -107,15 +107,15 @@ class Samples:
             epoch: from 0.
             mask_probability: of the foreground variant, per role `anchor`, `positive`, `distractor`.
             augmentation: probability of each kind (`nearid.tokens.augmentation.CHANCES`).
-            cached: choose among cached versions, instead of saying how an image is to be changed. Mirrored ones are
-                chosen by the same numbers.
-            backgrounds: whose the distractors have: `training.distractors` of the config.
+            cached: choose among cached versions, instead of returning augmentation parameters. Mirrored versions are
+                chosen by the same random numbers.
+            backgrounds: which views' backgrounds the distractors have: `training.distractors` of the config.
         """
         count = len(self.rows)
         each, slots = np.arange(count)[:, None], np.arange(SLOTS)
 
         def uniform(purpose: str) -> NDArray[np.float64]:
-            # One table per purpose over all rows of the data set: entry (row, slot) depends on its key alone.
+            # One table per purpose over all rows of the data set, so that an entry depends on its row and slot only.
             table = keyed_rng("tuples", seed, epoch, self.name, purpose)
             return table.random((int(self.rows.max()) + 1, SLOTS))[self.rows]
 
@@ -124,7 +124,7 @@ class Samples:
         source = (uniform("source") * self.distractors.shape[1]).astype(np.int64)
         views = self.views[each, order]
         if backgrounds == "anchor_sources":
-            # A source per distractor slot, none twice: an order of the sources, cut off behind the third.
+            # A different source for each distractor slot: the first three of a random order of the sources.
             sources = self.distractors.shape[1]
             ranks = keyed_rng("tuples", seed, epoch, self.name, "sources").random((int(self.rows.max()) + 1, sources))
             chosen = np.argsort(ranks[self.rows], axis=1)[:, :SLOTS]
@@ -183,7 +183,7 @@ class MixSampler:
         return sum(len(part.rows) * repeats for part, repeats in zip(self.samples, self.repeats, strict=True))
 
     def epoch(self, epoch: int) -> Tuples:
-        """All tuples of `epoch` in its order."""
+        """All tuples of `epoch`, in its own order."""
         how = (self.mask_probability, self.augmentation, self.cached, self.backgrounds)
         drawn = [
             tuples
@@ -195,10 +195,10 @@ class MixSampler:
         return Tuples(*(np.concatenate(column)[order] for column in columns))
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Batches of an epoch; the last, partial one counts where it is kept.
+        """Number of batches of an epoch, with the last, partial one if it is kept.
 
         Raises:
-            UserError: not even one.
+            UserError: there is not even one.
         """
         steps = len(self) // batch_size + int(self.last_batch == "keep" and len(self) % batch_size > 0)
         if steps == 0:
@@ -219,7 +219,7 @@ def check_training_rows(rows: Sequence[int], identities: Mapping[str, Sequence])
         identities: columns `row`, `id`, `split` of the identities' table.
 
     Raises:
-        UserError: a row belongs to another split or does not exist; an id occurs in training and outside; names the id.
+        UserError: a row belongs to another split or does not exist, or an id is in both training and a held-out split.
     """
     known = dict(zip(identities["row"], zip(identities["id"], identities["split"], strict=True), strict=True))
     training = {known[row][0] for row in rows if row in known}

@@ -18,16 +18,16 @@ from nearid.margins import VIEW_PAIRS, directed_margins, strict_success
 
 SAMPLES = 16  # at a time
 KEPT_BYTES = {"cpu": 2**28, "cuda": 2**32}
-"""Tokens that stay in memory between two validations: the paper's 2.5 GB on a GPU, a small run's on a CPU."""
+"""The most tokens kept in memory between validations: the paper's 2.5 GB fit on a GPU, a small run's on a CPU."""
 
 
 class Validation:
-    """Whole images of the validation identities with the distractors of each source of the mix.
+    """Evaluates heads on unmasked images of the validation identities and the distractors of each source of the mix.
 
     Args:
         pool: where their tokens come from.
-        tuples: a sample per identity and source: views, then distractors on the same backgrounds; none at all where
-            the mix has no sources or the split is empty.
+        tuples: a sample per identity and source: views, then distractors on the same backgrounds; none if the mix has
+            no sources or the split is empty.
     """
 
     def __init__(self, pool: TrainingPool, tuples: Tuples) -> None:
@@ -38,7 +38,7 @@ class Validation:
     def evaluate(self, members: Sequence[PackedHead]) -> list[dict[str, float]]:
         """`val_ssr` (percent) and `val_margin` of each member; nothing without validation identities.
 
-        The rate is that of the scores (`ssr`): identities, once per source, whose valid margins are all positive.
+        The rate is defined like the scores' `ssr`: identities, once per source, whose valid margins are all positive.
         """
         if not len(self._tuples):
             return [{} for _ in members]
@@ -50,13 +50,13 @@ class Validation:
         return [summarise(np.concatenate(own)) for own in found]
 
     def _batches(self, device: torch.device) -> Iterator[TokenBatch]:
-        """The same ones each time: read once where they fit, since their images are nobody's draw."""
+        """The same batches each time, so they are kept in memory if they fit."""
         if self._kept is not None:
             yield from self._kept
             return
         parts = [self._tuples[start : start + SAMPLES] for start in range(0, len(self._tuples), SAMPLES)]
         kept: list[TokenBatch] | None = []
-        # One ahead: the training's own batches wait in memory.
+        # Only one ahead, since the training's own batches are in memory too.
         for batch in load_batches(self._pool, parts, SAMPLES, ahead=1, device=device):
             if kept is not None:
                 kept.append(replace(batch, tokens=batch.tokens.clone()))

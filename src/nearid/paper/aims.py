@@ -1,4 +1,4 @@
-"""Whether runs that differ in their seeds show what they should (config, `paper.aims`), and this run's own number."""
+"""Whether the mean over runs with different seeds meets the config's aims (`paper.aims`), and this run's own number."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BOUNDS = {"at_least": operator.ge, "at_most": operator.le, "above": operator.gt
 
 @dataclass(frozen=True)
 class AimResult:
-    """What was to be seen, and whether the mean over the runs holds it.
+    """An aim, and whether the mean over the runs meets it.
 
     Attributes:
         bounds: in words, with the metric.
@@ -35,17 +35,17 @@ class AimResult:
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """The outcome in words."""
         return "holds" if self.holds else "does not hold"
 
     @property
     def numbers(self) -> str:
-        """All of them in one line."""
+        """Bounds and values in one line."""
         return f"{self.bounds}; over seeds: {self.over_seeds}; this run: {self.own}"
 
 
 def find_aims(settings: Told, metrics: Mapping[str, Metrics]) -> list[AimResult]:
-    """The aims of a step's settings, which may have none.
+    """The results for the aims in a step's settings; empty without aims.
 
     Raises:
         UserError: the table of runs lacks a number.

@@ -77,7 +77,7 @@ def _find_worst(layout: Layout, scorer: str, run: Run, condition: str) -> dict[t
 
 
 def _write_strips(rows: list[dict[str, Any]], shard: str, run: Run, size: int, layout: Layout, folder: Path) -> None:
-    """One file after the other is read, so that a large shard's pictures are not all in memory at once."""
+    """Write a shard's strips, reading one file after the other: its pictures are never all in memory at once."""
     strips = {row["id"]: np.full(((1 + len(run.sources)) * size, SLOTS * size, 3), 255, np.uint8) for row in rows}
     files = [(layout.positives(shard), "images"), *((layout.distractors(s.id, shard), "nimg") for s in run.sources)]
     for line, (path, name) in enumerate(files):

@@ -34,8 +34,8 @@ from nearid.paper.verdicts import DEVIATES, INCOMPARABLE, REPRODUCED, Setting, j
 class ComparedCell:
     """One cell; `paper` and `difference` are rounded as the paper prints, `ours` and its 95 % interval are not.
 
-    `tolerance` is half a unit of the paper's last digit, and what half precision alone moved the authors' own value
-    where that is known. `why` is the reason of the `verdict` (nearid.paper.verdicts).
+    `tolerance` is half a unit of the paper's last digit plus, where that is known, by how much half precision alone
+    changed the authors' own value. `why` is the reason for the `verdict` (nearid.paper.verdicts).
     """
 
     table: str
@@ -69,7 +69,7 @@ def to_csv(pairs: Iterable[ComparedCell]) -> str:
 
 
 def list_costs() -> list[ComparedCell]:
-    """The paper's cost block; the times of a run differ each time, so they are in a file of their own."""
+    """The paper's cost block, without this run's times, which vary and are in a file of their own."""
     why = "a run's own times are beside it in costs.csv"
     empty = (None, None, None)
     return [
@@ -89,7 +89,7 @@ def compare_tables(tables: Mapping[str, MakeTable], layout: Layout) -> list[Comp
 
 
 def compare_table(table: Table, run: Run) -> Iterator[ComparedCell]:
-    """Our cells in their order, then the paper's cells that we have none for."""
+    """Our cells in their order, then the paper's cells that this run does not have."""
     met = set()
     for row in table.rows:
         for column in table.columns:
@@ -103,7 +103,7 @@ def compare_table(table: Table, run: Run) -> Iterator[ComparedCell]:
                 )
 
 
-# What the paper chose and did not measure.
+# Columns that the paper sets and does not measure.
 _CHOSEN = ("alpha", "beta")
 
 
@@ -119,7 +119,7 @@ def _compare(table: Table, row: Row, column: Column, run: Run) -> ComparedCell:
     elif theirs is None:
         why = "not in the paper"
     else:
-        difference = round(cell.value - theirs, column.digits) + 0.0  # no zero with a sign
+        difference = round(cell.value - theirs, column.digits) + 0.0  # -0.0 becomes 0.0
         other_words = {scorer.id for scorer in run.scorers if scorer.other_prompt}
         retrained = (column.scorer or row.id) in {scorer.id for scorer in run.scorers if scorer.retrained}
         other = differing(run, column.metric, retrained)
@@ -145,7 +145,7 @@ def _setting(table: Table, row: Row, column: Column, run: Run) -> Setting:
     images = describe_images(run, column.metric, sources)
     if (column.scorer or row.id) not in retrained:
         return Setting(same, retrained=False, images=images)
-    # Heads that stand for one and the same of the paper's differ by their seeds.
+    # Heads that represent the same head of the paper differ by their seeds.
     alike = [
         (each, other)
         for each in table.rows

@@ -1,6 +1,6 @@
 """paper/costs.csv: the costs of a run beside the paper's, and of a judged pair beside an embedded one.
 
-Times differ in every run, so they are not part of what two runs must agree in: they are written with the manifest.
+Times vary, so they are not part of what two runs must agree on; they are written with the manifest.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ STAGES = ("distractors", "tokens", "heads", "scores")
 _TIMES = "times"
 _SHARE = "its share of its pack"
 _NOT_MEASURED = "no job of it has run in this folder"
-# What the margins ask for (nearid.scores.margins): a distractor against the view on its own background.
+# What margins need (nearid.scores.margins): of a distractor, only the similarity to the view on its background.
 _ASKED = (*SIMILARITIES, *(name for name in CROSSES if name[-1] == name[-2]))
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One number: `what` in `unit`, ours and the paper's; `why` one of them is missing, or how ours came about."""
+    """One number: `what` in `unit`, ours and the paper's; `why` says why one is missing, or how ours was measured."""
 
     what: str
     unit: str
@@ -112,7 +112,7 @@ def compare_costs(config: Config, layout: Layout, costs: Sequence[Mapping[str, A
 
 
 def judge_cost(costs: Iterable[Cost]) -> Effect:
-    """The paper's last effect: an embedding is far cheaper than a judge, here at least half as far as there."""
+    """The paper's last effect, that an embedding is cheaper than a judge: here by at least half the paper's factor."""
     cost = next(cost for cost in costs if cost.unit == _TIMES)
     assert cost.paper is not None
     claim = f"An embedding is cheaper than a judge: a pair costs at least {cost.paper / 2:.0f} times less"
@@ -133,7 +133,7 @@ def to_csv(costs: Iterable[Cost]) -> str:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Comparing images on NearID-bench: how many pairs, and how long it took in all."""
+    """An evaluation on NearID-bench: how many pairs of images were compared, and how long it took in all."""
 
     pairs: int
     seconds: float
@@ -145,14 +145,14 @@ class Evaluation:
 
 
 def _find_scorer(config: Config, kind: str) -> str | None:
-    """The selected scorer of this kind that stands for the one whose cost the paper tells, else the first."""
+    """The selected scorer of this kind that represents the one whose cost the paper gives, else the first."""
     found = [name for name in config["select"]["scorers"] if config["scorers"][name].get("kind") == kind]
     standing = [name for name in found if config["scorers"][name].get("paper_row") in ("qwen3vl_30b", "nearid")]
     return next(iter([*standing, *found]), None)
 
 
 def _evaluate(config: Config, layout: Layout, scorer: str | None) -> Evaluation | None:
-    """What a scorer's comparisons of NearID-bench took, its share of the extraction of tokens included."""
+    """A scorer's evaluation on NearID-bench, with its share of the token extraction; None if it was not measured."""
     if scorer is None:
         return None
     path = layout.scores(scorer, "nearid_bench")
@@ -171,7 +171,7 @@ def _evaluate(config: Config, layout: Layout, scorer: str | None) -> Evaluation 
 
 
 def _extraction_seconds(config: Config, layout: Layout, backbone: str) -> float | None:
-    """Seconds of extracting the test images' tokens: of each collection's jobs, the test's share of its images."""
+    """Seconds for the test images' tokens: each collection's total, times the test split's share of its images."""
     views, total = _count_views(layout), 0.0
     for collection in ("positives", *config["select"]["sources"]):
         folder = layout.benchmark("tokens", "extract_tokens", f"{backbone}/{collection}/000").parent
@@ -193,7 +193,7 @@ def _count_views(layout: Layout) -> Mapping[str, int]:
 
 
 def _read_seconds(paths: Sequence[Path]) -> float | None:
-    """Seconds of jobs together, None where one has not run here."""
+    """Total seconds of jobs; None if one has not run here."""
     if not paths or not all(path.is_file() for path in paths):
         return None
     return sum(_number(row.get("s")) for path in paths for row in _rows(path))
@@ -212,7 +212,7 @@ def _number(text: str | None) -> float:
 
 
 def _read_heads(config: Config, layout: Layout) -> dict[str, tuple[float, float, bool]]:
-    """Hours and seconds per step of each head, and whether it is one of the beta sweep; a pack's time is shared."""
+    """Hours and seconds per step of each head, and whether it is of the beta sweep; a pack's heads share its time."""
     found = {}
     for name in config["select"]["ablations"]:
         path = layout.head_file(name, "provenance.json")

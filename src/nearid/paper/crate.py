@@ -12,7 +12,7 @@ from nearid.io.hashing import hash_file
 from nearid.io.paths import below
 from nearid.layout import Layout
 
-# The profiles that the crate keeps to (process, workflow, and workflow run).
+# The profiles that the crate follows (process, workflow, and workflow run).
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
     "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
@@ -55,7 +55,7 @@ def describe_crate(manifest: Mapping[str, Any], layout: Layout) -> Any:
 
     result, run = manifest["result"], manifest["run"]
     name = result["config"]["name"]
-    # The version that the profiles build upon; it lacks `sha256`, which the terms of workflow runs add.
+    # The version that the profiles are based on; it lacks `sha256`, which the workflow-run terms add.
     crate = ROCrate(gen_preview=False, version="1.1")
     crate.metadata.extra_contexts.append("https://w3id.org/ro/terms/workflow-run/context")
     crate.name = f"NearID reproduction, run {name}"
@@ -110,7 +110,7 @@ def describe_crate(manifest: Mapping[str, Any], layout: Layout) -> Any:
     done["result"] = add_files(result["artifacts"])
     crate.root_dataset["mentions"] = [done]
     content = crate.metadata.generate()
-    # The library keeps no order of its own among entities.
+    # The library does not order the entities.
     content["@graph"].sort(
         key=lambda entity: (entity["@id"] != "ro-crate-metadata.json", entity["@id"] != "./", entity["@id"])
     )
@@ -118,7 +118,7 @@ def describe_crate(manifest: Mapping[str, Any], layout: Layout) -> Any:
 
 
 def find_altered(layout: Layout, manifest: Mapping[str, Any]) -> list[str]:
-    """Paths of the crate that are not as it says; nothing where there is no crate."""
+    """Paths of files that differ from what the crate says; empty if there is no crate."""
     if not layout.crate.is_file():
         return []
     try:

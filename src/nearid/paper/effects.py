@@ -1,6 +1,6 @@
 """The paper's effects as yes-or-no questions to a run, with the numbers that answer them (docs/claims.md, "Effects").
 
-An effect is a direction. Where the paper prints its size too, it holds if it is at least half as large here.
+An effect is a direction. If the paper also prints its size, it holds if it is at least half as large here.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ GAP_AT_MOST = 10.0
 PART_GAIN = 28.0
 MASKING = {"clip": 41.0, "dinov2": 43.3, "siglip2": 33.9}
 FROZEN = tuple(MASKING)
-# Losses that see distractors or severities and have no ranking term (table 3); so has alpha 0 of table 8.
+# Losses with distractors or severities but without the ranking term (table 3); alpha 0 of table 8 is another.
 UNRANKED = ("infonce_rneg", "infonce_oracle", "infonce_rneg_oracle")
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A claim, its `place` in the paper ("ours" if it is none of its) and what this run says.
+    """A claim, its `place` in the paper ("ours" if it is not the paper's) and what this run shows.
 
-    `holds` is None where the run cannot tell: `numbers` then says what is missing. `paper` is what the paper prints of
-    the same; empty where it prints none.
+    `holds` is None if the run cannot tell; `numbers` then says what is missing. `paper` has the paper's own numbers, if
+    it prints any.
     """
 
     claim: str
@@ -40,13 +40,13 @@ class Effect:
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """The outcome in words."""
         return {True: "holds", False: "does not hold", None: "not tested"}[self.holds]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One number that answers a question."""
+    """One of the numbers that decide whether an effect holds."""
 
     label: str
     cell: Cell
@@ -67,9 +67,9 @@ class Reading:
 
 
 def find_effects(run: Run, metrics: Mapping[str, Metrics]) -> list[Effect]:
-    """Every effect of the paper that a run's scores can show, in its order, then ours.
+    """Every effect of the paper that a run's scores can show, in the paper's order, then ours.
 
-    What an embedding costs beside a judge is known when the run has ended (nearid.paper.costs).
+    The cost of an embedding against a judge's is known only when the run has ended (nearid.paper.costs).
     """
     ask = _Reader(run, metrics)
     return [
@@ -96,14 +96,14 @@ class _Reader:
         return scorer.display if scorer else METHODS[paper_row]
 
     def absent(self, paper_row: str) -> Cell:
-        """Why a row of the paper has no scorer: it was left out, or there is none."""
+        """A gap that says why a row of the paper has no scorer: it was left out, or there is none."""
         why = explain_absence(self.run, lambda scorer: scorer.paper_row == paper_row)
         return Cell(
             reason=f"no scorer of this run stands for {METHODS[paper_row]}" + ("" if why == NOT_RUN else f": {why}")
         )
 
     def present(self, paper_rows: Sequence[str]) -> list[str]:
-        """Those rows for which the run has a scorer; all where it has none, so that a question says what is missing."""
+        """The rows for which the run has a scorer; all if it has none, so that the effect says what is missing."""
         return [name for name in paper_rows if find_scorer(self.run, name)] or list(paper_rows)
 
     def ssr(self, paper_row: str, group: str = "", condition: str = "full") -> Reading:
@@ -115,7 +115,7 @@ class _Reader:
         return Reading(f"{self.name(paper_row)}{group and f' ({group})'}", cell, digits=1, paper=paper)
 
     def masked(self, paper_row: str) -> Reading:
-        """What SSR gains where the background is masked."""
+        """Gain in SSR when the background is masked."""
         cell = self._measure(paper_row, lambda own, _: own.masked("ssr"))
         return Reading(self.name(paper_row), cell, digits=1, signed=True)
 
@@ -128,14 +128,14 @@ class _Reader:
         return Reading(f"{self.name(who)} {label}", measured, digits, paper=published_method(who, metric))
 
     def m_h(self, who: str | Scorer) -> Reading:
-        """Agreement with people, of whom the paper takes for it."""
+        """Agreement with people (M-H), of the scorer that `m_h_from` names if there is one."""
         if isinstance(who, Scorer):
             return Reading(who.display, self.metrics[who.m_h_from or who.id].m_h(), digits=3)
         measured = self._measure(who, lambda _, people: people.m_h())
         return Reading(self.name(who), measured, digits=3, paper=published_method(who, "m_h"))
 
     def swept(self, weight: str, fixed: Mapping[str, float]) -> list[tuple[float, Scorer]]:
-        """Heads of the NearID objective by the weight that differs, on the data that the main head has."""
+        """(Value of `weight`, head), sorted: NearID heads with the other weights `fixed`, on the main head's data."""
         main = find_scorer(self.run, "nearid")
         place = swept_place(fixed, weight)
         data = main.training and (main.training.sources, main.training.mtg) if main else None
@@ -224,7 +224,7 @@ def _about_sources(ask: _Reader) -> Iterator[Effect]:
     roles = {role: find_groups(ask.run, role) for role in ("train", "unseen")}
     for unseen in roles["unseen"] or [""]:
         groups = {"train": next(iter(roles["train"]), ""), "unseen": unseen}
-        # Where nothing was learned, nothing carries over: 0 and 0 are not apart either.
+        # Both must exceed the frozen encoder's: without learning, 0 and 0 would be close to each other too.
         yield _judge(
             f"It carries over to sources never trained on: SSR above {ask.name('siglip2')}'s on "
             f"{groups['train'] or 'train'} and {unseen or 'unseen'}, at most {GAP_AT_MOST:.0f} points apart",
@@ -298,7 +298,7 @@ def _about_weights(ask: _Reader) -> Iterator[Effect]:
         "Cohesion costs severity: M-O is highest at beta 0",
         "table 9",
         [ask.mtg(scorer, "m_o", "M-O") for _, scorer in betas] if len(betas) > 1 and betas[0][0] == 0 else [unswept],
-        # As printed: in the demo few rows have two positives, and beta changes the fifth digit.
+        # Rounded as printed: in the demo few rows have two positives, and beta changes the fifth digit.
         lambda without, *others: round(without, 3) > round(max(others), 3),
     )
 

@@ -56,7 +56,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """A pipe table, best values bold (second underlined, third slanted), reasons of the gaps below."""
+    """A pipe table, best values bold (second underlined, third italic), reasons for gaps below it."""
     places, marks = table.places(), table.gap_marks()
 
     def show(row: Row, column: Column) -> str:
@@ -112,11 +112,11 @@ def to_latex(table: Table) -> str:
         [
             r"\begin{table}[t]",
             r"\centering",
-            # Document classes that expect captions below leave no room under them.
+            # Document classes that expect captions below a table leave no space under a caption.
             r"\setlength{\belowcaptionskip}{6pt}",
             f"\\caption{{{escape_latex(table.title)}}}",
             f"\\label{{tab:{table.name}}}",
-            # Never wider than the text, never blown up.
+            # Scaled down if wider than the text, never scaled up.
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             f"\\begin{{tabular}}{{{'l' * texts}{'r' * len(table.columns)}}}",
             r"\toprule",

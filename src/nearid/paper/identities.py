@@ -27,11 +27,9 @@ class ShownIdentity:
 
 
 def choose_identities(layout: Layout, split: str, count: int, seed: int, key: str) -> list[ShownIdentity]:
-    """`count` identities of `split`, or all if there are fewer, in row order, drawn for the figure `key`.
+    """`count` identities of `split`, drawn for the figure `key`, in row order; three views are preferred to two.
 
-    Those with three views come before those with two.
-
-    Where the split has fewer, the figure shows those, and its log says so.
+    If the split has fewer, all of them, with a warning.
 
     Raises:
         UserError: the split has none.

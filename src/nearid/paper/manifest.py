@@ -25,7 +25,7 @@ from nearid.paper.costs import compare_costs, judge_cost, to_csv
 from nearid.paper.scripts import dump_script
 from nearid.workflow.files import Files
 
-# What can move a number.
+# Packages that can change a number.
 PACKAGES = (
     "datasets",
     "deepspeed",
@@ -49,8 +49,8 @@ PACKAGES = (
 def write_manifest(settings: WriteManifest, layout: Layout) -> None:
     """Write paper/manifest.json and paper/costs.csv for the whole config in `settings`.
 
-    `result` depends on config, code and versions alone: two runs of the same give the same. `run` tells of this run:
-    time, machine, seconds.
+    `result` depends only on config, code and versions, so that two runs with the same ones agree in it. `run` describes
+    this run: time, machine, seconds.
     """
     config = settings.config
     result = {
@@ -81,7 +81,7 @@ def write_manifest(settings: WriteManifest, layout: Layout) -> None:
 
 
 def about_script(result: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    """What the page tells of the run; beside the page, whose own bytes must not hold times."""
+    """What the page shows about the run, as a script beside it: the page itself must not depend on times."""
     about = {"result": {key: result.get(key, []) for key in ("code", "seeds", "versions", "accepted")}}
     about["run"] = {key: value for key, value in run.items() if key != "seal"}
     return f"window.provenance = {dump_script(about)};\n"
@@ -94,7 +94,7 @@ def seal(result: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_costs(layout: Layout) -> list[dict[str, Any]]:
-    """Jobs, seconds, CPU seconds and peak memory per stage and rule, from the benchmarks of what finished here."""
+    """Jobs, seconds, CPU seconds and peak memory per stage and rule, from the benchmarks of jobs that finished here."""
     costs = []
     for folder in sorted(layout.benchmark("*", "*", "*").parents[2].glob("*/*")):
         measured: list[dict[str, float]] = []
@@ -127,14 +127,14 @@ def find_seeds(config: Config) -> dict[str, Any]:
 
 
 def find_artifacts(config: Config, layout: Layout) -> list[Path]:
-    """What this stage made for the selected tables and figures."""
+    """The files that this stage made for the selected tables and figures."""
     files = Files(config, layout)
     browsed = sorted(path for path in layout.paper("identities").glob("*") if path.is_file())
     return [*files.tables(), *files.figures(), *files.figure_data(), *browsed, *files.told()]
 
 
 def find_inputs(config: Config, layout: Layout) -> list[Path]:
-    """What the artifacts were made from; tokens and images, which may be huge, are left to their makers (`config`)."""
+    """Files that artifacts were made from, without tokens and images, which may be huge and follow from `config`."""
     files, select = Files(config, layout), config["select"]
     heads = [path for ablation in select["ablations"] for path in files.head(ablation)]
     reports = files.reports() if "data" in select["tables"] else []
@@ -143,12 +143,12 @@ def find_inputs(config: Config, layout: Layout) -> list[Path]:
 
 
 def hash_files(files: Iterable[Path], root: Path) -> dict[str, str | None]:
-    """SHA-256 by path under `root`; None marks a file that is not there."""
+    """Path under `root` -> SHA-256, None for a missing file."""
     return {str(path.relative_to(root)): hash_file(path) if path.is_file() else None for path in files}
 
 
 def read_versions() -> dict[str, str | None]:
-    """Python and the packages that can move a number; None where one is not installed."""
+    """Versions of Python and of packages that can change a number; None for one that is not installed."""
     versions: dict[str, str | None] = {"python": platform.python_version(), "nearid": nearid.__version__}
     for package in PACKAGES:
         try:
@@ -184,7 +184,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def read_head_provenance(config: Config, layout: Layout) -> dict[str, Any]:
-    """What the training of each head wrote about itself; None where it wrote nothing."""
+    """What each head's training wrote about itself; None if it wrote nothing."""
     files = {name: layout.head_file(name, "provenance.json") for name in config["select"]["ablations"]}
     return {name: read_json(path) if path.is_file() else None for name, path in files.items()}
 
@@ -198,7 +198,7 @@ def _number(text: str | None) -> float:
 
 
 def _ask(*command: str) -> str | None:
-    """The answer of a program, None where it is missing or fails."""
+    """The output of a program; None if it is missing or fails."""
     if shutil.which(command[0]) is None:
         return None
     answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)

@@ -26,7 +26,7 @@ COLUMNS = tuple(
         ("m_h", "M-H", _HUMAN, 3, "m_h"),
     )
 )
-# The NearID objective's own (a test holds this): importing it would import torch.
+# The NearID objective's defaults (a test compares them); importing it would import torch.
 SWEPT_DEFAULTS = {"alpha": 0.5, "beta": 0.0}
 
 Cells = dict[str, Cell]
@@ -48,7 +48,7 @@ def build_methods(
     labels: Mapping[str, Describe] | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
-    """All rows of the paper's table in its order, those not run as gaps, then the scorers that the paper lacks.
+    """All rows of the paper's table in its order, with gaps for those not run, then the scorers that it does not have.
 
     Args:
         place: a scorer's row in this table of the paper, None if it has none.

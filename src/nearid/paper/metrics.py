@@ -24,9 +24,9 @@ class Cell:
 
 
 def subtract(first: Cell, second: Cell) -> Cell:
-    """The difference of two values; its interval is that of independent ones, an upper bound where they go together.
+    """The difference of two values; its interval follows from theirs, symmetric or not (Zou and Donner 2008).
 
-    From the two intervals, whether they are symmetric or not (Zou and Donner 2008).
+    This assumes that they are independent: the interval is too wide if they are positively correlated.
     """
     assert first.value is not None and second.value is not None
     difference = first.value - second.value
@@ -57,7 +57,7 @@ class Metrics:
         return self._cell(("mtg", condition), metric, "trials" if metric == "mtg_pa" else "n")
 
     def masked(self, metric: str) -> Cell:
-        """What `ssr` (headline group) or `m_o` gains where the background is masked, with its interval."""
+        """Gain in `ssr` (headline group) or `m_o` when the background is masked, with its interval."""
         headline = self.content["headline_group"]
         full, foreground = (
             self.rate(metric, headline, condition=side) if metric == "ssr" else self.mtg(metric, side)
@@ -113,7 +113,7 @@ def read_metrics(layout: Layout, scorers: Iterable[str]) -> dict[str, Metrics]:
     """The metrics of `scorers` by id.
 
     Raises:
-        UserError: a scorer of the run has no metrics; a table must not shrink in silence.
+        UserError: a scorer of the run has no metrics; a table must not silently lose a row.
     """
     found = {}
     for scorer in scorers:

@@ -1,4 +1,4 @@
-"""paper/index.html: one static page that shows a run, from a file and without a network."""
+"""paper/index.html: one static page that shows a run; it opens as a local file, without a network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PAPERS_ALPHA = 0.5
 
 @dataclass(frozen=True)
 class FigureEntry:
-    """A figure on the page; `moves` where it has an animation."""
+    """A figure on the page; `moves` if it has an animation."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class FigureEntry:
 
 @dataclass(frozen=True)
 class Example:
-    """The identity that the page begins with: its strip has a row of views, then one per source."""
+    """The identity at the top of the page; its strip of pictures has a row of views, then a row per source."""
 
     id: int
     class_name: str
@@ -61,7 +61,7 @@ def write_page(settings: MakePage, layout: Layout) -> None:
 def render_page(settings: MakePage, layout: Layout) -> str:
     """The page as HTML; all text from config and data is escaped.
 
-    Figures are linked, not embedded: a new style of a figure needs no new page.
+    Figures are linked, not embedded, so that a figure's new style needs no new page.
     """
     run = settings.run
     metrics = read_metrics(layout, list_measured(run))
@@ -72,7 +72,7 @@ def render_page(settings: MakePage, layout: Layout) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Ratings alone need no data set.
+    # A run of ratings only has no data set.
     dropped = _read_dropped(layout.dropped) if layout.dropped.is_file() else []
     pairs = compare_tables(settings.compared, layout)
     return environment.get_template("index.html.j2").render(
@@ -124,7 +124,7 @@ def _read_dropped(path: Path) -> list[dict[str, str]]:
 
 
 def _headlines(settings: MakePage, run: Run, metrics: Mapping[str, Metrics]) -> list[tuple[Scorer, Cell, Cell]]:
-    """SSR and PA of the headline group, of the first table's scorers that have them; without a table of all."""
+    """SSR and PA in the headline group, for the first table's scorers (without a table, for all) that have them."""
     first = in_order(settings.tables)[:1]
     shown = {scorer.id for name in first for scorer in settings.tables[name].run.scorers}
     measured = [(scorer, metrics[scorer.id]) for scorer in run.scorers if scorer.id in shown or not shown]
@@ -137,7 +137,7 @@ def _headlines(settings: MakePage, run: Run, metrics: Mapping[str, Metrics]) -> 
 
 
 def _own_alpha(run: Run) -> str:
-    """What has to be said of a ranking weight that is not the paper's; empty where it is."""
+    """A note if the ranking weight differs from the paper's; else empty."""
     scorer = find_scorer(run, "nearid")
     if scorer is None or scorer.training is None:
         return ""
@@ -151,7 +151,7 @@ def _own_alpha(run: Run) -> str:
 
 
 def _sentence(run: Run, metrics: Mapping[str, Metrics]) -> str:
-    """The headline: how many of the test objects a frozen encoder and trained heads know; empty without these."""
+    """The headline: how many test objects a frozen encoder and trained heads recognise; empty without these."""
     told = []
     for paper_row, words in (
         ("siglip2", "The frozen encoder knows {} % of the test objects from their distractors"),
@@ -166,7 +166,7 @@ def _sentence(run: Run, metrics: Mapping[str, Metrics]) -> str:
 
 
 def _find_example(layout: Layout, run: Run) -> Example | None:
-    """The first test identity with three views, of which `show_identities` makes a strip of pictures."""
+    """The first of the test identities with the most views; `show_identities` makes its strip of pictures."""
     if not layout.identities.is_file() or not run.sources or "nearid_bench" not in run.benchmarks:
         return None
     rows = read_table(layout.identities, ["row", "id", "split", "n_images", "class_name"]).to_pylist()

@@ -33,7 +33,7 @@ METHODS = {
     "qwen3vl_8b": "Qwen3-VL 8B",
 }
 
-# docs/protocol.md 4.2: how far half precision alone moved the authors' own numbers.
+# docs/protocol.md 4.2: by how much half precision alone changed the authors' own numbers.
 # M-H: docs/protocol.md 4.6, the authors' own ratings give .515475 where they print .516.
 TOLERANCES = {
     "nearid_pa_table": 0.04,
@@ -58,27 +58,27 @@ def published() -> dict[str, Any]:
 
 
 def published_rows(table: str) -> dict[str, dict[str, Any]]:
-    """The rows of a table of the paper by the value of its first column, as text; none where it printed no numbers."""
+    """The rows of a table of the paper by the value of its first column, as text; empty if it prints no numbers."""
     content = published().get(table, {"columns": [""], "rows": []})
     return {str(row[content["columns"][0]]): row for row in content["rows"]}
 
 
 def published_method(row: str, column: str) -> float | None:
-    """What the paper prints of a method: where it stands first, in tables 1, 3 and 6."""
+    """The paper's value for a method: the first one in tables 1, 3 and 6."""
     values = (published_value(table, row, column) for table in ("table1", "table3", "table6"))
     return next((value for value in values if value is not None), None)
 
 
 def published_value(table: str, row: str | None, column: str | None) -> float | None:
-    """A printed value, None where the paper has no such cell or left it empty."""
+    """A printed value; None if the paper has no such cell or left it empty."""
     return published_rows(table).get(row or "", {}).get(column or "")
 
 
 def same_images(run: Run, metric: str, sources: Collection[str]) -> bool:
-    """Whether a metric was measured on the images that the paper's was.
+    """Whether a metric was measured on the same images as the paper's.
 
-    The part edits and DreamBench++ are public. The test identities of NearID-bench are with the released data alone,
-    and so are its distractors, `sources`.
+    The part edits and DreamBench++ are public. The paper's test identities of NearID-bench, and its distractors from
+    `sources`, come only with the released data.
     """
     if metric in _ON_PUBLIC_IMAGES:
         return describe_kind(run.dataset_kind).comparable
@@ -86,7 +86,7 @@ def same_images(run: Run, metric: str, sources: Collection[str]) -> bool:
 
 
 def describe_images(run: Run, metric: str, sources: Collection[str]) -> str:
-    """What a verdict says of the images that a metric was measured on."""
+    """What a verdict says about the images that a metric was measured on."""
     if same_images(run, metric, sources):
         return "the paper's test images"
     if not run.official_splits:
@@ -96,7 +96,7 @@ def describe_images(run: Run, metric: str, sources: Collection[str]) -> str:
 
 
 def differing(run: Run, metric: str, retrained: bool) -> list[str]:
-    """What makes a value of this run another thing than the paper's, in words; nothing where it may be compared."""
+    """Why a value of this run cannot be compared with the paper's, in words; empty if it can."""
     if run.stand_ins:
         return ["a rehearsal on stand-ins"]
     data = [] if metric in _ON_PUBLIC_IMAGES else list(run.differs.get("data", ()))
@@ -104,7 +104,7 @@ def differing(run: Run, metric: str, retrained: bool) -> list[str]:
 
 
 def describe_comparability(run: Run) -> tuple[bool, str]:
-    """Whether any of a run's numbers may be compared with the paper's, and what must not be."""
+    """Whether any of a run's numbers can be compared with the paper's, and what cannot be."""
     kind = describe_kind(run.dataset_kind)
     if run.stand_ins:
         return False, "a rehearsal on stand-ins of the downloads, with tiny sizes"

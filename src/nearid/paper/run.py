@@ -1,4 +1,4 @@
-"""What follows from the members of a run (`nearid.config.settings.paper.Run`)."""
+"""Look-ups among a run's scorers, sources and groups (`nearid.config.settings.paper.Run`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from nearid.config.settings.paper import Run, Scorer
 
 NOT_RUN = "not part of this run"
-"""Why a row of the paper is empty that the config has no scorer for."""
+"""The reason in a row of the paper for which the config has no scorer."""
 
 
 def list_measured(run: Run) -> list[str]:
@@ -21,14 +21,14 @@ def find_scorer(run: Run, paper_row: str) -> Scorer | None:
 
 
 def explain_absence(run: Run, stands: Callable[[Scorer], bool]) -> str:
-    """Why there is no scorer that `stands` for something: it is left out, or there is none in the config."""
+    """Why no scorer of the run `stands` for something: it was left out, or the config has none."""
     return next((scorer.reason for scorer in run.left_out if stands(scorer)), NOT_RUN)
 
 
 def arrange_groups(run: Run) -> dict[str, list[str]]:
-    """Groups in the paper's order: by their first source, then those that hold whole other groups, by size.
+    """Groups in the paper's order: by their first source, then those that contain whole other groups, by size.
 
-    Settings come by JSON with sorted keys, or not; the order shown must not hang on that.
+    Settings may come as JSON with sorted keys; the order shown must not depend on that.
     """
     places = {source.id: place for place, source in enumerate(run.sources)}
 
@@ -48,7 +48,7 @@ def find_groups(run: Run, role: str) -> list[str]:
 
 
 def find_group(run: Run, source: str) -> str:
-    """The smallest group that holds `source`: the others are pools of several."""
+    """The smallest group that contains `source`; larger ones pool several groups."""
     holding = [group for group, sources in arrange_groups(run).items() if source in sources]
     return min(holding, key=lambda group: len(run.groups[group]), default="")
 

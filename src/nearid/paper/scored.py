@@ -15,9 +15,10 @@ from nearid.layout import Layout
 
 
 def find_scored(run: Run, layout: Layout, benchmark: str) -> tuple[list[Scorer], list[str]]:
-    """Scorers with similarities of `benchmark`, and the names of those without: a figure has to say so.
+    """Scorers with similarities of `benchmark`, and the names of those without, which a figure has to list.
 
-    Raises: UserError: nobody took part.
+    Raises:
+        UserError: no scorer has any.
     """
     scored = [scorer for scorer in run.scorers if layout.scores(scorer.id, benchmark).is_file()]
     if not scored:

@@ -1,4 +1,4 @@
-"""Mean and spread over full runs that differ in their seeds, and whether one scorer beats another beyond it."""
+"""Mean and spread over full runs with different seeds, and whether one scorer beats another by more than the spread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nearid.layout import Layout
 from nearid.paper.metrics import Cell, Metrics, read_metrics
 
 FACTOR = 2.0
-# Metrics beside NearID-bench's -> the benchmark, which stands where those have a group of sources.
+# Metric of another benchmark than NearID-bench -> that benchmark, which takes the place of the group of sources.
 BENCHMARK_OF = {**dict.fromkeys(("mtg_ssr", "mtg_pa", "m_o", "m_o_pair"), "mtg"), "m_h": "dreambench"}
 
 
@@ -31,7 +31,7 @@ class Spread:
 
     @property
     def mean(self) -> float:
-        """Over the runs."""
+        """Mean over the runs."""
         return fmean(self.values)
 
     @property
@@ -73,10 +73,10 @@ def measure_spreads(layouts: Sequence[Layout]) -> Iterator[Spread]:
 
 
 def read_spreads(path: Path) -> list[Spread]:
-    """The rows of a seeds.csv of `write_seeds`.
+    """The rows of a seeds.csv that `write_seeds` wrote.
 
     Raises:
-        UserError: it is no such table.
+        UserError: the file is not such a table.
     """
     with path.open(newline="") as stream:
         header, *rows = csv.reader(stream)
@@ -89,14 +89,14 @@ def read_spreads(path: Path) -> list[Spread]:
 
 
 def measure(own: Metrics, group: str, metric: str) -> Cell:
-    """A run's own value of what a row of seeds.csv is about."""
+    """A run's own value for a row of seeds.csv."""
     if metric == "m_h":
         return own.m_h()
     return own.mtg(metric) if metric in BENCHMARK_OF else own.rate(metric, group)
 
 
 def lead(mine: Spread, theirs: Spread) -> tuple[Spread, float]:
-    """`mine` less `theirs`, run by run, and the spread to beat: the largest of both and of the differences'."""
+    """`mine` minus `theirs`, run by run, and the spread to beat: the largest of both scorers' and the differences'."""
     values = tuple(a - b for a, b in zip(mine.values, theirs.values, strict=True))
     leads = Spread(f"{mine.scorer} - {theirs.scorer}", mine.group, mine.metric, values)
     return leads, max(mine.spread, theirs.spread, leads.spread)
@@ -112,7 +112,7 @@ def exceeds(spreads: Sequence[Spread], ours: str, baseline: str, group: str) -> 
 def _spread(scorer: str, group: str, metric: str, measured: Sequence[Metrics]) -> Iterator[Spread]:
     values = [measure(one, group, metric).value for one in measured]
     known = tuple(value for value in values if value is not None)
-    # A metric that no run has (a benchmark not selected) is no row; one that some runs lack is an error.
+    # A metric that no run has (benchmark not selected) gives no row; one that only some runs have is an error.
     if len(known) == len(values):
         yield Spread(scorer, group, metric, known)
     elif known:

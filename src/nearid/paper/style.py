@@ -46,18 +46,18 @@ class Look:
         return cls(**style.model_dump(exclude_none=True))
 
     def colour(self, index: SupportsIndex) -> str:
-        """A colour of the palette, from its start again after its end."""
+        """A colour of the palette, which is repeated as needed."""
         return self.palette[operator.index(index) % len(self.palette)]
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Matplotlib's settings under this look, whatever the user's own are."""
+        """Matplotlib's settings for this look, whatever the user's own are."""
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(
                 {
                     "font.size": self.font_size,
-                    # Names of people's are no formulas: a single $ would end the figure.
+                    # Names are no formulas: a single $ in a user's name would make drawing fail.
                     "text.parse_math": False,
                     "axes.titlesize": self.font_size + 1,
                     "axes.labelsize": self.font_size,
@@ -78,10 +78,10 @@ class Look:
             yield
 
     def fit_labels(self, texts: Iterable[str], least_in: float) -> tuple[float, float]:
-        """Inches for a column of labels, and their font size: smaller where a third of the figure would not do."""
+        """Inches for a column of labels, and their font size, reduced if they need over a third of the figure."""
         font = FontProperties(size=self.font_size)
         points = [text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts]
-        # A tenth more: with few pixels, letters are drawn wider than they are.
+        # A tenth more: at a low resolution letters are drawn wider than their outlines.
         wanted_in, most_in = 1.1 * max(points, default=0) / 72, self.width_in / 3
         return min(max(least_in, wanted_in), most_in), self.font_size * min(1, most_in / max(wanted_in, 1e-9))
 

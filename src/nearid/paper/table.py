@@ -1,4 +1,4 @@
-"""A table as data: rows, columns, cells, where the best values are and why cells are empty."""
+"""A table as data: rows, columns, cells, which values are the best and why cells are empty."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from nearid.paper.metrics import Cell
 class Column:
     """One column of numbers; `spanner` is the heading that it shares with its neighbours.
 
-    A `signed` column holds differences; one that does not compete has no best value. `scorer` is the id of the one
-    whose numbers it holds, where rows are no scorers.
+    A `signed` column holds differences; one that does not compete has no best value. `scorer` is the id of the scorer
+    whose numbers it holds, if rows are not scorers.
     """
 
     id: str
@@ -30,9 +30,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One row; `labels` are its texts beside the name, `opens_block` asks for a rule above it.
+    """One row; `labels` are its texts besides the name, `opens_block` puts a rule above it.
 
-    `sources` are those of its numbers, where they are not the headline group's.
+    `sources` are those that its numbers are from, if not the headline group's.
     """
 
     id: str
@@ -52,9 +52,9 @@ class Table:
         key: heading of the row names, and (lower case) their column in the CSV.
         labels: headings of the rows' labels.
         best_along: whether values compete within a column, within a row among columns of the same metric, or not; with
-            `zero` nothing competes, and what is marked is each difference whose interval does not hold zero.
-        baseline: id of the row to which the CSV gives differences.
-        deltas: ids of the rows that show theirs behind each value.
+            `zero` nothing competes, and each difference is marked whose interval does not contain zero.
+        baseline: id of the row that the CSV's differences refer to.
+        deltas: ids of the rows that show their difference behind each value.
         podium: how many of the best values are marked.
     """
 
@@ -73,7 +73,7 @@ class Table:
     def filled(self) -> Table:
         """The table without rows and columns that have no value at all; a note names them, with the reason.
 
-        A table without any value stays as it is: its marks say why.
+        A table without any value is unchanged: its marks say why.
         """
         rows = [row for row in self.rows if any(cell.value is not None for cell in row.cells.values())]
         if not rows:
@@ -86,7 +86,7 @@ class Table:
                 gone.setdefault(reason, []).append(row.display)
         for column in self.columns:
             if column not in columns:
-                # Columns of one heading, such as a value and its error, are one thing.
+                # Columns under one heading, such as a value and its error, are named once.
                 name = column.spanner if self.best_along != "column" and column.spanner else column.display
                 names = gone.setdefault(rows[0].cells[column.id].reason, [])
                 names += [] if name in names else [name]
@@ -103,13 +103,13 @@ class Table:
         return shown.lstrip("+-") if float(shown) == 0 else shown
 
     def delta(self, row: Row, column: Column) -> float | None:
-        """How far a value is from the baseline's in the same column."""
+        """Difference of a value to the baseline's in the same column."""
         base = next((other for other in self.rows if other.id == self.baseline), None)
         value, start = row.cells[column.id].value, base.cells[column.id].value if base else None
         return None if value is None or start is None or row is base else value - start
 
     def places(self) -> dict[tuple[str, str], int]:
-        """(row id, column id) -> 1, 2 or 3 of the best `podium` values; equal as printed is equally good."""
+        """(row id, column id) -> 1, 2 or 3 for the best `podium` values; values that print the same rank the same."""
         if self.best_along is None:
             return {}
         if self.best_along == "zero":
@@ -134,7 +134,7 @@ class Table:
         return places
 
     def shown_delta(self, row: Row, column: Column) -> str:
-        """The difference to the baseline as it stands behind a value of the rows that `deltas` names, else nothing."""
+        """The difference to the baseline as printed behind a value, for rows named in `deltas`; else empty."""
         delta = self.delta(row, column) if row.id in self.deltas else None
         if delta is None:
             return ""
@@ -163,5 +163,5 @@ class Table:
 
 
 def _holds_zero(difference: Cell) -> bool:
-    """Whether an interval holds zero; one that is not known may."""
+    """Whether an interval contains zero; an unknown one may."""
     return difference.low is None or difference.high is None or difference.low <= 0 <= difference.high

@@ -15,13 +15,14 @@ from nearid.paper.metrics import Cell
 
 REPRODUCED, DEVIATES, INCONCLUSIVE, INCOMPARABLE = "reproduced", "deviates", "inconclusive", "not comparable"
 
-# Half the 95 % interval of a difference beyond which nearly any value would pass. Percent: a little more than two
-# samples of the paper's 500 test identities have at the worst; correlations: less than methods of table 1 are apart.
+# Half the 95 % interval of a difference, beyond which nearly any value would pass. Percent: a little more than the
+# worst case for two samples of the paper's 500 test identities; correlations: less than the gaps between table 1's
+# methods.
 WIDEST_PERCENT, WIDEST_CORRELATION = 6.5, 0.05
 _Z = 1.96
-# Upper 2.5 % points of Student's t for 2, 3, ... degrees of freedom: heads of the same kind and other seeds.
+# Upper 2.5 % points of Student's t for 2, 3, ... degrees of freedom: heads of the same kind with different seeds.
 _T = (4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-# The slack is for numbers that lie on the edge in decimal and not in binary.
+# Slack for differences that equal the limit in decimal but not in binary.
 _EDGE = 1e-9
 
 
@@ -31,9 +32,9 @@ class Setting:
 
     Attributes:
         same_images: both were measured on the same test images.
-        retrained: ours is a head's that this run trained.
-        seeds: values of all this run's heads of the same kind, each from another seed; ours among them.
-        images: what the reason says of the images; by default whether they are the same.
+        retrained: ours is the value of a head that this run trained.
+        seeds: values of all this run's heads of the same kind, each with its own seed, including ours.
+        images: what the reason says about the images; by default whether they are the same.
     """
 
     same_images: bool
@@ -66,7 +67,7 @@ def judge(ours: Cell, paper: float, tolerance: float, percent: bool, setting: Se
 
 
 def _spread(ours: Cell, paper: float, percent: bool, setting: Setting) -> tuple[float | None, str]:
-    """Half the 95 % interval of the difference by chance alone, and what chance; None where it is not known."""
+    """Half the 95 % interval of the difference by chance alone, and its source; None if it is not known."""
     if setting.same_images and len(setting.seeds) > 2:
         mean = sum(setting.seeds) / len(setting.seeds)
         deviation = math.sqrt(sum((value - mean) ** 2 for value in setting.seeds) / (len(setting.seeds) - 1))
@@ -80,10 +81,10 @@ def _spread(ours: Cell, paper: float, percent: bool, setting: Setting) -> tuple[
 
 
 def _half_interval(ours: Cell, paper: float, percent: bool) -> float | None:
-    """Half the 95 % interval of one sample: ours as measured, or of as many yes-or-no questions at the paper's rate."""
+    """Half the 95 % interval of one sample: ours as measured, or the binomial one for our count at the paper's rate."""
     if ours.low is not None and ours.high is not None and ours.high > ours.low:
         return (ours.high - ours.low) / 2
-    # Nothing was measured, or it has no width because nobody failed.
+    # There is no interval, or it has no width because no trial failed.
     if not percent or not ours.count:
         return None
     share = min(max(paper, 0.0), 100.0) / 100

@@ -25,17 +25,17 @@ from nearid.paper.tables import build_table
 
 
 def verify(layout: Layout) -> list[str]:
-    """What was found to be right, in words; everything is looked at before it fails.
+    """Check a results folder; returns what was found to be right, in words.
 
-    Hashes: of the manifest itself, of every artifact and of every input. Tables, comparison and summary are then made
-    again in a private folder, from the similarities on: their bytes must be those of the run.
+    Checks the hashes of the manifest itself, of every artifact and of every input. Tables, comparison and summary are
+    then made again from the similarities, in a private folder: their bytes must be those of the run.
 
     Raises:
-        UserError: the manifest cannot be read, is none of a run's, or names each file that differs.
+        UserError: the manifest cannot be read or is not a run's, or files differ; it names all of them.
     """
     manifest = _read_manifest(layout)
     result = manifest["result"]
-    # A manifest may be from anybody, seal and all: its ids become paths and modules, so they must be a config's.
+    # Anybody can write a manifest with a seal: its ids become paths and modules, so they must be a config's.
     config = result["config"]
     check_schema(config)
     problems = [
@@ -94,7 +94,7 @@ def _compare_hash(path: Path, expected: str | None) -> str | None:
 
 
 def _find_underived(config: Config, layout: Layout) -> Iterator[str]:
-    """Files that differ from what the scores give today."""
+    """Names of files that differ from what the scores give today."""
     from nearid.config.settings.scores import SummariseScores
     from nearid.scores.summary import summarise
 
@@ -107,7 +107,7 @@ def _find_underived(config: Config, layout: Layout) -> Iterator[str]:
                     (again.metrics(scorer).parent / path.name).symlink_to(path.resolve())
             settings = SummariseScores.parse(step_settings("summarise_scores", config, scorer=scorer))
             summarise(settings, again)
-        for counted in ("data", "distractors"):  # by the table of the data set
+        for counted in ("data", "distractors"):  # read by the table of the data set
             (again.root / counted).symlink_to((layout.root / counted).resolve())
         for table in config["select"]["tables"]:
             write_table(build_table(MakeTable.parse(step_settings("make_table", config, table=table)), again), again)

@@ -26,11 +26,11 @@ COUNTS = b"nearid.answers"
 
 
 class Answers:
-    """Measures pairs through a file of answers, one JSON line each: `key`, what was shown, `answer`.
+    """Measures pairs by a scorer's answers, kept in a file of JSON lines with `key`, `shown` and `answer`.
 
-    The key is a hash of all that an answer depends on, so answers are never stale, and those of a former run with
-    fewer sources are used again. The file grows line by line (flushed at once, forced to disk per chunk); a line that a
-    kill cut off is dropped when the file is opened again.
+    The key is a hash of all that an answer depends on, so answers are never stale, and those of an earlier run, with
+    fewer sources for example, are reused. The file grows line by line (flushed at once, synced to disk per chunk); a
+    line that a kill has truncated is dropped when the file is opened again.
 
     Args:
         scorer: whose answers they are.
@@ -47,9 +47,9 @@ class Answers:
         self._used: set[str] = set()
 
     def measure(self, pairs: Sequence[Pair], what: str) -> NDArray[np.float64]:
-        """Similarities `[pairs]`; pairs that look alike are asked once. `what` is compared stands in progress lines.
+        """Similarities `[pairs]`; equal pairs are asked once. `what` names the pairs in progress lines.
 
-        NaN where the answer gives none, and for the foreground of an image that has no mask.
+        NaN if the answer has no score, and for the foreground of an image that has no mask.
         """
         keys = [None if _lacks_mask(pair) else self._scorer.key(pair) for pair in pairs]
         unique = [(key, pair) for key, pair in dict(zip(keys, pairs, strict=True)).items() if key is not None]
@@ -62,7 +62,7 @@ class Answers:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as stream:
                 for chunk in track(todo, f"{self._label}, {what}", len(chunks), len(chunks) - len(todo)):
-                    # Closed at once where this run ends: what is asked meanwhile must not be waited for.
+                    # Closed at once if this run ends, so that it does not wait for questions in flight.
                     with closing(self._scorer.answer([pair for _, pair in chunk])) as answers:
                         for position, answer in answers:
                             key, pair = chunk[position]
@@ -75,7 +75,7 @@ class Answers:
         return np.array([np.nan if key is None else read[key] for key in keys], np.float64)
 
     def counts(self) -> dict[str, int]:
-        """How many different pairs were measured, and how many answers carry each flag; a resumed run counts alike."""
+        """Number of different pairs measured, and of answers with each flag; the same in a resumed run."""
         readings = [self._scorer.read(self._known[key]) for key in sorted(self._used)]
         flags = Counter(flag for reading in readings for flag in reading.flags)
         return {"pairs": len(readings), **dict(sorted(flags.items()))}
@@ -87,12 +87,12 @@ def answers_path(output: Path) -> Path:
 
 
 def with_counts(schema: pa.Schema, counts: Mapping[str, int]) -> pa.Schema:
-    """`schema` carrying the counts of a scorer's answers, so that they go with the scores."""
+    """`schema` with the counts of a scorer's answers as metadata, so that they are stored with the scores."""
     return schema.with_metadata({**(schema.metadata or {}), COUNTS: json.dumps(counts)})
 
 
 def read_counts(path: Path) -> dict[str, int] | None:
-    """The counts of answers that a scores file carries; None for one of an embedder."""
+    """The counts of answers in a scores file's metadata; None if an embedder made it."""
     counts = (pq.read_schema(path).metadata or {}).get(COUNTS)
     return None if counts is None else json.loads(counts)
 
@@ -108,7 +108,7 @@ def refuse_rated(settings: Score, benchmark: str) -> UserError:
 
 
 def hash_pair(pair: Pair, masked: bool, *rest: object) -> str:
-    """Hash of what a scorer is shown, and of `rest`: JSON values that the answer depends on besides.
+    """Hash of what a scorer is shown, and of `rest`: further JSON values that the answer depends on.
 
     Args:
         pair: the two images.

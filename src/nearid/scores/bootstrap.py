@@ -19,7 +19,7 @@ def interval(
 ) -> list[tuple[float, float]]:
     """Percentile intervals of several statistics over `n` identities drawn with replacement.
 
-    The draws depend on `seed` and `n` alone, so that all scorers of one test set meet the same resamples.
+    The draws depend on `seed` and `n` alone, so that all scorers of one test set get the same resamples.
 
     Args:
         statistics: gives `[k]` values from the drawn identities' positions `[n]`; NaN where undefined.
@@ -38,7 +38,7 @@ def interval(
 def interval_of_sums(
     statistics: Callable[[NDArray[np.int64]], NDArray[np.float64]], counts: NDArray[np.int64], seed: int
 ) -> list[tuple[float, float]]:
-    """The same for statistics of nothing but sums of whole numbers over the drawn identities: all resamples at once.
+    """The same for statistics that depend only on sums of integers over the drawn identities: all resamples at once.
 
     Args:
         statistics: gives `[resamples, k]` values from the columns' sums `[resamples, columns]`; NaN where undefined.

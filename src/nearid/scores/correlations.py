@@ -11,16 +11,16 @@ from nearid.scores.margins import Columns
 
 SAME_BACKGROUND = (("s_11e", "oracle_1"), ("s_22e", "oracle_2"))
 EDIT_PAIRS = (*SAME_BACKGROUND, ("s_12e", "oracle_2"), ("s_21e", "oracle_1"))
-"""Which similarity of MTG is held against which edit's oracle; an edited image carries its own."""
+"""Each similarity of MTG with the oracle that it is correlated with: the one of its edited image."""
 
 
 def pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Pearson's r over the places where both are finite; 0 where it is undefined (a constant, fewer than two)."""
+    """Pearson's r over the entries where both are finite; 0 if it is undefined (a constant, fewer than two)."""
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both], y[both]
     if len(x) < 2 or not np.ptp(x) or not np.ptp(y):
         return 0.0
-    # np.corrcoef rounds the last digit otherwise, and tables in CSV show all digits.
+    # np.corrcoef rounds the last digit differently, and tables in CSV show all digits.
     x, y = x - x.mean(), y - y.mean()
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
 

@@ -18,9 +18,9 @@ def match_share(
     semantic_threshold: float = SEMANTIC_THRESHOLD,
     visual_threshold: float = VISUAL_THRESHOLD,
 ) -> float:
-    """VSM: among points whose semantic match is good, those whose visual match is good too, as a share.
+    """VSM: the share of points with a good visual match among those with a good semantic match.
 
-    Where several points match one target, only the best of them counts.
+    If several points match one target, only the best of them counts.
 
     Args:
         targets: matched point (x, y) of each source point, `[points, 2]`.

@@ -45,10 +45,10 @@ from nearid.tokens.collections import Picture
 SCHEMA = pa.schema([("method", pa.string()), ("key", pa.string()), ("category", pa.string()), ("score", pa.float64())])
 SCALE = 100.0
 """Released metric files hold 100 times the cosine; so do ours."""
-DEPTH = 4  # of a run's folder below the samples' one
+DEPTH = 4  # of a run's folder below that of the samples
 CHUNK = 64
 SAMPLES = "samples"
-"""The one part that scores are kept in."""
+"""The only part of the scores: DreamBench++ has no sources."""
 
 Json = dict[str, Any]
 ImagePairs = dict[str, tuple[Path, Path]]
@@ -67,8 +67,8 @@ def score_dreambench(
         settings: of the step.
         layout: of the results folder.
         output: Parquet file to write.
-        code: fingerprint of the code; what another code left behind is not continued.
-        along: scorers of the same backbone, which are scored along where their scores do not stand.
+        code: fingerprint of the code; what other code has left behind is not resumed.
+        along: scorers of the same backbone; those without current scores are scored in the same pass.
 
     Raises:
         UserError: samples, ratings or the scorer's files are missing or damaged.
@@ -92,7 +92,7 @@ def score_dreambench(
 
 
 def _from_images(settings: Score) -> ScoreDreamBench:
-    """The same with tokens that are computed: the images are in no collection, so none are cached."""
+    """The settings with tokens computed from images: these are in no collection, so no tokens are cached."""
     return ScoreDreamBench.parse({**settings.given, "tokens": "images"})
 
 
@@ -158,7 +158,7 @@ def compare_release(folder: Path, category: str) -> Json:
 
 
 def format_report(report: Json) -> str:
-    """The report of `compare_release` as a table for people: a row per method, a column per set of ratings."""
+    """The report of `compare_release` as a text table: a row per method, a column per set of ratings."""
     columns = {"human-human": report["human_human"], **report["scorers"]}
     lines = [f"{report['category']}: {report['pairs']} pairs per method"]
     lines.append(" ".join([f"{'':<28}", *(f"{name:>15}" for name in columns)]))
@@ -173,7 +173,7 @@ def format_report(report: Json) -> str:
 
 
 def summarise_dreambench(scores_path: Path, folder: Path, seed: int) -> Json:
-    """`m_h` of the headline category with interval and error, and `dreambench`: every category, scorer and humans.
+    """`m_h` of the headline category with interval and error, and `dreambench`: all categories, of scorer and humans.
 
     Raises:
         UserError: scores or ratings are missing, or do not have the same keys.
@@ -248,7 +248,7 @@ def _embed_samples(
 
         return {one.name: own.astype(np.float64) for one, own in pack.embed(pack.wanting(SAMPLES), vectors)}
 
-    # Runs carry copies of the references: each is embedded once.
+    # Each run has copies of the references: every reference is embedded once.
     references = {files[source]: source for pairs in samples.values() for source, _ in pairs.values()}
     place = {digest: number for number, digest in enumerate(references)}
     shown = embed(list(references.values()))
@@ -274,7 +274,7 @@ def _joined(chunks: Sequence[Sequence[Vectors | UserError]]) -> list[Vectors | U
 
 
 class _Decoded(Sequence[NDArray[np.uint8]]):
-    """Image files as pixels [h, w, 3], decoded when they are asked for: large ones never lie in memory together."""
+    """Image files as pixels [h, w, 3], decoded on access, so that large ones are never in memory together."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths

@@ -1,4 +1,4 @@
-"""Unit vectors from tokens, cached or computed: what scorers that only differ in their read-out share."""
+"""Unit vectors from tokens, cached or computed: what scorers share that differ only in their read-out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nearid.tokens.backbones import Backbone, load_backbone
 from nearid.tokens.store import TokenStore, open_tokens
 
 if TYPE_CHECKING:
-    # Imported where anything is computed: a job whose scores stand already ends before PyTorch would be loaded.
+    # Imported only to compute: a job whose scores are there already ends without loading PyTorch.
     import torch
     from torch import Tensor
 
@@ -38,10 +38,10 @@ Vectors = NDArray[np.float32]
 
 
 class TokenEmbedder:
-    """Embeds images by their tokens; a subclass says how tokens become a vector.
+    """Embeds images by their tokens; a subclass defines how tokens become a vector.
 
-    Tokens are float16 whether they come from the cache or from images, so that both ways give the same vectors up to
-    the rounding that the backbone's batches bring (cosines within 1e-3, tested).
+    Tokens are float16 whether they come from the cache or from images, so that both give the same vectors up to
+    rounding in the backbone's batches (cosines within 1e-3, tested).
 
     Args:
         settings: of the step.
@@ -61,17 +61,17 @@ class TokenEmbedder:
         return choose_device()
 
     def read_out(self, tokens: Tensor) -> Tensor:
-        """From float16 tokens `[batch, tokens, dim]` to embeddings `[batch, width]` of any length."""
+        """Embeddings `[batch, width]`, not normalised, of float16 tokens `[batch, tokens, dim]`."""
         raise NotImplementedError
 
     @property
     def from_images(self) -> bool:
-        """Whether tokens are computed, not read."""
+        """Whether tokens are computed from images, not read."""
         return self.settings.tokens == "images"
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The frozen model; loaded only where it is needed, since cached tokens need none."""
+        """The frozen model; loaded on first use, since cached tokens may not need it."""
         return load_backbone(self.backbone_settings)
 
     def open_store(self, collection: str) -> TokenStore:
@@ -81,7 +81,7 @@ class TokenEmbedder:
         return open_tokens(self.layout, backbone, collection, shards[collection])
 
     def check_store(self, store: TokenStore) -> None:
-        """Refuse tokens that this embedder must not read; any are taken unless a subclass says otherwise."""
+        """Raise UserError for tokens that this embedder must not read; subclasses decide, by default it reads any."""
 
     def embed(self, collection: str, images: Sequence[ImageKey]) -> Vectors:
         """Unit vectors `[images, dim]`; NaN for the foreground of an image that has no mask, and for a gap.
@@ -96,14 +96,14 @@ class TokenEmbedder:
         return _only_one(embed_pixels_each([self], images))
 
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
-        """Hash of the token shards' contents; of model and image files where tokens are computed."""
+        """Hash of the token shards' contents, or of model and image files if tokens are computed."""
         if self.from_images:
             files = sorted({path for name in collections for shard in shards for path in self._inputs(name, shard)})
             return hash_json([self._origin("", self._describe_model), *(hash_file(path) for path in files)])
         return hash_json([self._origin(name, partial(self._describe_tokens, name)) for name in collections])
 
     def share_origins(self, other: TokenEmbedder) -> None:
-        """Ask only once what tokens, or which model, both of these read."""
+        """Hash the tokens or the model that both of these read only once."""
         self._origins = other._origins
 
     def _origin(self, name: str, describe: Callable[[], Any]) -> str:
@@ -116,7 +116,7 @@ class TokenEmbedder:
         return store.attributes | {"content": list(store.content_keys.values())}
 
     def _describe_model(self) -> list[str]:
-        """A folder's files, which need not be loaded for it; of a model of the hub's cache what was loaded."""
+        """Hashes of a folder's files, without loading the model; for one from the hub's cache, of the loaded model."""
         folder = Path(self.backbone_settings.path)
         files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]) if folder.is_dir() else []
         if files:
@@ -141,7 +141,7 @@ class TokenEmbedder:
 def embed_each(
     embedders: Sequence[TokenEmbedder], collection: str, images: Sequence[ImageKey]
 ) -> list[Vectors | UserError]:
-    """What each embedder's `embed` gives, or the error that it raises; tokens are read, or computed, once for all.
+    """What each embedder's `embed` returns, or the error that it raises; tokens are read or computed once for all.
 
     Args:
         embedders: of the same tokens; at least one.
@@ -160,7 +160,7 @@ def embed_each(
     import torch
 
     store = first.open_store(collection)
-    # Of MTG some images may have no mask; of the views all have one, so a missing foreground is an error.
+    # In MTG an image may have no mask; views all have one, so a missing foreground there is an error.
     optional = collection.startswith("mtg_")
     maskless = [
         optional and not store.contains(*image[1:]) and store.contains(image.id, image.slot, "full") for image in images
@@ -171,7 +171,7 @@ def embed_each(
     known = [not (missing or gap) for missing, gap in zip(maskless, gaps, strict=True)]
     indices = [store.find(*image[1:]) for image, ok in zip(images, known, strict=True) if ok]
     starts = range(0, len(indices), BATCH)
-    # Two buffers that are used again, one being read into: fresh pages cost more than the reading.
+    # Two buffers, reused in turn: new pages would cost more than the reading.
     buffers = [np.empty((min(BATCH, len(indices)), *store.token_shape), np.float16) for _ in range(2)]
 
     def read(start: int) -> NDArray[np.float16]:
@@ -186,7 +186,7 @@ def embed_each(
 def embed_pixels_each(
     embedders: Sequence[TokenEmbedder], images: Sequence[NDArray[np.uint8]]
 ) -> list[Vectors | UserError]:
-    """What each embedder's `embed_pixels` gives, or the error that it raises; tokens are computed once for all."""
+    """What each embedder's `embed_pixels` returns, or the error that it raises; tokens are computed once for all."""
     label = _label(embedders, "")
     return _pool(embedders, _compute(embedders[0], iter(images), len(images), label), range(len(images)))
 
@@ -205,7 +205,7 @@ def _pool(
     names: Sequence[ImageKey | int],
     check: Callable[[TokenEmbedder], None] = lambda embedder: None,
 ) -> list[Vectors | UserError]:
-    """Each embedder's vectors of all blocks; one that fails takes no more of them."""
+    """Each embedder's vectors of all blocks, or its error; one that fails gets no further blocks."""
     made: list[list[Tensor]] = [[] for _ in embedders]
     failed: dict[int, UserError] = {}
     for place, embedder in enumerate(embedders):
@@ -229,7 +229,7 @@ def _pool(
 
 
 def _check(vectors: list[Tensor], label: str, names: Sequence[ImageKey | int]) -> Vectors | UserError:
-    """All rows as one array, or the error that says which is not finite."""
+    """All rows as one array, or an error that names the first one that is not finite."""
     embeddings = np.concatenate([part.numpy() for part in vectors]) if vectors else np.empty((0, 1), np.float32)
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if not len(bad):

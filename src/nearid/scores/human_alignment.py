@@ -23,8 +23,8 @@ class Alignment:
     """Agreement on one category.
 
     Attributes:
-        methods: per generation method the mean of r with the two groups of annotators, and half their distance (None
-            where there is one r only).
+        methods: generation method -> mean of r with the two groups of annotators, and half the difference of the two
+            (None if there is only one r).
         m_h: Fisher-z mean over the methods.
         error: standard error over the methods.
         pairs: rated pairs per method.
@@ -45,7 +45,7 @@ def align(scores: Mapping[str, Ratings], humans: Humans, category: str = HEADLIN
     """Agreement of a scorer with the two groups of annotators; each r is rounded to 4 decimals as in the release.
 
     Raises:
-        UserError: a method is missing, its keys are not those that the humans rated, or not those of other methods.
+        UserError: a method is missing, or its keys differ from those that the humans rated or from other methods'.
     """
     ours, *groups = _tabulate(scores, humans, category)
     values: dict[str, tuple[float, float | None]] = {}
@@ -56,7 +56,7 @@ def align(scores: Mapping[str, Ratings], humans: Humans, category: str = HEADLIN
 
 
 def align_humans(humans: Humans, category: str = HEADLINE) -> Alignment:
-    """Agreement of one group of annotators with the other: what a scorer can hope for."""
+    """Agreement of one group of annotators with the other, to judge a scorer's agreement by."""
     first, second = _tabulate(None, humans, category)
     values: dict[str, tuple[float, float | None]] = {
         method: (pearson(first[row], second[row]), None) for row, method in enumerate(humans)
@@ -67,7 +67,7 @@ def align_humans(humans: Humans, category: str = HEADLINE) -> Alignment:
 def bound_alignment(
     scores: Mapping[str, Ratings], humans: Humans, category: str, seed: int, replicates: int = 1000
 ) -> tuple[float, float]:
-    """95 % interval of M-H by drawing reference subjects, each with all its prompts and methods at once."""
+    """95 % interval of M-H by resampling reference subjects, each with all its prompts and methods."""
     tables = _tabulate(scores, humans, category)
     keys = _keys_of(next(iter(humans.values()))[0], category)
     subjects: dict[str, list[int]] = {}

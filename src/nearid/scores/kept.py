@@ -16,7 +16,7 @@ from nearid.io.tables import read_table, write_table
 
 
 class KeptVectors:
-    """The parts of one scores file in the order in which they are asked for, each a file until the scores stand.
+    """The vectors for one scores file, in parts in the order of use, each a file until the scores are written.
 
     Args:
         output: the scores file.
@@ -29,7 +29,7 @@ class KeptVectors:
         self._count = 0
 
     def take(self) -> NDArray[np.float32] | None:
-        """The next part, where an earlier try has left it; else `put` it."""
+        """The next part if an earlier run has left it; else None, and it must be `put`."""
         number, self._count = self._count, self._count + 1
         path = self._parts.path(number, ".npy") if self._parts else None
         return np.load(path) if path and path.exists() else None
@@ -41,12 +41,12 @@ class KeptVectors:
                 np.save(stream, vectors)
 
     def clear(self) -> None:
-        """Remove all parts, a stopped try's too; call it once the scores stand."""
+        """Remove all parts, also those of a stopped run; call it once the scores are written."""
         clear(self._folder)
 
 
 class KeptSources:
-    """The scores of each source beside a scores file, so that another source scores that one alone.
+    """The scores of each source, kept beside a scores file, so that after a new source only that one is scored.
 
     A benchmark without sources is one part.
 
@@ -66,7 +66,7 @@ class KeptSources:
         return list(self._keys)
 
     def has(self, source: str) -> bool:
-        """Whether its scores stand, of the same key."""
+        """Whether its scores are kept under the same key."""
         return bool(self._keys[source]) and self._path(source).is_file()
 
     def get(self, source: str) -> pa.Table:

@@ -27,7 +27,7 @@ class Rates:
         pa: positive margins among the valid ones.
         n: identities with a valid margin.
         trials: valid margins.
-        identities: all identities, those without a valid margin too.
+        identities: all identities, including those without a valid margin.
     """
 
     ssr: float
@@ -39,7 +39,7 @@ class Rates:
 
     @property
     def pa_table(self) -> float:
-        """PA as the paper's tables have it: one trial more per identity, whether its mean margin is positive."""
+        """PA as in the paper's tables: with one more trial per identity, won if its mean margin is positive."""
         return (self.pa * self.trials + self.ssr_mean * self.n) / (self.trials + self.n) if self.n else float("nan")
 
 
@@ -63,7 +63,7 @@ def count_wins(margins: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def rate(margins: NDArray[np.float64]) -> Rates:
-    """The rates of `margins` `[identities, directions]`; identities without a valid margin only count as such."""
+    """The rates of `margins` `[identities, directions]`; those without a valid margin count in `identities` only."""
     success, mean_success, n, wins, trials = (int(total) for total in count_wins(margins).sum(0))
     return Rates(
         _percent(success, n), _percent(mean_success, n), _percent(wins, trials), n, trials, identities=len(margins)
@@ -74,8 +74,8 @@ def pool(rates: Mapping[str, Rates], sources: Iterable[str], where: object) -> R
     """Rates of a group of sources: SSR weighted by valid identities, PA by trials (docs/protocol.md 4.1).
 
     Raises:
-        UserError: a source has no rates, or none of its identities is valid; `where` names the group. A pool of
-            fewer sources than it says would be another number under the same name.
+        UserError: a source has no rates, or none of its identities is valid; `where` names the group. Without that
+            source the pool would be another number under the same name.
     """
     sources = list(sources)
     missing = [source for source in sources if source not in rates or not rates[source].n]

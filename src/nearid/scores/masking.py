@@ -17,10 +17,10 @@ Difference = tuple[float, tuple[float, float]]
 
 
 def gain_in_ssr(full: Sequence[Columns], foreground: Sequence[Columns], seed: int) -> Difference:
-    """Points of SSR pooled over sources, whose columns each argument holds; rows are the same identities in all.
+    """Gain in SSR in points, pooled over the sources whose columns are given; rows are the same identities in all.
 
-    An identity is drawn with all its sources and in both conditions at once: what it wins in both tells nothing of
-    the difference.
+    Resampling is paired: an identity is drawn with all its sources and both conditions, since what it wins in both says
+    nothing about the difference.
     """
     wins = [np.sum([count_wins(directed_margins(columns)) for columns in part], axis=0) for part in (full, foreground)]
 
@@ -33,7 +33,7 @@ def gain_in_ssr(full: Sequence[Columns], foreground: Sequence[Columns], seed: in
 
 
 def gain_in_agreement(full: Columns, foreground: Columns, seed: int) -> Difference:
-    """Difference of M-O; rows are the same part edits in both."""
+    """Gain in M-O; rows are the same part edits in both."""
 
     def redraw(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
         whole, masked = (

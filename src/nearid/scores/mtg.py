@@ -1,4 +1,4 @@
-"""MTG: similarities of originals and edited copies beside the size of the edit (docs/protocol.md 2)."""
+"""MTG: similarities of originals and edited copies, and the size of each edit (docs/protocol.md 2)."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def score_mtg(
         settings: of the step.
         layout: of the results folder.
         output: Parquet file to write.
-        code: fingerprint of the code; what another code left behind is not continued.
+        code: fingerprint of the code; what other code has left behind is not resumed.
         split: of MTG; `train` has its tokens for training, `test` is the benchmark.
-        along: scorers of the same tokens, which are scored along where their scores do not stand.
+        along: scorers of the same tokens; those without current scores are scored in the same pass.
 
     Raises:
         UserError: data, tokens or the scorer's files are missing.
@@ -142,7 +142,7 @@ def read_oracles(path: Path) -> tuple[Sequence[int], NDArray[np.float64]]:
 
 
 def grade_edits(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Oracle o = 1 - part / object of areas in pixels; an unknown part (negative) or object counts as a whole edit."""
+    """Oracle o = 1 - part / object of areas in pixels; an unknown part (negative) or object counts as all edited."""
     known = (part >= 0) & (whole > 0)
     return np.where(known, 1 - part / np.where(known, whole, 1), 0.0)
 

@@ -65,15 +65,15 @@ def score_nearid_bench(
     """Write the similarities of one scorer to `output`: a row per source, condition and identity of the split.
 
     `sim_ij` compares views i and j, `cross_ij` view i with the distractor of view j, `random` is the mean similarity
-    of view 0 with view 0 of every other identity of the split. What needs a missing image is NaN. A scorer of pairs is
-    asked for what the protocol needs alone: `sim_ij` and `cross_ii`.
+    of view 0 with view 0 of every other identity of the split. Values that need a missing image are NaN. A pair scorer
+    is asked only for what the protocol needs: `sim_ij` and `cross_ii`.
 
     Args:
         settings: of the step.
         layout: of the results folder.
         output: Parquet file to write.
-        code: fingerprint of the code; what another code left behind is not continued.
-        along: scorers of the same tokens, which are scored along where their scores do not stand.
+        code: fingerprint of the code; what other code has left behind is not resumed.
+        along: scorers of the same tokens; those without current scores are scored in the same pass.
 
     Raises:
         UserError: data, tokens or the scorer's files are missing or do not fit each other.
@@ -124,7 +124,7 @@ def _keys(identities: SplitIdentities, present: Mapping[str, NDArray[np.bool_]])
     ]
 
     def keys(scorer: Embedder, settings: Score, code: str) -> dict[str, str]:
-        # What the others are, and in how many shards they are, is nothing to a source.
+        # A source's scores depend neither on the other sources nor on the number of shards.
         own = {key: value for key, value in settings.given.items() if key not in ("sources", "token_shards")}
         found = {}
         for source in present:
@@ -141,7 +141,7 @@ def _embed_all(
     views_present: NDArray[np.bool_],
     present: Mapping[str, NDArray[np.bool_]],
 ) -> dict[str, list[Any]]:
-    """Columns of all sources; those of a source that nothing has changed for are taken as they stand."""
+    """Columns of all sources; kept scores are used for sources for which nothing has changed."""
     sources, conditions = list(present), pack.members[0].settings.conditions
 
     def embed(

@@ -1,4 +1,4 @@
-"""The protocol's table for an encoder of one's own, on the images of a run."""
+"""The protocol's table for your own encoder, on the images of a run."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Json = dict[str, Any]
 def evaluate(
     encoder: str, backbone: BackboneSettings, readout: str, config: Config, layout: Layout, made_by: str
 ) -> Json:
-    """Metrics of `encoder` on all sources of `config`, full and foreground, and on MTG where the run has it.
+    """Metrics of `encoder` on all sources of `config`, full and foreground, and on MTG if the run has it.
 
     Args:
         encoder: id of a scorer (scored as the config says) or of a backbone in `config`, or the path of a model.
-        backbone: of an encoder that the config does not know.
-        readout: `map` or `mean`; of a scorer its own holds.
-        config: whole, checked.
+        backbone: settings of an encoder that the config does not have.
+        readout: `map` or `mean`; a scorer of the config keeps its own.
+        config: the whole, validated config.
         layout: of the results folder with the data.
-        made_by: the command that makes the data, for the error that says they are missing.
+        made_by: the command that makes the data, for the message if they are missing.
 
     Raises:
         UserError: data or encoder are missing.
@@ -49,7 +49,7 @@ def evaluate(
         of_mtg |= {"backbone": entry, "backbone_id": "", "tokens": "images"}
         of_bench = of_mtg | {"sources": sources, "split": "test"}
         name = re.sub(r"[^a-z0-9]+", "_", encoder.lower()).strip("_")[-40:]
-        # Two encoders of one folder name must not share a folder of scores.
+        # Encoders whose folders have the same name must not share a folder of scores.
         key = f"{name}_{hash_json([encoder, entry, readout])[:6]}"
     own = {"scorer_id": f"own_{key}"}
     return _score(ScoreNearIDBench.parse(of_bench | own), ScoreMTG.parse(of_mtg | own), config, layout, made_by)
@@ -82,7 +82,7 @@ def _score(of_bench: ScoreNearIDBench, of_mtg: ScoreMTG, config: Config, layout:
 
 
 def format_table(metrics: Json, encoder: str, layout: Layout) -> str:
-    """The metrics for people: a row per source and group, SSR and PA in percent with intervals, both conditions."""
+    """The metrics as text: a row per source and group, SSR and PA in percent with intervals, both conditions."""
     conditions = list(metrics["nearid_bench"])
     lines = [f"{encoder} on {layout.root}: SSR and PA in percent, with 95 % intervals over identities", ""]
     head = [f"{condition + ' SSR':>20} {condition + ' PA':>20}" for condition in conditions]

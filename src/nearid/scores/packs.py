@@ -1,7 +1,7 @@
-"""Scorers that read the same tokens: one job reads them once for all whose scores do not stand yet.
+"""Scorers that read the same tokens: one job reads them once for all that have no current scores.
 
-What it makes for another scorer is kept beside that one's scores, whose own job then takes it as it stands: each scorer
-has its files and its place in the workflow for itself, and a new one scores itself alone.
+What it computes for another scorer is kept beside that scorer's scores, where the scorer's own job finds it. So each
+scorer keeps its own files and job in the workflow, and after adding one only the new one is scored.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class PackedScorer:
     Args:
         settings: of the step.
         scorer: what embeds.
-        stand: its scores that stand, by part.
-        todo: the parts that do not.
-        kept: its vectors of a stopped try.
-        stopped: why it gets no scores here; its own job says so again.
+        stand: its current scores, by part.
+        todo: the parts without current scores.
+        kept: its vectors, with those of a stopped run.
+        stopped: the error for which it gets no scores here; its own job will report it.
     """
 
     settings: Score
@@ -66,9 +66,9 @@ Embed = Callable[[Sequence[Embedder]], Sequence[Vectors | UserError]]
 
 
 class Pack:
-    """A scorer, and the others that can be scored along; the scorer is the first of `members`.
+    """A scorer and the others that can be scored in the same pass; the scorer is the first of `members`.
 
-    While it is open nobody else makes these scores: who comes second finds them made.
+    While it is open no other job computes these scores: a job that waits for its turn finds them done.
 
     Args:
         scorer: whose job this is.
@@ -121,7 +121,7 @@ class Pack:
                 path = self._layout.scores(settings.scorer_id, self._benchmark)
                 member = self._join(other, settings, code, path)
             except UserError:
-                continue  # its head is not there yet, or damaged: a matter of its own job
+                continue  # its head is missing or damaged, which its own job will report
             if member.todo:
                 yield member
 
@@ -133,14 +133,14 @@ class Pack:
         return PackedScorer(settings, scorer, stand, todo, kept)
 
     def wanting(self, *parts: str) -> list[PackedScorer]:
-        """Members that have any of these parts still to do."""
+        """Members that still have any of these parts to do."""
         return [one for one in self.members if not one.stopped and set(parts) & set(one.todo)]
 
     def embed(self, members: Sequence[PackedScorer], embed: Embed) -> list[tuple[PackedScorer, Vectors]]:
-        """Vectors by each member, from a stopped try or made now; another scorer that fails is left out from now on.
+        """Vectors by each member, from a stopped run or computed now; other scorers are left out once they fail.
 
         Raises:
-            UserError: of the first of all members.
+            UserError: the first of all members fails.
         """
         found = {id(one): vectors for one in members if (vectors := one.kept.take()) is not None}
         new = [one for one in members if id(one) not in found]
@@ -156,17 +156,17 @@ class Pack:
         return [(one, found[id(one)]) for one in members if id(one) in found]
 
     def close(self) -> dict[str, Columns]:
-        """Keep what was made for each member; the first one's columns by part."""
+        """Keep what was made for each member; returns the first member's columns by part."""
         own = self.members[0]
         for one in self.members:
             if not one.stopped:
-                # All at once: what is left to do says which vectors of a stopped run are whose.
+                # All parts at once: the key of a stopped run's vectors depends on the parts that are still to do.
                 for part, columns in one.made.items():
                     one.stand.put(part, columns)
         return {part: own.made.get(part) or own.stand.get(part).to_pydict() for part in own.stand.parts}
 
     def clear(self) -> None:
-        """Remove the vectors; call it once the first one's scores are written."""
+        """Remove the vectors; call it once the first member's scores are written."""
         for one in self.members:
             if not one.stopped:
                 one.kept.clear()
@@ -177,7 +177,7 @@ def each_embeds(
     alone: Callable[[Embedder], Vectors],
     together: Callable[[Sequence[TokenEmbedder]], list[Vectors | UserError]],
 ) -> Sequence[Vectors | UserError]:
-    """By one scorer `alone`, by several `together`: only those that read tokens are ever several."""
+    """Vectors by one scorer (`alone`) or by several (`together`), which are always ones that read tokens."""
     if len(scorers) == 1:
         return [alone(scorers[0])]
     return together([scorer for scorer in scorers if isinstance(scorer, TokenEmbedder)])

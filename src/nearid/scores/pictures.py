@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 
 class StoredImages:
-    """Pictures of a results folder, still encoded; a shard is read when it is first asked for.
+    """Pictures of a results folder, still encoded; a shard is read on first use.
 
-    With `raw_masks` the positives' masks are as the data set has them.
-
-    The positives stay, since every source is held against them; of the other collections only the latest does.
+    With `raw_masks` the positives' masks are the data set's own, not the cleaned ones. The positives stay in memory,
+    since every source is compared with them; of the other collections only the latest does.
     """
 
     def __init__(self, layout: Layout, splits: Sequence[str], raw_masks: bool = False) -> None:
@@ -31,7 +30,7 @@ class StoredImages:
 
     @classmethod
     def of(cls, settings: Score, layout: Layout) -> StoredImages:
-        """Those of the split that a step scores, where its benchmark has splits."""
+        """The pictures that a step scores: those of its split, if its benchmark has splits."""
         return cls(layout, [settings.split] if isinstance(settings, ScoreNearIDBench) else [])
 
     def find(self, collection: str, key: ImageKey) -> Picture:

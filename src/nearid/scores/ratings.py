@@ -13,7 +13,7 @@ from nearid.errors import UserError
 from nearid.io.sheets import read_text
 
 CONCEPT = "concept_preservation_full"
-"""GPT-4o was asked several questions: its ratings of the concept are in a folder of their own."""
+"""Folder of GPT-4o's ratings of concept preservation; it was asked other questions too."""
 SCORED = re.compile(r"data_(\w+)_rating")
 REMEDY = "take the file from the release again, or score the method's images again"
 
@@ -22,7 +22,7 @@ Humans = Mapping[str, tuple[Ratings, Ratings]]
 
 
 def canonical_key(key: str) -> str:
-    """The key under which files of all origins meet: no image index, one name for the cube."""
+    """The form of a key that files of all origins share: no image index, one name for the cube."""
     return re.sub(r"_\d+$", "", key).replace("rubik's_cube", "magic_cube")
 
 
@@ -32,7 +32,7 @@ def subject_of(key: str) -> str:
 
 
 def method_of(folder: str) -> str | None:
-    """The method that a folder of samples shows: its name starts with the method's, in one of two spellings."""
+    """The method that made a folder's samples: the folder's name starts with the method's, in one of two spellings."""
     name = folder.lower().replace("-", "_").replace("vit_huge", "vit_h").replace("vit_giant", "vit_g")
     return next((method for method in METHODS if name.startswith(method)), None)
 
@@ -47,7 +47,7 @@ def read_ratings(path: Path) -> dict[str, float]:
         entries = json.loads(read_text(path), object_pairs_hook=list)
     except (ValueError, RecursionError) as error:
         raise UserError(path, f"no JSON ({error})", "a JSON object of key: number", REMEDY) from error
-    # A list of pairs is what the hook makes of an object; the values must be plain numbers.
+    # The hook turns an object into a list of pairs; the values must be plain numbers.
     if not isinstance(entries, list) or not all(isinstance(entry, tuple) for entry in entries):
         raise UserError(path, "no JSON object", "a JSON object of key: number", REMEDY)
     first: dict[str, str] = {}
@@ -56,7 +56,7 @@ def read_ratings(path: Path) -> dict[str, float]:
         canonical = canonical_key(key)
         if canonical in ratings:
             raise UserError(path, f"{first[canonical]!r} and {key!r}, both {canonical!r}", "one key per pair", REMEDY)
-        # Comparing, a number of hundreds of digits does not overflow as it would becoming a float.
+        # Compared before the conversion: an integer of hundreds of digits would overflow a float.
         if isinstance(value, bool) or not isinstance(value, int | float) or not -1e300 < value < 1e300:
             raise UserError(f"{path}, key {key!r}", repr(value), "a finite number", REMEDY)
         first[canonical], ratings[canonical] = key, float(value)
@@ -107,10 +107,10 @@ def read_release(folder: Path) -> tuple[dict[str, tuple[Ratings, Ratings]], dict
 
 
 def check_keys(files: Mapping[str, Ratings]) -> None:
-    """Refuse files whose keys are not those of most others.
+    """Check that all files have the same keys.
 
     Raises:
-        UserError: names the first such file and its first odd key.
+        UserError: a file's keys differ from those of most others; it names the file and its first odd key.
     """
     expected = Counter(frozenset(ratings) for ratings in files.values()).most_common(1)[0][0]
     for name, ratings in files.items():

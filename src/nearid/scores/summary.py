@@ -31,7 +31,7 @@ TITLES = (
     ("mtg", "mtg", "MTG"),
     ("dreambench", "m_h", "DreamBench++"),
 )
-"""Benchmark, its place in the metrics, its name."""
+"""Benchmark, its key in the metrics, its display name."""
 NOTHING = np.empty((0, 6))
 Json = dict[str, Any]
 
@@ -89,8 +89,8 @@ def summarise_nearid_bench(
 ) -> Json:
     """Rates per condition, source and group of a NearID-bench table, and the headline group's mean cosines.
 
-    A group with a source of which no identity is valid has null rates, and `reasons` says why under the group's dotted
-    path: a smaller pool would pass for the whole.
+    A group with a source that has no valid identity gets null rates, and `reasons` says why under the group's dotted
+    path: the pool of the other sources would be mistaken for that of the whole group.
 
     Raises:
         UserError: a group names a source that the table lacks; `headline_group` is no group.
@@ -139,7 +139,7 @@ def summarise_mtg(columns: Columns, seed: int) -> Json:
         "m_o_ci": _bounds(bounds[0]),
         "m_o_pair": m_o_pair,
         "m_o_pair_ci": _bounds(bounds[1]),
-        # The printed PA of MTG counts pairs alone.
+        # The paper's PA of MTG counts pairs only.
         **{f"mtg_{name}": value for name, value in _rates(rates, counts, seed).items() if "pa_table" not in name},
         "n": rates.n,
         "trials": rates.trials,
@@ -163,7 +163,7 @@ def _entry(rates: Rates, counts: NDArray[np.int64], columns: Sequence[Columns], 
 
 
 def _rates(rates: Rates, counts: NDArray[np.int64], seed: int) -> Json:
-    # Identities are drawn, not trials: the margins of one identity, and its sources, hang together.
+    # Identities are drawn, not trials: the margins of one identity, over all sources, are correlated.
     def of_sums(sums: NDArray[np.int64]) -> NDArray[np.float64]:
         success, mean_success, n, wins, trials = sums.T
         parts = np.stack([success, mean_success, wins, wins + mean_success], axis=1)

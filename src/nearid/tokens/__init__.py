@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily: who only reads tokens needs no transformers, and who plans a workflow needs neither.
+    # Imported when used: reading tokens needs no transformers, planning a workflow needs neither of the two.
     if name == "TokenStore":
         from nearid.tokens.store import TokenStore
 

@@ -1,4 +1,4 @@
-"""Augmentation of training images: flip, colour jitter, affine, drawn as numbers and then applied (docs/protocol.md 3).
+"""Augmentation of training images: flip, colour jitter, affine; drawn as numbers, then applied (docs/protocol.md 3).
 
 Drawing is separate from applying, so that a draw can be keyed, recorded and compared: equal parameters, equal pixels.
 """
@@ -16,7 +16,7 @@ from nearid.config.variants import MIRRORED, parse
 from nearid.io.randomness import keyed_rng
 
 PARAMETERS = ("flip", "brightness", "contrast", "saturation", "hue", "order", "right", "down", "scale")
-"""What a draw consists of, one number each; shifts in parts of the side, hue in parts of the circle."""
+"""What a draw consists of, one number each; shifts as fractions of the side, hue as a fraction of the circle."""
 CHANCES = ("flip", "jitter", "affine")
 DRAWS = len(CHANCES) + len(PARAMETERS) - 1
 
@@ -52,9 +52,9 @@ def parameters_of(variant: str, augmentations: Mapping[str, Mapping[str, float]]
 
     Args:
         variant: its name.
-        augmentations: chances of what draws are made with, by their id.
-        key: collection, id, slot. With masking and number they key the draw, so that shards, their order and a
-            larger number of draws change none.
+        augmentations: augmentation id -> the chances that its variants are drawn with.
+        key: collection, id, slot. With the variant's masking and number they key the draw, which so depends neither on
+            shards and their order nor on the number of draws.
     """
     masking, kind, number = parse(variant)
     if kind in ("", MIRRORED):
@@ -72,7 +72,7 @@ def describe(parameters: NDArray[np.float32]) -> dict[str, int]:
 def augment(image: NDArray[np.uint8], parameters: NDArray[np.float32]) -> NDArray[np.uint8]:
     """`image` [h, w, 3] flipped, then jittered, then moved, as `parameters` [9] say (`PARAMETERS`).
 
-    Colours change as torchvision's PIL back end changes them; what a shift or a smaller scale uncovers is black.
+    Colours change as in torchvision's PIL backend; what a shift or a smaller scale uncovers is black.
     """
     if np.array_equal(parameters, UNCHANGED):
         return image
@@ -91,7 +91,7 @@ def augment(image: NDArray[np.uint8], parameters: NDArray[np.float32]) -> NDArra
             picture = steps[step](picture)
     if (right, down, scale) != (0, 0, 1):
         width, height = picture.size
-        # For each place of the result where in the image it lies: scaled about the centre, then shifted.
+        # PIL takes the inverse map, from the result to the image, which is scaled about its centre, then shifted.
         across = ((1 - 1 / scale) * width / 2 - round(right * width) / scale, 1 / scale)
         along = ((1 - 1 / scale) * height / 2 - round(down * height) / scale, 1 / scale)
         back = (across[1], 0, across[0], 0, along[1], along[0])

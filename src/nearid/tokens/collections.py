@@ -27,7 +27,7 @@ Reader = Callable[[Path, Sequence[str]], pa.Table]
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a collection: where it came from, its key, its encoded bytes, its object mask's, its split."""
+    """One image of a collection: its origin, its key (id, slot), the encoded image and object mask, its split."""
 
     where: str
     id: int
@@ -37,7 +37,7 @@ class Picture:
     split: str = ""
 
     def pixels(self, variant: str) -> NDArray[np.uint8]:
-        """Pixels [h, w, 3]: as they are (`full`), or black outside the object (`fg`).
+        """Pixels [h, w, 3]: all of them (`full`), or with black outside the object (`fg`).
 
         Raises:
             UserError: image or mask is damaged.
@@ -62,7 +62,7 @@ def fit_mask(mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.bo
 
 
 def with_raw_masks(read: Reader) -> Reader:
-    """A reader that gives the positives' masks as the data set has them (`dataset.keep_raw_masks`)."""
+    """A reader that returns the data set's own masks instead of the cleaned ones (`dataset.keep_raw_masks`)."""
 
     def read_raw(path: Path, columns: Sequence[str]) -> pa.Table:
         wanted = [f"raw_{name}" if name.startswith("masks") else name for name in columns]
@@ -78,10 +78,10 @@ def open_collection(
 
     Args:
         layout: where the files are.
-        collection: which.
-        shard: of it.
-        splits: of whose identities positives and distractors are wanted.
-        read: gives the named columns of a file.
+        collection: its name.
+        shard: its id.
+        splits: positives and distractors are those of identities of these splits.
+        read: reads the named columns of a file.
     """
     files = files_of(layout, collection, shard)
     if collection.startswith("mtg_"):
@@ -114,7 +114,7 @@ def distractors(
     """The distractors of identities of `splits` in a source's shard, with the masks of the views that they replace.
 
     Raises:
-        UserError: the two shards' rows do not belong together.
+        UserError: the ids of the two shards' rows differ.
     """
     table = read(path, ["id", *_slot_columns("nimg")])
     views = read(positives_path, ["id", "split", *_slot_columns("masks")])
@@ -127,7 +127,7 @@ def distractors(
 
 
 def mtg(path: Path, split: str, read: Reader = read_table) -> Iterator[Picture]:
-    """The MTG set of `split`: slots 0, 1 are originals, 2, 3 the edited images, with the object mask of their image."""
+    """The MTG set of `split`: slots 0, 1 are originals, 2, 3 edited images, with the object mask of their view."""
     table = read(path, _mtg_columns())
     for row in range(table.num_rows):
         for slot, (image, mask) in enumerate(MTG_COLUMNS):
@@ -137,7 +137,7 @@ def mtg(path: Path, split: str, read: Reader = read_table) -> Iterator[Picture]:
 def list_pictures(
     layout: Layout, collection: str, shard: str, splits: Sequence[str], read: Reader = read_table
 ) -> Iterator[tuple[int, int, int, bool]]:
-    """Row, id, slot and whether there is a mask, of each picture of `open_collection`; no image is looked at."""
+    """Row, id, slot and whether there is a mask, for each picture of `open_collection`, without reading any image."""
     if collection.startswith("mtg_"):
         columns: Sequence[tuple[str, str]] = MTG_COLUMNS
         images = masks = read(layout.mtg(collection.removeprefix("mtg_")), _mtg_columns())
@@ -180,7 +180,7 @@ def _bytes(table: pa.Table, row: int, column: str) -> bytes | None:
 def _picture(
     path: Path, table: pa.Table, row: int, slot: int, column: str, mask: bytes | None, split: str
 ) -> Iterator[Picture]:
-    # An empty slot gives nothing: padding is never stored.
+    # Empty slots are skipped: no padding is stored.
     image = _bytes(table, row, column)
     if image is not None:
         id = table.column("id")[row].as_py()

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TOLD = 10  # damaged images in the log; the shard names all
+TOLD = 10  # damaged images listed in the log; the shard lists all
 AHEAD = 2  # batches prepared while the model works on one
 EVERYTHING = dict.fromkeys(SPLITS, MASKING)
 
@@ -62,24 +62,24 @@ def extract(
 ) -> None:
     """Write the tokens of `pictures` to the shard `target`.
 
-    A picture without a mask has no foreground; how many there are is reported. Batches are cut by position, never by
-    where an earlier try ended: the rounding of a batch depends on its size, and a resumed run must give the same bytes.
+    A picture without a mask has no foreground; the log says how many there are. Batches are formed by position, also in
+    a resumed run: rounding depends on a batch's size, and a resumed run must give the same bytes.
 
     Args:
         backbone: what computes the tokens.
         backbone_id: its id in the config.
         pictures: in the order of the shard.
-        inputs: the files that `pictures` come from; finished batches of other contents are not used.
+        inputs: the files that `pictures` come from; batches finished with other contents are not reused.
         target: path of the shard.
         workers: threads that decode and preprocess.
-        variants: what is extracted of the pictures of each split (`nearid.config.variants`); nothing of the others.
-        augmentations: chances of what variants are drawn with, by their id.
-        collection: keys its draws.
-        leave_gaps: leave out damaged images, with all their variants, and record them in the shard; every image is then
-            decoded once more, ahead of the others.
+        variants: split -> the variants (`nearid.config.variants`) to extract of its pictures; other splits are skipped.
+        augmentations: augmentation id -> the chances that its variants are drawn with.
+        collection: its name, a part of the draws' keys.
+        leave_gaps: leave out damaged images, with all their variants, and record them in the shard; to find them, every
+            image is decoded once more beforehand.
 
     Raises:
-        UserError: an image or mask is damaged and no gap is wanted, or its tokens do not fit into float16.
+        UserError: an image or mask is damaged without `leave_gaps`, or tokens are not finite in float16.
     """
     masked = {split for split, asked in variants.items() if any(parse(variant)[0] != WHOLE for variant in asked)}
     gaps: list[tuple[int, int, str]] = []
@@ -122,15 +122,15 @@ def extract(
 def _blocks(
     backbone: Backbone, batches: Sequence[Sequence[_Item]], parts: Parts, label: str, workers: int
 ) -> Generator[NDArray[np.float16]]:
-    """The tokens of each batch; they are also kept as a part, by a thread, until the shard stands."""
+    """The tokens of each batch; a thread also saves them as a part, kept until the shard is complete."""
     finished = parts.finished(".npy")
-    # Parts are kept in order; behind a gap, which only a person can make, all are made again.
+    # Parts are saved in order; those after a missing one, which only a person can have deleted, are made again.
     done = next((number for number, part in enumerate(finished) if number != part), len(finished))
     for number in range(done):
         yield np.load(parts.path(number, ".npy"))
 
     def prepare(number: int) -> Tensor:
-        # Closed at once when it is left early: it may hold what other threads wait for.
+        # Closed at once if it is left early: it may hold a lock that other threads wait for.
         batch = batches[number]
         with closing(_pixels(batch)) as pixels, naming_pictures(lambda place: batch[place].picture.where):
             return backbone.preprocess(pixels)
@@ -162,7 +162,7 @@ def _blocks(
 def _find_gaps(
     pictures: Sequence[Picture], masked: Container[str], target: Path, workers: int
 ) -> list[tuple[int, int, str]]:
-    """Id, slot and what is wrong, of each damaged picture; said, too."""
+    """Id, slot and defect of each damaged picture; they are logged too."""
 
     def check(number: int) -> str | None:
         picture = pictures[number]
@@ -185,8 +185,8 @@ def _find_gaps(
 
 
 def _pixels(items: Sequence[_Item]) -> Generator[NDArray[np.uint8]]:
-    # Decoded once for all draws of a picture that stand in the same batch. They stand side by side: of large pictures
-    # only one is in memory.
+    # A picture is decoded once for all its variants in a batch. They are adjacent, so that only one large picture is in
+    # memory at a time.
     for _, draws in groupby(items, key=lambda item: id(item.picture)):
         decoded: dict[str, NDArray[np.uint8]] = {}
         for item in draws:
@@ -205,7 +205,7 @@ def _keep(path: Path, tokens: NDArray[np.float16]) -> None:
 
 
 def _to_host(tokens: Tensor) -> tuple[Tensor, Tensor, torch.cuda.Event | None]:
-    """`tokens` as float16 and which images are finite, on their way to the host; the event says when they are there."""
+    """`tokens` as float16, and which images are finite, being copied to the host; the event marks the copy's end."""
     import torch
 
     tokens = tokens.half()
@@ -221,7 +221,7 @@ def _to_host(tokens: Tensor) -> tuple[Tensor, Tensor, torch.cuda.Event | None]:
 
 
 def _one_ahead(items: Iterable[Any]) -> Iterator[Any]:
-    # The device gets its next batch before the host takes up the one before.
+    # The device gets the next batch before the host handles the previous one.
     waiting: deque[Any] = deque()
     for item in items:
         waiting.append(item)
@@ -231,7 +231,7 @@ def _one_ahead(items: Iterable[Any]) -> Iterator[Any]:
 
 
 def _map_ahead(function: Callable[[int], Any], numbers: Sequence[int], workers: int) -> Iterator[Any]:
-    # As `map` in threads, but never more than a few results wait, however long the collection is.
+    # Like `map` in threads, but only a few results are pending at a time, however long the collection is.
     waiting: deque[Future[Any]] = deque()
     with threads_ahead(workers) as pool:
         for number in numbers:

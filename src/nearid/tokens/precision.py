@@ -1,7 +1,7 @@
-"""What fewer bytes per token would cost: the error of the backbone's own embedding, measured on tokens of a run.
+"""What fewer bytes per token would cost: the error of the backbone's own embedding, measured on a run's tokens.
 
-Shards are float16. No other format is offered before its error on real tokens is known (docs/performance.md 2): outlier
-channels decide, and only real weights have them.
+Shards are float16. Other formats are not offered until their error on real tokens is known (docs/performance.md 2): it
+depends on outlier channels, which only real weights have.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Format:
-    """How a number format does.
+    """Errors of a number format.
 
     Attributes:
         name: of the format.
-        saved: part of float16's bytes that it saves.
-        error, worst_error: of an embedding, relative to its length: median and maximum over images.
-        worst_cosine: largest distance of a cosine from 1, of an embedding and the float16 tokens' one.
+        saved: fraction of float16's bytes that it saves.
+        error, worst_error: relative error of an embedding: median and maximum over images.
+        worst_cosine: largest 1 - cosine of an embedding and that of the float16 tokens.
     """
 
     name: str
@@ -39,16 +39,16 @@ class Format:
 
 
 def measure_formats(backbone: Backbone, store: TokenStore, images: int = 128) -> list[Format]:
-    """Errors of the embeddings of `images` evenly spread images in each format, against float16.
+    """Errors of each format against float16, for the embeddings of `images` evenly spaced images.
 
     Raises:
-        UserError: the tokens are another backbone's.
+        UserError: the tokens are those of another backbone.
     """
     store.check_backbone(backbone)
     chosen = np.unique(np.linspace(0, len(store) - 1, images).astype(int))
     tokens = torch.from_numpy(store.read(chosen)).float()
     mean, deviation = tokens.mean((0, 1)), tokens.std((0, 1)).clamp(min=1e-6)
-    # A scale of two bytes for each token comes with int8.
+    # int8 also stores a scale of two bytes per token.
     eighth = 0.5 - 1 / tokens.shape[-1]
     formats: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {
         "bfloat16": (0.0, lambda of: of.bfloat16().float()),
@@ -62,13 +62,13 @@ def measure_formats(backbone: Backbone, store: TokenStore, images: int = 128) ->
 
 
 def round_to_bytes(tokens: Tensor) -> Tensor:
-    """`tokens` [..., dim] as they come back from signed bytes with a float16 scale for each token."""
+    """`tokens` [..., dim] rounded to int8, with a float16 scale per token, and converted back."""
     scale = (tokens.abs().amax(-1, keepdim=True) / 127).half().float().clamp(min=1e-7)
     return (tokens / scale).round().clamp(-127, 127) * scale
 
 
 def format_formats(formats: list[Format]) -> str:
-    """A table for people."""
+    """The formats as a table of text."""
     lines = [f"{'format':<30}{'saved':>8}{'error':>11}{'largest':>11}{'1 - cosine':>12}"]
     for row in formats:
         errors = f"{row.error:>11.1e}{row.worst_error:>11.1e}{row.worst_cosine:>12.1e}"

@@ -23,31 +23,31 @@ from nearid.io.hashing import hash_json
 from nearid.io.images import UnpreparedError, prepare_picture
 from nearid.io.model_folders import load_pretrained, refuse_unreadable
 
-# Options of an image processor that leave an image at its grey levels.
+# Options of an image processor that keep an image's 8-bit levels.
 _LEVELS_ONLY = {"do_rescale": False, "do_normalize": False}
 
 
 class PretrainedVision:
     """A frozen vision model with its own image processor (the PIL one, as the authors used; docs/protocol.md 4.2).
 
-    A kind of backbone names the model types it takes and the class that loads them, and says what its tokens
-    (`forward`) and its own embedding are (`nearid.tokens.backbones.Backbone`).
+    A subclass names the model types it takes and the class that loads them, and defines its tokens (`forward`) and its
+    own embedding (`pooled`; see `nearid.tokens.backbones.Backbone`).
 
     Args:
         settings: of the backbone; `path` is a folder, or a hub id in the local cache with its `revision`.
         loader: class of transformers whose `from_pretrained` gives the model.
         model_types: those that `loader` takes; empty for any.
-        kind: what `model_types` are, for people.
-        optional: prefixes of weights that may be missing; those that are stand in `missing`.
+        kind: what `model_types` are, in words for messages.
+        optional: prefixes of weights that may be missing; `missing` lists those that are.
 
     Raises:
         UserError: no such model, of another type, or weights missing or damaged.
     """
 
     prefix_tokens = 0
-    """Tokens of an image that stand before its patches (a class token, registers)."""
+    """Number of tokens before an image's patches (a class token, registers)."""
     map_head = False
-    """Whether its own embedding is a `SiglipMultiheadAttentionPoolingHead`'s of its tokens."""
+    """Whether a `SiglipMultiheadAttentionPoolingHead` pools its tokens into its own embedding."""
 
     def __init__(
         self,
@@ -68,9 +68,9 @@ class PretrainedVision:
             found = load_pretrained(AutoConfig, self._path, **source).model_type
             if model_types and found not in model_types:
                 raise self._refuse(f"model type {found!r}", kind)
-            # "pil" by name: with torchvision installed, transformers would resize in another way.
+            # "pil" explicitly: with torchvision installed, transformers would resize differently.
             self.processor = load_pretrained(AutoImageProcessor, self._path, backend="pil", **source)
-            # Never a pickle: it could run what its maker wants.
+            # Never a pickle: it can run arbitrary code.
             loaded: Any = load_pretrained(
                 loader, self._path, dtype=dtype, output_loading_info=True, use_safetensors=True, **source
             )
@@ -90,7 +90,7 @@ class PretrainedVision:
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.weights_hash = _hash_state(model.state_dict())
         if self._autocast:
-            # The weights are those of float32, what is computed with them is not.
+            # The weights equal those of float32, but the tokens do not.
             self.weights_hash = hash_json([self.weights_hash, settings.precision])
         self.preprocess_hash = hash_json(self.processor.to_dict())
         levels = read_levels(self.processor)
@@ -105,13 +105,13 @@ class PretrainedVision:
     def preprocess(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
         """Pixels [images, 3, height, width] of images [h, w, 3]; may run in any thread.
 
-        They are grey levels (uint8), which are normalised where the model is, to the bit as the image processor does
-        it: a quarter of the bytes wait and pass to the device. A processor that does more than look up each level
-        (`read_levels`) gives float32. Images are taken one after the other, so that a batch of large ones never lies in
-        memory as a whole.
+        Pixels are uint8, a quarter of the bytes to hold and to copy; they are normalised on the model's device, with
+        exactly the result of the image processor. If that does more than map each of the 256 levels to a value
+        (`read_levels`), they are float32. Images are processed one at a time, so that large ones are never in memory
+        together.
 
         Raises:
-            UnpreparedError: the processor cannot take one, or gives it another size than the first.
+            UnpreparedError: the processor cannot handle an image, or makes it another size than the first.
         """
         each: list[Tensor] = []
         for image in images:
@@ -127,11 +127,11 @@ class PretrainedVision:
                     place=len(each) - 1,
                 )
         pixels = torch.cat(each)
-        # Pinned memory goes to the device while it computes.
+        # Pinned memory can be copied while the device computes.
         return pixels.pin_memory() if self.device.type == "cuda" else pixels
 
     def on_device(self, pixels: Tensor) -> Tensor:
-        """Preprocessed `pixels` where the model is, in its number format; grey levels are normalised."""
+        """Preprocessed `pixels` on the model's device in its dtype; uint8 is normalised."""
         pixels = pixels.to(self.device, non_blocking=True)
         if pixels.dtype != torch.uint8 or self._levels is None:
             return pixels.to(self.model.dtype)
@@ -149,7 +149,7 @@ class PretrainedVision:
         with torch.autocast(self.device.type, self._computed) if self._autocast else nullcontext():
             if self._compiled is None:
                 return self.forward(pixels)
-            # One shape, one program: another would be compiled for the last batch, and round differently.
+            # Padded to one shape: for another, the last batch's, a program would be compiled that rounds differently.
             more = pixels[-1:].expand(max(0, self.batch_size - count), *pixels.shape[1:])
             tokens: Tensor = self._compiled(torch.cat([pixels, more]))[:count]
             return tokens
@@ -159,7 +159,7 @@ class PretrainedVision:
         return self.encode(self.preprocess(images))
 
     def head_state(self) -> dict[str, Tensor]:
-        """State dict of the model's own `SiglipMultiheadAttentionPoolingHead`, which only `map_head` kinds have."""
+        """State dict of the model's own `SiglipMultiheadAttentionPoolingHead`; UserError without `map_head`."""
         raise self._refuse(f"{type(self.model).__name__}, without attention-pooling head", "a SigLIP to train heads on")
 
     def _refuse(self, found: str, expected: str) -> UserError:
@@ -172,9 +172,9 @@ class PretrainedVision:
 
 
 def read_levels(processor: Any) -> Tensor | None:
-    """What an image processor makes of each grey level, [channels, 256] float32.
+    """The value that an image processor maps each of the 256 levels to, [channels, 256] float32.
 
-    None where the processor does anything else with an image, behind its resizing and cropping.
+    None if, after resizing and cropping, the processor does anything else with an image.
     """
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     sample = Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8))
@@ -191,7 +191,7 @@ def read_levels(processor: Any) -> Tensor | None:
 
 
 def _hash_state(state: Mapping[str, Tensor]) -> str:
-    # Of the vision model's weights as loaded, so that file layout and text tower do not count, and the precision does.
+    # Hashes the vision model's weights as loaded, so that precision counts, but not file layout or text tower.
     digest = hashlib.sha256()
     for name, value in sorted(state.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())

@@ -1,4 +1,4 @@
-"""The HDF5 file of a shard of patch tokens, as it is read: keys, checksums and the place of each image."""
+"""Reading the HDF5 file of a shard of patch tokens: keys, checksums and the file offset of each image."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from nearid.io.hashing import hash_file
 
 FORMAT = "nearid-tokens-1"
 KEY = np.dtype([("id", "<i8"), ("slot", "<i2"), ("variant", "S16")])
-# What plain variants need; shards without others stay as they always were.
+# Enough for plain variants; a shard with only these keeps its old bytes.
 SHORT = np.dtype("S8")
-# What stands beside keys and checksums where there is anything to tell: how each image was changed [n, 9]; and which
-# images were damaged, as bytes of JSON [[id, slot, reason], ...].
+# Optional arrays: how each image was augmented [n, 9]; which images were damaged, as bytes of the JSON
+# [[id, slot, reason], ...].
 EXTRAS = ("parameters", "gaps")
 DTYPE = np.dtype("<f2")
 
 
 class Shard:
-    """One open-and-closed shard: its keys, checksums and the place of each image in the file."""
+    """Keys, checksums and file offsets of a shard's images, read from its file, which is closed again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,7 +51,7 @@ class Shard:
         if len(chunks) != count or len(dataset) != count:
             raise self._refuse(f"{len(chunks)} images", f"{count} images")
         names = [*("ids", "slots", "variants", "crc32"), *(name for name in EXTRAS if name in shard)]
-        # A header of some bytes may declare any length, for which memory would be taken.
+        # A damaged header may declare any length, and so much memory would be allocated.
         if (declared := sum(shard[name].nbytes for name in names)) > self.path.stat().st_size:
             raise self._refuse(f"{declared:,} bytes of keys in a file of {self.path.stat().st_size:,}", "fewer")
         sides = {name: shard[name][()] for name in ("ids", "slots", "variants", "crc32")}
@@ -76,10 +76,13 @@ class Shard:
             raise self._refuse(f"{self.path.stat().st_size} bytes", f"at least {end}")
 
     def check_inputs(self, whole: bool = False) -> None:
-        """Check that the images are those that the tokens were made from.
+        """Check that the input files are those that the tokens were made from; missing ones are not checked.
 
         Args:
-            whole: read all of them; else those only that are newer than the shard. What is not there is not checked.
+            whole: check every file, not only those newer than the shard.
+
+        Raises:
+            UserError: a file has changed.
         """
         made = self.path.stat().st_mtime
         for name, expected in json.loads(self.attributes.get("inputs", "{}")).items():

@@ -1,6 +1,6 @@
-"""Copies of token shards on a local disk of the machine that trains, for networks that are slower than this disk.
+"""Copies of token shards on a local disk of the training machine, for network file systems slower than this disk.
 
-The shard remains the original: a copy is read instead of it as long as the copy exists and is complete.
+A copy is read instead of its shard as long as the copy exists and is complete.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 VARIABLE = "NEARID_STAGING"
 RAM_VARIABLE = "NEARID_TOKENS_RAM_GB"
 PREFETCH_VARIABLE = "NEARID_PREFETCH_GB"
-# Two batches of 128 samples of so400m fit, and a training job (8 GB) keeps room for the rest.
+# Room for two batches of 128 samples of so400m, within the 8 GB of a training job.
 PREFETCH_GB = "3"
-# Left free: others write there too.
+# Part of the disk that stays free, since others write there too.
 SPARE = 0.02
 
 
@@ -37,22 +37,22 @@ class ReadingOptions(TypedDict):
 
 
 def reading_options(environment: Mapping[str, str] = os.environ) -> ReadingOptions:
-    """How this machine wants tokens read that are read often.
+    """This machine's options for reading tokens repeatedly, from environment variables.
 
-    They change no result, so they are the machine's and not the config's.
+    They change no result, so they belong to the machine and not to the config.
 
     Raises:
-        UserError: the memory is no number.
+        UserError: the memory is not a number.
     """
     folder = environment.get(VARIABLE)
     return {"staging": Path(folder) if folder else None, "ram_bytes": _size(RAM_VARIABLE, environment, "0")}
 
 
 def prefetch_bytes(environment: Mapping[str, str] = os.environ) -> int:
-    """How many bytes of batches training may hold, the one that it works on among them.
+    """How many bytes of batches training may hold, including the current one.
 
     Raises:
-        UserError: it is no number.
+        UserError: it is not a number.
     """
     return _size(PREFETCH_VARIABLE, environment, PREFETCH_GB)
 
@@ -66,14 +66,14 @@ def _size(variable: str, environment: Mapping[str, str], default: str) -> int:
 
 
 def stage(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """Copies of `paths` below `folder`, made where they are missing or old; a path itself where there is no room.
+    """Copies of `paths` below `folder`, made if missing or out of date; a path itself if there is no room for its copy.
 
     Args:
         paths: the shards.
-        folder: on a disk of this machine; jobs that want the same shards wait for one another.
+        folder: on a disk of this machine; jobs that share it copy one after the other.
 
     Raises:
-        UserError: the folder cannot be made or written, or others could put copies there.
+        UserError: the folder cannot be made or written, or other users could put copies there.
     """
     try:
         make_private(folder, "its copies are read for the shards")

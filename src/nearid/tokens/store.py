@@ -1,7 +1,7 @@
 """Reads patch tokens from their HDF5 shards (docs/performance.md 2).
 
-A reader asks HDF5 for the places of all images in the file once and then reads them with `preadv`: h5py's fancy
-indexing is a hundred times slower, and its one lock keeps threads from reading together.
+A reader asks HDF5 once for the file offsets of all images and then reads them with `preadv`: h5py's fancy indexing is
+a hundred times slower, and its global lock keeps threads from reading concurrently.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ logger = logging.getLogger(__name__)
 
 # What all shards of one store must have in common.
 ORIGIN = ("backbone", "weights_hash", "preprocess_hash")
-# A read of so many bytes is shared by threads: a disk with one request at a time gives half of what it could.
+# Reads from this size on are divided among threads: with one request at a time a disk gives half of its bandwidth.
 SHARED_BYTES = 32_000_000
 READERS = 8
 
 
 class Keyed:
-    """Images that are found by id, slot and variant; `keys` are these, `_index` their positions.
+    """Images that are found by their key (id, slot, variant); `_index` maps a key to its position in `keys`.
 
-    `gaps` are damaged images that were knowingly left out: (id, slot) -> reason.
+    `gaps` are damaged images that were left out as requested: (id, slot) -> reason.
     """
 
     keys: Any
@@ -72,17 +72,17 @@ class Keyed:
 class TokenStore(Keyed):
     """Reads tokens of one collection from its shards, in any order, from any number of processes and threads.
 
-    Opening reads the shards' keys and places and checks that they are whole; each image's checksum is checked when it
-    is read for the first time (`verify` checks all). Files are opened when first read, once per process: HDF5 handles
-    that cross a fork give wrong data, plain descriptors read by `preadv` do not, and pickling leaves them behind.
+    Opening a store reads the shards' keys and offsets and checks that they are complete; an image's checksum is checked
+    when it is first read (`verify` checks all). Files are opened at the first read, as plain descriptors, which unlike
+    HDF5 handles may be used after a fork; pickling drops them.
 
     Args:
-        paths: the shards; the store's images are theirs in this order.
-        staging: a folder of this machine that shards are copied to first and read from (`nearid.tokens.staging`).
-        ram_bytes: how much of what was read is kept in memory.
+        paths: the shards, in the order that the store's images have.
+        staging: a folder of this machine that shards are first copied to and then read from (`nearid.tokens.staging`).
+        ram_bytes: the size of a cache in memory, for the images that are read first.
 
     Raises:
-        UserError: a shard is missing, cut off, incomplete or of another format; its images have changed since; shards
+        UserError: a shard is missing, truncated, incomplete or of another format; its images have changed since; shards
             come from different backbones; a key occurs twice.
     """
 
@@ -131,11 +131,12 @@ class TokenStore(Keyed):
 
         Args:
             indices: positions in `keys`.
-            out: contiguous float16 buffer of at least n images, to be used again; the result is its first n.
+            out: contiguous float16 buffer of at least n images, for reuse; the result is a view of its first n.
 
         Raises:
-            UserError: an image is damaged or its file cut off.
+            UserError: an image is damaged or its file truncated.
             IndexError: an index is out of range.
+            ValueError: `out` does not fit.
         """
         indices = np.asarray(indices).astype(np.int64)
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
@@ -150,7 +151,7 @@ class TokenStore(Keyed):
         if result.nbytes < SHARED_BYTES:
             self._gather(result, indices)
             return result
-        # A pool of its own: one that is kept would not survive a fork.
+        # A new pool for each read: a persistent one would not survive a fork.
         with ThreadPoolExecutor(READERS) as threads:
             shares = [slice(number, None, READERS) for number in range(READERS)]
             for part in [threads.submit(self._gather, result[share], indices[share]) for share in shares]:
@@ -167,7 +168,7 @@ class TokenStore(Keyed):
             self._memory.keep(index, image)
 
     def _fetch(self, index: int, image: NDArray[np.float16]) -> bool:
-        """Read an image; whether it is whole."""
+        """Read an image; returns whether it is intact."""
         shard = int(self._shard_of[index])
         place = self._read_from[shard]
         try:
@@ -179,7 +180,7 @@ class TokenStore(Keyed):
         return read == image.nbytes and bool(self._checked[index] or zlib.crc32(image.data) == self._checksums[index])
 
     def _leave_staging(self, index: int) -> bool:
-        """Read an image's shard from where it came, from now on; whether there is another place at all."""
+        """From now on read an image's shard from its original path; returns whether this store stages shards at all."""
         shard = int(self._shard_of[index])
         staged, path = self._read_from[shard], self.paths[shard]
         if staged != path:
@@ -191,7 +192,7 @@ class TokenStore(Keyed):
         """Check that `backbone` (`nearid.tokens.backbones.Backbone`) is what made the tokens.
 
         Raises:
-            UserError: its weights or its preprocessing are others.
+            UserError: its weights or its preprocessing differ.
         """
         for name in ("weights_hash", "preprocess_hash"):
             found, expected = self.attributes[name], getattr(backbone, name)
@@ -204,10 +205,10 @@ class TokenStore(Keyed):
                 )
 
     def verify(self) -> None:
-        """Read every image and check its checksum; check the files that the tokens were made from, where they are.
+        """Check the checksum of every image, and the input files that the tokens were made from if they are there.
 
         Raises:
-            UserError: an image is damaged, or was made from what has changed since.
+            UserError: an image is damaged, or an input file has changed since.
         """
         for shard in self._shards:
             shard.check_inputs(whole=True)
@@ -247,7 +248,7 @@ class TokenStore(Keyed):
 
 
 def open_tokens(layout: Layout, backbone_id: str, collection: str, shards: int) -> TokenStore:
-    """The tokens of a collection by a backbone, in so many shards.
+    """The tokens of a collection by a backbone, from its `shards` shards.
 
     Raises:
         UserError: as `TokenStore`.
@@ -256,7 +257,7 @@ def open_tokens(layout: Layout, backbone_id: str, collection: str, shards: int) 
 
 
 class _Memory:
-    """The images that were read first, as many as fit; from any thread."""
+    """A cache of the images that were read first, as many as fit; may be used from any thread."""
 
     def __init__(self, images: int, token_shape: tuple[int, int], size: int) -> None:
         self._images, self._token_shape, self._size = images, token_shape, size
@@ -266,18 +267,18 @@ class _Memory:
         self._next = itertools.count()
 
     def recall(self, index: int, image: NDArray[np.float16]) -> bool:
-        """Fill `image`, if it is here."""
+        """Fill `image` if it is cached; returns whether it is."""
         if not len(self._tokens) or self._places[index] < 0:
             return False
         image[...] = self._tokens[self._places[index]]
         return True
 
     def keep(self, index: int, image: NDArray[np.float16]) -> None:
-        """Keep an image, if there is room."""
+        """Cache an image if there is room."""
         if len(self._tokens) and (place := next(self._next)) < len(self._tokens):
             self._tokens[place] = image
             self._places[index] = place
 
     def empty(self) -> _Memory:
-        """One with nothing in it, for another process."""
+        """An empty cache of the same size, for another process."""
         return _Memory(self._images, self._token_shape, self._size)

@@ -1,6 +1,6 @@
-"""Writes a shard of patch tokens: once, whole, under a private name (docs/performance.md 2).
+"""Writes a shard of patch tokens under a private name, renamed when it is complete (docs/performance.md 2).
 
-Each image is one chunk at a 4 KiB boundary, neither compressed nor filtered, for readers that ask for it by its place.
+Each image is one chunk at a 4 KiB boundary, uncompressed and unfiltered, so that it can be read by its file offset.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from nearid.io.files import replacing
 from nearid.io.hashing import hash_file
 from nearid.tokens.shard import DTYPE, FORMAT, SHORT, checksum
 
-# From this version on HDF5 keeps checksums of its own structures; before, one flipped bit there ends the process.
+# From this version on HDF5 checksums its own metadata; before, one flipped bit in it could crash the process.
 LIBVER = ("v110", "v110")
-# Images that are checked, written and pushed to the disk at the same time.
+# Images that the threads checksum, write and flush at a time.
 STRIDE = 64
 
 
@@ -39,7 +39,7 @@ def write_shard(
 ) -> None:
     """Write a shard atomically; equal content gives equal bytes.
 
-    Threads form checksums, write and flush while `blocks` makes the next block, which must not touch the one before.
+    Threads compute checksums, write and flush while `blocks` makes the next block, which must not overwrite the last.
 
     Args:
         target: the shard's path.
@@ -48,11 +48,11 @@ def write_shard(
         token_shape: (tokens, dim) of one image.
         attributes: `backbone`, `weights_hash`, `preprocess_hash`, `content_key`, `inputs` (see `describe_inputs`), ...:
             strings or numbers.
-        extras: arrays of `EXTRAS`, those that there are.
+        extras: arrays named in `EXTRAS`, as far as there are any.
 
     Raises:
         ValueError: keys repeat, or blocks and keys differ in number.
-        OSError: the disk is full, ...
+        OSError: it cannot be written, for example because the disk is full.
     """
     if len(np.unique(keys)) != len(keys):
         raise ValueError(f"{target}: keys repeat")
@@ -67,7 +67,7 @@ def write_shard(
         dataset = shard.create_dataset(
             "tokens",
             shape=(len(keys), *token_shape),
-            # HDF5 takes no chunks larger than a data set that cannot grow, so an empty one may.
+            # HDF5 rejects chunks larger than a data set of fixed size, so an empty one is declared growable.
             maxshape=(len(keys) or None, *token_shape),
             chunks=(1, *token_shape),
             dtype=DTYPE,
@@ -82,7 +82,7 @@ def write_shard(
             shard.create_dataset(name, data=side, track_times=False)
         header = {"format": FORMAT, "n": len(keys), **attributes}
         header |= {"header_crc32": checksum(header, sides), "complete": True}
-        # Text of fixed length lies among HDF5's checksummed structures; elsewhere one flipped bit can hang the reader.
+        # Fixed-length text is part of HDF5's checksummed metadata; in other text one flipped bit can hang the reader.
         shard.attrs.update(
             {name: np.bytes_(value.encode()) if isinstance(value, str) else value for name, value in header.items()}
         )
@@ -101,13 +101,13 @@ def _create(path: Path, chunk_bytes: int) -> Iterator[h5py.File]:
         try:
             yield shard
         except BaseException:
-            # On a full disk it cannot even be closed; the first error is the one to tell.
+            # On a full disk closing fails too; the first error is the one to report.
             with suppress(Exception):
                 shard.close()
             raise
         shard.close()
     except RuntimeError as error:
-        # HDF5 wraps some errors of the system in its own words.
+        # HDF5 wraps some of the system's errors in its own.
         wrapped = re.search(r"errno = (\d+)", str(error))
         if wrapped is None:
             raise
@@ -133,12 +133,12 @@ class _Writer:
         self._wait()
 
     def put(self, block: NDArray[np.float16]) -> None:
-        """Take the next images, and come back before the last of them are written."""
+        """Write the next images; returns before the last of them are written."""
         for start in range(0, len(block), STRIDE):
             images = block[start : start + STRIDE]
             self._wait()
             if self.count + len(images) <= len(self._checksums):
-                # The disk works on what was written while the next is copied; else `fsync` would wait for all at once.
+                # Flushed while the next images are copied; else the final `fsync` would wait for all of them.
                 jobs = (self._check, self._write)
                 self._busy = [self._threads.submit(job, self.count, images) for job in jobs]
                 self._busy.append(self._threads.submit(os.fdatasync, self._descriptor))

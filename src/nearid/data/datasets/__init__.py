@@ -1,4 +1,4 @@
-"""Kinds of data sets; one module per member, found by its name."""
+"""Kinds of data sets: one module each, found by its name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 
 def open_dataset(settings: AnyDataset, seed: int) -> Dataset:
-    """The data set of the kind that `settings` name, made from its options and the data seed."""
+    """The data set that `settings` describe, made from its options and the data seed."""
     dataset: Dataset = import_module(f"nearid.data.datasets.{settings.kind}").Dataset(settings.options, seed)
     return dataset

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = {".jfif", ".jpeg", ".jpg", ".png", ".webp"}
 _MASK = re.compile(r"(?P<view>.+?)[._ -]+mask|mask[._ -]+(?P<view_>.+)", re.IGNORECASE)
-"""Names of masks, without their last suffix."""
+"""File names of masks, without the suffix."""
 _MASK_FOLDERS = ("masks", "mask")
 _CLASSES = "classes.csv"
 
@@ -36,11 +36,11 @@ class Dataset:
 
     Args:
         options: `path`, `mask_estimator` (member of nearid.data.masks; empty: views without a mask file are dropped),
-            `mask_model` (for estimators that load one), `size_px` (larger pictures are reduced to this long side).
-        seed: unused; the pictures are what they are.
+            `mask_model` (for estimators that load one), `size_px` (larger pictures are scaled down to this long side).
+        seed: unused; nothing is drawn.
 
     Raises:
-        UserError: no such folder, no identities in it, or a class file that does not fit it.
+        UserError: no such folder, no identities in it, or a class file that does not match its sub-folders.
     """
 
     def __init__(self, options: ImageFolder, seed: int) -> None:
@@ -61,7 +61,7 @@ class Dataset:
         self._classes = self._read_classes()
 
     def names(self) -> list[str]:
-        """Folder names in lower case, with `_` for blanks and punctuation; see `nearid.data.records.Dataset`."""
+        """Folder names in lower case, with `_` for spaces and punctuation; see `nearid.data.records.Dataset`."""
         seen: dict[str, Path] = {}
         for folder in self._folders:
             other = seen.setdefault(_normalise(folder.name), folder)
@@ -75,12 +75,12 @@ class Dataset:
         return list(seen)
 
     def fingerprint(self) -> str:
-        """Hash over the names, sizes and times of all files, which tells whether a finished part is still good."""
+        """Hash of the names, sizes and modification times of all files."""
         model = self._options.mask_model
         return hash_looks(self._root, *([Path(model)] if model else []))
 
     def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
-        """Decode the pictures and masks of folder `index`; its position in the sorted folders is the id."""
+        """Decode the pictures and masks of folder `index`; the id is the folder's position in sorted order."""
         folder, name = self._folders[index], self.names()[index]
         views: list[View] = []
         dropped: list[Dropped] = []
@@ -100,7 +100,7 @@ class Dataset:
         if mask_file is not None:
             mask = _read_mask(mask_file)
             _check_shape(mask, image, mask_file)
-            # Curation has its own words for masks of nothing or all.
+            # The curation rejects empty and full masks itself, with a clearer reason.
             if mask.any() and not mask.all() and (reason := doubt(mask)):
                 raise UserError(mask_file, reason, "white where the object is, black around it", "correct the mask")
         image = _reduce(image, self._options.size_px)
@@ -121,7 +121,7 @@ class Dataset:
         return estimator
 
     def _read_classes(self) -> dict[str, tuple[str, str]]:
-        """Class and foreground text of each folder; empty where there is no class file."""
+        """Folder name -> class and foreground text; empty if there is no class file."""
         path = self._root / _CLASSES
         if not path.exists():
             return {}
@@ -141,18 +141,18 @@ class Dataset:
 
 
 def _compose(name: str) -> str:
-    """`name` with composed accents: file systems and tables write the same one in two ways."""
+    """`name` in Unicode's NFC: file systems and spreadsheets encode the same accents differently."""
     return unicodedata.normalize("NFC", name)
 
 
 def _normalise(name: str) -> str:
-    """Letters and digits of any script in lower case; of a name without any, its code points."""
+    """`name` in lower case, with `_` for all but letters and digits; its code points if it has neither."""
     plain = re.sub(r"(_|[^\w\u0300-\u036f])+", "_", _compose(name).lower()).strip("_")
     return plain or "_".join(f"{ord(sign):x}" for sign in name)
 
 
 def _sort_files(folder: Path) -> tuple[list[Path], dict[Path, Path], list[tuple[Path, str]]]:
-    """Pictures by name, their masks, and the files that are neither, with the reason; a mask is never a view."""
+    """Pictures in order of name, the mask of each, and the files that are not used, with the reason."""
     files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     inside = [path for path in files if path.is_dir() and path.name.lower() in _MASK_FOLDERS]
     drawn = [path for place in inside for path in sorted(place.iterdir()) if not path.name.startswith(".")]
@@ -186,12 +186,12 @@ def _is_picture(path: Path) -> bool:
 def _read_mask(path: Path) -> NDArray[np.bool_]:
     try:
         return decode_mask(path)
-    except UserError as error:  # a reader of dropped.tsv sees the view's name beside it
+    except UserError as error:  # dropped.tsv lists it under the view's name
         raise UserError(path, f"mask {path.name}: {error.found}", error.expected, error.action) from error
 
 
 def _check_shape(mask: NDArray[np.bool_], image: NDArray[np.uint8], mask_file: Path) -> None:
-    """A smaller mask is scaled; one of another aspect belongs to another picture."""
+    """Raise UserError if the mask's aspect ratio shows that it belongs to another picture; a smaller mask is fine."""
     (mask_h, mask_w), (height, width) = mask.shape, image.shape[:2]
     if abs(mask_h * width - mask_w * height) > 0.02 * mask_w * height:
         raise UserError(
@@ -203,7 +203,7 @@ def _check_shape(mask: NDArray[np.bool_], image: NDArray[np.uint8], mask_file: P
 
 
 def _reduce(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
-    """`image` with a long side of at most `size_px`, aspect kept; processors resize on their own anyway."""
+    """`image` scaled down to a long side of at most `size_px`; image processors resize it anyway."""
     height, width = image.shape[:2]
     if max(height, width) <= size_px:
         return image

@@ -25,14 +25,14 @@ _SCORES = ("dino_01", "dino_02", "dino_12", *(f"aesthetics{slot}" for slot in _S
 
 
 class Dataset:
-    """Identities as released: ids, order, texts, scores and splits are theirs.
+    """Identities as released, with the released ids, order, texts, scores and splits.
 
     Args:
         options: `path`, the folder of the positives.
         seed: unused.
 
     Raises:
-        UserError: no such folder, or other columns than the release has.
+        UserError: no such folder, or a column of the release is missing.
     """
 
     def __init__(self, options: NearidData, seed: int) -> None:
@@ -48,11 +48,11 @@ class Dataset:
         return [f"nearid_{each:06d}" for each in ids]
 
     def fingerprint(self) -> str:
-        """Ids and texts; a fetched set is pinned by its revision."""
+        """Hash of ids and texts; images need none, since a fetched set is pinned by its revision."""
         return hash_json([self._table.column("id"), self._table.column("category_description")])
 
     def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
-        """The row at `index` with its decoded views; None where one of them cannot be read, since slots are fixed."""
+        """The row at `index` with its decoded views; None if one of them cannot be read, since slots are fixed."""
         extra = [name for name in (*_PASSED_ON[1:], *_SCORES) if name in self._table.columns]
         row = self._table.row(index, _NEEDED + extra)
         name, where = f"nearid_{row['id']:06d}", f"{self._path}, id {row['id']}"

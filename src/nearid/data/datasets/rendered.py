@@ -24,11 +24,11 @@ class Dataset:
         self._seed = seed
 
     def names(self) -> list[str]:
-        """`object_00000`, …: an identity is its number."""
+        """`object_00000`, …, by the identity's number."""
         return [f"object_{index:05d}" for index in range(self._options.identities)]
 
     def fingerprint(self) -> str:
-        """Nothing but options and seed matters."""
+        """Empty: identities depend on options and seed only."""
         return ""
 
     def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:

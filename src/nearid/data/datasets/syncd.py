@@ -1,4 +1,4 @@
-"""The SynCD release (docs/protocol.md 1.1): JSON records, JPEG views, and renders on black that stand for masks."""
+"""The SynCD release (docs/protocol.md 1.1): JSON records, JPEG views, and renders on black that serve as masks."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Dataset:
     """SynCD's rigid objects, after the filtering protocol (docs/protocol.md 1.2).
 
     Args:
-        options: `path` of the unpacked release; `ids` counts the rigid records (`rigid`) or all (`release`);
-            `captions`: a CSV of asset id and text, for records without a text of their own; `min_dino` and
-            `min_aesthetics`: SynCD's own cut, 0 is off (its author suggests .7 and 6).
+        options: `path` of the unpacked release; `ids` numbers the rigid records (`rigid`) or all (`release`);
+            `captions`: a CSV of asset id and text, for records without a text of their own; `min_dino`, `max_dino`
+            and `min_aesthetics`: SynCD's own filter by scores, 0 is off (its author suggests .7 and 6 as minima).
         seed: unused.
 
     Raises:
@@ -56,16 +56,16 @@ class Dataset:
             )
 
     def names(self) -> list[str]:
-        """`syncd_000000`, …: a record's place in the release."""
+        """`syncd_000000`, …, by the record's position in the release."""
         return [f"syncd_{place:06d}" for place in range(len(self._records))]
 
     def fingerprint(self) -> str:
-        """Hash of the metadata; the pictures are a hundred thousand files, and belong to it."""
+        """Hash of the metadata and captions; the pictures, a hundred thousand files, are assumed to belong to them."""
         captions = Path(self._options.captions) if self._options.captions else None
         return hash_json([hash_file(path) for path in [*self._metadata, *([captions] if captions else [])]])
 
     def load(self, index: int) -> tuple[Identity | None, list[Dropped]]:
-        """The record at `index` with its decoded views, None where the protocol drops it."""
+        """The record at `index` with its decoded views, None if the protocol drops it."""
         folder, record = self._records[index]
         name = self.names()[index]
         asset = record.get("objaverse_id") or ""
@@ -93,7 +93,7 @@ class Dataset:
 
     @cached_property
     def _metadata(self) -> list[Path]:
-        """The metadata files by name; of two of one set, the one with scores."""
+        """The metadata files, sorted; where a set has one with scores and one without, the one with scores."""
         scored = sorted(self._root.rglob(f"*{_SCORED}"))
         twins = {path.with_name(path.name.replace(_SCORED, _PLAIN)) for path in scored}
         files = sorted([*scored, *(path for path in self._root.rglob(f"*{_PLAIN}") if path not in twins)])
@@ -118,7 +118,7 @@ class Dataset:
         return records
 
     def _check_texts(self, records: Iterable[Record]) -> None:
-        """That any rigid object has a text: without one nothing can be curated, let alone painted."""
+        """Raise UserError if no rigid object has a text: the curation would drop them all."""
         rigid = [record for record in records if record.get("category") == RIGID_CATEGORY]
         if rigid and not any(self._find_text(record, record.get("objaverse_id") or "") for record in rigid):
             captions = self._options.captions
@@ -131,7 +131,7 @@ class Dataset:
             )
 
     def _find(self, folder: Path, file: str) -> Path:
-        """A record's picture: beside its metadata, or where the archives that lay there were unpacked."""
+        """Path of a record's picture: where archives beside its metadata were unpacked, else beside its metadata."""
         unpacked = self._root / UNPACKED / folder.relative_to(self._root) / file
         return unpacked if unpacked.is_file() else folder / file
 
@@ -147,7 +147,7 @@ class Dataset:
             return {}
         try:
             path = Path(self._options.captions)
-            # A text with a comma that nobody quoted is still one text; the ids have none.
+            # Texts may hold unquoted commas; ids hold none, so all that follows the first comma is the text.
             return {cells[0]: ",".join(cells[1:]).strip() for _, cells in read_rows(read_text(path), path, ",")}
         except UserError as error:
             raise UserError(
@@ -166,7 +166,7 @@ class Dataset:
         return any((self._options.min_dino, self._options.max_dino, self._options.min_aesthetics))
 
     def _cut(self, record: Record, scores: Scores | None, name: str) -> tuple[list[int], list[Dropped]]:
-        """Positions of the views that SynCD's own cut leaves: fair to look at, and like another view."""
+        """Positions of the views that pass SynCD's own filter: good aesthetics, and similar to another view."""
         count = len(record["filenames"])
         if not self._has_cut or scores is None:
             return list(range(count)), []
@@ -203,7 +203,7 @@ def _read_view(picture: Path, record: Record, position: int) -> View:
 
 
 def _fit(mask: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mask at the size of its view, as SynCD's own loader brings it there."""
+    """The mask at the size of its view, resized as SynCD's own loader does."""
     height, width = image.shape[:2]
     if mask.shape == (height, width):
         return mask

@@ -1,4 +1,4 @@
-"""Mask estimators for pictures that come without masks; one module per member, found by its name."""
+"""Mask estimators for pictures without masks: one module each, found by its name."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 class Estimator(Protocol):
     """Finds the one object that a picture shows.
 
-    A member is `nearid.data.masks.<name>.Estimator(options)` with the options of its dataset kind.
+    One is made by `nearid.data.masks.<name>.Estimator(options)`, with the options of the data set.
     """
 
     def __init__(self, options: ImageFolder) -> None: ...
 
     def estimate(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Mask `[h, w]` of the object in `image` `[h, w, 3]`; all False where none is found. Same input, same mask."""
+        """Mask `[h, w]` of the object in `image` `[h, w, 3]`; all False if none is found. Must be deterministic."""
         ...

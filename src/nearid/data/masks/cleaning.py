@@ -17,7 +17,7 @@ def clean(mask: NDArray[np.uint8] | NDArray[np.bool_]) -> NDArray[np.bool_]:
         mask: grey `[h, w]`, or boolean (True counts as 255).
 
     Returns:
-        Boolean mask `[h, w]`, all False where nothing is left.
+        Boolean mask `[h, w]`, all False if nothing is left.
     """
     grey = mask.astype(np.uint8) * 255 if mask.dtype == np.bool_ else mask
     blurred = cv2.GaussianBlur(grey, (_SIDE, _SIDE), 0)

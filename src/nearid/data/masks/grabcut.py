@@ -1,4 +1,4 @@
-"""Masks without any weights: OpenCV's GrabCut (Rother et al. 2004), started where a picture differs from its border."""
+"""Masks without a model: OpenCV's GrabCut (Rother et al. 2004), started where a picture differs from its border."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from nearid.config.schema.dataset import ImageFolder
 
-# The cut runs on a small copy: at 384 px it takes ten times as long and finds the same objects.
+# GrabCut runs on a small copy: at 384 px it takes ten times as long and finds the same objects.
 _SIDE_PX = 192
 _BORDER_COLOURS = 6
 _ITERATIONS = 4
@@ -20,8 +20,9 @@ _ITERATIONS = 4
 class Estimator:
     """GrabCut for pictures of one object near the middle; see `nearid.data.masks.Estimator`.
 
-    The start is a centred bell times the contrast to the commonest colours of the border: the best 35 % may be object,
-    the best 5 % are. A bare rectangle loses objects that cover little of it, or that share colours with the scene.
+    Pixels are scored by a bell centred on the picture, times their contrast to the commonest colours of the border: the
+    best 5 % start as foreground, the best 35 % as probable foreground. A start from a rectangle, which is more common,
+    loses objects that cover little of it or that share colours with the scene.
     """
 
     def __init__(self, options: ImageFolder) -> None:
@@ -34,7 +35,7 @@ class Estimator:
         size = (max(8, round(width * factor)), max(8, round(height * factor)))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         labels = _start_labels(small)
-        # OpenCV draws the start of its colour models from a global generator.
+        # OpenCV initialises its colour models from a global random generator.
         cv2.setRNGSeed(0)
         cv2.grabCut(small, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), _ITERATIONS, cv2.GC_INIT_WITH_MASK)
         mask = _keep_central((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
@@ -65,7 +66,7 @@ def _start_labels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _keep_central(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The piece that weighs most near the middle, pieces of a quarter of its weight or more, holes filled."""
+    """The heaviest component and those of at least a quarter of its weight, filled; central pixels weigh more."""
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     count, pieces = cv2.connectedComponents(opened)
     weights = np.bincount(pieces.ravel(), _bell(*mask.shape).ravel(), minlength=count)

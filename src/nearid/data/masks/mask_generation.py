@@ -1,4 +1,4 @@
-"""Masks from any mask-generation model of transformers (SAM and its kin), prompted near the middle of the picture."""
+"""Masks from any mask-generation model of transformers (SAM, SAM 2, ...), prompted near the middle of the picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nearid.io.model_folders import load_pretrained, load_whole
 if TYPE_CHECKING:
     from nearid.config.schema.dataset import ImageFolder
 
-# The middle and four points around it, in parts of the sides; each is a prompt of its own.
+# The middle and four points around it, as fractions of width and height; each is a separate prompt.
 _POINTS = ((0.5, 0.5), (0.4, 0.5), (0.6, 0.5), (0.5, 0.4), (0.5, 0.6))
 _LEAST_AREA, _MOST_AREA = 0.01, 0.75
 
@@ -50,7 +50,7 @@ class Estimator:
         points = [[[x * width, y * height]] for x, y in _POINTS]
         inputs = self._processor(images=image, input_points=[points], return_tensors="pt")
         outputs = self._model(**inputs)
-        # SAM gives the size of the padded input, SAM 2 and later do without.
+        # SAM's processor also gives the size before padding; those of SAM 2 and later need none.
         sizes = [inputs[key] for key in ("original_sizes", "reshaped_input_sizes") if key in inputs]
         masks = self._processor.post_process_masks(outputs.pred_masks, *sizes)[0].flatten(0, 1).numpy() > 0
         return choose_mask(masks, outputs.iou_scores.flatten().numpy())
@@ -59,8 +59,8 @@ class Estimator:
 def choose_mask(masks: NDArray[np.bool_], quality: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """The mask `[h, w]` of `masks` `[n, h, w]` that is most likely the one object of a picture.
 
-    Judged by the model's own `quality` [n], by nearness of its centre to the middle, and by little contact with the
-    border; masks of under 1 % or over 75 % of the picture are left out. All False where none is left.
+    The best has a high `quality` `[n]` by the model's own rating, a large area, its centre near the middle and little
+    contact with the border. Masks of under 1 % or over 75 % of the picture are left out; all False if none is left.
     """
     height, width = masks.shape[1:]
     best, chosen = -np.inf, np.zeros((height, width), bool)
@@ -70,7 +70,7 @@ def choose_mask(masks: NDArray[np.bool_], quality: NDArray[np.floating[Any]]) ->
         rows, columns = np.nonzero(mask)
         off = np.hypot(columns.mean() / width - 0.5, rows.mean() / height - 0.5)
         border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
-        # The root of the area prefers the whole object to its parts, which the model rates as highly.
+        # The square root of the area favours the whole object over its parts, which the model rates as highly.
         value = float(score) + np.sqrt(mask.mean()) - off - border
         if value > best:
             best, chosen = value, mask

@@ -27,7 +27,7 @@ _TRAIT_OF = (
     | {name: "pattern" for name in ("pattern", "around", "rows")}
     | {name: "motif" for name in ("motif", "motifs_around", "motif_height", "motif_size")}
 )
-# Siblings with other proportions differ by at least this much in at least three of the six: a look-alike, not a copy.
+# Siblings with other proportions differ by more than this in at least three of the six: look-alikes, not copies.
 SIBLING_PROPORTION_GAP = 0.4
 
 
@@ -68,7 +68,7 @@ class Instance:
 
 
 def draw_instance(rng: np.random.Generator, category: str | None = None) -> Instance:
-    """A new identity; its category too unless given."""
+    """A new identity; its category is drawn too unless given."""
     name = category or CATEGORY_NAMES[rng.integers(len(CATEGORY_NAMES))]
     return Instance(
         category=name, proportions=_draw_proportions(rng), palette=_draw_palette(rng), **_draw_markings(rng, None)
@@ -76,7 +76,7 @@ def draw_instance(rng: np.random.Generator, category: str | None = None) -> Inst
 
 
 def draw_sibling(instance: Instance, rng: np.random.Generator, traits: Collection[str] = TRAITS) -> Instance:
-    """Another instance of the same category in exactly the same palette, that differs in `traits` and in no other."""
+    """Another instance of the same category with exactly the same palette, which differs in `traits` only."""
     while True:
         proportions = _draw_proportions(rng)
         gaps = np.abs(np.subtract(proportions, instance.proportions))
@@ -87,7 +87,7 @@ def draw_sibling(instance: Instance, rng: np.random.Generator, traits: Collectio
 
 
 def name_colour(colour: tuple[float, float, float]) -> str:
-    """The nearest of a handful of colour words."""
+    """The nearest of a few colour words."""
     hue, saturation, value = colorsys.rgb_to_hsv(*colour)
     if saturation < 0.22:
         return "white" if value > 0.7 else "grey" if value > 0.3 else "black"
@@ -99,7 +99,7 @@ def _draw_proportions(rng: np.random.Generator) -> tuple[float, ...]:
 
 
 def _draw_palette(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
-    # Base, marking and motif must be told apart under coloured light, so they keep a distance.
+    # Base, marking and motif must be distinguishable under coloured light, so they keep a distance.
     while True:
         colours = []
         for _ in range(4):

@@ -68,7 +68,7 @@ def paint_body(
     # A body is about 2.8 times as long around as it is high: without the factor motifs would be stretched.
     x = ((u * motifs_around) % 1 - 0.5) / motifs_around / (motif_size * 0.36)
     y = (v - motif_height) / motif_size
-    # A plain ribbon behind the motifs: they stay readable on every pattern.
+    # A plain ribbon behind the motifs, so that they are visible on every pattern.
     index[np.abs(y) < 1.15] = 0
     index[(np.abs(x) < 1) & (np.abs(y) < 1) & MOTIFS[motif](x, y)] = 2
     return np.round(colours * 255).astype(np.uint8)[index]

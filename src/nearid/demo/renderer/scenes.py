@@ -1,6 +1,6 @@
-"""Surroundings: a floor, a back wall, clutter behind the object and a light of its own.
+"""Surroundings: a floor, a back wall, clutter behind the object, and a light.
 
-There are twelve kinds of scenes, or `wild` ones: any floor with any wall in any colours, so that hardly two are alike.
+There are twelve kinds of scenes, and `wild` ones: any floor with any wall in any colours, so that hardly two are alike.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SIZE = 128
 
 @dataclass(frozen=True)
 class Clutter:
-    """A thing in the scene: `kind` is box, ball, post or cone; `place` is (x, y), y away from the camera."""
+    """An item in the scene: `kind` is box, ball, post or cone; `place` is (x, y), y away from the camera."""
 
     kind: str
     place: tuple[float, float]
@@ -71,7 +71,7 @@ WALLS = tuple(sorted({wall for _, _, wall, *_ in SCENES.values()}))
 
 
 def draw_scene(rng: np.random.Generator, kind: str | None = None) -> Scene:
-    """A new scene; its kind too unless given."""
+    """A new scene; its kind is drawn too unless given."""
     name = kind or SCENE_NAMES[rng.integers(len(SCENE_NAMES))]
     floor, floor_hue, wall, wall_hue, saturation, value = SCENES[name]
     hues = rng.uniform(*floor_hue), rng.uniform(*wall_hue)
@@ -89,7 +89,7 @@ def draw_scene(rng: np.random.Generator, kind: str | None = None) -> Scene:
 
 
 def draw_wild_scene(rng: np.random.Generator) -> Scene:
-    """A new scene of no kind: floor, wall, both colours, clutter and light are drawn on their own."""
+    """A new scene of no kind: floor, wall, both colours, clutter and light are drawn independently."""
     floor, wall = FLOORS[rng.integers(len(FLOORS))], WALLS[rng.integers(len(WALLS))]
     hues = float(rng.random()), float(rng.random())
     azimuth, height = rng.uniform(-2.6, -0.5), rng.uniform(0.5, 1.2)

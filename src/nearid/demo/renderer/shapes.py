@@ -42,7 +42,7 @@ def _mix(low: float, high: float, t: float) -> float:
 
 
 def _smooth(knots: Sequence[tuple[float, float]], n: int = 18) -> Profile:
-    # Catmull-Rom through (radius, height) knots: round silhouettes from few numbers.
+    # Catmull-Rom spline through (radius, height) knots: round silhouettes from few numbers.
     p = np.array([knots[0], *knots, knots[-1]], float)
     t = np.linspace(0, len(knots) - 1 - 1e-9, n)
     i, f = t.astype(int), (t % 1)[:, None]
@@ -64,7 +64,7 @@ def _lathe(surface: str, profile: Profile, sides: int = 32, centre: tuple[float,
     tangent = np.gradient(profile, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
     columns = sides if round_body else sides * 2
-    # Few sides mean flat faces: each has two columns of vertices of its own, so that normals break at the edge.
+    # Few sides mean flat faces: each has two columns of vertices of its own, so that normals change at the edge.
     k = np.arange(columns + 1 if round_body else columns)
     turn = k / sides if round_body else (k + 1) // 2 / sides
     facing = turn if round_body else (k // 2 + 0.5) / sides

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Rendering into memory by EGL; VTK otherwise looks for a display first and complains. Set before VTK is loaded.
+# Off-screen rendering by EGL; otherwise VTK looks for a display first and warns. Must be set before VTK is loaded.
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 # The few classes needed, from their own modules: `import vtk` loads everything and takes seconds.
@@ -44,7 +44,7 @@ class Pose:
     """How the camera sees the object.
 
     Attributes:
-        yaw: the object's turn, radians. elevation: the camera's height angle, radians.
+        yaw: the object's rotation, radians. elevation: of the camera, radians.
         zoom: size of the object. shift: where it sits in the frame, in object sizes (right, up).
     """
 
@@ -55,7 +55,7 @@ class Pose:
 
 
 class Stage:
-    """A window of one size; renders scenes and objects into arrays."""
+    """A window of fixed size, which renders scenes and objects into arrays."""
 
     def __init__(self, size_px: int) -> None:
         self.size_px = size_px
@@ -70,7 +70,7 @@ class Stage:
         self._pixels = vtkUnsignedCharArray()
 
     def render_scene(self, scene: Scene, pose: Pose) -> Image:
-        """The surroundings alone, with the soft shadow on which every object stands; [size, size, 3]."""
+        """The surroundings without the object, with the soft shadow that every object has; [size, size, 3]."""
         actors = [
             _plane([(-4, -3, 0), (4, -3, 0), (-4, 2.2, 0)], scene.floor, scene.ambient, (3.0, 2.0)),
             _plane([(-4, 2.2, 0), (4, 2.2, 0), (-4, 2.2, 3.2)], scene.wall, scene.ambient, (3.0, 1.2)),
@@ -159,19 +159,19 @@ class Stage:
 
 @functools.lru_cache(maxsize=4)
 def open_stage(size_px: int) -> Stage:
-    """The stage of a size in this process: a window must not be shared, so each process opens its own."""
+    """This process's stage of this size; processes must not share a window, so each opens its own."""
     return Stage(size_px)
 
 
 def fit_scale(parts: Sequence[Part]) -> float:
-    """The factor that makes an object's larger extent (height, or width without thin parts that stick out) 1."""
+    """The factor that scales an object's larger extent to 1: its height, or its width without thin protruding parts."""
     points = np.concatenate([part.points for part in parts])
     radius = np.hypot(points[:, 0], points[:, 1])
     return float(1.0 / max(np.ptp(points[:, 2]), 1.7 * np.percentile(radius, 75), 1.5 * radius.max()))
 
 
 def project_box(parts: Sequence[Part], pose: Pose) -> NDArray[np.float64]:
-    """Height and width of the object's silhouette box, in units of the image plane, without rendering [2]."""
+    """Height and width [2] of the silhouette's bounding box, in units of the image plane, without rendering."""
     points = np.concatenate([part.points for part in parts]) * fit_scale(parts) * pose.zoom
     cosine, sine = np.cos(pose.yaw), np.sin(pose.yaw)
     x = points[:, 0] * cosine - points[:, 1] * sine
@@ -259,7 +259,7 @@ def _plane(
 
 
 def _shadow(zoom: float) -> vtkActor:
-    # One soft blob for every object, so that the shadow tells nothing about the instance.
+    # The same soft blob for every object, so that the shadow reveals nothing about the instance.
     side = np.linspace(-1, 1, 64)
     distance = np.hypot(*np.meshgrid(side, side))
     alpha = np.clip(1 - distance, 0, 1) ** 0.8 * 170

@@ -1,4 +1,4 @@
-"""Views, siblings and edits, which the other stages need of the rendered world; each depends only on seeds."""
+"""Views, siblings and edits of the rendered world, for the other stages; each depends only on seeds."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class ViewPlan:
 
 
 def identity_from_seed(stream: str, seed: int, identity_id: int) -> Instance:
-    """Identity `identity_id` of a stream (`nearid`, `mtg_train`, `mtg_test`, `pretraining`): streams never meet.
+    """Identity `identity_id` of a stream (`nearid`, `mtg_train`, `mtg_test`, `raters`, ...), which no other stream has.
 
-    Categories take turns, so each occurs equally often.
+    Categories alternate, so that all are equally frequent.
     """
     rng = keyed_rng("instance", stream, seed, identity_id)
     return draw_instance(rng, CATEGORY_NAMES[identity_id % len(CATEGORY_NAMES)])
 
 
-@functools.lru_cache(maxsize=8)  # a sibling asks for every view anew, and a plan paints all scenes of its identity
+@functools.lru_cache(maxsize=8)  # siblings need it view by view, and it paints all scenes of an identity
 def view_plan(
     stream: str, seed: int, identity_id: int, three_view_fraction: float, scenes: str = "kinds"
 ) -> tuple[ViewPlan, ...]:
@@ -95,12 +95,12 @@ def render_sibling(
 ) -> Image:
     """Another instance on the background of a view: same category, palette, camera and light [working, working, 3].
 
-    The sibling is scaled into the box of the view's object, since a distractor is only kept inside the view's mask.
+    The sibling is scaled to fit the box of the view's object, since a distractor is kept only inside the view's mask.
 
     Args:
         options, data_seed: of the data set.
         identity_id, slot: the view. seed: chooses the sibling. working_px: size to render at.
-        traits: in how many of `TRAITS` siblings differ; which these are is each identity's own.
+        traits: number of `TRAITS` in which the sibling differs; which ones depends on the identity.
     """
     instance = identity_from_seed("nearid", data_seed, identity_id)
     plan = plans_of("nearid", data_seed, identity_id, options)[slot]
@@ -113,7 +113,7 @@ def render_sibling(
 
 @dataclass(frozen=True)
 class Edit:
-    """A local change of an instance: what it becomes, and which part of it changed."""
+    """A local change of an instance: what it becomes, and which part of it changes."""
 
     instance: Instance
     low: float
@@ -122,13 +122,13 @@ class Edit:
 
 
 def draw_edit(instance: Instance, rng: np.random.Generator, extent: float | None = None) -> Edit:
-    """A change from small to large: a band of the body, and for the largest also the plain parts.
+    """A small to large change: of a band of the body and, for the largest, also of the plain parts.
 
-    Inside the band the object takes a sibling's markings with its own colours in other roles, so that a count of
-    colours alone does not see how much was changed.
+    Inside the band the object gets a sibling's markings, with its own colours in swapped roles, so that the size of the
+    change cannot be seen by counting colours.
 
     Args:
-        extent: share of the body's height that changes; above .85 and 1.05 also the plain parts. Drawn unless given.
+        extent: share of the body's height that changes; above .85 and 1.05 also the plain parts. Drawn if None.
     """
     extent = rng.uniform(0.08, 1.25) if extent is None else extent
     height = min(extent, 1.0)
@@ -156,7 +156,7 @@ def render_edit(instance: Instance, edit: Edit, plan: ViewPlan, size_px: int) ->
 
 
 def draw_plan(rng: np.random.Generator, scenes: str = "kinds", yaw: float | None = None) -> ViewPlan:
-    """A single view; its turn too unless given. `scenes` as for `view_plan`."""
+    """A single view; its yaw is drawn too unless given. `scenes` as for `view_plan`."""
     scene = draw_wild_scene(rng) if scenes == WILD else draw_scene(rng)
     return ViewPlan(scene, _draw_pose(rng, rng.uniform(0, 2 * np.pi) if yaw is None else yaw))
 

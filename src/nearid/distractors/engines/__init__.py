@@ -1,4 +1,4 @@
-"""Engines that paint distractors; one module per member, found by its name.
+"""Engines that paint distractors: one module each, found by its name.
 
 An engine is `nearid.distractors.engines.<name>.Engine`, a `nearid.distractors.protocol.BaseEngine`.
 """
@@ -24,7 +24,7 @@ def open_engine(source: Source[Any], dataset: AnyDataset, seed: int, pool: Pool)
     """The engine that `source` names, made from its settings, the data set's settings and the data seed.
 
     Raises:
-        UserError: an option that the engine does not know, or of another type.
+        UserError: an option that the engine does not have, or of the wrong type.
     """
     module = import_module(f"nearid.distractors.engines.{source.engine}")
     if isinstance(source.options, OwnOptions):

@@ -26,12 +26,12 @@ _MOST_TURN_DEGREES = 6.0
 
 
 class Engine(BaseEngine):
-    """Fills the hole that the target leaves by Telea's inpainting, then sets a donor into it.
+    """Removes the target by Telea's inpainting, then pastes a donor in its place.
 
-    The donor is another identity of the same class and split, near in colours and outline (`donors`), scaled to the
-    box of the target's mask, turned a little, colour-matched to the target (`colours`) and blended: `feather` softens
-    its edge, `seamless` is cv2.seamlessClone (Poisson blending), matched in colour once more as it takes on the
-    scene's.
+    The donor is another identity of the same class and split, similar in colours and outline (`donors`), scaled to the
+    box of the target's mask, slightly rotated, colour-matched to the target (`colours`) and blended: `feather` softens
+    its edge; `seamless` is cv2.seamlessClone (Poisson blending), followed by a second colour match, since it shifts
+    colours towards those of the scene.
     """
 
     needs_pool: ClassVar[bool] = True
@@ -50,7 +50,7 @@ class Engine(BaseEngine):
         factor = self._working_px / max(target.mask.shape)
         view, mask = _scale(target.image, target.mask, factor)
         _, hole = _scale(target.image, target.hole, factor)
-        # Not a pixel of the target's rim may bleed into the filling.
+        # The hole is grown, so that no pixel of the target's edge bleeds into the filling.
         scene = fill(view, hole | dilate(mask, _RIM_PX))
         item, where = place(*self._donors.read(donor), mask, turn=_draw_turn(seed))
         if not where.any():
@@ -62,12 +62,12 @@ class Engine(BaseEngine):
 
 
 def fill(view: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """`view` with `hole` filled from around it by Telea's method, on a small copy: the filling is smooth anyway."""
+    """`view` with `hole` filled by Telea's inpainting on a small copy, since the filling is smooth anyway."""
     height, width = hole.shape
     factor = min(1.0, _FILL_SIDE_PX / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     small_hole = cv2.resize(hole.astype(np.uint8), size, interpolation=cv2.INTER_AREA)
-    # A pixel that is partly hole would bleed the object into the filling.
+    # Pixels that are partly hole count as hole: they would bleed the object into the filling.
     small_hole = cv2.dilate(
         (cv2.resize(hole.astype(np.float32), size) > 0).astype(np.uint8) | small_hole, np.ones((3, 3))
     )
@@ -81,13 +81,13 @@ def place(
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """`image` and `mask` moved so that the mask's box fills the box of `goal`, in a frame of `goal`'s size.
 
-    The sides are stretched apart by at most `_MOST_STRETCH`; `turn` is in degrees.
+    The aspect ratio changes by a factor of at most `_MOST_STRETCH`; `turn` is a rotation in degrees.
     """
     top, bottom, left, right = bounds(mask)
     goal_top, goal_bottom, goal_left, goal_right = bounds(goal)
     across, down = (goal_right - goal_left) / (right - left), (goal_bottom - goal_top) / (bottom - top)
     stretch = np.clip(across / down, 1 / _MOST_STRETCH, _MOST_STRETCH)
-    # Of the scalings within the stretch, the one of the box's own area: neither loses much nor leaves much uncovered.
+    # Scaled to the area of the goal's box: neither does much stick out of it, nor does much of it stay uncovered.
     size = np.sqrt(across * down)
     scale = np.diag([size * np.sqrt(stretch), size / np.sqrt(stretch)])
     angle = np.deg2rad(turn)
@@ -98,7 +98,7 @@ def place(
     height, width = goal.shape
     cut = image.copy()
     if size < 1:
-        # cv2.warpAffine does not average over what it skips.
+        # cv2.warpAffine does not antialias when it scales down.
         cut = cv2.GaussianBlur(cut, (0, 0), 0.5 / size)
     moved = cv2.warpAffine(cut, affine, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     soft = cv2.warpAffine(mask.astype(np.float32), affine, (width, height), flags=cv2.INTER_LINEAR)
@@ -129,7 +129,7 @@ def _feather(item: NDArray[np.uint8], scene: NDArray[np.uint8], where: NDArray[n
 
 
 def _clone(item: NDArray[np.uint8], scene: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    # seamlessClone refuses masks that touch the border, and takes the centre of the mask's box for its place.
+    # seamlessClone rejects masks that touch the border, and places a mask by the centre of its box.
     edge = 2
     wide = np.pad(where.astype(np.uint8) * 255, edge)
     top, bottom, left, right = bounds(wide > 0)
@@ -138,5 +138,5 @@ def _clone(item: NDArray[np.uint8], scene: NDArray[np.uint8], where: NDArray[np.
     box = (slice(top - 1, bottom + 1), slice(left - 1, right + 1))
     centre = (left - 1 + (right - left + 2) // 2, top - 1 + (bottom - top + 2) // 2)
     cloned = cv2.seamlessClone(padded_item[box], padded_scene, wide[box], centre, cv2.NORMAL_CLONE)
-    # Its Poisson equation leaks a grey level or two out of the mask.
+    # seamlessClone changes pixels outside the mask by a grey level or two.
     return np.where(where[..., None], cloned[edge:-edge, edge:-edge], scene)

@@ -1,4 +1,4 @@
-"""FLUX.1-Canny with a hole: the other instance keeps the edges of the view."""
+"""Inpainting with FLUX.1-Canny: the distractor keeps the edges of the view."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Engine(flux_fill.Engine):
     required: ClassVar[set[str]] = {"strength", "canny"}
 
     def call(self, pipe: Any, batch: InpaintingBatch) -> Any:
-        """Paint under the edges of the view at working resolution."""
+        """Paint, guided by the edges of the view at working resolution."""
         edges = [_find_edges(image, *self.options.canny) for image in batch.images]
         return pipe(**self.inputs(pipe, batch), control_image=edges, strength=self.options.strength)
 

@@ -29,7 +29,7 @@ class Engine(DiffusionEngine):
     """`StableDiffusionPipeline` with our BrushNet (paper: short side 640, 45 UniPC steps, guidance 7.5, P_obj).
 
     `model` is the released folder; `task` is object, shape or context; `fitting_degree` mixes shape's two words.
-    `words`, `mask_pixel` and `safety_checker` choose where readings of the public code differ (docs/decisions.md).
+    `words`, `mask_pixel` and `safety_checker` choose between readings of the public code (docs/decisions.md).
     """
 
     options: Powerpaint
@@ -40,7 +40,7 @@ class Engine(DiffusionEngine):
     short_side: ClassVar[bool] = True
 
     def load(self, without: Iterable[str]) -> Any:
-        """The base pipeline, with BrushNet as `brushnet` where it paints, else with the task encoder as `tasks`."""
+        """The base pipeline, with BrushNet (`brushnet`) for painting, or the task encoder (`tasks`) for encoding."""
         folder = find_folder(self.options.model)
         absent = dict.fromkeys(without)
         if self.options.safety_checker is False:
@@ -61,7 +61,7 @@ class Engine(DiffusionEngine):
         return tasks
 
     def embed(self, pipe: Any, text: str) -> Prompt:
-        """The base encoder's reading for the UNet; the task encoder's reading of the task word for BrushNet."""
+        """Embeddings by the base encoder for the UNet, and by the task encoder, with the task word, for BrushNet."""
         against = self.options.negative_prompt or ""
         plain, negative = pipe.encode_prompt(text, pipe.device, 1, True, negative_prompt=against)[:2]
         degree = self.options.fitting_degree
@@ -71,12 +71,12 @@ class Engine(DiffusionEngine):
             "plain": plain[0],
             "negative": negative[0],
             "task": pipe.tasks.read(text if prompted else "", *how),
-            # PowerPaint's app joins them so.
+            # PowerPaint's app joins these without a blank.
             "negative_task": pipe.tasks.read(against if prompted else "", *how, glue=""),
         }
 
     def call(self, pipe: Any, batch: InpaintingBatch) -> Any:
-        """Paint, BrushNet helping at every step."""
+        """Paint, with BrushNet's residuals at every step."""
         states = [batch.embeddings(name, pipe.unet) for name in ("negative_task", "task")]
         scale = self.options.conditioning_scale
         condition = _condition(pipe, batch, self.options.mask_pixel or "corner")
@@ -94,11 +94,11 @@ class Engine(DiffusionEngine):
 
 
 def _condition(pipe: Any, batch: InpaintingBatch, mask_pixel: str) -> torch.Tensor:
-    """Latents of the views with black holes, and 1 where background is, `[n, 5, h, w]`."""
+    """Latents of the views with black holes, and a mask that is 1 on the background, `[n, 5, h, w]`."""
     views, holes = (np.stack([np.asarray(image) for image in images]) for images in (batch.images, batch.holes))
     views = np.where(holes[..., None] > 0, 0, views)
     pixels = torch.from_numpy(views).permute(0, 3, 1, 2).to(pipe.device, pipe.vae.dtype) / 127.5 - 1
-    # The mode: the reference draws here from the global generator.
+    # The mode, to be reproducible: the reference samples here with the global generator.
     latents = pipe.vae.encode(pixels).latent_dist.mode() * pipe.vae.config.scaling_factor
     height, width = latents.shape[-2:]
     if mask_pixel == "corner":

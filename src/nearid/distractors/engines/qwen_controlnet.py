@@ -33,7 +33,7 @@ _LIGHTNING = {
 class Engine(DiffusionEngine):
     """`QwenImageControlNetInpaintPipeline` (paper: 8 Lightning steps, flow-match Euler, true guidance 1).
 
-    `lora` is a folder or hub id of adapter weights, fused into the transformer; `lora_file` is its file.
+    `lora` is a folder or hub id of adapter weights, fused into the transformer; `lora_file` is the file in it.
     """
 
     options: QwenControlnet
@@ -45,7 +45,7 @@ class Engine(DiffusionEngine):
     schedule: ClassVar[dict[str, Any]] = _LIGHTNING
 
     def load(self, without: Iterable[str]) -> Any:
-        """The pipeline of the base model, with ControlNet and adapter in place where it paints."""
+        """The pipeline of the base model; for painting, with ControlNet and adapter."""
         components: dict[str, Any] = dict.fromkeys(without)
         paints = "transformer" not in components
         if paints:
@@ -66,7 +66,7 @@ class Engine(DiffusionEngine):
         pipe.unload_lora_weights()
 
     def embed(self, pipe: Any, text: str) -> Prompt:
-        """Tokens of the multimodal encoder `[t, d]`, as many as the text has; those of the negative prompt too."""
+        """Unpadded token embeddings `[t, d]` of the multimodal encoder, also of the negative prompt if any."""
         prompt = {"tokens": pipe.encode_prompt(text)[0][0]}
         if self.options.negative_prompt is not None:
             prompt["negative"] = pipe.encode_prompt(self.options.negative_prompt)[0][0]
@@ -96,7 +96,7 @@ class Engine(DiffusionEngine):
 
 
 def _pad(tokens: list[torch.Tensor], like: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings `[n, t, d]` of texts of several lengths, and which of them are there `[n, t]`."""
+    """Embeddings of texts of different lengths, padded to `[n, t, d]`, and their attention mask `[n, t]`."""
     reference = next(like.parameters())
     padded = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True)
     lengths = torch.tensor([len(each) for each in tokens])
@@ -106,7 +106,7 @@ def _pad(tokens: list[torch.Tensor], like: torch.nn.Module) -> tuple[torch.Tenso
 
 @contextmanager
 def _without_draws(vae: Any) -> Iterator[None]:
-    """The pipeline draws the masked view's latents from the global generator; meanwhile it gets their mode."""
+    """While active, the pipeline gets the mode of the masked view's latents, not a sample by the global generator."""
     own = vae.encode
 
     def encode(*arguments: Any, **named: Any) -> Any:

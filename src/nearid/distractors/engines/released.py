@@ -1,4 +1,4 @@
-"""The distractors that the authors released, instead of painting them again."""
+"""The distractors that the authors released, used instead of new ones."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Engine(BaseEngine):
-    """Hands out `nimg{slot}` of the row with the target's id (docs/protocol.md 1.3); `path` is the set's folder.
+    """Returns `nimg{slot}` of the row with the target's id (docs/protocol.md 1.3); `path` is the set's folder.
 
-    Where the data set is the released one, the rows of both must be the same ids in the same order; each row's text
-    must be the target's in any case, so that a set curated here meets its own distractors or none.
+    With the released data set, both sets must have the same ids in the same order. With any data set a row's text must
+    equal the target's, so that a set curated here never gets the distractors of other identities.
 
     Raises:
-        UserError: no path, no such set, or one that belongs to other positives.
+        UserError: no path, no such set, or a set that belongs to other positives.
     """
 
     def __init__(self, source: Source[Released], dataset: AnyDataset, seed: int, pool: Pool) -> None:

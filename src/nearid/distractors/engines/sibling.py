@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Engine(BaseEngine):
     """Renders the view again with a sibling: same palette, camera, light and background, other shape and markings.
 
-    `options.traits` says in how many of proportions, pattern and motif it differs, in all three unless said; which
-    these are is each identity's own.
+    `options.traits` is the number of traits (proportions, pattern, motif) in which it differs, by default all three;
+    which ones depends on the identity.
 
     Raises:
         UserError: the data set is not rendered.

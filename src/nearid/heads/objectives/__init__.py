@@ -21,7 +21,7 @@ class BatchLoss(NamedTuple):
     """The loss of one batch, and what a log shows of it.
 
     Args:
-        loss: the scalar to descend.
+        loss: the scalar to minimise.
         terms: the unweighted terms.
         cosines: means of the anchors' cosines with their positives, distractors and other identities; no gradient.
     """
@@ -35,11 +35,11 @@ class Loss(ABC):
     """A weighted sum of named terms; each module here defines one subclass.
 
     Called with raw (unnormalised) head outputs `anchor [b, dim]`, `positives [b, p, dim]`, `distractors [b, k, dim]`
-    and their masks; gives a scalar. Over several ranks the average of the ranks' values and gradients is the value
-    and gradient of one device. Computed in float32 or wider, whatever autocast says, unless a precision is asked for.
+    and their masks; returns a scalar. The average of several ranks' values and gradients equals the value and gradient
+    of one device. Computed in float32 or wider, even under autocast, unless another precision is requested.
     """
 
-    # Whether padding slots enter the pools, so that they must be encoded like images (docs/losses.md D5).
+    # Whether the pools include padding slots, which then must be encoded like images (docs/losses.md D5).
     reads_padding: bool = False
     # Whether it needs the distractors' `severity`.
     reads_severity: ClassVar[bool] = False
@@ -66,7 +66,7 @@ class Loss(ABC):
     ) -> BatchLoss:
         """The loss, its unweighted terms, and what a log shows of the batch.
 
-        `precision`: float16 or bfloat16 has the products (so the logits) in it by autocast, as the authors' code.
+        With `precision` float16 or bfloat16, autocast computes products (so the logits) in it, like the authors' code.
         """
         with torch.autocast(anchor.device.type, dtype=precision, enabled=precision != torch.float32):
             x, y, z = normalise(anchor), normalise(positives), normalise(distractors)

@@ -54,14 +54,14 @@ class CircleRankingLoss(Loss):
         near = batch.own_cosines
         far = torch.cat([batch.pool, batch.distractor_cosines], 1)
         others = ~batch.own_columns if self.padding == "keep" else batch.negatives
-        # The weights in brackets say how far a pair still is from its optimum; they carry no gradient.
+        # The detached factors weight a pair by its distance from its optimum; they carry no gradient.
         pull = -self.gamma * (1 + self.margin - near).detach().relu() * (near - 1 + self.margin)
         push = self.gamma * (far + self.margin).detach().relu() * (far - self.margin)
         far_mask = torch.cat([others, batch.distractor_mask], 1)
         return row_mean(F.softplus(masked_logsumexp(pull, batch.positive_mask) + masked_logsumexp(push, far_mask)))
 
     def _hinge(self, batch: Batch) -> Tensor:
-        """[b, k], how little each distractor is closer to its anchor than other identities."""
+        """[b, k], by how much each distractor fails to be closer to its anchor than other identities."""
         scale = self.temperature if self.hinge == "max_logit" else 1.0
         pool, distractors = batch.pool / scale, batch.distractor_cosines / scale
         if self.hinge == "mean_cosine":

@@ -14,7 +14,7 @@ from nearid.heads.ranking import OracleScale, rank_by_severity
 
 @dataclass(frozen=True)
 class InfoNCEOracleLoss(Loss):
-    """As `InfoNCELoss`, plus .5 RankNet over edits of known severity; distractors only there.
+    """As `InfoNCELoss`, plus .5 RankNet over edits of known severity, the only use of distractors.
 
         oracle = mean of log(1 + exp( l(x_i, z_im) - l(x_i, z_ik) + .05 )) over pairs whose edit m is the severer
 

@@ -31,7 +31,7 @@ class NearIDLoss(Loss):
     LSE is the log of the sum of exp, l a cosine over the temperature; x anchors, y positives, z distractors, Y all
     positives of the batch, N_i those of other identities, Z_i the row's own distractors (docs/losses.md 2, 4).
 
-    Distractors that equal their anchor are told apart from it by the first term alone:
+    Distractors equal to their anchor are penalised by the first term only:
 
     >>> x, y = torch.eye(2)[:, None], torch.eye(2)[:, None]
     >>> valid = torch.ones(2, 1, dtype=torch.bool)

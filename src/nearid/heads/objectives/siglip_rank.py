@@ -15,7 +15,7 @@ from nearid.heads.ranking import rank_above_others
 
 @dataclass(frozen=True)
 class SigLIPRankingLoss(Loss):
-    """Each anchor-positive pair of the batch and each own distractor is a yes-or-no question, plus .5 ranking.
+    """Binary classification of all anchor-positive pairs of the batch and all own distractors, plus .5 ranking.
 
         pairs       = mean over (i, y in Y) of BCE( l(x_i, y) - 10, y is row i's own )
         distractors = mean of BCE( l(x_i, z_ik) - 10, 0 )

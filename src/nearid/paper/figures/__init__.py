@@ -1,7 +1,7 @@
 """The paper's figures, one module per figure.
 
-`compute(settings, layout) -> arrays` takes what a figure shows from the results; `plot(arrays, look) -> Figure` draws
-it and computes nothing; `animate(arrays, look) -> frames`, where a figure moves. Between the two lies one `.npz` file.
+`compute(settings, layout) -> arrays` collects what a figure shows from the results, kept in one `.npz` file;
+`plot(arrays, look) -> Figure` draws it and computes nothing; animated figures have `animate(arrays, look) -> frames`.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
 
 
 def _read_flags(files: Mapping[str, Path], rows: list[dict[str, Any]]) -> list[str]:
-    """What became of each slot that holds a view."""
+    """The flags of all slots that hold a view."""
     names = [f"flag{slot}" for slot in SLOTS]
     tables = {shard: read_table(path, names) for shard, path in files.items()}
     found = (tables[row["shard"]][name][row["shard_row"]].as_py() for row in rows for name in names)

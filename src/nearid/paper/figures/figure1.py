@@ -22,7 +22,7 @@ NAMES = ("anchor", "same object,\nother background", "other object,\nsame backgr
 
 
 def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
-    """Of the test identities drawn by the seed, the one that best shows what the last scorer sees and others miss.
+    """Of the test identities drawn by the seed, the one that best shows what the last scorer sees and the others miss.
 
     Args:
         settings: of `compute_figure`; the first source's distractor is shown.
@@ -50,7 +50,7 @@ def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
 
 
 def plot(arrays: Arrays, look: Look) -> Figure:
-    """Left three pictures, right a panel per scorer with the similarities to the anchor."""
+    """Three pictures; to their right a panel per scorer with the similarities to the anchor."""
     figure = look.canvas(height_in=0.3 * look.width_in)
     count = len(arrays["scorers"])
     panels = figure.subplots(1, 3 + count, width_ratios=[1.1] * 3 + [0.9] * count)

@@ -1,4 +1,4 @@
-"""Figure 10: what the vision-language judge is asked, word by word from the code that asks it."""
+"""Figure 10: the prompt of the vision-language judge, verbatim from the code that sends it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = 100
 
 
 def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
-    """`prompt`: the text: our own words on the paper's structure, or those of the file `prompt` of the settings."""
+    """`prompt`: the text, our own with the paper's structure, or that of the file named by the settings' `prompt`."""
     from nearid.scores.judging.prompt import choose_prompt
 
     return {"prompt": np.array(choose_prompt(settings.prompt).template)}
@@ -33,7 +33,6 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     height_in = 0.5 + (text.count("\n") + 1) * 1.35 * look.font_size / 72
     figure = look.canvas(height_in, layout=None)
     box = {"boxstyle": "round,pad=0.8", "facecolor": "#f5f6f7", "edgecolor": "#999999", "linewidth": 0.6}
-    # A dollar sign would start a formula.
     style: dict[str, Any] = {"ha": "center", "va": "center", "family": "monospace", "linespacing": 1.3, "bbox": box}
     figure.text(0.5, 0.5, text, multialignment="left", **style)
     return figure

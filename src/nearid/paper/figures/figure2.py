@@ -1,4 +1,4 @@
-"""Figure 2: the method on the pictures of figure 1: what is frozen, trained and asked for; our own drawing."""
+"""Figure 2: the method, with figure 1's pictures: what is frozen, what is trained and to what end; our own drawing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMES = ("anchor", "positive", "distractor")
 
 
 def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
-    """What figure 1 shows under these settings, of which the pictures are drawn."""
+    """What figure 1 shows with these settings; only its pictures are drawn."""
     return figure1.compute(settings, layout)
 
 
@@ -45,7 +45,7 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     for index, (name, says) in enumerate(terms):
         text = f"$L_{{{name}}}$: {says}"
         axes.text(8.02, 0.75 - 0.35 * index, text, ha="center", color=look.colour(index), parse_math=True)
-    # Drawing an image has moved the limits.
+    # Drawing an image has changed the limits.
     axes.set(xlim=(0, _WIDTH), ylim=(0, _HEIGHT))
     return figure
 

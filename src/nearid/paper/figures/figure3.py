@@ -1,4 +1,4 @@
-"""Figure 3: where frozen and trained head look, on an object and on its distractor; and what each method needs."""
+"""Figure 3: where the frozen and the trained head look, on an object and its distractor; and what each method needs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
             if content is None:
                 raise UserError(path, f"no {name} of id {identity.id}", "a distractor of view 1", "choose another seed")
             pixels = Image.fromarray(decode_rgb(content, f"{path}, id {identity.id}"))
-            # As the encoder sees it: the sides are not kept in proportion.
+            # Resized as for the encoder, which does not keep the aspect ratio.
             images[row, column] = np.asarray(pixels.resize((size, size), Image.Resampling.LANCZOS))
             tokens.append(stores[collection].read([stores[collection].find(identity.id, 0, "full")])[0])
     for store in stores.values():

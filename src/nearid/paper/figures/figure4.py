@@ -61,11 +61,11 @@ def plot(arrays: Arrays, look: Look) -> Figure:
     raters = "simulated raters" if arrays.get("simulated", False) else "humans"
     shown, errors, title = arrays["values"], arrays["errors"], f"Agreement with {raters} (M-H)"
     if np.isnan(shown).all():
-        # A run without human ratings has nothing of its own to show; the paper's values say what is meant.
+        # A run without human ratings has nothing of its own to show; the paper's values show what the figure is about.
         shown = arrays["paper"]
         title, errors = "The paper's values: this run has no human ratings", np.full_like(shown, np.nan)
     known = ~np.isnan(shown).all(1)
-    # People may have rated some categories alone; a radar takes three at least.
+    # People may have rated only some categories; radars are drawn if they rated all.
     rated = np.flatnonzero(~np.isnan(shown).all(0))
     if 0 < len(rated) < len(CATEGORIES):
         title += f": rated are {', '.join(list(CATEGORIES)[place] for place in rated)}"

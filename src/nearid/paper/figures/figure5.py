@@ -121,7 +121,7 @@ def choose_stills(steps: NDArray[np.int64]) -> list[int]:
 
 
 def animate(arrays: Arrays, look: Look) -> Iterator[NDArray[np.uint8]] | None:
-    """One image per kept step, on shared axes; None where nothing was kept."""
+    """One image per kept step, on shared axes; None if no steps were kept."""
     if "frames" not in arrays:
         return None
     return _draw_frames(arrays, look)
@@ -162,7 +162,7 @@ def _scatter(axes: Axes, points: NDArray[np.float64], arrays: Arrays, look: Look
         x, y = distractors.T
         axes.scatter(x, y, s=size, c=colour, marker="x", linewidths=1.5, zorder=3)
         if scale == 1:
-            # Who cannot tell the colours reads numbers.
+            # Numbers, for readers who cannot tell the colours apart.
             small: dict[str, Any] = {"fontsize": 0.7 * look.font_size, "ha": "center", "va": "center_baseline"}
             for x, y in views:
                 axes.text(x, y, str(index + 1), clip_on=True, zorder=4, **small)
@@ -204,7 +204,7 @@ def _read_images(layout: Layout, settings: ComputeFigure, chosen: list[ShownIden
             (index, store.find(identity.id, slot, "full"))
             for index, identity in enumerate(chosen)
             for slot in range(identity.n_images)
-            # A view without a distractor of this source is no error: its slot is in the source's report.
+            # A view without a distractor of this source is no error: the source's report lists its slot.
             if collection == "positives" or store.contains(identity.id, slot, "full")
         ]
         tokens.append(store.read([place for _, place in places]))

@@ -137,7 +137,7 @@ def plot(arrays: Arrays, look: Look) -> Figure:
             for y, value, bad in zip(lines, arrays["similarities"][row, column], fooled[row, column], strict=True):
                 if not np.isnan(value):
                     write(middle, y, f"{value:.2f}" + (" ✗" if bad else ""), color=WARNING if bad else "black")
-    # Drawing an image has moved the limits.
+    # Drawing an image has changed the limits.
     axes.set(xlim=(0, look.width_in), ylim=(height_in, 0))
     note = "Similarity to the anchor. ✗: a distractor at least as similar as one of the object's other views."
     if len(arrays["absent"]):

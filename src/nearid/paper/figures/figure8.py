@@ -39,7 +39,7 @@ def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
         [rows, 4, scorers] to image 1 (NaN for itself), `oracle` [rows, 4]; `scorers`, `ids`.
 
     Raises:
-        UserError: the set has no samples, or nobody scored it.
+        UserError: the set has no samples, or no scorer has scores of it.
     """
     run = settings.run
     scorers, absent = find_scored(run, layout, "mtg")
@@ -115,7 +115,7 @@ def plot(arrays: Arrays, look: Look) -> Figure:
             extent = (left, left + picture_in, top + picture_in, top)
             axes.imshow(arrays["images"][row, column], extent=extent, interpolation="lanczos")
             grid = (np.arange(size) + 0.5) * picture_in / size
-            # Red and green as in the paper, full and dashed for those who cannot tell them, white for dark pictures.
+            # Red and green as in the paper, solid and dashed for the colour-blind, on white for dark pictures.
             for kind, colour, line in (("objects", "#007a50", "--"), ("parts", "#e02020", "-")):
                 mask = arrays[kind][row, column].astype(float)
                 if 0 < mask.sum() < mask.size:

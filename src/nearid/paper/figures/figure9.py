@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from nearid.paper.style import Look
 
-# Encoders as they come stand on the left; what was trained or asked, on the right (paper figure 9, a and b).
 _LINES = ("-", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
+# Kinds of scorers in the left panel, used as they come; trained heads and judges are in the right one (paper figure 9).
 _AS_THEY_COME = ("encoder", "colour_histogram")
 
 

@@ -23,11 +23,11 @@ _OWN = ("cross_00", "cross_11", "cross_22")
 
 
 def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
-    """Histograms per scorer and tier over all sources; a distractor counts against the view it was painted into.
+    """Histograms per scorer and tier over all sources; a distractor is compared with the view it was painted into.
 
     Returns:
         `counts` [scorers, tiers, bins] as densities, `edges` [bins + 1], `means` [scorers, tiers], `scorers`, `absent`.
-        The third tier holds means over the other identities of the split, one per view 0: its spread is theirs.
+        The third tier holds means over the other identities of the split, one per view 0: it shows the spread of means.
     """
     run = settings.run
     scorers, absent = find_scored(run, layout, "nearid_bench")
@@ -35,7 +35,7 @@ def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
     for scorer in scorers:
         names = (*SIMILARITIES, *_OWN, "random", "source")
         columns = read_columns(layout, scorer.id, "nearid_bench", settings.condition, names)
-        # Views and strangers do not depend on the source.
+        # Similarities of views, and to other identities, do not depend on the source.
         first = columns["source"] == columns["source"][0]
         tiers.append(
             [

@@ -61,7 +61,7 @@ def compute(settings: ComputeFigure, layout: Layout) -> Arrays:
 
 
 def smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Mean over the last `width` steps, or as many as there are; steps without a value are passed over."""
+    """Mean over the last `width` steps, or as many as there are; steps without a value are skipped."""
     known = ~np.isnan(values)
     sums = np.cumsum(np.where(known, values, 0.0))
     counts = np.cumsum(known)

@@ -20,7 +20,7 @@ SIMULATED = (
     "No person rated these pictures: simulated raters give whole scores of 0 to 4 by the share of the object that was "
     "really changed, and by chance. The methods' names are DreamBench++'s, their pictures are rendered here."
 )
-"""What has to stand wherever simulated raters are shown."""
+"""Note for every table that shows simulated raters."""
 
 
 def build_table(settings: MakeTable, layout: Layout) -> Table:
@@ -35,7 +35,7 @@ def build_table(settings: MakeTable, layout: Layout) -> Table:
 
 
 def _name_raters(table: Table) -> Table:
-    """The table with its agreement with people named as one with simulated raters, and what these are."""
+    """The table with agreement named as that with simulated raters, and a note on what these are."""
     if not any(column.metric == "m_h" for column in table.columns):
         return table
     columns = [replace(one, spanner=one.spanner.replace("DreamBench++", "Simulated raters")) for one in table.columns]
@@ -44,7 +44,7 @@ def _name_raters(table: Table) -> Table:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Table names as the paper counts, table2 before table10; behind them the data set, and a figure's numbers."""
+    """Table names in the paper's order, table2 before table10, followed by the data set and a figure's numbers."""
 
     def place(name: str) -> tuple[bool, list[int | str]]:
         counted = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]

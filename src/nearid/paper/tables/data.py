@@ -31,7 +31,7 @@ COUNT = "count"
 
 
 def build_from_data(run: Run, layout: Layout) -> Table:
-    """Counts of what the run made; a distractor that could not be painted is none."""
+    """Counts of what the run made; distractors that could not be painted do not count."""
     identities = read_table(layout.identities, ["split", "n_images"]).to_pylist()
     views = Counter(row["n_images"] for row in identities)
     splits = Counter(row["split"] for row in identities)
@@ -80,13 +80,13 @@ def _row(name: str, names: dict[str, str], found: dict[str, int | None]) -> Row:
 
 
 def _printed_source(name: str) -> str:
-    """A source of the paper's that this run has not, by its name and resolution there."""
+    """A source of the paper that this run does not have, by the paper's name and resolution."""
     printed = published_rows("table5").get(name)
     return f"{printed['source']} {printed['resolution']}" if printed else name
 
 
 def _order(found: Iterable[str]) -> list[str]:
-    """The paper's, our own sources before the total."""
+    """Row names in order: the paper's, our own sources, the total, dropped records."""
     order = [name for name in published_rows("data") if name != "distractors"]
     own = [name for name in found if name not in order and name not in ("dropped", "distractors")]
     return [*order, *own, "distractors", "dropped"]
@@ -98,6 +98,6 @@ def _count_edits(layout: Layout, split: str) -> int | None:
 
 
 def _count_painted(layout: Layout, source: str) -> int | None:
-    """Images of a source, from its shards' reports; None where it has none."""
+    """Images of a source, from its shards' reports; None if it has none."""
     reports = [read_json(path) for path in sorted(layout.distractor_report(source, "*").parent.glob("*.report.json"))]
     return sum(report["painted"] for report in reports) if reports else None

@@ -1,4 +1,4 @@
-"""The numbers of figure 4: agreement with humans per category, a row per scorer of the paper's."""
+"""The numbers of figure 4: agreement with humans per category, a row per scorer of the paper's figure."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _NAMES = METHODS | {"gpt4o": "GPT-4o", "clip_i": "CLIP-I"}
 
 
 def paper_row_of(scorer: Scorer) -> str | None:
-    """A scorer's row in the paper's figure: SigLIP2's is the mean of the tokens, DINOv2's the released ratings."""
+    """A scorer's row in the paper's figure, where SigLIP2 is the mean of its tokens, DINOv2 the released ratings."""
     return _PAPER_ROWS.get(scorer.id, scorer.paper_row)
 
 
 def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
     """M-H per category of all scorers in the paper's figure."""
-    # Two scorers may stand in the paper's row of SigLIP2: the one that is named for it does.
+    # Two scorers may represent the paper's row of SigLIP2: one that is named in `_PAPER_ROWS` takes precedence.
     standing = {
         paper_row_of(scorer): scorer for scorer in sorted(run.scorers, key=lambda scorer: scorer.id in _PAPER_ROWS)
     }

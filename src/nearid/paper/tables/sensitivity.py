@@ -1,4 +1,4 @@
-"""Table of choices: the same head trained under other choices, and by how much each number changes."""
+"""Table of sensitivity: the same head trained with other choices, and by how much each number changes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _change(column: Column) -> Column:
 
 
 def _average(cells: Sequence[Cell]) -> Cell:
-    """Mean over seeds; a gap where one of them has none."""
+    """Mean over seeds; a gap if one of them has no value."""
     known = [cell.value for cell in cells if cell.value is not None]
     if len(known) < len(cells):
         return Cell(reason=next(cell.reason for cell in cells if cell.value is None))
@@ -74,7 +74,7 @@ def _average(cells: Sequence[Cell]) -> Cell:
 
 
 def _average_change(pairs: Sequence[tuple[Cell, Cell]]) -> Cell:
-    """Mean difference of the pairs with its 95 % interval, which one pair alone has not."""
+    """Mean difference of the pairs with its 95 % interval, which a single pair does not have."""
     changes = [ours.value - base.value for ours, base in pairs if ours.value is not None and base.value is not None]
     if not changes or len(changes) < len(pairs):
         gaps = [cell.reason for pair in pairs for cell in pair if cell.value is None]

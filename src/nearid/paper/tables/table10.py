@@ -41,5 +41,5 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
         place=frozen_place,
         measure=measure,
     )
-    # Differences to two rows side by side would be misread.
+    # Differences to two different rows, side by side, would be misread.
     return replace(table, baseline=None)

@@ -52,7 +52,7 @@ def build(run: Run, metrics: Mapping[str, Metrics]) -> Table:
 
 
 def _column_of(scorer: Scorer) -> str:
-    """The paper's column of a scorer; NearID's is that of whoever stands in its row of the other tables."""
+    """The paper's column of a scorer; NearID's is for the scorer that represents it in the other tables."""
     return "nearid" if scorer.paper_row == "nearid" else _COLUMNS.get(scorer.id, scorer.id)
 
 

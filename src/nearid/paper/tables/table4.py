@@ -19,7 +19,7 @@ _ORACLE = "sp(l(x,z') - l(x,z) + m), z edited less than z'"
 
 @dataclass(frozen=True)
 class Formula:
-    """An objective in words of the paper's table.
+    """An objective in the terms of the paper's table.
 
     Attributes:
         discrimination: the formula of its first part.
@@ -36,7 +36,7 @@ class Formula:
     margin: str = ""
 
 
-# By module of nearid.heads.objectives, where they are written out; tests hold the two together.
+# By module of nearid.heads.objectives, whose docstrings have them in full; tests compare the two.
 FORMULAS = {
     "infonce": Formula("(LSE(W) - l(x,w) + LSE(X) - l(w,x)) / 2"),
     "infonce_distractors": Formula("(LSE(W,Z) - l(x,w) + LSE(X,Z) - l(w,x)) / 2", distractors="D"),

@@ -17,7 +17,7 @@ COLUMNS = tuple(
         _SPANNERS[part],
         metric,
         digits,
-        # The paper's PA is the one that its table code makes.
+        # The paper's PA is the one that its table code computes.
         paper_column=None if metric == "pa" else f"{part}_{metric.removesuffix('_table')}",
         signed=part == "d",
         competes=part != "d",

@@ -1,1 +1,1 @@
-"""The judge among the scorers: what it is asked, where it runs, and how its answers are read (docs/protocol.md 4.4)."""
+"""The VLM judge: its prompt, where it runs, and how its answers are parsed (docs/protocol.md 4.4)."""

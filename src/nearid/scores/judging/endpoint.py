@@ -30,28 +30,28 @@ CONCURRENCY = 8
 TRIES = 6
 LONGEST_WAIT_S = 60.0
 LARGEST_REPLY = 1_000_000
-"""Bytes; an answer of 512 tokens and all that stands around it has a few thousand."""
+"""Bytes; an answer of 512 tokens with its envelope has a few thousand."""
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
-"""Statuses that another try may cure."""
+"""HTTP statuses after which another attempt may succeed."""
 
 
 class _NoAnswerError(Exception):
-    """A try that gave no answer; another one may."""
+    """An attempt that gave no answer; another one may."""
 
 
 class _AbandonedError(Exception):
-    """Nobody waits for the answer any more."""
+    """The run has ended, so nobody waits for the answer."""
 
 
 class Judge:
-    """Asks a server: greedy, several questions at a time, a failed one again with growing waits.
+    """Asks a server, with greedy decoding, several questions at a time, and repeats failed ones with growing waits.
 
-    A question that fails for good ends the run; what was answered before stands in the file of answers, so that
-    starting again goes on there. The API key comes from an environment variable alone and is in no message.
+    A question that fails for good ends the run; earlier answers are in the file of answers, from which another run
+    continues. The API key comes from an environment variable only and appears in no message.
 
     Args:
-        scorer: its entry.
-        first_wait_s: before the second try; doubled from try to try.
+        scorer: its entry in the config.
+        first_wait_s: the wait before the second attempt, doubled for each further one.
 
     Raises:
         UserError: a key would leave this machine unencrypted.
@@ -64,7 +64,7 @@ class Judge:
         self._tokens = scorer.max_new_tokens or MAX_NEW_TOKENS
         self._timeout_s = scorer.timeout_s or TIMEOUT_S
         self._threads = scorer.concurrency or CONCURRENCY
-        # A chunk keeps all connections busy.
+        # Large enough that a chunk keeps all connections busy.
         self.batch_size = 8 * self._threads
         key_env = scorer.api_key_env or API_KEY_ENV
         self._key = os.environ.get(key_env, "")
@@ -80,10 +80,10 @@ class Judge:
             )
 
     def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
-        """Positions and answers as they come; whoever closes the iterator early waits for no reply.
+        """Positions and answers as they arrive; closing the iterator early does not wait for any reply.
 
         Raises:
-            UserError: the server refuses, or does not answer after all tries; other questions under way are awaited.
+            UserError: the server refuses, or does not answer in any attempt; questions in flight are awaited first.
         """
         stop = threading.Event()
         self._abandoned.clear()
@@ -95,7 +95,7 @@ class Judge:
                     try:
                         answer = future.result()
                     except UserError as error:
-                        # What is under way is answered and kept; nothing else is asked any more.
+                        # Questions in flight are still answered and kept, but no further ones are asked.
                         problem = problem or error
                         continue
                     if answer is not None:
@@ -107,7 +107,7 @@ class Judge:
             raise problem
 
     def _ask(self, pair: Pair, stop: threading.Event) -> str | None:
-        """The answer; None where another question, or Ctrl-C, has ended the run before this one was answered."""
+        """The answer; None if another question's failure, or Ctrl-C, has ended the run before this one was answered."""
         if stop.is_set():
             return None
         try:
@@ -151,18 +151,18 @@ class Judge:
         raise self._refuse(f"{reason}, {TRIES} times", "start it again: answered pairs are kept")
 
     def _post(self, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and content of a reply, which is whole, in time and no larger than `LARGEST_REPLY`.
+        """Status, headers and content of a reply that is complete, in time and no larger than `LARGEST_REPLY`.
 
         Raises:
-            _NoAnswerError: it is not, or there is none.
-            _AbandonedError: nobody waits any more.
+            _NoAnswerError: there is no such reply.
+            _AbandonedError: the run has ended.
         """
         exchange = _Exchange(lambda: self._open(body), time.monotonic() + self._timeout_s)
         return exchange.wait(self._abandoned, f"no whole answer within {self._timeout_s} s")
 
     def _open(self, body: Mapping[str, Any]) -> requests.Response:
-        # A server that is trusted with the key may be none that another server names. With `auth` said, ~/.netrc is
-        # not asked for another key.
+        # No redirects: the key must not reach a server that is named by another one. With `auth` given, requests does
+        # not look up another key in ~/.netrc.
         return requests.post(
             self._url,
             json=body,
@@ -182,16 +182,16 @@ class Judge:
         return UserError(self._url, self._tell(found), "a chat completion", action)
 
     def _tell(self, text: str) -> str:
-        """A server's words without the key, short, and with whatever a terminal would obey spelled out."""
+        """A server's text without the key, shortened, and with control characters escaped."""
         text = text.replace(self._key, "***") if self._key else text
         return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text[:200])
 
 
 class _Exchange:
-    """A request and its reply, in a thread of its own: neither can keep a caller longer than that wants to wait.
+    """A request and its reply, in a thread of its own, so that neither can block the caller beyond the deadline.
 
-    A server that sends a byte now and then keeps every timeout of a socket, in the reply's headers too. Its thread ends
-    with the process at the latest.
+    A server that sends a byte now and then never exceeds a socket's timeout, not even in the reply's headers. The
+    thread ends with the process at the latest.
     """
 
     def __init__(self, post: Callable[[], requests.Response], deadline: float) -> None:
@@ -205,7 +205,7 @@ class _Exchange:
         """The reply.
 
         Raises:
-            _NoAnswerError: there is none, or none until the deadline.
+            _NoAnswerError: there is none, or none before the deadline.
             _AbandonedError: `abandoned` was set meanwhile.
         """
         while not self._done.wait(0.1):
@@ -226,13 +226,13 @@ class _Exchange:
         try:
             with self._post() as reply:
                 self._reply = reply.status_code, reply.headers, self._read(reply)
-        except Exception as error:  # whatever a broken server makes of the client: told by its name
+        except Exception as error:  # whatever a broken server causes in the client; reported by its name
             self._problem = error
         finally:
             self._done.set()
 
     def _read(self, reply: requests.Response) -> bytes:
-        """The content as it was sent: no compressed one was asked for, and none is unpacked."""
+        """The content as it was sent: compression was not requested, and nothing is decompressed."""
         content = b""
         while True:
             if time.monotonic() > self._deadline:

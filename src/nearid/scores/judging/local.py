@@ -30,13 +30,13 @@ IMAGE_PAD = "<|image_pad|>"
 
 
 class Judge:
-    """Generates greedily, as many pairs side by side as there is room for, with left padding.
+    """Generates greedily, in batches of as many pairs as fit into memory, with left padding.
 
-    Image processor and tokenizer are used on their own, and each image's place in the text is widened by hand to its
+    Image processor and tokenizer are used separately, and each image's placeholder in the text is expanded here to its
     number of tokens: the model's full processor also needs a video processor, for which we have no use.
 
     Args:
-        scorer: its entry; without `batch_size` as many pairs are judged side by side as fit
+        scorer: its entry in the config; without `batch_size`, batches are as large as fits
             (`nearid.scores.judging.room`).
 
     Raises:
@@ -48,7 +48,7 @@ class Judge:
         self._path = Path(scorer.model)
         self._tokens = scorer.max_new_tokens or MAX_NEW_TOKENS
         self._offload, self._size = scorer.offload or "none", scorer.batch_size
-        # What a chunk holds is what may be answered side by side.
+        # A chunk holds as many pairs as the largest batch.
         self.batch_size = self._size or MOST
         try:
             kind = load_pretrained(AutoConfig, self._path, local_files_only=True).model_type
@@ -62,7 +62,7 @@ class Judge:
         """Positions and answers of `pairs`, batch by batch."""
         model, processor, tokenizer = self._parts
         device = choose_device()
-        # One image after the other: the processor bounds their pixels, and large ones need not lie in memory together.
+        # One image after the other: the processor limits their size, so large ones are never in memory together.
         images = [
             processor(Image.fromarray(shown.picture.pixels(shown.condition)), return_tensors="pt")
             for pair in pairs
@@ -117,7 +117,7 @@ class Judge:
 
     @cached_property
     def _parts(self) -> tuple[Any, Any, Any]:
-        # Loaded when the first pair is asked: a run whose answers are all kept needs no model.
+        # Loaded for the first pair that is asked: a run whose answers are all kept needs no model.
         device = choose_device()
         cuda = device.type == "cuda"
         flash = cuda and importlib.util.find_spec("flash_attn") is not None
@@ -144,7 +144,7 @@ class Judge:
         return model, processor, tokenizer
 
     def _read_template(self) -> str:
-        # Some releases have it in a file of the processor's, which the tokenizer does not look into.
+        # Some releases have it in a file of the processor, which the tokenizer does not read.
         path = self._path / "chat_template.json"
         if not path.is_file():
             raise self._refuse("no chat template, neither in tokenizer_config.json nor in a file of its own")

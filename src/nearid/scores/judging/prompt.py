@@ -1,4 +1,4 @@
-"""What the judge is asked: own words on the structure of the paper's figure 10, or a template from a file."""
+"""The judge's prompt: our own wording with the structure of the paper's figure 10, or a template from a file."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Answer with one JSON object and nothing else, without code fences, cues of a few
  "confidence": "high", "medium" or "low", "score": number from 0 to 10}"""
 
 MAX_NEW_TOKENS = 512
-"""Length of an answer."""
+"""Maximum length of an answer."""
 IMAGES = ("{image_a}", "{image_b}")
 SCALE = {"{lowest}": "0", "{highest}": "10"}
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A template: where `{image_a}` and `{image_b}` stand the images are shown, without them both come first.
+    """A template: `{image_a}` and `{image_b}` are replaced by the images; without them both images come first.
 
     `{lowest}` and `{highest}` become the ends of the scale; other braces are text.
     """
@@ -62,7 +62,7 @@ class Prompt:
 
 
 def choose_prompt(path: str | None) -> Prompt:
-    """What a judge is asked: the template in the file that its entry names as `prompt`, else our own words."""
+    """The template in the file `path`, which the judge's entry names as `prompt`; our own without one."""
     return read_prompt(path) if path else Prompt()
 
 
@@ -70,7 +70,7 @@ def read_prompt(path: Path | str) -> Prompt:
     """The template in a text file.
 
     Raises:
-        UserError: there is none, it asks for no score, or it does not show image A and then image B, once each.
+        UserError: there is no such file, it asks for no score, or it does not show image A and then B, once each.
     """
     try:
         text = Path(path).read_text(encoding="utf-8").strip()

@@ -1,4 +1,4 @@
-"""What a judge's answer says, read tolerantly: models wrap, cut off and misspell their JSON (docs/protocol.md 4.4)."""
+"""Tolerant parsing of a judge's answers: models wrap, truncate and misspell their JSON (docs/protocol.md 4.4)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nearid.scores.scorers import ParsedAnswer
 
 HIGHEST = 10.0
 LONGEST = 20_000
-"""Characters that are read of an answer, several times those of 512 tokens."""
+"""Characters of an answer that are read: several times the length of 512 tokens."""
 LONGEST_REPAIR = 3_000
-"""Characters of an object that is no JSON: a repair's time grows with the square, 20,000 took a minute and a half."""
+"""Longest invalid JSON that is repaired: the time grows with its square, and 20,000 characters took 90 seconds."""
 DEEPEST = 50
-"""Brackets in each other; the repair of more takes minutes, or ends in an error."""
+"""Nested brackets; the repair of more takes minutes, or ends in an error."""
 _SCORE = re.compile(r"""["']?score["']?\s*[:=]\s*["']?([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)""", re.IGNORECASE)
 
 
 def read_answer(answer: str) -> ParsedAnswer:
-    """Similarity score / 10 of an answer, clipped to [0, 1]; NaN where no score can be found, whatever it holds.
+    """Similarity score / 10 of an answer, clipped to [0, 1]; NaN if no score can be found. Never raises.
 
     Flags: `bad_json` (not even a repair gives an object), `bad_score` (no number for a score), `clipped` (a score
     outside the scale).
@@ -45,7 +45,7 @@ def read_answer(answer: str) -> ParsedAnswer:
 
 
 def _repair(answer: str) -> dict[Any, Any]:
-    # From the first brace: what stands before it is prose or a fence, and what stands behind the object is left alone.
+    # From the first brace: before it there is prose or a code fence, and what follows the object is ignored.
     start = answer.find("{")
     if start < 0 or _depth(answer) > DEEPEST:
         return {}
@@ -56,7 +56,7 @@ def _repair(answer: str) -> dict[Any, Any]:
         return {}
     try:
         found = json_repair.loads(answer[start:])
-    except Exception:  # deep brackets, long numbers: an answer is kept, so that reading it must never fail
+    except Exception:  # deep brackets, long numbers: reading a kept answer must never fail
         found = None
     candidates = found if isinstance(found, list) else [found]
     return next((entry for entry in candidates if isinstance(entry, dict) and entry), {})

@@ -1,4 +1,4 @@
-"""What a judge on this machine has room for: pairs side by side, and layers that wait outside the GPU."""
+"""Memory of a judge on this machine: how many pairs fit into a batch, and which weights stay on the GPU."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 import torch
 
 WITHOUT_GPU = 6
-"""Pairs side by side on a CPU."""
+"""Pairs in a batch on a CPU."""
 MOST = 32
-"""Pairs side by side at most: beyond these a GPU computes as long as it reads weights."""
+"""Pairs in a batch at most: with more, a GPU no longer gains, since computing takes as long as reading weights."""
 SPARE = 2 * 10**9
-"""Bytes of a GPU for CUDA itself and for gaps between blocks."""
+"""Bytes of a GPU that are reserved for CUDA itself and for fragmentation."""
 GROUP = 0.2
-"""Of the weights, what stays on the GPU with `offload: group`."""
+"""Fraction of the weights that stays on the GPU with `offload: group`."""
 PAIR = 5 * 10**8
-"""Bytes that are kept free for a pair with `offload: model`, before the first question is known."""
+"""Bytes reserved for a pair with `offload: model`, before the first question is known."""
 
 
 @dataclass(frozen=True)
 class Room:
-    """A judge's place.
+    """The memory that a judge has.
 
     Attributes:
         card: bytes of the GPU; 0 without one.
         weights: bytes of the weight files.
         offload: `none`, `model` or `group`.
-        asked: pairs side by side that there must be room for.
+        asked: number of pairs that must fit into a batch.
     """
 
     card: int
@@ -47,23 +47,23 @@ class Room:
 
     @property
     def _layer(self) -> int:
-        # One that waited comes in beside those that stay.
+        # An offloaded layer is loaded beside those that stay.
         return self.weights // 32
 
     def placement(self, device: torch.device) -> dict[str, Any]:
-        """Arguments of `from_pretrained` that bring the weights where they are to be.
+        """Arguments of `from_pretrained` that place the weights.
 
-        On the GPU without a copy on the host: laying out the experts of 30B would take 62 GB of its memory.
+        Weights go to the GPU without a copy on the host, where laying out the experts of 30B would take 62 GB.
         """
         if not self.card:
             return {"device_map": None}
         if self.offload == "none":
             return {"device_map": {"": device}}
-        # The rest waits in the machine's memory, which a cluster's request limits and not we.
+        # The rest stays in host memory, which is limited by the cluster's request, not by us.
         return {"device_map": "auto", "max_memory": {device.index or 0: self.weights_on_card, "cpu": 2**50}}
 
     def pairs(self, longest: int) -> int:
-        """How many pairs fit side by side whose longest takes so many bytes; one at least, and it is tried."""
+        """How many pairs of at most `longest` bytes fit into a batch; at least one, even if it may not fit."""
         if not self.card:
             return WITHOUT_GPU
         coming = self._layer if self.weights_on_card < self.weights else 0
@@ -72,16 +72,16 @@ class Room:
 
 
 def pair_bytes(config: Any, prompt: int, answer: int) -> int:
-    """Bytes that a pair takes on the GPU beside the weights, in half precision.
+    """Bytes that a pair takes on the GPU besides the weights, in half precision.
 
-    Keys and values of every layer stay. Of what passes through, the widest counts: a layer's with its MLP, or the
-    encoder's of both images, whose patches are four to a token; and a mixture copies the experts of each token that it
-    generates.
+    Keys and values of all layers are kept. Of what is temporary, the largest counts: activations of a layer with its
+    MLP; those of the vision encoder for both images, with four patches per token; or, in a mixture of experts, copies
+    of the experts of each generated token.
 
     Args:
         config: of Qwen3-VL.
-        prompt: tokens of the pair's question, those of its images among them.
-        answer: tokens that are generated at most.
+        prompt: number of tokens of the question, with those of its images.
+        answer: the most tokens that are generated.
     """
     text, vision = config.text_config, config.vision_config
     kept = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * (prompt + answer)
@@ -99,5 +99,5 @@ def weight_bytes(folder: Path) -> int:
 
 
 def card_bytes(device: torch.device) -> int:
-    """Bytes of the GPU in all, not what is free now: what is computed side by side must not differ by chance."""
+    """Total bytes of the GPU, not those that are free now: batch sizes must not differ by chance."""
     return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else 0

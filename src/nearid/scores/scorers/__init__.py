@@ -1,7 +1,7 @@
 """Scorers, one module per kind: `Scorer` in `nearid.scores.scorers.<kind>`.
 
 A scorer is an `Embedder`, whose similarities are dot products, a `PairScorer`, which looks at two images at once, or a
-`Rated` one, whose scores of DreamBench++ are released.
+`Rated` one, which only has released ratings of DreamBench++.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Shown(NamedTuple):
     """One image as a pair scorer is shown it.
 
     Attributes:
-        collection: `positives`, a source, `mtg_test`, `dreambench_references` or a method of DreamBench++.
+        collection: `positives`, a source, `mtg_test`, or of DreamBench++ a method with `reference` or `generated`.
         picture: its encoded bytes and mask.
         condition: `full` or `fg`.
     """
@@ -54,7 +54,7 @@ Pair = tuple[Shown, Shown]
 
 
 class ParsedAnswer(NamedTuple):
-    """What an answer says: the similarity (NaN for none), and flags that are counted (`bad_score`, ...)."""
+    """A parsed answer: the similarity (NaN for none), and flags that are counted (`bad_score`, ...)."""
 
     similarity: float
     flags: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Embedder(Protocol):
     """
 
     def embed(self, collection: str, images: Sequence[ImageKey]) -> NDArray[np.float32]:
-        """Unit vectors `[images, dim]`; NaN where the scorer has nothing to go by (say, no mask).
+        """Unit vectors `[images, dim]`; NaN if the scorer lacks what it needs, such as a mask.
 
         Args:
             collection: `positives`, a source, `mtg_train` or `mtg_test`.
@@ -84,16 +84,16 @@ class Embedder(Protocol):
         ...
 
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
-        """What the vectors of these depend on besides settings and code; empty if they are not worth keeping."""
+        """Hash of what these vectors depend on besides settings and code; empty if they are not worth keeping."""
         ...
 
 
 @runtime_checkable
 class PairScorer(Protocol):
-    """Looks at two images at once. Its answers are texts and kept, so that a stopped run continues."""
+    """Compares two images at once. Its answers are texts, which are kept so that a stopped run continues."""
 
     batch_size: int
-    """Pairs that are answered together; chunks are cut by position, so that a resumed run cuts them alike."""
+    """Pairs that are answered together; chunks are formed by position, so that a resumed run forms the same."""
 
     def key(self, pair: Pair) -> str:
         """A hash of all that the answer depends on: pixels, masks, model, prompt, settings."""
@@ -103,18 +103,18 @@ class PairScorer(Protocol):
         """Positions in `pairs` and answers, in any order, each as soon as it is there.
 
         Raises:
-            UserError: the model cannot be had, or gives no answer after all tries.
+            UserError: the model cannot be loaded or reached, or gives no answer in any attempt.
         """
         ...
 
     def read(self, answer: str) -> ParsedAnswer:
-        """What an answer says."""
+        """Parse an answer."""
         ...
 
 
 @runtime_checkable
 class Rated(Protocol):
-    """Takes part in DreamBench++ by released ratings."""
+    """Has released ratings of DreamBench++, and no model."""
 
     def ratings(self) -> Mapping[str, Ratings]:
         """Ratings by method and canonical key."""

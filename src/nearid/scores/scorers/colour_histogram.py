@@ -26,7 +26,7 @@ class Scorer:
     """Embeds the object's pixels as the square root of their colour histogram over `bins`^3 cells.
 
     The dot product of two such vectors is the Bhattacharyya coefficient. Since only pixels inside the mask count,
-    `full` and `fg` give the same. It bounds what the palette gives away: distractors should share it.
+    `full` and `fg` give the same. It shows how much the palette reveals, which distractors should share.
     """
 
     def __init__(self, settings: Score, layout: Layout) -> None:
@@ -44,11 +44,11 @@ class Scorer:
         return np.stack([embed_colours(image, np.ones(image.shape[:2], bool), self._bins) for image in images])
 
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
-        """Nothing: its vectors are made faster than they are read."""
+        """Empty: its vectors are computed faster than they are read."""
         return ""
 
     def _describe(self, collection: str, key: ImageKey) -> NDArray[np.float32]:
-        # Kept, because the other condition asks for the same.
+        # Cached, since the other condition needs the same.
         place = collection, key.shard, key.id, key.slot
         if place not in self._histograms:
             pixels = _object_pixels(self._book.find(collection, key))

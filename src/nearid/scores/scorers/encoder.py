@@ -37,13 +37,13 @@ class Scorer(TokenEmbedder):
         return self.backbone.pooled(tokens)
 
     def check_store(self, store: TokenStore) -> None:
-        """Refuse tokens of another model: its head on these would give numbers, and no meaning."""
+        """Refuse tokens of another model, on which this model's head would give meaningless numbers."""
         if self._readout == "map":
             store.check_backbone(self.backbone)
 
     @cached_property
     def _prefix(self) -> int:
-        # A SigLIP has patches alone: its mean needs no weights.
+        # A SigLIP's tokens are all patches, so that their mean needs no weights.
         return 0 if self.backbone_settings.kind == "siglip" else self.backbone.prefix_tokens
 
     @cached_property

@@ -17,7 +17,7 @@ from nearid.io.model_folders import built_within, read_config, refuse_unreadable
 from nearid.scores.embeddings import TokenEmbedder
 
 if TYPE_CHECKING:
-    # Imported where a head is read: a job whose scores stand already ends before PyTorch would be loaded.
+    # Imported only to read a head: a job whose scores are there already ends without loading PyTorch.
     from torch import Tensor
 
     from nearid.config.settings.scores import Score
@@ -28,9 +28,9 @@ KEPT = "timelapse.safetensors"
 
 
 class Scorer(TokenEmbedder):
-    """Reads tokens by the head of `ablation`, or by the one in the folder `path` (trained elsewhere).
+    """Pools tokens by the head of `ablation`, or by the one in the folder `path` (trained elsewhere).
 
-    `step` reads the head that the training of `ablation` kept after that step, instead of its last.
+    With `step` it is the head that the training of `ablation` kept after that step, instead of the last.
     """
 
     def __init__(self, settings: Score, layout: Layout) -> None:
@@ -45,7 +45,7 @@ class Scorer(TokenEmbedder):
         weights = _weights_of(self.folder) if self._step is None else self.folder / KEPT
         files = (self.folder / "config.json", weights)
         if not all(path.is_file() for path in files):
-            assert self._head  # reading it says what is wrong with it
+            assert self._head  # loading it raises the error that says what is wrong
         step = [] if self._step is None else [self._step]
         try:
             own = [hash_file(path) for path in files]
@@ -76,10 +76,10 @@ def load_head(folder: Path, step: int | None = None) -> MAPHead:
 
     Args:
         folder: of the head.
-        step: the one that was kept after this step, not the last.
+        step: load the head that was kept after this step, instead of the last.
 
     Raises:
-        UserError: a file is missing or cut off, or the weights are not those of the configured head.
+        UserError: a file is missing or truncated, or the weights are not those of the configured head.
     """
     from safetensors.torch import load_file
     from transformers import SiglipVisionConfig

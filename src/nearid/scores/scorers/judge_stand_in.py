@@ -1,6 +1,6 @@
-"""A stand-in for the VLM judge where there is no model to run: it compares colours and answers as a judge does.
+"""A stand-in for the VLM judge where there is no model to run: it compares colours and answers in a judge's format.
 
-It shows how the benchmarks treat a judge (pairs, kept answers, whole scores, ties that lose), not what a judge sees.
+It exercises how benchmarks treat a judge (pairs, kept answers, integer scores, ties that lose), not what one sees.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 class Scorer:
-    """Shows a judge two images and reads its score of 0 to 10, greedy; ties are common and lose.
+    """Shows a judge two images and reads its score of 0 to 10; decoding is greedy, and ties, which are common, lose.
 
-    The entry names `model`, a folder of Qwen3-VL, or `endpoint` and `served_model`; `prompt`: a file of other words.
+    The entry names `model`, a folder of Qwen3-VL, or `endpoint` and `served_model`; `prompt` is another prompt's file.
     """
 
     def __init__(self, settings: Score, layout: Layout) -> None:
@@ -38,7 +38,7 @@ class Scorer:
         return hash_pair(pair, False, self._judge.prompt.template, *self._judge.identity)
 
     def answer(self, pairs: Sequence[Pair]) -> Generator[tuple[int, str], None, None]:
-        """Positions in `pairs` and the judge's own words."""
+        """Positions in `pairs` and the judge's answers."""
         yield from self._judge.answer(pairs)
 
     def read(self, answer: str) -> ParsedAnswer:

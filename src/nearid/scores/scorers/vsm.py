@@ -43,18 +43,18 @@ class Scorer:
     """Scores a pair by the share of semantic matches between the two objects that also match visually (`vsm_0.6`).
 
     `distractor_masks: white` repeats the authors' run: a distractor counts with its whole image, since the released
-    sets have no masks for distractors. `own` gives it the mask of the view that it stands for. Images are never
+    sets have no masks for distractors. `own` gives it the mask of the view that it replaces. Images are never
     blacked out: the masks say what is compared, so `full` and `fg` are the same pairs. MTG has masks on both sides.
 
-    `masks: raw` weighs the features by the data set's grey masks, `mask_resize: bilinear` softens their rims: both as
+    `masks: raw` weighs the features by the data set's grey masks, `mask_resize: bilinear` softens their edges: both as
     in the authors' run.
 
     The package is the authors' checkout in the folder `package`, with all that it needs installed; its weights,
-    `mtg_weights.safetensors` and `experiment_cfg.yaml`, lie in the folder `model`. `hub` has the folders of what the
-    checkout itself loads from the hub, by repository: it finds them without a network.
+    `mtg_weights.safetensors` and `experiment_cfg.yaml`, are in the folder `model`. `hub` maps the repositories that the
+    checkout itself loads from the hub to local folders, so that it needs no network.
 
     Raises:
-        UserError: package or weights are not there, or cannot be used.
+        UserError: package or weights are missing, or cannot be used.
     """
 
     batch_size = 16
@@ -80,8 +80,8 @@ class Scorer:
         self._identity = hash_models(self._package, self._weights, *self._hub.values())
 
     def key(self, pair: Pair) -> str:
-        """Hash of images, masks, code and weights, and which masks count."""
-        # Masks matter in both conditions, and the condition does not: equal pairs are matched once.
+        """Hash of images, masks, code and weights, and of which masks are used."""
+        # Masks matter in both conditions, but the condition itself does not: equal pairs are matched once.
         white = [self._is_white(shown) for shown in pair]
         own = [name for name, on in (("raw", self._raw), (self._resize, self._resize != "nearest")) if on]
         return hash_pair(pair, True, "vsm", self._identity, white, *own)
@@ -139,13 +139,13 @@ class Scorer:
     @cached_property
     def _model(self) -> Any:
         device = choose_device()
-        # Code is run: its files must be those of the commit, to the byte, and no other module may lie among them.
+        # This code will run: its files must be exactly those of the commit, with no other module among them.
         check_code(self._package)
         sys.path.insert(0, str(self._package))
         try:
             config = import_module("omegaconf").OmegaConf.load(self._weights / CONFIG)
             dataset = import_module("configs.config").load_dataset_generation_config("automated")
-            # Without `hub` the checkout finds what it wants in the user's own cache, or not at all.
+            # Without `hub` the checkout finds its models in the user's own cache, or not at all.
             with served_offline(self._hub) if self._hub else nullcontext():
                 manager = import_module("mtg.utils.aux_models_manager").ModelManager(
                     device, dataset, load_cleandift=True, load_groundingsam=False
@@ -153,7 +153,7 @@ class Scorer:
             build = getattr(import_module("mtg.models"), config.model.name)
             model = build(manager.cleandift_model, config, device, getattr(torch, config.dtype, torch.float32))
             model.load_state_dict(load_file(self._weights / WEIGHTS))
-        # An assertion: PyTorch without CUDA, which the authors' loader asks for.
+        # AssertionError: the authors' loader needs CUDA, which this PyTorch does not have.
         except (ImportError, AttributeError, AssertionError, OSError, RuntimeError, KeyError) as error:
             raise self._refuse(
                 f"a package that cannot be used ({type(error).__name__}: {error})",

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Backbone(Protocol):
-    """What a kind of backbone offers; built from `BackboneSettings`.
+    """A frozen image encoder; built from `BackboneSettings`.
 
-    The first `prefix_tokens` tokens of an image are no patches. A kind with `map_head` pools its tokens by a
+    The first `prefix_tokens` tokens of an image are not patches. A kind with `map_head` pools its tokens by a
     `SiglipMultiheadAttentionPoolingHead`, and its `config` is a `SiglipVisionConfig`: heads can be trained on it.
     """
 
@@ -30,7 +30,7 @@ class Backbone(Protocol):
     map_head: bool
 
     def preprocess(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
-        """What `encode` takes of images [h, w, 3], in as few bytes as it needs; may run in any thread."""
+        """The input of `encode` for images [h, w, 3], in as few bytes as possible; may run in any thread."""
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Tokens [images, tokens, dim] of preprocessed pixels."""
@@ -39,12 +39,12 @@ class Backbone(Protocol):
         """Tokens [images, tokens, dim] of images [h, w, 3]: both steps in one."""
 
     def pooled(self, tokens: Tensor) -> Tensor:
-        """The model's own embeddings [images, dim] of its tokens."""
+        """The model's own embeddings [images, dim], computed from its tokens."""
 
     def head_state(self) -> dict[str, Tensor]:
         """State dict of the model's own pooling head, float32; UserError without `map_head`."""
 
 
 def load_backbone(settings: BackboneSettings) -> Backbone:
-    """The backbone that `settings` name by their `kind`."""
+    """The backbone of kind `settings.kind`."""
     return import_module(f"{__name__}.{settings.kind}").Backbone(settings)

@@ -1,4 +1,4 @@
-"""Any vision model that transformers can load: your own encoder by its path."""
+"""Any vision model that transformers can load, such as your own encoder by its path."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from nearid.tokens.pretrained import PretrainedVision
 
 
 class Backbone(PretrainedVision):
-    """A frozen model of any kind: its own embedding first, then its tokens, as it gives them.
+    """A frozen model of any kind: its own embedding, followed by its tokens.
 
-    A model's own embedding cannot be had from its tokens in general, so it is stored in front of them; the narrower of
-    the two is filled up with zeros, which changes no cosine. Feature maps [channels, height, width] are read as tokens.
-    Of models with a text tower the image side counts. Without an embedding of its own, the class token stands for it
-    where the model has one, else the mean of the tokens.
+    A model's own embedding cannot be computed from its tokens in general, so it is stored in front of them; the
+    narrower of the two is padded with zeros, which changes no cosine. Feature maps [channels, height, width] are read
+    as tokens. Of a model with a text tower, the image tower is used. Without an embedding of its own, the class token
+    serves as one or, if there is none, the mean of the tokens.
 
     Args:
         settings: as for `PretrainedVision`.
 
     Raises:
-        UserError: no such model, one that takes no images alone, or weights missing or damaged; at the first image, one
-            that draws while it embeds (ViT-MAE masks patches at random), so that no number could be had again.
+        UserError: no such model, one that does not take images alone, or weights missing or damaged; at the first
+            image, a model whose embeddings are random (ViT-MAE masks patches at random), so not reproducible.
     """
 
     def __init__(self, settings: BackboneSettings) -> None:
@@ -39,16 +39,16 @@ class Backbone(PretrainedVision):
 
     @property
     def prefix_tokens(self) -> int:  # type: ignore[override]
-        """The model's own embedding, and its tokens that are no patches."""
+        """Number of tokens that are not patches: the model's own embedding and, for example, a class token."""
         count = self.token_shape[0] - 1
-        # Position embeddings are resized by some models; then no patch count is known but all tokens are.
+        # Some models resize position embeddings: then the number of patches is not known, and all tokens count as such.
         return 1 + (count - self._patches if self._patches and 0 <= count - self._patches < 16 else 0)
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """See `nearid.tokens.backbones.Backbone`."""
         if not self._repeats and len(pixels):
-            # Noise, since a plain image may hide what is drawn.
+            # Noise, since a uniform image may hide randomness.
             noise = torch.randn(pixels[:1].shape, generator=torch.Generator().manual_seed(0))
             first, second = (super(Backbone, self).encode(noise) for _ in range(2))
             if first.shape != second.shape or not torch.allclose(first, second, rtol=1e-2, atol=1e-2, equal_nan=True):
@@ -78,11 +78,11 @@ class Backbone(PretrainedVision):
         return torch.cat([functional.pad(part, (0, dim - part.shape[-1])) for part in parts], dim=1)
 
     def _embed(self, pixels: Tensor, output: Any) -> Tensor | None:
-        # A projection into the space shared with text is what such a model is used for.
+        # Models with a text tower are used by their projection into the space shared with text.
         if hasattr(self.model, "get_image_features"):
             features = self.model.get_image_features(pixel_values=pixels)
             return features if isinstance(features, Tensor) else features.pooler_output
-        # A pooler without weights is noise.
+        # A pooler that the checkpoint has no weights for is random.
         return None if self.missing else getattr(output, "pooler_output", None)
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from nearid.tokens.pretrained import PretrainedVision
 
 
 class Backbone(PretrainedVision):
-    """A frozen CLIP: class and patch tokens before the last layer norm, read out as the projected image feature.
+    """A frozen CLIP: class and patch tokens before the last layer norm; its embedding is the projected image feature.
 
     Args:
         settings: as for `PretrainedVision`; the model is a `CLIPModel` or a `CLIPVisionModelWithProjection`.
