@@ -6,13 +6,13 @@ from __future__ import annotations
 FIGURES = {
     "figure1": (
         "Figure 1: the same object, or the same background",
-        "Of some test identities that which best shows it: the anchor, another view of its object, and another object "
-        "painted into the anchor. Bars: similarity to the anchor. Our own drawing.",
+        "Of the test identities drawn, the one that shows it best: the anchor, another view of its object, and "
+        "another object painted into the anchor. Bars: similarity to the anchor. Our own drawing.",
     ),
     "figure2": (
         "Figure 2: the method",
-        "The encoder stays as it is, its pooling head is trained: views of one object come together, the distractors "
-        "move away, and other objects still further. The circles show the idea, no result. Our own drawing.",
+        "The encoder stays frozen, its pooling head is trained: views of one object move together, the distractors move "
+        "away, and other objects even further. The circles illustrate the idea, not a result. Our own drawing.",
     ),
     "figure3": (
         "Figure 3: where the heads look, and what methods can do",
@@ -29,7 +29,7 @@ FIGURES = {
         "KernelPCA (cosine kernel) of validation identities. Circles are views of an object, crosses its distractors, "
         "one colour per identity. A scorer that sees the background puts each cross on its circle; one that sees the "
         "object brings its circles together and leaves the crosses outside. Both panels and all frames use the same "
-        "settings; frames are turned onto the last one. Below: stills of the animation on shared axes.",
+        "settings; frames are aligned with the last one. Below: stills of the animation on shared axes.",
     ),
     "figure6": (
         "Figure 6: three ways to train",
@@ -49,11 +49,11 @@ FIGURES = {
     "figure9": (
         "Figure 9: similarities of edits beside the oracle's",
         "Distribution of the similarity between an original and its own edit. A scorer that sees how much was edited "
-        "follows the dashed line; one that does not stays near 1.",
+        "follows the oracle's broad grey line; one that does not stays near 1.",
     ),
     "figure10": (
         "Figure 10: what the judge is asked",
-        "The prompt of the vision-language judge, word by word: the paper's, or that of the config.",
+        "The prompt of the vision-language judge, verbatim: ours, with the paper's structure, or that of the config.",
     ),
     "contact_sheets": (
         "Contact sheets of the sources",
@@ -62,14 +62,14 @@ FIGURES = {
     ),
     "margins": (
         "Margins per source",
-        "By how much a view of the same object is more alike than the distractor on its own background (difference of "
-        "similarities); right of zero is right. Boxes: quartiles and median; whiskers: 5 to 95 per cent.",
+        "By how much another view of an object is more similar than the distractor on the same background (difference "
+        "of similarities); values right of zero are correct. Boxes: quartiles and median; whiskers: 5 to 95 per cent.",
     ),
     "similarities": (
         "Similarities by tier",
         "Views of one object, a view and the distractor painted into it, and a view and the other identities of the "
-        "split (means over them). Similarities that are in order and apart tell identities; the same height for the "
-        "first two does not.",
+        "split (means over them). A scorer that tells identities apart keeps the three in this order and apart; for "
+        "one that does not, the first two coincide.",
     ),
     "training": (
         "Training curves",
