@@ -121,10 +121,8 @@ def test_margins_and_tiers_against_rows(layout, with_images):
 
 
 def test_training_curves_are_those_of_the_log(layout):
-    lines = [
-        {"step": step, "loss": 3.0 / step, "ranking": 1.0, "step_s": 0.1, "tokens_per_s": 9, "cosine_positive": 0.5}
-        for step in (1, 2, 3)
-    ]
+    others = {"step_s": 0.1, "tokens_per_s": 9, "cosine_positive": 0.5, "val_ssr": 40.0, "val_margin": 0.1}
+    lines = [{"step": step, "loss": 3.0 / step, "ranking": 1.0, **others} for step in (1, 2, 3)]
     write_text(layout.head_file("nearid", "log.jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
     arrays = training.compute(ComputeFigure.parse(TRAINING), layout)
     assert arrays["curves_0"].tolist() == ["loss", "ranking"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from nearid.paper.style import Look
 
-# What log.jsonl holds besides the terms of the objective.
+# What log.jsonl holds besides the terms of the objective and mean cosines.
 _OTHERS = {
     "step",
     "loss",
@@ -28,10 +28,8 @@ _OTHERS = {
     "wait_s",
     "step_s",
     "tokens_per_s",
-    "epoch",
-    "scale",
-    "loss_scale",
-    "skipped",
+    "val_ssr",
+    "val_margin",
 }
 _COSINES = ("cosine_positive", "cosine_distractor", "cosine_other")
 _TIERS = ("same object", "distractor", "another object")
