@@ -72,7 +72,7 @@ def test_it_equals_training_from_the_cache_on_the_shipped_backbone(layout, train
     _, cached = train(layout, settings(ablation="cached", learning_rate=1e-3), backbone)
     _, online = train(layout, settings(ablation="online", learning_rate=1e-3, tokens="online"), backbone)
     for name, tensor in cached.items():
-        # An image shares the backbone's batches with others, so it rounds differently; AdamW's first steps are sign-like.
+        # An image shares batches of the backbone with others and rounds differently; AdamW's first steps are sign-like.
         assert (online[name] - tensor).abs().mean() < 1e-4, name
 
 

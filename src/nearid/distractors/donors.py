@@ -22,7 +22,6 @@ class Appearance:
     colours: NDArray[np.float32]
     outline: NDArray[np.bool_]
     aspect: float
-    flipped: bool = False
 
 
 @dataclass(frozen=True)

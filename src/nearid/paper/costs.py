@@ -196,7 +196,7 @@ def _read_seconds(paths: Sequence[Path]) -> float | None:
     """Total seconds of jobs; None if one has not run here."""
     if not paths or not all(path.is_file() for path in paths):
         return None
-    return sum(_number(row.get("s")) for path in paths for row in _rows(path))
+    return sum(read_number(row.get("s")) for path in paths for row in _rows(path))
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, str]]:
@@ -204,7 +204,8 @@ def _rows(path: Path) -> Iterator[Mapping[str, str]]:
         yield from csv.DictReader(stream, delimiter="\t")
 
 
-def _number(text: str | None) -> float:
+def read_number(text: str | None) -> float:
+    """An entry of Snakemake's benchmark files; a job too short to be sampled has `NA`, which counts as 0."""
     try:
         return float(text or 0)
     except ValueError:

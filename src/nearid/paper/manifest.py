@@ -21,7 +21,7 @@ from nearid.config.types import Config
 from nearid.io.files import read_json, write_json, write_text
 from nearid.io.hashing import hash_file, hash_json
 from nearid.layout import Layout
-from nearid.paper.costs import compare_costs, judge_cost, to_csv
+from nearid.paper.costs import compare_costs, judge_cost, read_number, to_csv
 from nearid.paper.scripts import dump_script
 from nearid.workflow.files import Files
 
@@ -101,7 +101,7 @@ def read_costs(layout: Layout) -> list[dict[str, Any]]:
         for path in sorted(folder.rglob("*.tsv")):
             with path.open(newline="") as stream:
                 rows = list(csv.DictReader(stream, delimiter="\t"))
-            measured += [{key: _number(row.get(key)) for key in ("s", "cpu_time", "max_rss")} for row in rows]
+            measured += [{key: read_number(row.get(key)) for key in ("s", "cpu_time", "max_rss")} for row in rows]
         if measured:
             costs.append(
                 {
@@ -187,14 +187,6 @@ def read_head_provenance(config: Config, layout: Layout) -> dict[str, Any]:
     """What each head's training wrote about itself; None if it wrote nothing."""
     files = {name: layout.head_file(name, "provenance.json") for name in config["select"]["ablations"]}
     return {name: read_json(path) if path.is_file() else None for name, path in files.items()}
-
-
-def _number(text: str | None) -> float:
-    """A benchmark's entry; a job too short to be sampled has `NA`."""
-    try:
-        return float(text or 0)
-    except ValueError:
-        return 0.0
 
 
 def _ask(*command: str) -> str | None:

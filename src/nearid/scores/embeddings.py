@@ -21,6 +21,7 @@ from nearid.layout import Layout
 from nearid.scores.pictures import StoredImages
 from nearid.scores.scorers import ImageKey
 from nearid.tokens.backbones import Backbone, load_backbone
+from nearid.tokens.collections import files_of
 from nearid.tokens.store import TokenStore, open_tokens
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ class TokenEmbedder:
     def fingerprint(self, collections: Sequence[str], shards: Sequence[str]) -> str:
         """Hash of the token shards' contents, or of model and image files if tokens are computed."""
         if self.from_images:
-            files = sorted({path for name in collections for shard in shards for path in self._inputs(name, shard)})
-            return hash_json([self._origin("", self._describe_model), *(hash_file(path) for path in files)])
+            read = {path for name in collections for shard in shards for path in files_of(self.layout, name, shard)}
+            return hash_json([self._origin("", self._describe_model), *(hash_file(path) for path in sorted(read))])
         return hash_json([self._origin(name, partial(self._describe_tokens, name)) for name in collections])
 
     def share_origins(self, other: TokenEmbedder) -> None:
@@ -122,12 +123,6 @@ class TokenEmbedder:
         if files:
             return [text for path in files for text in (path.name, hash_file(path))]
         return [self.backbone.weights_hash, self.backbone.preprocess_hash]
-
-    def _inputs(self, collection: str, shard: str) -> list[Path]:
-        if collection.startswith("mtg_"):
-            return [self.layout.mtg(collection.removeprefix("mtg_"))]
-        views = self.layout.positives(shard)
-        return [views] if collection == "positives" else [views, self.layout.distractors(collection, shard)]
 
     def to_unit(self, tokens: Tensor) -> Tensor:
         """Unit vectors `[batch, dim]` on the CPU."""

@@ -11,10 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nearid.config.settings.scores import Score, ScoreMTG
+from nearid.data.part_areas import read_part_areas
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
-from nearid.io.images import decode_stored_mask
-from nearid.io.tables import image_bytes, read_table, write_table
+from nearid.io.tables import read_table, write_table
 from nearid.layout import Layout
 from nearid.scores.answers import Answers, answers_path, refuse_rated, with_counts
 from nearid.scores.embeddings import Vectors, embed_each
@@ -134,18 +134,11 @@ def read_oracles(path: Path) -> tuple[Sequence[int], NDArray[np.float64]]:
     Raises:
         UserError: the file or a mask in it is damaged.
     """
-    names = [f"image_{view}_{mask}_mask" for view in (1, 2) for mask in ("part", "object")]
-    rows = read_table(path, ["id", *names]).to_pylist()
-    pixels = [[_count(image_bytes(row[name]), f"{path}: id {row['id']}, {name}") for name in names] for row in rows]
-    areas = np.array(pixels, np.int64).reshape(len(rows), 2, 2)
-    return [row["id"] for row in rows], grade_edits(areas[..., 0], areas[..., 1])
+    ids: list[int] = read_table(path, ["id"])["id"].to_pylist()
+    return ids, grade_edits(*read_part_areas(path))
 
 
 def grade_edits(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
     """Oracle o = 1 - part / object of areas in pixels; an unknown part (negative) or object counts as all edited."""
     known = (part >= 0) & (whole > 0)
     return np.where(known, 1 - part / np.where(known, whole, 1), 0.0)
-
-
-def _count(encoded: bytes | None, where: str) -> int:
-    return -1 if encoded is None else int(decode_stored_mask(encoded, where).sum())
