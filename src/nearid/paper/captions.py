@@ -11,8 +11,8 @@ FIGURES = {
     ),
     "figure2": (
         "Figure 2: the method",
-        "The encoder stays frozen, its pooling head is trained: views of one object move together, the distractors move "
-        "away, and other objects even further. The circles illustrate the idea, not a result. Our own drawing.",
+        "The encoder stays frozen, its pooling head is trained: views of one object move together, the distractors "
+        "move away, and other objects even further. The circles illustrate the idea, not a result. Our own drawing.",
     ),
     "figure3": (
         "Figure 3: where the heads look, and what methods can do",

@@ -1,4 +1,4 @@
-"""Reading similarities for figures: who took part in a benchmark, and columns of one condition."""
+"""Reading similarities for figures: which scorers have those of a benchmark, and columns of one condition."""
 
 from __future__ import annotations
 

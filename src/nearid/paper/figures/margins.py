@@ -1,4 +1,4 @@
-"""Margins per source: by how much a view is more alike than the distractor on the same background."""
+"""Margins per source: by how much another view is more similar than the distractor on the same background."""
 
 from __future__ import annotations
 
