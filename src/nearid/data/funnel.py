@@ -15,7 +15,7 @@ from nearid.io.files import write_text
 logger = logging.getLogger(__name__)
 
 PAPER = {"identities": 19386, "images": 45215, "with two views": 12943, "with three views": 6443}
-"""Of the paper's data set. The paper prints 6,433 three-view identities, which fits neither total (protocol.md 1.2)."""
+"""Of the paper's data set, whose printed 6,433 three-view identities fit neither total (docs/protocol.md 1.2)."""
 
 
 def write_funnel(

@@ -23,7 +23,7 @@ class ReleasedTable:
 
     Args:
         folder: holds files such as `data/train-00000-of-00012.parquet`, or `train.parquet`.
-        split: whose files are read.
+        split: which split's files are read.
 
     Raises:
         UserError: no such files, a truncated one, or parts that are missing.
@@ -139,7 +139,7 @@ def check_alignment(first: ReleasedTable, second: ReleasedTable) -> None:
     """Check that the rows of both sets are the same identities in the same order.
 
     Raises:
-        UserError: they are not; it names the first row that differs.
+        UserError: they are not; the message says where.
     """
     ours, theirs = first.column("id"), second.column("id")
     if ours == theirs:

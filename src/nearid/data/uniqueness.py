@@ -22,7 +22,7 @@ def drop_duplicates(rows: Sequence[Mapping[str, Any]], how: str | None) -> tuple
         return list(range(len(rows))), []
     results = {name: _find(rows, name) for name in ("each", "pair")}
     counts = ", ".join(f"{name} {len(found)}" for name, found in results.items())
-    logger.info("repetitions by way of counting: %s; dedupe is %s", counts, how)
+    logger.info("repeated identities: %s; dedupe is %s", counts, how)
     again = results[how]
     dropped = [Dropped(rows[at]["name"], "", reason, UNIQUE) for at, reason in again.items()]
     return [at for at in range(len(rows)) if at not in again], dropped
