@@ -11,12 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
+from nearid.data.schema import SLOTS
 from nearid.errors import UserError
 from nearid.io.images import decode_rgb, decode_stored_mask
 from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
 
-SLOTS = (1, 2, 3)  # the released columns count from one, our slots from zero
 SPLITS = ("train", "val", "test")
 MTG_COLUMNS = tuple(
     (f"image_{view}_{kind}", f"image_{view}_object_mask") for kind in ("original", "inpainted") for view in (1, 2)
@@ -166,6 +166,7 @@ def _mtg_columns() -> list[str]:
 
 
 def _slot_columns(name: str) -> list[str]:
+    # Released columns count from one, our slots from zero.
     return [f"{name}{slot}" for slot in SLOTS]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearid.data.records import MAX_VIEWS, USABLE, Dropped, Identity, Scores, View
 from nearid.data.released import ReleasedTable
+from nearid.data.schema import SLOTS
 from nearid.errors import UserError
 from nearid.io.hashing import hash_json
 from nearid.io.images import decode_grey, decode_rgb
@@ -15,13 +16,12 @@ from nearid.io.tables import image_bytes
 if TYPE_CHECKING:
     from nearid.config.schema.dataset import NearidData
 
-_SLOTS = range(1, MAX_VIEWS + 1)
 _NEEDED = [
     "id", "category", "category_description", "n_images", "objaverse_id",
-    *(f"{name}{slot}" for slot in _SLOTS for name in ("images", "masks", "prompts", "filenames")),
+    *(f"{name}{slot}" for slot in SLOTS for name in ("images", "masks", "prompts", "filenames")),
 ]  # fmt: skip
 _PASSED_ON = ("objaverse_id", "quality", "id_safe", "split")
-_SCORES = ("dino_01", "dino_02", "dino_12", *(f"aesthetics{slot}" for slot in _SLOTS))
+_SCORES = ("dino_01", "dino_02", "dino_12", *(f"aesthetics{slot}" for slot in SLOTS))
 
 
 class Dataset:
@@ -89,4 +89,4 @@ class Dataset:
 
 def _read_scores(row: dict[str, Any]) -> Scores:
     pair = [[row.get(f"dino_{min(i, j)}{max(i, j)}") for j in range(MAX_VIEWS)] for i in range(MAX_VIEWS)]
-    return Scores([row.get(f"aesthetics{slot}") for slot in _SLOTS], pair)
+    return Scores([row.get(f"aesthetics{slot}") for slot in SLOTS], pair)

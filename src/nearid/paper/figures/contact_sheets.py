@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearid.config.settings.paper import ComputeFigure
+from nearid.data.schema import SLOTS
 from nearid.io.images import decode_rgb
 from nearid.io.tables import image_bytes, read_table
 from nearid.layout import Layout
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from nearid.paper.style import Look
 
-SLOTS = (1, 2, 3)
 GAP_PX = 4
 
 
