@@ -26,7 +26,7 @@ class Ranks:
 
 
 def read_ranks() -> Ranks:
-    """This process's rank, from the launcher's environment; without a launcher rank 0 of 1, on a free port.
+    """The process's rank, from the launcher's environment; without a launcher rank 0 of 1, on a free port.
 
     The world size is never guessed from an allocation: it comes from torchrun or the step that srun started, else there
     is one process. The variables are set for libraries that read them (DeepSpeed). With srun the port is derived from

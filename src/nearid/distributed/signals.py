@@ -28,7 +28,7 @@ GRACE_S = 600
 
 
 class Stopped(BaseException):
-    """This process was asked to end. Not an `Exception`, so that no error handler catches it."""
+    """The process was asked to end. Not an `Exception`, so that no error handler catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

@@ -304,7 +304,7 @@ def _check_ranks(training: TrainingSettings, ranks: Ranks) -> None:
 
 
 def _tuples(mix: MixSampler, batch_size: int, ranks: Ranks, done: int, steps: int) -> Iterator[Tuples]:
-    """This rank's part of each step's batch, from step `done` on."""
+    """One rank's part of each step's batch, from step `done` on."""
     per_epoch, local = mix.steps_per_epoch(batch_size), batch_size // ranks.size
     for step in range(done, steps):
         epoch, number = divmod(step, per_epoch)

@@ -37,7 +37,7 @@ class ReadingOptions(TypedDict):
 
 
 def reading_options(environment: Mapping[str, str] = os.environ) -> ReadingOptions:
-    """This machine's options for reading tokens repeatedly, from environment variables.
+    """The machine's options for reading tokens repeatedly, from environment variables.
 
     They change no result, so they belong to the machine and not to the config.
 

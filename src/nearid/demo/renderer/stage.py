@@ -159,7 +159,7 @@ class Stage:
 
 @functools.lru_cache(maxsize=4)
 def open_stage(size_px: int) -> Stage:
-    """This process's stage of this size; processes must not share a window, so each opens its own."""
+    """The process's stage of this size; processes must not share a window, so each opens its own."""
     return Stage(size_px)
 
 
