@@ -1,6 +1,8 @@
 """`slurm/bin/sbatch` asks the cluster's own sbatch, however PATH names its own folder, and never itself."""
 
+import ast
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -41,6 +43,12 @@ def test_its_own_folder_is_passed_over_in_any_spelling(cluster, tmp_path, spelli
     assert (done.returncode, done.stdout) == (0, "--parsable|a b|"), done.stderr
 
 
+def test_an_old_python_of_a_login_node_runs_it():
+    text = WRAPPER.read_text()
+    ast.parse(text, feature_version=(3, 6))
+    assert not re.search(r"capture_output|text=|removeprefix|removesuffix", text), "younger than 3.6"
+
+
 def test_two_checkouts_find_that_they_call_each_other(cluster, tmp_path):
     """The first asks the second's, whose PATH holds the first: it says so instead of going round for ever."""
     other = tmp_path / "other"
@@ -71,6 +79,14 @@ def test_each_group_of_jobs_has_a_comment_of_its_own():
     assert first == again and first[1] != second[1] and first[1].startswith("rule_score_mtg_score_mtg_")
     alone = ["--comment", "rule_score_mtg_wildcards_nearid", "--wrap=snakemake"]
     assert name(alone) == alone and name(["--version"]) == ["--version"]
+
+
+def test_none_of_a_named_gpu_is_not_asked_for(cluster):
+    """So the plugin writes `gpu_model` for a job that takes no GPU."""
+    environment = {**os.environ, "PATH": f"{WRAPPER.parent}{os.pathsep}{cluster}{os.pathsep}{os.environ['PATH']}"}
+    for asked, passed in (("--gpus=a100:0", ""), ("--gpus=a100:10", "--gpus=a100:10|"), ("--gpus=2", "--gpus=2|")):
+        done = subprocess.run(["sbatch", "-t", "5", asked], env=environment, input="", capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, f"-t|5|{passed}"), done.stderr
 
 
 def test_by_another_name_it_is_sacctmgr(tmp_path):

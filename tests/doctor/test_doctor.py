@@ -24,7 +24,14 @@ from nearid.doctor.checks import (
     check_versions,
 )
 from nearid.doctor.help_desk import format_page
-from nearid.doctor.slurm_checks import check_slurm, refuse_arrays
+from nearid.doctor.slurm_checks import (
+    Request,
+    check_slurm,
+    find_time_limits,
+    read_routes,
+    refuse_arrays,
+    refuse_unfit,
+)
 from nearid.errors import UserError
 from nearid.layout import Layout
 
@@ -180,6 +187,72 @@ def test_11_a_partition_an_account_and_a_status_command_that_do_not_work(program
     assert "after 30 s" in the_fault(check_slurm(profile), "job status").found
 
 
+def test_11_several_partitions_accounts_and_a_file_of_partitions(program, tmp_path):
+    for name in ("sbatch", "squeue", "scancel", "sacct"):
+        program(name, "exit 0")
+    program("sinfo", "echo cpu; echo gpu")
+    # Without a user it lists the accounts of all.
+    program("sacctmgr", 'case "$*" in *user=?*) echo lab; echo guests;; *) echo lab; echo theirs;; esac')
+    profile, routes = tmp_path / "config.yaml", tmp_path / "partitions.yaml"
+    profile.write_text("default-resources: {slurm_partition: 'cpu,gpu', slurm_account: 'Lab, guests'}\n")
+    assert {finding.level for finding in check_slurm(profile)} == {"fine"}
+    profile.write_text("default-resources: {slurm_partition: 'cpu,gpus', slurm_account: theirs}\n")
+    found = {finding.check: finding.found for finding in check_slurm(profile) if finding.level == "fault"}
+    assert found == {"partition": "gpus is not on this cluster", "account": "theirs is not yours"}
+    profile.write_text(f"slurm-partition-config: {routes}\n")
+    assert "no file" in the_fault(check_slurm(profile), "partition").found
+    routes.write_text("partitions: {gpu: {max_gpu: 4}, far: {cluster: other}, fat: }\n")
+    assert read_routes(routes) == "gpu,fat"
+    assert the_fault(check_slurm(profile), "partition").found == "fat is not on this cluster"
+
+
+SINFO = """
+echo 'cpu*|2-00:00:00|20|64|256000|(null)'
+echo 'gpu|12:00:00|2|32+|512000+|gpu:a100:4(S:0-1),lscratch:1'
+echo 'gpu|12:00:00|2|32|512000|gpu:v100:2'
+echo 'old|infinite|1|8|64000|gpu:2'
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "expected"),
+    [
+        (("cpu", 600, 0), "", ""),
+        (("gpu", 600, 1, "", "a100"), "", ""),
+        (("cpu,gpu", 600, 1), "", ""),
+        (("old", 9999, 1), "", ""),
+        (("", 600, 1), "train asks for a GPU, the default partition has none", "(gpu, old)"),
+        (("old", 600, 1, "", "a100"), "", ""),
+        (("gpu", 600, 1, "", "h100"), "train asks for a GPU h100, gpu has none", "a100, v100"),
+        (("cpu,gpu", 2000, 1), "train asks for 2000 minutes, cpu,gpu allows 720", "train:runtime=720"),
+        (("gpu,fat", 600, 1), "partition fat is not on this cluster", "cpu, gpu, old"),
+        (("cpu", 600, 0, "LAB"), "", ""),
+        (("cpu", 600, 0, "lab,theirs"), "account theirs is not yours", "one of lab"),
+    ],
+)
+def test_11_a_job_that_the_cluster_cannot_take(program, asked, found, expected):
+    program("sinfo", SINFO)
+    program("sacctmgr", "echo lab")
+    if not found:
+        return refuse_unfit([Request("train", *asked)])
+    with pytest.raises(UserError) as refused:
+        refuse_unfit([Request("train", *asked)])
+    assert refused.value.found == found and expected in refused.value.expected
+
+
+def test_11_how_long_a_rule_s_jobs_may_run(program):
+    program("sinfo", SINFO)
+    requests = [Request("train", "", 1, 0), Request("train", "cpu,gpu", 1, 1), Request("score", "gpu,old", 1, 1)]
+    assert find_time_limits(requests) == {"train": 720, "score": float("inf")}
+    program("sinfo", "echo 'cpu|1:00:00|1|8|64000|(null)'")
+    assert find_time_limits(requests) == {}, "no default partition, and none with GPUs"
+    with pytest.raises(UserError, match="no partition is named"):
+        refuse_unfit(requests[:1])
+    program("sinfo", "exit 1")
+    assert find_time_limits(requests) == {}
+    refuse_unfit(requests)
+
+
 @pytest.mark.parametrize(
     ("at_a_time", "per_timespan", "status", "found"),
     [
@@ -229,6 +302,15 @@ def test_14_a_page_for_the_help_desk(program, tmp_path):
     assert "job status: sacct: no answer" in short and "a model" not in short
     assert re.search(r"score_nearid_bench: no node of these partitions has .*9\d\d minutes, 1 GPU", short)
     assert len(page.splitlines()) < 50 and max(map(len, page.splitlines())) < 200
+    # Without a partition named, the cluster's default one is what jobs get.
+    profile.write_text(text)
+    program("sinfo", "echo 'cpu*|2-00:00:00|20|64|256000|(null)'; echo 'gpu|2-00:00:00|2|32|512000|gpu:a100:4'")
+    page = format_page(load(), Layout(tmp_path / "paper"), profile, [])
+    assert re.search(r"inpaint_part: no node of these partitions has .*1 GPU", page.partition("Short:")[2])
+    (tmp_path / "partitions.yaml").write_text("partitions: {cpu: {}, gpu: {max_gpu: 4}}\n")
+    profile.write_text(f"{text}slurm-partition-config: {tmp_path}/partitions.yaml\n")
+    page = format_page(load(), Layout(tmp_path / "paper"), profile, [])
+    assert "partitions by" in page and "nothing that could be seen" in page
     program("sinfo", "exit 1")
     assert "nothing that could be seen" in format_page(load(), Layout(tmp_path / "paper"), profile, [])
 

@@ -10,9 +10,11 @@ import pytest
 
 from nearid.config import load
 from nearid.layout import Layout
+from nearid.workflow.graph import Graph
 from nearid.workflow.jobs import Jobs
 from nearid.workflow.needs import describe_too_large, needs_of
 from nearid.workflow.rates import default_rate
+from nearid.workflow.rules import Rules
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = {"paper": (), "released": ("config/released.yaml",), "demo": ("config/demo.yaml",)}
@@ -54,6 +56,18 @@ def test_the_audit_s_requests(tmp_path):
     ]
     assert cached and not any(needs.gpus for needs in cached), "cached tokens are read without a GPU"
     assert jobs["score_dreambench", "nearid"].gpus == 1, "its pictures pass through the backbone"
+
+
+def test_a_later_attempt_asks_for_more_time_as_far_as_the_cluster_allows(tmp_path):
+    rules = Rules(Graph(load(), Layout(tmp_path)), lambda: {"score_mtg": 10})
+    head, scorer = ({name: "nearid"} for name in ("ablation", "scorer"))
+    train, score = rules.minutes("train_head"), rules.minutes("score_mtg")
+    first, short = train(head, 1), score(scorer, 1)
+    assert [train(head, attempt) for attempt in (2, 3)] == [2 * first, 3 * first]
+    rules.allowed_minutes = {"train_head": 2.5 * first, "score_mtg": 15 * short}
+    assert [train(head, attempt) for attempt in (1, 2, 3)] == [first, 2 * first, int(2.5 * first)]
+    longer = int(1.5 * short)  # ten of them share a job of the cluster
+    assert [score(scorer, attempt) for attempt in (1, 2, 3)] == [short, longer, longer]
 
 
 def test_layers_that_wait_outside_make_qwen_fit_a_card_of_40_gb(tmp_path):

@@ -31,7 +31,7 @@ def slurm(project, tmp_path, monkeypatch):
         f"cp -rn {tmp_path}/results/. {project.root}/results/; echo $$",
         "squeue": f'for id in $(cat {notes}/*.id); do echo "$id|COMPLETED"; done',
         "scontrol": 'echo "MinJobAge = 300 sec"; echo "MaxArraySize = 1001"',
-        "sinfo": 'case "$*" in *%l*) echo "cpu*|2-00:00:00|gpu:a100:4";; *) echo "cpu*";; esac',
+        "sinfo": 'case "$*" in *%l*) echo "cpu*|2-00:00:00|3|64|256000|gpu:a100:4";; *) echo "cpu*";; esac',
         "sacct": "exit 1",
         "sacctmgr": "exit 1",
         "srun": "exit 1",
@@ -80,8 +80,12 @@ def test_the_lines_of_sbatch_are_the_golden_ones(slurm, project):
     found = {"as shipped": lines}
     ranks = ("train_head:mpi=srun", "train_head:tasks=4", "train_head:nodes=2", "train_head:gpu=4")
     gpu = (project.overlay(GPU),)
+    profile = project.root / "slurm/config.yaml"
+    profile.write_text(profile.read_text().replace("  gpu: 0\n", "  gpu: 0\n  gpu_model: a100\n"))
     found["half precision, training on two nodes"] = slurm("--forceall", "--set-resources", *ranks, overlays=gpu)
-    assert "--gpus=1" in found["half precision, training on two nodes"]["extract_tokens in a group with a GPU"]
+    lines = found["half precision, training on two nodes"]
+    assert "--gpus=a100:1" in lines["extract_tokens in a group with a GPU"]
+    assert "--gpus" not in lines["curate_positives"] + lines["score_mtg in a group"]
     text = "".join(
         f"# {title}\n" + "".join(f"{rule}: {line}\n" for rule, line in sorted(lines.items()))
         for title, lines in found.items()
@@ -90,6 +94,19 @@ def test_the_lines_of_sbatch_are_the_golden_ones(slurm, project):
         GOLDEN.parent.mkdir(exist_ok=True)
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text()
+
+
+@pytest.mark.slow
+def test_a_later_attempt_asks_for_no_more_time_than_its_partition_has(slurm, tmp_path):
+    sinfo, sbatch = tmp_path / "bin/sinfo", tmp_path / "bin/sbatch"
+    routes = tmp_path / "partitions.yaml"
+    routes.write_text("partitions: {big: {max_runtime: 1200}, small: {max_runtime: 60}}\n")
+    both = 'echo "big|20:00:00|1|64|256000|(null)"; echo "small*|1:00:00|3|64|256000|(null)"'
+    sinfo.write_text(f'#!/bin/sh\ncase "$*" in *%l*) {both};; *) echo "small*";; esac\n')
+    once = f'case "$*" in *rule_train_head_wildcards*) mkdir {tmp_path}/refused 2>/dev/null && exit 1;; esac'
+    sbatch.write_text(sbatch.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\n{once}\n"))
+    lines = slurm("--forcerun", "train_head", "--slurm-partition-config", str(routes))
+    assert (tmp_path / "refused").exists() and "-p big -t 1200 --mem 18000" in lines["train_head"], lines
 
 
 @pytest.mark.slow

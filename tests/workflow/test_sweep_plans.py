@@ -1,6 +1,7 @@
 """What a sweep writes down before any job: its heads in the config's own words."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from nearid.config import load
 from nearid.errors import UserError
 from nearid.io.files import write_json, write_text
 from nearid.sweeps.plan import name_heads, plan_sweep, spell
-from nearid.sweeps.states import read_states
+from nearid.sweeps.states import add_jobs, read_states
 from nearid.sweeps.status import read_progress
-from nearid.sweeps.submission import JobRequest, submit
+from nearid.sweeps.submission import JobRequest, cancel, submit
 from nearid.sweeps.sweep import open_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +91,43 @@ def test_a_mistake_is_told_before_any_job(overlays, arguments, says):
 def test_without_tokens_it_says_how_to_make_them(overlays):
     with pytest.raises(UserError, match="snakemake --configfile"):
         submit(plan_sweep("early", overlays), JobRequest(executor="local"))
+
+
+@pytest.fixture
+def submitted(overlays, tmp_path, monkeypatch):
+    """A sweep with one submitted head, and a folder of SLURM's programs, which do what `queue` and `answer` say."""
+    sweep = plan_sweep("queued", overlays, ["nearid"], [1])
+    add_jobs(sweep, {sweep.ablations[0]: {"job": "7_0", "executor": "slurm", "needs": {}}})
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    scripts = {"squeue": f"cat {programs}/queue", "scancel": f'echo "$@" >{programs}/asked; . {programs}/answer'}
+    for name, script in scripts.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    (programs / "answer").write_text(f"echo '7_0|CANCELLED' >{programs}/queue")
+    return sweep, programs
+
+
+@pytest.mark.parametrize("state", ["PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"])
+def test_a_job_that_will_run_again_is_under_way(submitted, state):
+    sweep, programs = submitted
+    (programs / "queue").write_text(f"7_0|{state}\n")
+    assert list(read_states(sweep).values()) == [state.lower()]
+    assert cancel(sweep) == sweep.ablations
+    assert (programs / "asked").read_text() == "--quiet 7_0\n"
+    assert list(read_states(sweep).values()) == ["cancelled"] and cancel(sweep) == []
+
+
+def test_what_could_not_be_cancelled_is_told(submitted, monkeypatch):
+    sweep, programs = submitted
+    (programs / "queue").write_text("7_0|RUNNING\n")
+    (programs / "answer").write_text("echo no contact >&2; exit 1")
+    with pytest.raises(UserError, match="no contact"):
+        cancel(sweep)
+    monkeypatch.setattr("nearid.sweeps.submission.ask", lambda *_, **__: None)
+    with pytest.raises(UserError, match="no answer"):
+        cancel(sweep)
 
 
 def test_progress_is_read_from_the_log_of_a_head(overlays):

@@ -19,7 +19,12 @@ import nearid.config
 from nearid.config.kept import Kept
 from nearid.distributed.gpus import visible_gpus
 from nearid.doctor.slurm_checks import find_first
-from nearid.doctor.start import check_own_paths, find_obstacles, is_on_slurm
+from nearid.doctor.start import (
+    allowed_minutes,
+    check_own_paths,
+    find_obstacles,
+    is_on_slurm,
+)
 from nearid.errors import UserError
 from nearid.io.file_lists import refresh_list
 from nearid.io.yaml_files import read_yaml
@@ -137,6 +142,7 @@ def prepare_run():
         run_lock.hold(LAYOUT.root)
     if is_on_slurm(workflow):
         find_first(ROOT / "slurm/bin")  # an sbatch that has patience
+        RULES.allowed_minutes = allowed_minutes(workflow)
     KEPT.save()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def run(
     extra: tuple[str, ...],
     **needs: Any,
 ) -> None:
-    """Submit the heads of sweep NAME that are neither done nor running; call it again to resume after a cancel."""
+    """Submit the heads of sweep NAME that are neither done nor in the queue; call it again to resume after a cancel."""
     from nearid.sweeps.plan import plan_sweep
     from nearid.sweeps.submission import JobRequest, submit
 
@@ -63,6 +64,7 @@ def run(
 @click.option("--watch", type=float, metavar="SECONDS", help="Show it again and again, until nothing runs.")
 def status(folder: Path, watch: float | None) -> None:
     """State, step, loss and time left of each run."""
+    from nearid.sweeps.states import UNDER_WAY
     from nearid.sweeps.status import read_progress
     from nearid.sweeps.sweep import open_sweep
 
@@ -76,7 +78,7 @@ def status(folder: Path, watch: float | None) -> None:
             loss = "" if row.loss is None else f"{row.loss:.4f}"
             left = "" if row.left_s is None else f"{row.left_s:.0f} s"
             click.echo(f"{row.ablation:<{width}}  {row.state:<12}{step:>13}{loss:>10}  {left}")
-        if watch is None or not any(row.state in ("pending", "running") for row in rows):
+        if watch is None or not any(row.state in UNDER_WAY for row in rows):
             return
         time.sleep(watch)
         click.clear()
@@ -104,7 +106,7 @@ def collect(folder: Path) -> None:
     click.echo(
         f"{len(done)} of {len(own.ablations)} heads recorded" + (f"; not done: {', '.join(open_)}" if open_ else "")
     )
-    click.echo(f"next: snakemake --configfile {' '.join(map(str, own.overlays))}")
+    click.echo(f"next: snakemake --configfile {shlex.join(map(str, own.overlays))}")
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import yaml
 
 from nearid.config.types import Config
 from nearid.doctor.findings import Finding
-from nearid.doctor.slurm_checks import Group, minutes_of, read_groups
+from nearid.doctor.slurm_checks import Group, ask_associations, minutes_of, read_groups, read_routes
 from nearid.io.programs import ask
 from nearid.layout import Layout
 from nearid.workflow.groups import group_of
@@ -58,7 +58,8 @@ def format_page(config: Config, layout: Layout, profile: Path, findings: Iterabl
     lines += ["", "Short:"]
     short = [f"{one.check}: {one.found}" for one in findings if one.level == "fault" and one.check in _THEIRS]
     wanted = str((settings.get("default-resources") or {}).get("slurm_partition") or "")
-    short += _unfit(asked, [one for one in groups if not wanted or one.partition in wanted.split(",")])
+    named = wanted or read_routes(settings.get("slurm-partition-config"))
+    short += _unfit(asked, [one for one in groups if (one.partition in named.split(",") if named else one.default)])
     lines += [f"  {line}" for line in short or ["nothing that could be seen from here"]]
     return "\n".join(lines) + "\n"
 
@@ -72,11 +73,11 @@ def _row(rule: str, size: int, jobs: list[Job], threads: int) -> Row:
 
     Args:
         rule: of all jobs.
-        size: how many of them share a job of the cluster.
+        size: how many of them share a job of the cluster at most.
         jobs: of the workflow.
         threads: of each.
     """
-    needs = [needs_of(job) for job in jobs]
+    needs, size = [needs_of(job) for job in jobs], min(size, len(jobs))
     memory, minutes = max(one.memory_mb for one in needs), size * max(one.minutes for one in needs)
     gpus, gpu_gb = max(one.gpus for one in needs), max(one.gpu_gb for one in needs)
     name = f"{rule}, {size} together" if size > 1 else rule
@@ -88,6 +89,8 @@ def _terms(settings: Mapping[str, Any]) -> list[str]:
     defaults = settings.get("default-resources") or {}
     named = {"partition": "slurm_partition", "account": "slurm_account", "constraint": "constraint"}
     words = [f"{word} {defaults.get(key) or 'the default'}" for word, key in named.items()]
+    if routes := settings.get("slurm-partition-config"):
+        words[0] = f"partitions by {routes}"
     words.append(f"QOS {settings.get('slurm-qos') or 'the default'}")
     pace = f"at most {settings.get('jobs')} jobs at a time, {settings.get('max-jobs-per-timespan')} submitted"
     checks = float(settings.get("max-status-checks-per-second") or 10)
@@ -98,22 +101,11 @@ def _terms(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _limits() -> list[str]:
-    answer = ask(
-        "sacctmgr", "--noheader", "--parsable2", "show", "associations", "where", "user=" + _user(), _columns()
-    )
+    answer = ask_associations(*_LIMITS)
     if answer is None or answer[0] or not answer[1]:
         return ["accounts: no accounting, or it does not answer"]
     rows = sorted({tuple(line.split("|")) for line in answer[1].splitlines()})
     return _table(_LIMITS, [tuple(word or "-" for word in row) for row in rows])
-
-
-def _columns() -> str:
-    return "format=" + ",".join(_LIMITS)
-
-
-def _user() -> str:
-    answer = ask("id", "--user", "--name")
-    return answer[1] if answer else ""
 
 
 def _site() -> list[str]:

@@ -15,26 +15,39 @@ from nearid.doctor.findings import Finding
 from nearid.errors import UserError
 from nearid.io.programs import ask, brief
 
+ELSEWHERE = {"slurm_cluster", "cluster", "clusters"}
+"""Names of the plugin for another cluster than the one that answers here."""
+
 
 @dataclass(frozen=True)
 class Request:
-    """What a job asks of the cluster: minutes and GPUs; no partition is the cluster's default one."""
+    """What a job asks of the cluster.
+
+    Attributes:
+        rule: of the job.
+        partition: one, or several with commas, any of which will do; empty for the cluster's default one.
+        minutes: its time limit.
+        gpus: how many.
+        account: one, or several with commas or blanks; empty for the user's default one.
+        gpu_model: of the GPUs; empty for any.
+    """
 
     rule: str
     partition: str
     minutes: float
     gpus: int
-    account: str
+    account: str = ""
+    gpu_model: str = ""
 
 
 @dataclass(frozen=True)
 class Partition:
-    """What a partition allows."""
+    """What a partition allows: minutes, and models of its GPUs (empty for one that the cluster does not name)."""
 
     name: str
     default: bool
     minutes: float
-    gpus: bool
+    gpus: frozenset[str]
 
 
 def refuse_unfit(requests: Iterable[Request]) -> None:
@@ -43,7 +56,8 @@ def refuse_unfit(requests: Iterable[Request]) -> None:
     A cluster that does not answer is not waited for: sbatch will tell.
 
     Raises:
-        UserError: a partition or account that is not there, a time that is too long, a GPU where there is none.
+        UserError: a partition or account that is not there, a time that is too long, a GPU or model of it that a
+            partition does not have.
     """
     partitions = read_partitions()
     if not partitions:
@@ -51,25 +65,8 @@ def refuse_unfit(requests: Iterable[Request]) -> None:
     accounts: set[str] = set()
     problems: dict[str, str] = {}
     for request in requests:
-        wanted = [
-            own
-            for own in partitions
-            if (own.name in request.partition.split(",") if request.partition else own.default)
-        ]
-        name = request.partition or "the default partition"
-        if not wanted:
-            known = ", ".join(own.name for own in partitions)
-            problems[f"partition {name} is not on this cluster"] = f"`slurm_partition`, one of {known}"
-        elif request.gpus and not any(own.gpus for own in wanted):
-            there = ", ".join(own.name for own in partitions if own.gpus) or "none: this cluster has no GPUs"
-            problems[f"{request.rule} asks for a GPU, {name} has none"] = f"a partition with GPUs ({there})"
-        elif request.minutes > max(own.minutes for own in wanted):
-            most = max(own.minutes for own in wanted)
-            problems[f"{request.rule} asks for {request.minutes:.0f} minutes, {name} allows {most:.0f}"] = (
-                f"a longer partition, or `--set-resources {request.rule}:runtime={most:.0f}` (long steps resume)"
-            )
-        if request.account:
-            accounts |= set(re.split(r"[,\s]+", request.account))
+        problems |= _find_problems(request, partitions)
+        accounts |= _split_accounts(request.account)
     mine = _associations() if accounts else set()
     for account in sorted(accounts - mine) if mine else ():
         problems[f"account {account} is not yours"] = f"`slurm_account`, one of {', '.join(sorted(mine))}"
@@ -77,9 +74,74 @@ def refuse_unfit(requests: Iterable[Request]) -> None:
         raise UserError(
             "slurm/config.yaml and this cluster",
             "; ".join(problems),
-            "; ".join(problems.values()),
+            "; ".join(dict.fromkeys(problems.values())),
             "change the profile, or give --default-resources or --set-resources",
         )
+
+
+def find_time_limits(requests: Iterable[Request]) -> dict[str, float]:
+    """Minutes that the cluster allows a job of each rule; none where it does not answer."""
+    partitions = read_partitions()
+    limits: dict[str, float] = {}
+    for request in requests:
+        if able := _able(request, partitions):
+            most = max(own.minutes for own in able)
+            limits[request.rule] = min(most, limits.get(request.rule, most))
+    return limits
+
+
+def _find_problems(request: Request, partitions: list[Partition]) -> dict[str, str]:
+    """What of a request the cluster cannot give, and what it could."""
+    rule, name = request.rule, request.partition or "the default partition"
+    known = [own.name for own in partitions]
+    listed = f"`slurm_partition`, one of {', '.join(known)}"
+    gone = [own for own in _split_partitions(request.partition) if own not in known]
+    if gone:
+        return {f"partition {own} is not on this cluster": listed for own in gone}
+    wanted, able = _named(request, partitions), _able(request, partitions)
+    models = {model for own in wanted for model in own.gpus}
+    if not wanted:
+        return {"no partition is named, and the cluster has no default one": listed}
+    if request.gpus and not models:
+        there = ", ".join(own.name for own in partitions if own.gpus) or "none: this cluster has no GPUs"
+        return {f"{rule} asks for a GPU, {name} has none": f"a partition with GPUs ({there})"}
+    if not able:
+        there = f"`gpu_model`, one of {', '.join(sorted(models))}"
+        return {f"{rule} asks for a GPU {request.gpu_model}, {name} has none": there}
+    most = max(own.minutes for own in able)
+    if request.minutes > most:
+        longer = f"a longer partition, or `--set-resources {rule}:runtime={most:.0f}` (long steps resume)"
+        return {f"{rule} asks for {request.minutes:.0f} minutes, {name} allows {most:.0f}": longer}
+    return {}
+
+
+def _named(request: Request, partitions: list[Partition]) -> list[Partition]:
+    """The partitions that a request names, or the cluster's default one."""
+    names = _split_partitions(request.partition)
+    return [own for own in partitions if (own.name in names if names else own.default)]
+
+
+def _able(request: Request, partitions: list[Partition]) -> list[Partition]:
+    """Those of them that have the GPUs; one whose model the cluster does not name may be of any."""
+    named = _named(request, partitions)
+    if request.gpus and request.gpu_model:
+        return [own for own in named if own.gpus & {request.gpu_model, ""}]
+    return [own for own in named if own.gpus or not request.gpus]
+
+
+def _split_partitions(names: str) -> list[str]:
+    return [name for name in names.split(",") if name]
+
+
+def _split_accounts(names: str) -> set[str]:
+    """Accounts as SLURM and its plugin take them: in small letters."""
+    return {name.lower() for name in re.split(r"[,\s]+", names) if name}
+
+
+def read_routes(file: Path | str | None) -> str:
+    """The partitions of a file for --slurm-partition-config, with commas between; empty without a file."""
+    listed = (yaml.safe_load(Path(file).read_text()) or {}).get("partitions") if file and Path(file).is_file() else {}
+    return ",".join(str(name) for name, limits in (listed or {}).items() if not ELSEWHERE & set(limits or ()))
 
 
 def refuse_arrays(jobs: int, at_a_time: int, per_timespan: int | None, status_command: str) -> None:
@@ -132,25 +194,21 @@ def find_first(programs: Path) -> None:
 
 
 def read_partitions() -> list[Partition]:
-    """The cluster's partitions; empty where `sinfo` does not answer."""
-    answer = ask("sinfo", "--noheader", "--format=%P|%l|%G")
-    if answer is None or answer[0]:
-        return []
+    """The cluster's partitions, hidden ones too; empty where `sinfo` does not answer."""
     found: dict[str, Partition] = {}
-    # A line per group of like nodes.
-    for line in answer[1].splitlines():
-        name, limit, gres = line.split("|")
-        own = name.rstrip("*")
-        gpus = "gpu" in gres or (own in found and found[own].gpus)
-        found[own] = Partition(own, name.endswith("*"), minutes_of(limit), gpus)
+    for group in read_groups():
+        before = found[group.partition].gpus if group.partition in found else frozenset()
+        gpus = before | _models(group.gres)
+        found[group.partition] = Partition(group.partition, group.default, group.minutes, gpus)
     return list(found.values())
 
 
 @dataclass(frozen=True)
 class Group:
-    """Nodes of a partition that are alike: minutes, and CPUs and memory of each."""
+    """Nodes of a partition that are alike: minutes, and CPUs, memory and GPUs (as SLURM writes them) of each."""
 
     partition: str
+    default: bool
     minutes: float
     nodes: int
     cpus: int
@@ -160,7 +218,7 @@ class Group:
 
 def read_groups() -> list[Group]:
     """The cluster's nodes by partition and kind; empty where `sinfo` does not answer."""
-    answer = ask("sinfo", "--noheader", "--format=%R|%l|%D|%c|%m|%G")
+    answer = ask("sinfo", "--all", "--noheader", "--format=%P|%l|%D|%c|%m|%G")
     if answer is None or answer[0]:
         return []
     groups = []
@@ -168,8 +226,17 @@ def read_groups() -> list[Group]:
         name, limit, nodes, cpus, memory, gres = line.split("|")
         # `64+`: at least.
         count, each, mb = (int(word.rstrip("+")) for word in (nodes, cpus, memory))
-        groups.append(Group(name, minutes_of(limit), count, each, mb, gres if "gpu" in gres else ""))
+        gpus = gres if "gpu" in gres else ""
+        groups.append(Group(name.rstrip("*"), name.endswith("*"), minutes_of(limit), count, each, mb, gpus))
     return groups
+
+
+def _models(gres: str) -> frozenset[str]:
+    """Models of GPUs in a node's `gpu:a100:4(S:0-1),gpu:2`: a100, and an empty one for those without a name."""
+    words = [word.split(":") for word in re.sub(r"\(.*?\)", "", gres).split(",")]
+    return frozenset(
+        word[1] if len(word) > 1 and not word[1].isdecimal() else "" for word in words if word[0].strip() == "gpu"
+    )
 
 
 def minutes_of(limit: str) -> float:
@@ -184,8 +251,15 @@ def minutes_of(limit: str) -> float:
 
 def _associations() -> set[str]:
     """The accounts that are ours; empty where there is no accounting."""
-    mine = ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", "format=account")
-    return set() if mine is None or mine[0] else set(mine[1].split())
+    mine = ask_associations("account")
+    return set() if mine is None or mine[0] else set(mine[1].lower().split())
+
+
+def ask_associations(*columns: str) -> tuple[int, str] | None:
+    """Exit code and words of `sacctmgr` about our own associations: without a name it lists everybody's."""
+    who = ask("id", "--user", "--name")
+    wanted = ("where", f"user={who[1] if who else ''}", f"format={','.join(columns)}")
+    return ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", *wanted)
 
 
 def check_slurm(profile: Path) -> Iterator[Finding]:
@@ -196,21 +270,25 @@ def check_slurm(profile: Path) -> Iterator[Finding]:
         return
     settings = yaml.safe_load(profile.read_text()) if profile.is_file() else {}
     defaults = settings.get("default-resources") or {}
-    known = ask("sinfo", "--noheader", "--format=%R")
+    known = ask("sinfo", "--all", "--noheader", "--format=%R")
     partitions = sorted(set((known[1] if known else "").split()))
-    partition = str(defaults.get("slurm_partition", ""))
+    routes = settings.get("slurm-partition-config")
+    named = str(defaults.get("slurm_partition") or "") or read_routes(routes)
+    gone = [name for name in _split_partitions(named) if name not in partitions]
     if known is None or known[0]:
         yield Finding("slurm", "fault", f"sinfo: {brief(known[1]) if known else 'no answer'}", "ask your admins")
-    elif partition and partition not in partitions:
+    elif routes and not Path(routes).is_file():
+        yield Finding("partition", "fault", f"no file {routes}", f"correct slurm-partition-config in {profile}")
+    elif gone:
         action = f"one of {', '.join(partitions)} in {profile}"
-        yield Finding("partition", "fault", f"{partition} is not on this cluster", action)
+        yield Finding("partition", "fault", f"{', '.join(gone)} is not on this cluster", action)
     else:
-        yield Finding("partition", "fine", partition or f"the default of {', '.join(partitions)}")
-    account = str(defaults.get("slurm_account", ""))
-    if account:
-        mine = _associations()
-        if mine and account not in mine:
-            yield Finding("account", "fault", f"{account} is not yours", f"one of {', '.join(sorted(mine))}")
+        yield Finding("partition", "fine", named or f"the default of {', '.join(partitions)}")
+    accounts = _split_accounts(str(defaults.get("slurm_account") or ""))
+    mine = _associations() if accounts else set()
+    if mine and accounts - mine:
+        found = f"{', '.join(sorted(accounts - mine))} is not yours"
+        yield Finding("account", "fault", found, f"one of {', '.join(sorted(mine))}")
     status = str(settings.get("slurm-status-command", "sacct"))
     answer = ask(status, *(["--noheader"] if status in ("sacct", "squeue") else []))
     if answer is None or answer[0]:

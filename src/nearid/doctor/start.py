@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from nearid.config import check_members, check_missing, check_sizes
 from nearid.config.inputs import missing_paths
 from nearid.config.types import Config
-from nearid.doctor.slurm_checks import Request, refuse_arrays, refuse_shell_text, refuse_unfit
+from nearid.doctor.slurm_checks import (
+    ELSEWHERE,
+    Request,
+    find_time_limits,
+    read_routes,
+    refuse_arrays,
+    refuse_shell_text,
+    refuse_unfit,
+)
 from nearid.errors import UserError
 from nearid.layout import Layout
+from nearid.workflow.steps import RULES
 
 logger = logging.getLogger(__name__)
 
@@ -73,17 +83,33 @@ def _check_cluster(workflow: Any) -> None:
     if settings.array_jobs:
         most = limit.max_jobs if limit else None
         refuse_arrays(len(jobs), workflow.resource_settings.nodes, most, settings.status_command)
-    # With a file of partitions the plugin chooses one for each job.
-    if not settings.partition_config:
-        refuse_unfit(
-            Request(
+    refuse_unfit(_read_requests(workflow))
+
+
+def allowed_minutes(workflow: Any) -> dict[str, float]:
+    """Minutes that SLURM allows a job of each step; a step of which that is not known has none."""
+    limits: dict[str, float] = {}
+    for rule, minutes in find_time_limits(_read_requests(workflow)).items():
+        step = RULES[rule].name
+        limits[step] = min(minutes, limits.get(step, minutes))
+    return limits
+
+
+def _read_requests(workflow: Any) -> Iterator[Request]:
+    """What the jobs that go to this cluster ask of it."""
+    # With a file of partitions the plugin chooses one of them for each job.
+    routes = read_routes(workflow.executor_settings.partition_config or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS"))
+    for job in workflow.dag.needrun_jobs():
+        if job.is_local:
+            continue
+        # A job of a group asks for what the group does.
+        asked = (workflow.dag.get_job_group(job) or job).resources
+        if not any(asked.get(name) for name in ELSEWHERE):
+            yield Request(
                 job.rule.name,
-                str(asked.get("slurm_partition") or ""),
+                str(asked.get("slurm_partition") or routes),
                 asked.get("runtime") or 0,
                 asked.get("gpu") or 0,
                 str(asked.get("slurm_account") or ""),
+                str(asked.get("gpu_model") or ""),
             )
-            for job in jobs
-            # A job of a group asks for what the group does.
-            for asked in [(workflow.dag.get_job_group(job) or job).resources]
-        )

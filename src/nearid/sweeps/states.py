@@ -12,8 +12,9 @@ from nearid.io.hashing import hash_json
 from nearid.io.programs import ask
 from nearid.sweeps.sweep import Sweep
 
-_STATES = "pending configuring running completing requeued suspended preempted special_exit"
-UNDER_WAY = tuple(_STATES.split())
+_STATES = "pending configuring running completing suspended stopped resizing signaling stage_out preempted"
+_REQUEUED = "requeued requeue_fed requeue_hold special_exit"
+UNDER_WAY = tuple(f"{_STATES} {_REQUEUED}".split())
 """SLURM's states of a job that has not ended."""
 
 

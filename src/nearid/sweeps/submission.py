@@ -113,8 +113,10 @@ def cancel(sweep: Sweep) -> list[str]:
     jobs = read_jobs(sweep)
     alive = [name for name, state in read_states(sweep).items() if state in UNDER_WAY]
     ids = [jobs[name]["job"] for name in alive if jobs[name]["executor"] == "slurm"]
-    if ids and (answer := ask("scancel", *ids)) is not None and answer[0]:
-        raise UserError("scancel", answer[1], "the jobs cancelled", f"try again: scancel {' '.join(ids)}")
+    # Quiet about a job that ends meanwhile.
+    if ids and ((answer := ask("scancel", "--quiet", *ids, timeout_s=60)) is None or answer[0]):
+        said = answer[1] if answer else "no answer"
+        raise UserError("scancel", said, "the jobs cancelled", f"try again: scancel {' '.join(ids)}")
     for name in alive:
         if jobs[name]["executor"] == "local":
             os.kill(int(jobs[name]["job"]), signal.SIGINT)

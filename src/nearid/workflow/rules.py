@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -35,6 +36,8 @@ class Rules:
         self._jobs = Jobs(self.config, self.layout, graph)
         self._needs = functools.cache(self._find_needs)
         self._group_sizes = functools.cache(group_sizes)
+        self.allowed_minutes: Mapping[str, float] = {}
+        """How long a cluster lets a job of a step run, where that is known."""
         self._trained_along = functools.cache(functools.partial(trained_along, self.config))
 
     # inputs
@@ -107,8 +110,18 @@ class Rules:
         return lambda wildcards, attempt: self._needs(step, **_ids(wildcards)).memory_mb * attempt
 
     def minutes(self, step: str) -> Asked:
-        """A limit."""
-        return lambda wildcards, attempt: self._needs(step, **_ids(wildcards)).minutes * attempt
+        """A time limit: of later attempts as much as the cluster allows, since long steps resume."""
+
+        def find(wildcards: Any, attempt: int) -> int:
+            first = self._needs(step, **_ids(wildcards)).minutes
+            if attempt == 1:
+                return first
+            # A group asks for the time of all its jobs.
+            together = self._group_sizes().get(self.group(step)(wildcards), 1)
+            allowed = self.allowed_minutes.get(step, math.inf) / together
+            return max(first, int(min(first * attempt, allowed)))
+
+        return find
 
     def gpus(self, step: str) -> Asked:
         """How many."""
