@@ -1,8 +1,8 @@
 """Write envs/<name>.lock and envs/<name>.yaml from pyproject.toml and what is installed (`make lock`).
 
-A lock pins a name's extra with all that it brings along, in the versions of the running environment; the YAML file is
-the same for conda. `all.lock` holds every extra. `make setup` installs `build.lock` (what builds packages) and then
-`hashed.lock`, which are pins with the hashes of all files that were published of a version, for any machine.
+A lock pins an extra's packages and all their dependencies to the versions in the running environment; the YAML file
+does the same for conda. `all.lock` has every extra. `make setup` installs `build.lock` (tools that build packages) and
+then `hashed.lock`: pins with the hashes of all published files of each version, so that they are valid on any machine.
 """
 
 import subprocess
@@ -26,7 +26,7 @@ ENVIRONMENTS = {
     "workflow": ["workflow"],
     "all": ["data", "diffusion", "train", "eval", "paper", "workflow", "dev"],
 }
-# Their wheels differ by index (CPU, releases of CUDA), so that no list holds all hashes.
+# Their wheels differ by index (CPU, CUDA releases), so no list has all hashes.
 UNHASHED = {"torch"}
 BUILD = ["pip", "setuptools"]
 UV = "uv==0.13.9"
@@ -43,7 +43,7 @@ dependencies:
 
 
 def main() -> None:
-    """Write all locks and environment files; say what is not installed."""
+    """Write all locks and environment files; exit with an error if a package is not installed."""
     project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]
     for name, extras in ENVIRONMENTS.items():
         wanted = list(project["dependencies"])
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def write_hashed(locks: dict[str, list[str]]) -> None:
-    """Write locks of `pins` by name, with the hashes that the package index has of them."""
+    """Write locks (name -> pins), with the hashes that the package index lists for them."""
     with tempfile.TemporaryDirectory() as scratch:
         venv.create(scratch, with_pip=True)
         subprocess.run([f"{scratch}/bin/python", "-m", "pip", "install", "--quiet", UV], check=True)
@@ -76,7 +76,7 @@ def write_hashed(locks: dict[str, list[str]]) -> None:
 
 
 def closure(wanted: list[str]) -> set[str]:
-    """Pins of `wanted` and of everything that they require here."""
+    """Pins of `wanted` and of all that they require, as installed here."""
     pins: set[str] = set()
     seen: set[tuple[str, frozenset[str]]] = set()
     waiting = [Requirement(entry) for entry in wanted]
@@ -87,7 +87,7 @@ def closure(wanted: list[str]) -> set[str]:
             continue
         seen.add(key)
         try:
-            # The build's local label (+cpu) is the index's matter, not ours.
+            # A local label (+cpu) depends on the index, not on us.
             installed = version(requirement.name).split("+")[0]
         except PackageNotFoundError:
             sys.exit(f"{requirement} is not installed here: install it, then run this again")

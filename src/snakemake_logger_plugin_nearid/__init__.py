@@ -1,9 +1,9 @@
-"""`snakemake --logger nearid`: what a person wants to see of a run (docs/terminal.md); all of it is in Snakemake's log.
+"""`snakemake --logger nearid`: what a person wants to see of a run (docs/terminal.md); Snakemake's log file has it all.
 
-Snakemake finds this package by its name. Where another output was asked for (a dry run, `--verbose`,
-`--printshellcmds`, `--debug-dag`, `--quiet`), it is Snakemake's own.
+Snakemake finds this package by its name. If another output was requested (a dry run, `--verbose`, `--printshellcmds`,
+`--debug-dag`, `--quiet`), the output is Snakemake's own.
 
-Snakemake imports it at each start, before the Snakefile has said which copy of `nearid` is meant: it imports none.
+It does not import `nearid`, since Snakemake imports it at each start, before the Snakefile says which copy to use.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from snakemake_logger_plugin_nearid.chatter import Chatter
 
 __all__ = ["LogHandler"]
 
-# As `nearid.io.progress` reads it.
+# The name that `nearid.io.progress` reads.
 LISTENER = "NEARID_LISTENER"
 
 
@@ -36,17 +36,17 @@ class LogHandler(LogHandlerBase):
             stream = sys.stdout if asked.stdout else sys.stderr
             self._snakemake = ColorizingTextHandler(nocolor=asked.nocolor, stream=stream)
             return
-        # Of all that is logged: the file is read too.
+        # On the logger, not on this handler: it filters the log file too.
         logging.getLogger("snakemake.logging").addFilter(Chatter())
-        # Steps that would write to this terminal write to their log files alone.
+        # Steps whose stderr is this terminal then write only to their log files.
         behind = os.fstat(2)
         os.environ[LISTENER] = f"{behind.st_dev}:{behind.st_ino}"
-        # Cursor control is for terminals that say which they are.
+        # Only terminals that name their type understand cursor control.
         live = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._account = Account(sys.stderr, live, _find_log)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell one event."""
+        """Report one event."""
         if self._plain:
             self._snakemake.setFormatter(self.formatter)
             self._snakemake.emit(record)
@@ -57,39 +57,39 @@ class LogHandler(LogHandlerBase):
             self.handleError(record)
 
     def close(self) -> None:
-        """Tell how it ended."""
+        """Report how the run ended."""
         if not self._plain:
             self._account.end()
         super().close()
 
     @property
     def writes_to_stream(self) -> bool:
-        """It takes the place of Snakemake's own lines."""
+        """True: it replaces Snakemake's own lines."""
         return True
 
     @property
     def writes_to_file(self) -> bool:
-        """Snakemake writes the file."""
+        """False: Snakemake writes the log file."""
         return False
 
     @property
     def has_filter(self) -> bool:
-        """Whether Snakemake's own filter is not wanted."""
+        """True if Snakemake's own filter must not be used."""
         return not self._plain
 
     @property
     def has_formatter(self) -> bool:
-        """Whether Snakemake's own lines are not wanted."""
+        """True if Snakemake's own format must not be used."""
         return not self._plain
 
     @property
     def needs_rulegraph(self) -> bool:
-        """It knows the stages by the rules' files."""
+        """False: the stage of a rule is the name of its file."""
         return False
 
 
 def _find_log() -> str:
-    """The file in which Snakemake writes all of it; "" before there is one."""
+    """Snakemake's log file; "" before there is one."""
     handlers = logging.getLogger("snakemake.logging").handlers
     names = [handler.baseFilename for handler in handlers if isinstance(handler, logging.FileHandler)]
     return names[0] if names else ""

@@ -1,4 +1,4 @@
-"""The account of a run: what is set up, a line per stage, warnings once, a failure in four lines, how it ended."""
+"""The report of a run: its size, a line per stage, each warning once, failures in four lines, and how it ended."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from snakemake_logger_plugin_nearid.logs import (
 )
 
 RULE = re.compile(r"^(?:use rule \w+ as|rule|checkpoint) (\w+)", re.MULTILINE)
-# As `nearid.errors.harmless` has them.
+# The same as in `nearid.errors.harmless`.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# Rules that make nothing themselves, and a total of all; the stage of rules that stand in no stage's file.
+# Rules without a job of their own, and Snakemake's total; the stage of rules outside the stages' files.
 GATHERING = ("all", "default", "total")
 OTHER = "other"
-# Where nothing redraws a line, a stage that takes long tells how far it is each so many seconds.
+# If lines are not redrawn, a stage that takes long reports its progress at this interval.
 INTERVAL_S = 60.0
-# What the account says in its own words, or not at all.
+# Messages of Snakemake that are left out, or replaced by the account's own.
 _ENDED = (
     "At least one job did not complete successfully",
     "Exiting because a job execution failed",
@@ -45,10 +45,10 @@ class StageProgress:
 
     Attributes:
         total: jobs in this run.
-        done: those that have ended well.
-        running: those that are on their way.
-        begun: whether one has been started.
-        told: when a line told of it last.
+        done: jobs that have succeeded.
+        running: jobs that are running.
+        begun: whether any job has started.
+        told: time of the last line about it.
     """
 
     total: int
@@ -60,7 +60,7 @@ class StageProgress:
     _since: float = 0.0
 
     def start(self, now: float) -> None:
-        """A job is on its way."""
+        """A job has started."""
         if not self.begun:
             self.begun, self.told = True, now
         if not self.running:
@@ -68,7 +68,7 @@ class StageProgress:
         self.running += 1
 
     def stop(self, now: float) -> None:
-        """A job has ended, well or not."""
+        """A job has ended, successfully or not."""
         self.running -= 1
         if not self.running:
             self._busy += now - self._since
@@ -79,7 +79,7 @@ class StageProgress:
         return self.begun and self.done < self.total
 
     def line(self, name: str, now: float) -> str:
-        """Counts, time in which a job was on its way and, by the rate so far, time left."""
+        """Counts, time during which any job was running and, at the rate so far, the time left."""
         spent = self._busy + (now - self._since if self.running else 0.0)
         line = f"{name:<12} {self.done:>5} of {self.total} jobs  {_format_time(spent):>8}"
         if 0 < self.done < self.total:
@@ -88,13 +88,13 @@ class StageProgress:
 
 
 class Account:
-    """Hears Snakemake's events and writes lines.
+    """Receives Snakemake's events and writes lines.
 
     Args:
-        stream: where to.
-        live: whether the lines of running stages may be drawn anew in their place.
-        find_log: gives the name of Snakemake's own log file.
-        clock: seconds.
+        stream: where to write.
+        live: whether lines of running stages may be redrawn in place.
+        find_log: returns the name of Snakemake's own log file.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Account:
         self._log = ""
 
     def hear(self, record: logging.LogRecord) -> None:
-        """One record of Snakemake's logger."""
+        """Handle one record of Snakemake's logger."""
         event = getattr(record, "event", None)
         teller = getattr(self, f"_hear_{event}", None) if event else None
         if teller:
@@ -125,7 +125,7 @@ class Account:
         self._draw()
 
     def end(self) -> None:
-        """The closing line."""
+        """Write the closing line."""
         if self._ended:
             return
         self._ended = True
@@ -173,7 +173,7 @@ class Account:
         if not stage:
             return
         if not self._running:
-            # Not before: what the workflow refuses has no stages.
+            # Not earlier: a run that the workflow refuses has no stages.
             log = self._find_log()
             self._running, self._log = True, show_path(log) if log else ""
             named = f"; the full log: {self._log}" if log else ""
@@ -197,7 +197,7 @@ class Account:
             self._say(own.line(stage, now))
 
     def _hear_group_error(self, record: Any) -> None:
-        # The errors of all its jobs follow; those that ended with another one have nothing to say of their own.
+        # Errors of all its jobs follow; jobs that ended because another one failed have nothing to report.
         logs = {info["jobid"]: [str(path) for path in info["log"] or []] for info in record.job_error_info}
         guilty = {jobid for jobid, paths in logs.items() if tells_problem(paths)} or {*list(logs)[:1]}
         self._spared = set(logs) - guilty
@@ -218,7 +218,7 @@ class Account:
         if self._stopped or problem.error == INTERRUPTED:
             self._stopped = True
             return
-        # A job that is tried again often fails alike.
+        # A repeated job often fails in the same way.
         if self._failed.get(record.jobid) != problem.error:
             log = show_path(problem.log) if problem.log else "none was written"
             self._say(f"failed: {name}\nerror:  {problem.error}\nlog:    {log}\nnext:   {problem.next}")
@@ -239,11 +239,11 @@ class Account:
         elif text.startswith("Nothing to be done"):
             self._say(f"{self._config}: nothing to do, everything is there and up to date")
         elif found := re.match(r"Trying to restart job (\S+)\.", text):
-            # A group has an id that says nothing.
+            # The id of a group means nothing to people.
             known = self._jobs.get(int(found[1])) if found[1].isdecimal() else None
             self._say(f"again:  {known[1] if known else 'all jobs of its group'}")
         elif not self._started and not text.startswith(("Assuming unrestricted", "Config file", "host:")):
-            # What other commands of Snakemake than a run have to say, as of --unlock.
+            # Messages of Snakemake's other commands, such as --unlock.
             self._say(text)
 
     def _find_stage(self, rule: str) -> str:
@@ -259,18 +259,18 @@ class Account:
             self._say(line)
 
     def _say(self, text: str) -> None:
-        """Lines that stay."""
+        """Write lines that stay."""
         self._rub_out()
         self._write(text)
 
     def _write(self, text: str) -> None:
-        # Of others' text too: what a terminal would obey is spelled out.
+        # Spell out control characters, which may come from other programs' text.
         shown = CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
         self._stream.write(f"{shown}\n")
         self._stream.flush()
 
     def _draw(self) -> None:
-        """In a terminal, below all that stays: a line for each stage that is on its way."""
+        """In a terminal, draw a line for each running stage, below the lines that stay."""
         if not self._live or self._ended:
             return
         self._rub_out()
@@ -288,7 +288,7 @@ class Account:
 
 
 def find_stages(snakefile: Path) -> dict[str, str]:
-    """Rule -> stage: the name of the file in `workflow/rules` in which it stands, in the order of its including."""
+    """Rule -> stage, which is the name of its file in `workflow/rules`, in the order of the includes."""
     folder = snakefile.parent if snakefile.parent.name == "workflow" else snakefile.parent / "workflow"
     main = folder / "Snakefile"
     order = re.findall(r'include: "rules/(\w+)\.smk"', main.read_text()) if main.exists() else []
@@ -298,7 +298,7 @@ def find_stages(snakefile: Path) -> dict[str, str]:
 
 
 def show_path(path: str) -> str:
-    """As seen from where the user gave the command, which need not be Snakemake's folder; whole if outside."""
+    """A path relative to where the user gave the command, which need not be Snakemake's folder; absolute if outside."""
     from_there = os.path.relpath(path, os.environ.get("PWD", "."))
     return str(Path.cwd() / path) if from_there.startswith("..") else from_there
 

@@ -1,14 +1,14 @@
-"""Lines of Snakemake and its plugins that say nothing, or what is not so, kept out of terminal and log file."""
+"""Keeps lines of Snakemake and its plugins that are useless or wrong out of terminal and log file."""
 
 from __future__ import annotations
 
 import logging
 import re
 
-# Once a run: Snakemake repeats it each time that a job could start and may not yet.
+# Once per run: Snakemake repeats it whenever a job could start but may not yet.
 ONCE = ("Job rate limit reached",)
-# The SLURM plugin says so where no account was named, whether or not it was told to use none; sbatch then takes the
-# user's default account, and tells where there is none. An array has one comment, which nobody reads.
+# The SLURM plugin says so if no account is given, even if it was told to use none; sbatch then uses the user's default
+# account, and reports if there is none. An array has a single comment, which nobody reads.
 NEVER = (
     "No SLURM account given, trying to guess",
     "No account was given, not able to get a SLURM account via sacct",
@@ -19,14 +19,14 @@ RELIABLE = re.compile(r"MinJobAge \d+s .*'squeue' should work reliably")
 
 
 class Chatter(logging.Filter):
-    """A filter of Snakemake's logger."""
+    """A filter for Snakemake's logger."""
 
     def __init__(self) -> None:
         super().__init__()
         self._said: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is worth a reader's time."""
+        """Whether to keep the line."""
         text = str(record.msg)
         if text.startswith(NEVER) or RELIABLE.match(text):
             return False

@@ -1,4 +1,4 @@
-"""What the log file of a job says of its end: the lines of an error, warnings."""
+"""What a job's log file says about its end: the error, and warnings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-# As `nearid.errors.UserError` is printed.
+# The form in which `nearid.errors.UserError` is printed.
 PROBLEM = re.compile(
     r"^where: +(?P<where>.*?)\nfound: +(?P<found>.*?)\nexpected: +(?P<expected>.*?)\nnext: +(?P<next>[^\n]*)",
     re.MULTILINE | re.DOTALL,
@@ -15,7 +15,7 @@ PROBLEM = re.compile(
 CRASH = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit|Warning)\b.*$", re.MULTILINE)
 WARNING = re.compile(r"^WARNING nearid[\w.]*: (.*)$", re.MULTILINE)
 INTERRUPTED = "interrupted"
-# What our commands say at Ctrl-C, and Python.
+# What our commands and Python print at Ctrl-C.
 INTERRUPT = re.compile(r"^(?:interrupted|KeyboardInterrupt)\s*\Z", re.MULTILINE)
 TAIL_BYTES = 1 << 16
 LONGEST = 500
@@ -30,7 +30,7 @@ class Problem(NamedTuple):
 
 
 def read_problem(logs: Iterable[str], message: str = "") -> Problem:
-    """The error in the last lines of a job's logs, else `message`, which is what Snakemake or a cluster says."""
+    """The error in the last lines of a job's logs, else `message`, which is from Snakemake or a cluster."""
     crash, log = "", ""
     for path in logs:
         text = read_tail(path)
@@ -56,13 +56,13 @@ def tells_problem(logs: Iterable[str]) -> bool:
 
 
 def read_warnings(logs: Iterable[str]) -> Iterator[str]:
-    """What this project's own code warned of."""
+    """Warnings of this project's own code."""
     for path in logs:
         yield from map(shorten, WARNING.findall(read_tail(path)))
 
 
 def read_tail(path: str) -> str:
-    """The last lines of a file; nothing of one that is not there."""
+    """The last lines of a file; empty if it does not exist."""
     try:
         with Path(path).open("rb") as stream:
             size = stream.seek(0, 2)
@@ -73,7 +73,7 @@ def read_tail(path: str) -> str:
 
 
 def shorten(text: str) -> str:
-    """In one line, and not without end."""
+    """`text` on one line of limited length."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 2]} …"
 

@@ -13,19 +13,19 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
         pytest.skip("node daemons start jobs as other users: needs root")
     if missing_programs():
         pytest.skip(f"not installed: {', '.join(missing_programs())} (apt install slurmctld slurmd slurm-client munge)")
-    # Most tests hold with and without accounting.
+    # With accounting if possible: most tests pass with and without it.
     with Cluster(tmp_path_factory.mktemp("slurm"), accounting=not missing_accounting()) as cluster:
-        # Ranks find each other by name, which the nodes of this cluster do not have.
+        # Ranks find each other by host name; the nodes of this cluster do not have names of their own.
         cluster.variables["MASTER_ADDR"] = "127.0.0.1"
         yield cluster
 
 
 @pytest.fixture
 def accounting(cluster) -> Iterator[Cluster]:
-    """The same, for tests of accounts, limits and `sacct`."""
+    """The cluster, if it has accounting: for tests of accounts, limits and `sacct`."""
     if not cluster.accounting:
         pytest.skip(f"not installed: {', '.join(missing_accounting())} (tests/cluster/install.sh)")
     yield cluster
-    # What a test that failed has left away.
+    # A test that failed may have left it stopped.
     if not (cluster.root / "accounting.process").exists():
         cluster.start_accounting()

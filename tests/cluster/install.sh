@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# SLURM, munge and MariaDB's programs from Debian or Ubuntu, for the tests; nothing is started or configured system-wide.
-# Where that is not possible the tests say what is missing and are skipped.
+# Installs SLURM, munge and MariaDB's programs from Debian or Ubuntu for the tests; starts and configures nothing
+# system-wide. If that is not possible, the tests say what is missing and are skipped.
 set -euo pipefail
 export PATH=$PATH:/usr/sbin:/sbin
 lacks() { for program; do command -v "$program" >/dev/null || return 0; done; return 1; }
@@ -13,8 +13,8 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq || echo "package lists are as they were" >&2
-# The packages would start daemons of their own where there is systemd; the tests start private ones. Of MariaDB the
-# programs alone are taken, which bring no service along.
+# With systemd, SLURM's packages also start daemons; the tests start private ones. Of MariaDB only the programs are
+# installed, which come without a service.
 if lacks "${slurm[@]}"; then
   apt-get install -qq --yes --no-install-recommends slurmctld slurmd slurm-client munge
 fi

@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-# Beside those of a cluster without accounting.
+# In addition to those of a cluster without accounting.
 PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacctmgr", "sacct")
 ACCOUNT, OTHER_ACCOUNT = "lab", "guests"
-LIMITED_QOS = "few"  # of its jobs two run at a time, and no more than four are taken
+LIMITED_QOS = "few"  # it runs two jobs at a time, and accepts no more than four
 
-# What slurm.conf says besides.
+# Added to slurm.conf.
 CONFIGURATION = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
@@ -39,7 +39,7 @@ PidFile={root}/slurmdbd.pid
 CommitDelay=1
 """
 
-# As sacctmgr reads them; root is whom the tests run as.
+# Arguments of sacctmgr; the tests run as root.
 ASSOCIATIONS = (
     ("add", "cluster", "nearid_test"),
     ("add", "qos", LIMITED_QOS),
@@ -53,7 +53,7 @@ ASSOCIATIONS = (
 
 
 def write_files(root: Path, daemon_port: int, database_port: int) -> None:
-    """Settings of both daemons, each readable for root alone."""
+    """Write the settings of both daemons, readable by root only."""
     password = secrets.token_hex(16)
     statements = f"CREATE USER 'slurm'@'127.0.0.1' IDENTIFIED BY '{password}';\n"
     statements += "GRANT ALL ON slurm_acct_db.* TO 'slurm'@'127.0.0.1';\n"
@@ -65,7 +65,7 @@ def write_files(root: Path, daemon_port: int, database_port: int) -> None:
 
 
 def installation(program: str, root: Path) -> list[str]:
-    """The command that makes an empty database."""
+    """The command that creates an empty database."""
     return [
         *(program, "--no-defaults", f"--datadir={root}/database", "--user=root", "--skip-test-db"),
         "--auth-root-authentication-method=normal",
@@ -73,7 +73,7 @@ def installation(program: str, root: Path) -> list[str]:
 
 
 def database(program: str, root: Path, port: int) -> list[str]:
-    """The command of the database daemon; nothing that lies elsewhere is read."""
+    """The command that runs the database; it reads no settings from elsewhere."""
     return [
         *(program, "--no-defaults", "--user=root", f"--datadir={root}/database", f"--socket={root}/database.socket"),
         *(f"--pid-file={root}/database.pid", f"--port={port}", "--bind-address=127.0.0.1", "--skip-log-bin"),

@@ -1,8 +1,8 @@
-"""A real SLURM on this machine, from Debian's packages: controller, node daemons, munge, all in one private folder.
+"""A real SLURM on this machine, from Debian's packages: controller, node daemons and munge, in one private folder.
 
-`python tests/cluster/slurm_cluster.py start FOLDER` brings it up for trying the profile at home and prints the
-variables to set; `stop FOLDER` ends it. With `--bare` it has no accounting. Root only, since the node daemons start
-other people's jobs.
+`python tests/cluster/slurm_cluster.py start FOLDER` starts one for trying out the profile, and prints the variables to
+set; `stop FOLDER` ends it. With `--bare` it has no accounting. It needs root, since node daemons start jobs as other
+users.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ import slurm_accounting
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 CPU_NODES = ("cpu1", "cpu2")
-GPU_NODE = "gpu1"  # its GPUs are counted, and are not there
+GPU_NODE = "gpu1"  # SLURM counts its GPUs, but they do not exist
 NODES = (*CPU_NODES, GPU_NODE)
-# The nodes claim more than this machine has, so that the profile's own requests fit; jobs still share two cores.
+# The nodes claim more than this machine has, so that the profile's own requests fit; in fact jobs share two cores.
 NODE = "CPUs=32 RealMemory=128000 State=UNKNOWN"
 
-# The profile as it is: states by `sacct`, the user's default account. The rest is impatience, on a disk of one's own.
+# The profile unchanged: states by `sacct`, the user's default account. The other options only make it faster.
 DEFAULTS = (
     *("--profile", "slurm", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"),
     *("--max-status-checks-per-second", "1", "--max-jobs-per-timespan", "60/5s", "--jobs", "6"),
 )
-# What a cluster without accounting needs besides; it holds on one with accounting too.
+# Needed too without accounting, and harmless with it.
 HOW = (*DEFAULTS, "--slurm-status-command", "squeue", "--slurm-no-account")
 
 CONFIGURATION = """\
@@ -84,12 +84,12 @@ PartitionName=lean Nodes={cpu_nodes} MaxTime=2880 State=UP PriorityTier=10 Preem
 
 
 class Cluster:
-    """A cluster whose state lies in `root`; a context manager that brings it up and ends it.
+    """A cluster with its state in `root`; a context manager that starts and stops it.
 
     Args:
-        root: an empty folder, or one of a cluster that was stopped.
+        root: an empty folder, or the folder of a stopped cluster.
         accounting: whether it has a database of jobs, accounts and limits.
-        leashed: whether its daemons end with this process, however that ends.
+        leashed: whether its daemons end with this process, even if it is killed.
     """
 
     def __init__(self, root: Path, accounting: bool = False, leashed: bool = True) -> None:
@@ -99,7 +99,7 @@ class Cluster:
         self.variables = {
             "SLURM_CONF": str(self.root / "slurm.conf"),
             "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}",
-            "NEARID_DEVICE": "cpu",  # GPUs are counted here, and are not there
+            "NEARID_DEVICE": "cpu",  # the GPUs do not exist
         }
 
     def __enter__(self) -> Cluster:
@@ -110,7 +110,7 @@ class Cluster:
         self.stop()
 
     def start(self) -> None:
-        """Bring everything up and wait until all nodes are idle."""
+        """Start all daemons, and wait until all nodes are idle."""
         for folder in (self.root, self.programs, self.root / "state", *(self.root / "spool" / name for name in NODES)):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o755)
@@ -140,10 +140,10 @@ class Cluster:
                 cpu_nodes=",".join(CPU_NODES),
             )
         )
-        # Snakemake's job step takes SLURM's variables away, where this cluster is found among them.
+        # Snakemake removes SLURM's variables in its job step, among them the one by which this cluster is found.
         srun = f'#!/bin/sh\nSLURM_CONF={self.variables["SLURM_CONF"]} exec {_program("srun")} "$@"\n'
         self.plant("srun", srun)
-        # What a node does before and after each task; a test may plant others.
+        # Programs that a node runs before and after each task; a test may replace them.
         for name in ("task_prolog", "task_epilog"):
             self.plant(name, "#!/bin/sh\n")
         files = {name: str(self.root / f"munge.{name}") for name in ("pid", "log", "seed")}
@@ -174,13 +174,13 @@ class Cluster:
         self.wait("the database", lambda: _answers(self._database_port))
 
     def start_accounting(self) -> None:
-        """Start the daemon of the accounting, as after a restart of its machine."""
+        """Start the accounting daemon, as after a restart of its machine."""
         self._launch("accounting", [_program("slurmdbd"), "-D"])
         ask = ("sacctmgr", "--noheader", "show", "cluster")
         self.wait("an answer of the accounting", lambda: not self.run(*ask, check=False).returncode)
 
     def account(self, *order: str) -> None:
-        """Change accounts, users or limits, as an administrator does; one that is there already stays."""
+        """Change accounts, users or limits, as an administrator would; existing ones are no error."""
         done = self.run("sacctmgr", "--immediate", *order, check=False)
         said = done.stdout + done.stderr
         if done.returncode and "Nothing new added" not in said and "already" not in said:
@@ -196,14 +196,14 @@ class Cluster:
         self._launch(name, [_program("slurmd"), "-D", "-N", name, "-f", self.variables["SLURM_CONF"]])
 
     def plant(self, name: str, script: str) -> None:
-        """Put a program before all others of its name."""
+        """Put a program first in PATH."""
         private = self.programs / f"{name}.new"
         private.write_text(script)
         private.chmod(0o755)
         private.rename(self.programs / name)
 
     def configure(self, old: str, new: str) -> None:
-        """Change a line of slurm.conf, as an administrator does, and have it read."""
+        """Change a line of slurm.conf, as an administrator would, and make SLURM read it."""
         file = self.root / "slurm.conf"
         text = file.read_text()
         if old not in text:
@@ -214,7 +214,7 @@ class Cluster:
     def kill(self, name: str) -> None:
         """SIGKILL a daemon: `controller`, `accounting`, `database`, `munge` or a node."""
         pid, started = json.loads((self.root / f"{name}.process").read_text())
-        # A number may have been given to another process since.
+        # The id may belong to another process by now.
         if _started(pid) == started:
             os.kill(pid, signal.SIGKILL)
             self.wait(f"the end of {name}", lambda: _started(pid) != started)
@@ -248,21 +248,21 @@ class Cluster:
         return dict(line.split() for line in lines)
 
     def running(self) -> dict[str, str]:
-        """Comment (rule and wildcards) of each job that runs, by its id."""
+        """Comment (rule and wildcards) of each running job, by its id."""
         lines = self.run("squeue", "--noheader", "--states=RUNNING", "--format=%A|%k", check=False).stdout.splitlines()
         return dict(line.split("|", 1) for line in lines)
 
     def submit(self, *options: str) -> str:
-        """Submit a job; its id."""
+        """Submit a job; returns its id."""
         return self.run("sbatch", "--parsable", "--output=/dev/null", *options).stdout.strip()
 
     def show(self, job: str) -> dict[str, str]:
-        """What the controller knows of a job."""
+        """The controller's record of a job."""
         words = self.run("scontrol", "show", "job", job).stdout.split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
     def wait_for_jobs(self, seconds: float = 600) -> None:
-        """Wait until no job waits or runs."""
+        """Wait until no job is waiting or running."""
         self.wait("empty queue", lambda: not self.run("squeue", "--noheader", check=False).stdout.strip(), seconds)
 
     def _launch(self, name: str, command: list[str]) -> None:
@@ -275,7 +275,7 @@ class Cluster:
         (self.root / f"{name}.process").write_text(json.dumps([process.pid, _started(process.pid)]))
 
     def wait(self, what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
-        """Wait for a condition, but not for ever: so many seconds of a machine that does nothing else."""
+        """Wait for a condition with a limit in seconds, which is extended when the machine is loaded."""
         spent, before = 0.0, time.monotonic()
         while not condition():
             if spent > seconds:
@@ -294,7 +294,7 @@ def missing_programs() -> list[str]:
 
 
 def missing_accounting() -> list[str]:
-    """What accounting needs besides (Debian: slurmdbd mariadb-server-core mariadb-client-core)."""
+    """The programs for accounting that are not installed (Debian: slurmdbd mariadb-server-core mariadb-client-core)."""
     return [name for name in slurm_accounting.PROGRAMS if _find(name) is None]
 
 
@@ -310,7 +310,7 @@ def _program(name: str) -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in clock ticks since boot; None for none, or one that only waits to be buried."""
+    """Start time of a process, in clock ticks since boot; None if it does not exist or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except FileNotFoundError:
@@ -324,7 +324,7 @@ def _answers(port: int) -> bool:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, no two alike, and none that the kernel deals out to connections meanwhile."""
+    """Different ports on which nobody listens, outside the range that the kernel uses for outgoing connections."""
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     found: list[int] = []
     for port in random.SystemRandom().sample(range(10_000, max(lowest, 20_000)), 1000):

@@ -1,7 +1,7 @@
-"""The profile with the plugin's defaults on a cluster with accounting, and what sites do to jobs (make test-slurm).
+"""The profile with the plugin's defaults on a cluster with accounting, and what may happen to jobs (make test-slurm).
 
-A workflow of three small jobs, and one beside Snakemake that joins them, stands for the real one, whose rehearsal goes
-through the same profile (test_rehearsal.py): what is tried here is profile, plugin, sbatch's wrapper and SLURM.
+A workflow of three small jobs and a local one that joins them stands in for the real one, whose rehearsal runs through
+the same profile (test_rehearsal.py): what is tested here is profile, plugin, sbatch's wrapper and SLURM.
 """
 
 import os
@@ -17,8 +17,8 @@ from slurm_cluster import DEFAULTS, NODES
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 
-# Bound of a run; undisturbed it takes some 20. While no job ends the plugin asks for states ever more seldom, in the
-# end every three minutes: after an outage a run takes about as long again, which a loaded machine makes long.
+# Limit for a run; undisturbed it takes some 20. While no job ends, the plugin asks for states less and less often, down
+# to every three minutes: after an outage, a run takes about as long again, and longer on a loaded machine.
 SECONDS = 800
 WORKFLOW = f"""
 import sys
@@ -63,16 +63,16 @@ class Run:
         return (self.folder / "said.txt").read_text()
 
     def log(self):
-        """Snakemake's own, of the latest run."""
+        """Snakemake's own log of the latest run."""
         return max((self.folder / ".snakemake/log").glob("*.log")).read_text()
 
     def end(self):
-        """Wait for a good end; what came out."""
+        """Wait for a successful end; returns the result."""
         assert self.process.wait(SECONDS) == 0, self.said() + self.log()[-5000:]
         return (self.folder / "joined.txt").read_text()
 
     def submissions(self):
-        """How many jobs were submitted in all."""
+        """Number of submitted jobs."""
         return self.log().count("has been submitted with SLURM jobid")
 
 
@@ -85,7 +85,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def expected(tmp_path_factory):
-    """What a run without a cluster gives, by the number of parts."""
+    """The result of a run without a cluster, by the number of parts."""
 
     def run(parts=3):
         local = tmp_path_factory.mktemp("local")
@@ -99,7 +99,7 @@ def expected(tmp_path_factory):
 
 @pytest.fixture
 def start(accounting, folder):
-    """Start the run; nothing of it is left behind."""
+    """Start a run; after the test its processes and jobs are ended."""
     runs = []
 
     def begin(*arguments):
@@ -116,7 +116,7 @@ def start(accounting, folder):
 
 @pytest.fixture
 def drained(accounting):
-    """No job starts until the function that it gives is called."""
+    """No job starts until the function that this yields is called."""
 
     def set_state(state):
         accounting.run("scontrol", "update", f"nodename={','.join(NODES)}", f"state={state}", "reason=test")
@@ -129,14 +129,14 @@ def drained(accounting):
 
 
 def records(cluster, run, field):
-    """A field of each job of a run, as the accounting has it."""
+    """A field of each job of a run, from the accounting."""
     name = next(line for line in run.log().splitlines() if "SLURM run ID: " in line).split("SLURM run ID: ")[1]
     command = ("sacct", "--allocations", "--noheader", "--parsable2", f"--name={name}", f"--format={field}")
     return cluster.run(*command).stdout.split()
 
 
 def waiting(cluster):
-    """Jobs that wait, with SLURM's reason."""
+    """Waiting jobs, with SLURM's reason."""
     lines = cluster.run("squeue", "--noheader", "--states=PENDING", "--format=%i %r").stdout.splitlines()
     return dict(line.split(maxsplit=1) for line in lines)
 
@@ -158,7 +158,7 @@ def test_an_account_and_a_qos_that_are_named_are_used(accounting, start, expecte
 
 
 def test_a_limit_of_submissions_is_waited_for(accounting, start, expected):
-    """MaxJobs and MaxSubmitJobs of a QOS: what sbatch refuses is submitted again, and no attempt is used up."""
+    """MaxJobs and MaxSubmitJobs of a QOS: a refused job is submitted again, and no attempt is used up."""
     run = start("--slurm-qos", LIMITED_QOS, "--jobs", "20", "--config", "parts=7")
     assert run.end() == expected(7)
     assert run.submissions() == 7 and "Trying to restart" not in run.log()
@@ -167,7 +167,7 @@ def test_a_limit_of_submissions_is_waited_for(accounting, start, expected):
 
 @pytest.mark.waits
 def test_a_controller_that_forgets_at_once(accounting, start, expected):
-    """A job that ended is asked of the accounting, which remembers, also where squeue was chosen."""
+    """The plugin asks accounting, which does not forget, about a finished job, even if squeue was chosen."""
     accounting.configure("MinJobAge=300", "MinJobAge=2")
     try:
         assert start("--slurm-status-command", "squeue").end() == expected()
@@ -178,7 +178,7 @@ def test_a_controller_that_forgets_at_once(accounting, start, expected):
 @pytest.mark.waits
 @pytest.mark.parametrize("trouble", ["late", "down"])
 def test_sacct_that_is_late_or_down_is_waited_for(accounting, start, expected, folder, trouble):
-    """Jobs ended a while ago, and it says nothing of them, or nothing at all."""
+    """Jobs have ended, but sacct does not list them yet, or does not answer."""
     away, asked = folder / "away", folder / "asked"
     real = shutil.which("sacct")
     code = {"late": 0, "down": 1}[trouble]
@@ -211,7 +211,7 @@ def test_accounting_that_dies_and_comes_back(accounting, start, drained, expecte
 
 @pytest.mark.waits
 def test_a_named_account_is_asked_for_until_accounting_answers(accounting, start, expected, folder):
-    """The plugin asks `sacctmgr` before each submission; without an answer all attempts would be gone at once."""
+    """The plugin calls `sacctmgr` before each submission; without retries, all attempts would fail at once."""
     asked, real = folder / "asked", shutil.which("sacctmgr")
     accounting.plant("sacctmgr", f'#!/bin/sh\n{real} "$@" || {{ touch {asked}; exit 1; }}\n')
     accounting.kill("accounting")
@@ -282,9 +282,9 @@ MISSED = "Waiting at most 60 seconds for missing files"
 
 @pytest.mark.waits
 def test_a_file_system_that_shows_files_late(accounting, start, expected, folder):
-    """When a job has ended its file is not there; it comes when it has been missed."""
+    """The file of a job does not appear when the job ends, but only after Snakemake has missed it."""
     late = folder / "late.txt"
-    # After the job's own script, not after the step within it; once.
+    # Once, after the job's script and not after the step in it.
     hide = f'[ "$SLURM_STEP_ID" = 0 ] || [ -e {late} ] || mv {folder}/parts/0.txt {late}'
     accounting.plant("task_epilog", f"#!/bin/sh\n{hide}\n")
     try:
@@ -304,5 +304,5 @@ def test_an_array_is_one_submission(accounting, start, expected):
     run = start(*arrays, "--jobs", "100", "--max-jobs-per-timespan", "100/5s", "--config", "parts=6")
     assert run.end() == expected(6)
     assert run.log().count("Submitted array job") == 2 and run.submissions() == 0
-    # Why states must come from squeue: the plugin asks sacct for these, and looks for `7_1`.
+    # Why states must come from squeue: the plugin asks sacct for raw ids, but looks for ids like `7_1`.
     assert not any("_" in number for number in records(accounting, run, "jobidraw"))

@@ -1,4 +1,4 @@
-"""The workflow through a scheduler that is not SLURM: docs/other_clusters.md with a submit command of its own."""
+"""The workflow on a scheduler that is not SLURM, following docs/other_clusters.md, with a submit command of its own."""
 
 import re
 import stat
@@ -10,7 +10,7 @@ from end_to_end import ROOT, copy_project, differences, end, read_results, start
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 
 PAGE = ROOT / "docs/other_clusters.md"
-# A cluster with a queue of its own: it starts the job script at once, tells its number, and notes what was asked.
+# A minimal cluster: it starts the job script at once, prints its number, and records the request.
 SUBMIT = """#!/bin/sh
 script=
 for word; do script=$word; done
@@ -21,7 +21,7 @@ echo $!
 
 
 def read_profile():
-    """The profile as the page shows it."""
+    """The profile in the page."""
     (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     return yaml.safe_load(text)
 
@@ -50,7 +50,7 @@ def test_the_profile_of_the_page_runs_the_workflow(tmp_path):
 
 
 def test_it_says_what_the_slurm_profile_says():
-    """But for what sbatch alone understands."""
+    """Except for what only sbatch understands."""
     here, there = read_profile(), yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
     shared = {"logger", "jobs", "resources", "latency-wait", "retries", "keep-going", "rerun-incomplete"}
     shared |= {"max-jobs-per-timespan", "set-threads", "group-components"}

@@ -1,4 +1,4 @@
-"""A rehearsal through SLURM gives what one on this machine gives (make test-slurm)."""
+"""A rehearsal through SLURM gives the same as one on this machine (make test-slurm)."""
 
 import pytest
 from end_to_end import ROOT
@@ -13,12 +13,12 @@ partitions:
   cpu: {max_runtime: 2880, max_mem_mb: 128000, max_threads: 32}
   gpu: {max_runtime: 2880, max_mem_mb: 128000, max_threads: 32, max_gpu: 4, available_gpu_models: [a100]}
 """
-# Times stand in them.
+# These have times in them.
 OWN_STORY = {"log.jsonl", "provenance.json", "manifest.json", "provenance.js", "costs.csv", "ro-crate-metadata.json"}
 
 
 def results(report, folder):
-    """Content of every file that must not depend on where a job ran."""
+    """Content of every file that must not depend on where its job ran."""
     root = folder / report.name.removeprefix("rehearsal_") / "results" / report.name
     files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name not in OWN_STORY]
     kept = {str(path.relative_to(root)): path for path in files}
@@ -35,17 +35,17 @@ WHOLE = pytest.param("", id="whole", marks=pytest.mark.waits)
 
 @pytest.mark.parametrize("config", [FEW, WHOLE])
 def test_a_rehearsal_on_the_cluster_equals_a_local_one(cluster, config, tmp_path, monkeypatch):
-    """CI has the few; the whole takes half an hour."""
+    """CI runs `few`; `whole` takes half an hour."""
     monkeypatch.chdir(ROOT)
     overlays = [ROOT / config] if config else []
-    # What CI, or `make rehearsal`, has made already is not made again.
+    # What CI or `make rehearsal` has made is not made again.
     local = rehearse(overlays, ROOT / "rehearsal")
     assert local.passed, str(local)
     for name, value in cluster.variables.items():
         monkeypatch.setenv(name, value)
     partitions = tmp_path / "partitions.yaml"
     partitions.write_text(PARTITIONS)
-    # With accounting as the plugin does it by default: states by sacct, the user's default account.
+    # With accounting, the plugin's defaults: states by sacct, the user's default account.
     how = DEFAULTS if cluster.accounting else HOW
     distant = rehearse(overlays, tmp_path / "far", [*how, "--slurm-partition-config", str(partitions)])
     assert distant.passed, str(distant)

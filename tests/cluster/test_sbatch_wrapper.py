@@ -1,4 +1,4 @@
-"""`slurm/bin/sbatch` asks the cluster's own sbatch, however PATH names its own folder, and never itself."""
+"""`slurm/bin/sbatch` calls the cluster's own sbatch, however PATH spells its own folder, and never itself."""
 
 import ast
 import os
@@ -30,7 +30,7 @@ def plant(folder: Path, script: str) -> Path:
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A folder with an sbatch that tells its arguments and its PATH."""
+    """A folder with an sbatch that prints its arguments."""
     return plant(tmp_path / "cluster", 'printf "%s|" "$@"')
 
 
@@ -50,7 +50,7 @@ def test_an_old_python_of_a_login_node_runs_it():
 
 
 def test_two_checkouts_find_that_they_call_each_other(cluster, tmp_path):
-    """The first asks the second's, whose PATH holds the first: it says so instead of going round for ever."""
+    """The first calls the second, whose PATH has the first: it reports that instead of calling it for ever."""
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(WRAPPER, other / "sbatch")
@@ -72,7 +72,7 @@ def test_a_job_that_inherits_the_mark_may_submit(cluster):
 
 
 def test_each_group_of_jobs_has_a_comment_of_its_own():
-    """By it a job is found again that was submitted though sbatch ran out of time."""
+    """With it, a job is found again that was accepted although sbatch timed out."""
     name = runpy.run_path(str(WRAPPER))["name_groups"]
     lines = [["--comment", "rule_score_mtg_score_mtg", f"--wrap=snakemake {heads}"] for heads in ("a b", "c d", "a b")]
     first, second, again = map(name, lines)

@@ -1,4 +1,4 @@
-"""`snakemake --profile slurm` on a real SLURM, undisturbed and with what happens on clusters (make test-slurm)."""
+"""`snakemake --profile slurm` on a real SLURM, undisturbed and with what may happen on clusters (make test-slurm)."""
 
 import json
 import os
@@ -21,13 +21,13 @@ from slurm_cluster import CPU_NODES, HOW
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 
 HEAD = "results/test/heads/{}/head.safetensors"
-# Two tables that a single head is enough for.
+# Two tables that need only one head.
 TWO_TABLES = ("--", "results/test/paper/tables/table2.csv", "results/test/paper/tables/table8.csv")
 
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory) -> dict[str, bytes]:
-    """What a run without a cluster gives."""
+    """The results of a run without a cluster."""
     project = copy_project(tmp_path_factory.mktemp("local") / "project")
     return end(start(project), project)
 
@@ -42,7 +42,7 @@ def ran(cluster, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def again(ran, tmp_path) -> Path:
-    """A copy of it."""
+    """A copy of such a project."""
     shutil.copytree(ran, tmp_path / "project")
     (tmp_path / "project/said.txt").unlink()
     return tmp_path / "project"
@@ -50,7 +50,7 @@ def again(ran, tmp_path) -> Path:
 
 @pytest.fixture
 def on_slurm(cluster):
-    """Start Snakemake with the profile; what a test leaves running is ended with it."""
+    """Starts Snakemake with the profile; whatever a test leaves running is ended."""
     started = []
 
     def run(project, *arguments):
@@ -69,12 +69,12 @@ def submissions(project) -> int:
 
 
 def full_log(project) -> str:
-    """All that Snakemake said of the last run; on the terminal there is a line per stage."""
+    """Snakemake's log file of the last run; the terminal shows only a line per stage."""
     return max((project / ".snakemake/log").glob("*.log")).read_text()
 
 
 def steps_of(job) -> list[int]:
-    """Processes of our own commands in a job."""
+    """Ids of the processes of our own commands in a job."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -87,13 +87,13 @@ def steps_of(job) -> list[int]:
     return found
 
 
-# Scores that need no head.
+# Scores without a head.
 SCORES = [f"results/test/scores/{scorer}/metrics.json" for scorer in ("colour_histogram", "siglip2_mean", "siglip2")]
 
 
 @pytest.mark.waits
 def test_short_jobs_share_jobs_of_the_cluster(accounting, on_slurm, tmp_path):
-    """They run one after the other in what the group asked for, and give the same, also when it is killed."""
+    """They run one after the other within the group's request, and give the same results, also after a kill."""
     here, there = copy_project(tmp_path / "here"), copy_project(tmp_path / "there")
     expected = end(start(here, "--", *SCORES), here)
     process = on_slurm(there, "--", *SCORES)
@@ -107,7 +107,7 @@ def test_short_jobs_share_jobs_of_the_cluster(accounting, on_slurm, tmp_path):
     assert log.count("Trying to restart") == 1
     grouped = Counter(rule for rule in re.findall(r"Group job (\w+) ", log))
     assert grouped["summarise_scores"] == grouped["score_mtg"] == 1 and grouped["extract_tokens"] == 2
-    jobs = len(re.findall(r"^Finished jobid: ", log, re.MULTILINE)) - 1  # all, which is no job
+    jobs = len(re.findall(r"^Finished jobid: ", log, re.MULTILINE)) - 1  # without the rule `all`
     assert submissions(there) < 0.6 * jobs
     name = re.search(r"SLURM run ID: (\S+)", log)[1]
     ask = ("sacct", "--allocations", "--noheader", "--parsable2", f"--name={name}")
@@ -141,7 +141,7 @@ def test_one_table_one_source_or_one_scorer_runs_again_alone(again, on_slurm, lo
 
 
 def test_ranks_of_a_step_are_one_training(cluster, tmp_path):
-    """Two nodes of a rank each, or one of two, give what one process gives (docs/performance.md 5)."""
+    """Two nodes with one rank each, or one with two, give what a single process gives (docs/performance.md 5)."""
     program = (
         "import json, sys, token_world as world\n"
         "from nearid.io.progress import log_to_stderr\nlog_to_stderr()\n"
@@ -182,12 +182,12 @@ def test_the_profile_gives_training_several_ranks(cluster, again, on_slurm):
 @pytest.mark.waits
 def test_twenty_jobs_killed_at_random(cluster, local, on_slurm, tmp_path):
     project, chance, killed = copy_project(tmp_path / "project"), random.Random(0), Counter()
-    # Alone, so that there are enough to kill.
+    # Without groups, so that there are enough jobs to kill.
     process = on_slurm(project, "--group-components", "make_mtg=1")
     while killed.total() < 20 and process.poll() is None:
         time.sleep(chance.uniform(4, 12))
-        # A third kill would use up a job's attempts, as the profile has it.
-        # (The wrapper of sbatch ends what has no wildcards with a number of this submission.)
+        # With the profile's retries, a third kill would end a job for good.
+        # (The wrapper of sbatch appends a hash to comments without wildcards.)
         comments = {job: re.sub("_[0-9a-f]{12}$", "", what) for job, what in cluster.running().items()}
         running = [(job, what) for job, what in comments.items() if killed[what] < 2]
         if running:
@@ -205,7 +205,7 @@ def test_twenty_jobs_killed_at_random(cluster, local, on_slurm, tmp_path):
 
 @pytest.mark.waits
 def test_a_cluster_with_troubles_loses_nothing(cluster, local, on_slurm, tmp_path):
-    """No controller, no status, a node killed, a node drained, Snakemake killed."""
+    """No controller, no status, a killed node, a drained node, and a kill of Snakemake."""
     project = copy_project(tmp_path / "project")
     sbatch, squeue = (shutil.which(name) for name in ("sbatch", "squeue"))
     away, silent = tmp_path / "away", tmp_path / "silent"
@@ -215,11 +215,11 @@ def test_a_cluster_with_troubles_loses_nothing(cluster, local, on_slurm, tmp_pat
     try:
         away.touch()
         process = on_slurm(project, *TWO_TABLES)
-        time.sleep(30)  # longer than all attempts of a job took without patience
+        time.sleep(30)  # without the wrapper's retries, all attempts of a job would have failed by now
         away.unlink()
         await_file(process, project, "data/identities.parquet")
         silent.touch()
-        time.sleep(40)  # ten status calls and more
+        time.sleep(40)  # more than ten status calls
         silent.unlink()
         await_file(process, project, "distractors/*/*.parquet")
         cluster.kill("controller")
@@ -228,7 +228,7 @@ def test_a_cluster_with_troubles_loses_nothing(cluster, local, on_slurm, tmp_pat
         cluster.run("scontrol", "update", f"nodename={CPU_NODES[0]}", "state=drain", "reason=test")
         await_file(process, project, "tokens/**/*.h5")
         kill(process)
-        # Its jobs go on, and are waited for before the next start (slurm/README.md).
+        # Its jobs go on; they are waited for before the next start (slurm/README.md).
         cluster.run("scontrol", "update", f"nodename={CPU_NODES[0]}", "state=resume")
         cluster.wait_for_jobs()
         process = on_slurm(project, *TWO_TABLES)
@@ -242,7 +242,7 @@ def test_a_cluster_with_troubles_loses_nothing(cluster, local, on_slurm, tmp_pat
             (cluster.programs / name).unlink()
         cluster.run("scontrol", "update", f"nodename={CPU_NODES[0]}", "state=resume", check=False)
     assert {"paper/tables/table2.csv", "paper/tables/table8.csv"} <= found.keys()
-    # Trained beside the head that was asked for, it waits for a job of its own.
+    # A head that was trained along, in the pack, waits for its own job to write it.
     found = {path: content for path, content in found.items() if not path.startswith("heads/infonce/.")}
     assert differences(found, {path: local.get(path, b"") for path in found}) == []
 
@@ -251,7 +251,7 @@ def _nodes_of_jobs(cluster) -> str:
     return cluster.run("squeue", "--noheader", "--states=RUNNING", "--format=%N", check=False).stdout
 
 
-# Some two thousand steps, and a state each twenty: whatever is done to it, it is in the middle.
+# About two thousand steps, with a saved state every twenty: any disturbance comes in the middle.
 LONG = "training: {epochs: 400, checkpoint_every_steps: 20, pack: none}\n"
 NEARID, INFONCE = "rule_train_head_with_timelapse_wildcards_nearid", "rule_train_head_wildcards_infonce"
 
@@ -274,13 +274,13 @@ def test_training_survives_limits_preemption_and_warnings(cluster, again, on_slu
         await_file(process, again, f"heads/{name}/.progress/*/*.pt")
         return next(job for job, what in cluster.running().items() if what == comment)
 
-    # The memory limit, then the time limit, then all that it needs.
+    # A memory limit that is too low, then such a time limit, then enough of both.
     memory, minutes = "train_head:mem_mb=3000 if attempt > 1 else 200", "train_head:runtime=30 if attempt > 2 else 1"
     process = train("infonce", memory, minutes, "train_head:slurm_extra='--open-mode=append'")
     cluster.wait("a second attempt", lambda: full_log(again).count("Trying to restart") == 1, 300)
     cluster.wait("its job", lambda: INFONCE in cluster.running().values(), 180)
     job = next(job for job, what in cluster.running().items() if what == INFONCE)
-    # A quick one is stopped before it is done; on a loaded machine the minute may be over before its first state.
+    # A fast job is stopped before it is done; on a loaded machine its minute may end before its first saved state.
     cluster.wait("a state or the limit", lambda: _states(again, "infonce") or job not in cluster.running(), 300)
     for step in steps_of(job):
         os.kill(step, signal.SIGSTOP)
@@ -295,7 +295,7 @@ def test_training_survives_limits_preemption_and_warnings(cluster, again, on_slu
     process = train("nearid", "train_head_with_timelapse:slurm_partition=scavenge")
     for count in range(5):
         job = await_progress(process, "nearid", NEARID)
-        # SLURM takes its time and wakes what it preempts; the head must not be finished by then.
+        # SLURM takes a while and resumes what it preempts; the head must not be finished by then.
         for step in steps_of(job):
             os.kill(step, signal.SIGSTOP)
         node = cluster.show(job)["NodeList"]
@@ -306,11 +306,11 @@ def test_training_survives_limits_preemption_and_warnings(cluster, again, on_slu
     provenance = json.loads((again / "results/test/heads/nearid/provenance.json").read_text())
     assert provenance["resumed_after_step"] > 0
 
-    # Warned of the time limit: it saves and comes back under its id, and none of Snakemake's attempts is needed.
+    # Warned of the time limit, it saves its state and is requeued under its id, without using up an attempt.
     shutil.rmtree(again / "results/test/heads/infonce")
     process = train("infonce", "train_head:runtime=30")
     job = await_progress(process, "infonce", INFONCE)
-    cluster.run("scancel", "--signal=URG", job)  # what `--signal=URG@120` of the profile does in its time
+    cluster.run("scancel", "--signal=URG", job)  # as `--signal=URG@120` of the profile does before the limit
     cluster.wait("a further round", lambda: int(cluster.show(job)["Restarts"]) == 1, 120)
     found = end(process, again)
     assert submissions(again) == 1
@@ -350,7 +350,7 @@ def test_a_sweep_that_is_preempted_cancelled_and_resumed(cluster, again):
     def preempted() -> bool:
         if any(int(cluster.show(job)["Restarts"]) for job in _jobs(cluster, *low)):
             return True
-        # One after the other, until one comes while a run is under way.
+        # Repeated until one of them preempts a run.
         if not _jobs(cluster, "--partition=cpu"):
             for node in CPU_NODES:
                 options = (f"--nodelist={node}", "--cpus-per-task=32", "--mem=100", "--wrap=sleep 1")
@@ -373,14 +373,14 @@ def test_a_sweep_that_is_preempted_cancelled_and_resumed(cluster, again):
         *sweep, "run", "here", *overlays, "--ablation", "infonce", "--seed", 7, "--executor", "local"
     )
     assert call(*sweep, "status", "results/test/sweeps/here").count(" done ") == 1
-    # It is recorded what they were trained with: another setting trains them again.
+    # The settings of their training are recorded: with other settings they are trained again.
     (again / "other.yaml").write_text("training: {weight_decay: 0.5}\n")
     assert re.search(r"train_head +7\b", call(*plan, "other.yaml"))
 
 
 @pytest.mark.waits
 def test_a_sweep_has_its_account_qos_and_gpus(accounting, tmp_path):
-    """Of a QOS that runs two jobs of a user at a time and takes four; one run is requeued as a preempted one is."""
+    """With a QOS that runs two jobs of a user at a time and accepts four; one run is requeued as if preempted."""
     accounting.account(
         "modify", "user", "root", "where", f"account={OTHER_ACCOUNT}", "set", f"qos=normal,{LIMITED_QOS}"
     )
@@ -450,7 +450,7 @@ def test_a_mistake_is_told_before_the_first_job(cluster, tmp_path, on_slurm, mis
 
 def test_an_account_that_is_missing_is_told_by_the_first_job(cluster, tmp_path, on_slurm):
     project = copy_project(tmp_path / "project")
-    # The tests' user has a default account; these are sbatch's words for one who has none.
+    # The tests' user has a default account; this is sbatch's message to users without one.
     words = "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"
     cluster.plant("sbatch", f'#!/bin/sh\necho "{words}" >&2\nexit 1\n')
     try:
@@ -466,7 +466,7 @@ def test_an_account_that_is_missing_is_told_by_the_first_job(cluster, tmp_path, 
 
 def test_a_half_installed_environment_is_told_by_the_job(cluster, tmp_path, on_slurm):
     project = copy_project(tmp_path / "project")
-    # Found before the real one, as if that were not there.
+    # Found before the real module, as if that were not installed.
     (project / "src/vtkmodules.py").write_text("raise ModuleNotFoundError('No module named vtk', name='vtkmodules')\n")
     target = "results/test/data/identities.parquet"
     process = on_slurm(project, "--retries", "0", "--", target)
@@ -482,7 +482,7 @@ def test_a_node_with_another_python_runs_the_right_one(cluster, tmp_path, on_slu
     for name in ("python", "python3", "python3.11", "nearid", "snakemake"):
         (theirs / name).write_text(f"#!/bin/sh\necho the node's own {name} >&2\nexit 1\n")
         (theirs / name).chmod(0o755)
-    # What a site's modules do to a job, before it begins.
+    # What a site's modules may do to a job before it begins.
     cluster.plant("task_prolog", f'#!/bin/sh\necho "export PATH={theirs}:$PATH"\n')
     try:
         found = end(on_slurm(project, "--", "results/test/data/identities.parquet"), project)

@@ -1,4 +1,4 @@
-"""Ten planted faults, each found, each with what to do; a healthy place has none."""
+"""Planted faults: each is found, with what to do about it; a healthy place has none."""
 
 import os
 import re
@@ -45,7 +45,7 @@ def in_the_repository(monkeypatch):
 
 @pytest.fixture
 def program(tmp_path, monkeypatch):
-    """Plants programs that are found before any other."""
+    """Puts programs first in PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
@@ -321,7 +321,7 @@ def test_exit_code_and_a_broken_check(monkeypatch):
     monkeypatch.setattr(doctor, "check_versions", lambda lock: [])
     monkeypatch.setattr(doctor, "check_display", lambda needed: [])
     monkeypatch.setattr(doctor, "check_space", lambda *_: [])
-    # DeepSpeed leaves them where it has trained in this process.
+    # DeepSpeed leaves them behind if it has trained in this process.
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     assert run().exit_code == 0

@@ -1,4 +1,4 @@
-"""`make bench-gpu`: the same code on tiny models, what it says without a GPU, and what the plan makes of its rates."""
+"""`make bench-gpu`: its code on tiny models, its message without a GPU, and how the plan uses its rates."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The plan counts what the workflow plans, adds up, fits a page and is near what the demo took."""
+"""The plan counts what the workflow plans, adds up, fits a page and is close to what the demo took."""
 
 import re
 from collections import defaultdict
@@ -33,7 +33,7 @@ def test_the_paper_fits_a_page_and_adds_up(tmp_path):
     plan = make_plan(load(), Layout(tmp_path / "paper"), gpus=8, cores=64)
     text = format_plan(plan)
     assert len(text.splitlines()) <= 24 and max(map(len, text.splitlines())) <= 80, text
-    # What smaller cards cannot do comes on top.
+    # With a smaller card, what does not fit it comes on top.
     smaller = make_plan(load(), Layout(tmp_path / "paper"), gpus=8, cores=64, card_gb=40)
     assert len(format_plan(smaller).splitlines()) <= 32 and len(smaller.warnings) <= len(plan.warnings) + 3
     # Requests are those of the rules, stage by stage.
@@ -109,7 +109,7 @@ def test_painting_is_cut_into_jobs_of_ninety_minutes(tmp_path):
 
 
 def test_growth_is_as_the_page_says(tmp_path):
-    """docs/scale.md: what grows with the identities, and what does not."""
+    """docs/scale.md: what grows with the number of identities, and what does not."""
 
     def plan(identities, minutes=60):
         overlay = tmp_path / "size.yaml"
@@ -131,14 +131,14 @@ def test_its_columns_hold_a_hundred_times_the_paper(tmp_path):
         for name in ("jobs", "submissions", "files", "gpu_s", "cpu_s", "size", "wall_s"):
             setattr(row, name, 100 * getattr(row, name))
     _, head, *rows = format_plan(plan).splitlines()[: 2 + len(plan.remaining)]
-    # Numbers end below their column's name, and a blank stands before the next.
+    # Numbers end below their column's name, with a blank before the next column.
     ends = [head.index(name) + len(name) for name in ("jobs", "SLURM", "GPU h", "CPU h", "disk", "files", "memory")]
     assert all(row[end - 1] != " " and row[end] == " " for row in rows for end in ends), "\n".join([head, *rows])
     assert max(map(len, rows)) <= 80
 
 
 def test_short_jobs_share_jobs_of_the_cluster(tmp_path):
-    """docs/slurm.md: what the paper's run submits, in jobs of some minutes at least."""
+    """docs/slurm.md: the number of submissions of the paper's run, each of at least some minutes."""
     config, layout = load(), Layout(tmp_path / "paper")
     whole = make_plan(config, layout).total[-1]
     assert whole.submissions <= 500
@@ -150,7 +150,7 @@ def test_short_jobs_share_jobs_of_the_cluster(tmp_path):
     for job in jobs:
         groups[group_of(job, sizes)].append(job)
     assert max(seconds[job] for name, own in groups.items() if name for job in own) < 900
-    # What is left: heads of a pack, any of which may train all of it, and the browser of identities.
+    # Left alone: heads of a pack, any of which may train all of it, and the browser of identities.
     assert {job.rule for job in groups[None] if seconds[job] < 60 and not RULES[job.rule].local} == {
         *("train_head", "train_head_with_timelapse", "show_identities")
     }

@@ -1,4 +1,4 @@
-"""A copy of the project whose steps are fakes: the real workflow and package code, planned and run in seconds."""
+"""A copy of the project with fake steps: the real workflow and package code, planned and run in seconds."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# Writes every file that a step of this config would, with other content each time.
+# Writes every file that a step of this config would, with different content each time.
 FAKE = """
 import json, os, sys
 from pathlib import Path
@@ -74,14 +74,14 @@ training: {pack: all}
 
 
 class Project:
-    """A checkout at `root` on which Snakemake is run, with the tiny config unless told another."""
+    """A checkout at `root` on which Snakemake is run, with the tiny config unless others are given."""
 
     def __init__(self, root: Path, *configs: str) -> None:
         self.root = root
         self._configs = configs or ("config/demo.yaml", "config/test.yaml", "fake.yaml")
 
     def overlay(self, text: str) -> str:
-        """Write an overlay; its path."""
+        """Write an overlay; returns its path."""
         path = self.root / f"overlay{len(list(self.root.glob('overlay*.yaml')))}.yaml"
         path.write_text(text)
         return path.name
@@ -93,7 +93,7 @@ class Project:
         return subprocess.run(program, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
 
     def run(self, *overlays: str) -> None:
-        """Make all of the tiny config with `overlays` on top."""
+        """Make everything of the tiny config with `overlays` on top."""
         done = self.snakemake("--quiet", "all", "--configfile", *self.configs(overlays))
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -106,7 +106,7 @@ class Project:
         for line in (done.stdout + done.stderr).splitlines():
             if found := re.match(r"(?:local)?rule (\w+):", line):
                 rule = found[1]
-                jobs[rule]  # a rule without wildcards counts too
+                jobs[rule]  # creates the entry, also for a rule without wildcards
             elif found := re.match(r"\s+wildcards: (.*)", line):
                 jobs[rule].add(found[1])
         jobs.pop("default", None)
@@ -137,12 +137,12 @@ def finished(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def open_project() -> type[Project]:
-    """Opens a checkout: its folder, and configs other than the tiny one's."""
+    """Opens a checkout, given its folder and, if needed, configs other than the tiny one."""
     return Project
 
 
 @pytest.fixture
 def project(finished, tmp_path) -> Project:
-    """An own copy of the finished project (times and Snakemake's records included)."""
+    """A copy of the finished project for one test, with times and Snakemake's records."""
     shutil.copytree(finished, tmp_path / "project", symlinks=True)
     return Project(tmp_path / "project")

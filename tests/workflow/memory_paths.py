@@ -1,6 +1,6 @@
-"""The heaviest paths of the host at small sizes, each in a memory limit, for `test_memory.py`.
+"""The paths with the largest host memory at small sizes, each in a memory limit, for `test_memory.py`.
 
-What was imported and prepared before the limit does not count in it.
+Memory for imports and preparation before the limit is set does not count.
 """
 
 import json
@@ -32,7 +32,7 @@ MB = 2**20
 
 
 def experts(folder):
-    """A mixture of experts as released: its experts transposed, 160 MB of them. Returns what loads it, and bytes."""
+    """A mixture of experts as released, its experts transposed: 160 MB. Returns a function that loads it, and bytes."""
     config = Qwen3VLMoeConfig(
         text_config={
             **{"hidden_size": 256, "intermediate_size": 64, "num_hidden_layers": 8, "num_attention_heads": 2},
@@ -59,14 +59,14 @@ def experts(folder):
         model = load_whole(
             AutoModelForImageTextToText, folder, dtype=torch.bfloat16, local_files_only=True, device_map={"": "cpu"}
         )
-        # Written over, as moving to a device reads them: what is mapped from the file is memory, too.
+        # Read, as moving to a device does: pages mapped from the file count as memory too.
         assert all(weight.untyped_storage().nbytes() for weight in model.parameters())
 
     return load, layout_bytes(size)
 
 
 class Backbone:
-    """Batches of 8 MB of pixels; the model waits until all that may be decoded ahead has been."""
+    """Batches of 8 MB of pixels; its model waits until all that may be decoded ahead has been decoded."""
 
     batch_size, weights_hash, preprocess_hash, token_shape, prefix_tokens = 8, "w", "p", (64, 64), 0
 
@@ -107,7 +107,7 @@ def decoding(folder):
 
 
 def pinned(folder):
-    """Reading ahead of a training on a GPU: blocks of 66 MB, of which each takes 128."""
+    """Reading ahead of training on a GPU: blocks of 66 MB, each of which takes 128."""
     shape, capacity = (64, 256), 352
     keys = np.array([(id, slot, b"full") for id in range(8) for slot in range(6)], KEY)
     tokens = np.zeros((len(keys), *shape), np.float16)
@@ -118,7 +118,7 @@ def pinned(folder):
     assert size < 0.6 * pinned_bytes(size), "the worst of the rounding"
 
     def take(shape, dtype, pin_memory=False):
-        # As CUDA's allocator of pinned memory: a whole power of two, resident.
+        # Like CUDA's allocator of pinned memory: a whole power of two, resident.
         count = int(np.prod(shape))
         block = torch.ones(pinned_bytes(count * dtype.itemsize) // dtype.itemsize if pin_memory else count, dtype=dtype)
         return block[:count].view(shape)
@@ -135,18 +135,18 @@ def pinned(folder):
 
 
 PATHS = {"experts": experts, "decoding": decoding, "pinned": pinned}
-# As if the formula had forgotten the experts' copy, the waiting batches, the rounding.
+# As if the formula had left out the experts' copy, the waiting batches, the rounding.
 TOO_LITTLE = {"experts": 0.4, "decoding": 0.1, "pinned": 0.5}
 
 
 def run_within(name, share, folder, group):
-    """Run a path in a process of its own with `share` of what is counted for it; its exit status."""
+    """Run a path in a process of its own with `share` of its computed memory; returns the exit status."""
     child = os.fork()
     if not child:
         status = 1
         try:
             run, counted = PATHS[name](folder)
-            # Beside what is counted: Python's own growth.
+            # Beyond the computed memory: Python's own growth.
             limit_memory(int(share * counted) + 32 * MB, group)
             run()
             status = 0
@@ -158,7 +158,7 @@ def run_within(name, share, folder, group):
 
 
 def limit_memory(limit, group):
-    """Of a new cgroup, version 1 or 2, that this process joins; what it has stays behind. Without one RLIMIT_DATA."""
+    """Limit a new cgroup (version 1 or 2) and join it, leaving earlier memory outside; or else use RLIMIT_DATA."""
     if group is None:
         status = Path("/proc/self/status").read_text()
         held = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData"))
@@ -170,7 +170,7 @@ def limit_memory(limit, group):
         ("memory.max", limit),
         ("memory.swap.max", 0),
     ):
-        # Accounting of swap is not everywhere.
+        # Swap accounting is not available everywhere.
         with suppress(OSError):
             if (group / name).exists():
                 (group / name).write_text(str(value))
@@ -178,7 +178,7 @@ def limit_memory(limit, group):
 
 
 def main():
-    """`memory_paths.py FOLDER [PARENT]`: all paths, with enough and with too little, as a JSON object of statuses."""
+    """`memory_paths.py FOLDER [PARENT]`: run all paths with enough and too little memory; print statuses as JSON."""
     folder, *parent = map(Path, sys.argv[1:])
     found = {}
     for name in PATHS if parent else ["pinned"]:

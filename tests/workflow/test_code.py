@@ -1,4 +1,4 @@
-"""The package's build: one-way imports, light parsing, environments that agree."""
+"""Structure of the package: one-way imports, light parsing, environments that agree."""
 
 import ast
 import re
@@ -50,7 +50,7 @@ def test_no_circles():
     known = {name for _, name in modules()}
     for path, name in modules():
         graph[name] = set()
-        for node in ast.parse(path.read_text()).body:  # imports inside functions break circles on purpose
+        for node in ast.parse(path.read_text()).body:  # imports inside functions break cycles on purpose
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("nearid"):
                 for imported in node.names:
                     inner = f"{node.module}.{imported.name}"
@@ -122,7 +122,7 @@ def test_environments_agree_with_pyproject(name):
 
 
 def test_what_is_installed_is_held_against_hashes():
-    """Every package of `all.lock` in its version, but torch, whose wheel differs by index; and what builds packages."""
+    """Every package of `all.lock` in its version, except torch, whose wheel differs by index; and the build tools."""
     pins = {
         name: set(re.findall(r"^([^# ]+==[^ ]+)", "\n".join(read_lock(name)), re.M)) for name in ("hashed", "build")
     }
@@ -138,7 +138,7 @@ def test_what_is_installed_is_held_against_hashes():
 
 
 def test_dependencies_are_declared():
-    """What the package imports stands in pyproject.toml."""
+    """What the package imports is listed in pyproject.toml."""
     names = {"PIL": "pillow", "cv2": "opencv-python-headless", "sklearn": "scikit-learn", "yaml": "pyyaml"}
     names |= {"vtkmodules": "vtk"}
     declared = {

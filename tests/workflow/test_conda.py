@@ -1,4 +1,4 @@
-"""`--software-deployment-method conda`, as far as that goes without channels: conda is a stand-in, the rest is real."""
+"""`--software-deployment-method conda`, as far as it works without channels: only conda itself is a stand-in."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-# It notes what it is to install, and makes an environment whose only program is a Python that says where it stands.
+# Records what it should install, and makes an environment whose only program is a Python that records its own path.
 CONDA = """#!{python}
 import json, os, sys
 from pathlib import Path
@@ -33,7 +33,7 @@ elif words[0] != "clean":
 
 @pytest.fixture
 def base(tmp_path, monkeypatch):
-    """Folder of a conda that is first in PATH."""
+    """Folder of the stand-in for conda, which is first in PATH."""
     base = tmp_path / "base"
     (base / "bin").mkdir(parents=True)
     (base / "bin/activate").write_text('export PATH="$1/bin:$PATH"\n')

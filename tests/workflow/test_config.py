@@ -1,4 +1,4 @@
-"""The config: closed, cross-checked, cut into what each step reads."""
+"""The config: closed, cross-checked, divided into the settings of each step."""
 
 import copy
 import json
@@ -54,7 +54,7 @@ def test_the_schema_is_closed_and_explains_itself():
 )
 def test_editors_find_nothing_wrong_in_the_configs_that_are_here(path):
     text = (ROOT / path).read_text()
-    if path == "config/backbone.yaml":  # of the pretraining, no overlay
+    if path == "config/backbone.yaml":  # settings of the pretraining, no overlay
         return
     named = text.splitlines()[0].removeprefix("# yaml-language-server: $schema=")
     schema = json.loads((ROOT / path).parent.joinpath(named).read_text())
@@ -276,7 +276,7 @@ STEPS = [
 @pytest.mark.parametrize(
     ("text", "touched"),
     [
-        # Table 4 shows weights, and so do comparison and page, which show table 4; effects ask for sweeps over them.
+        # Table 4 shows weights; comparison and page show table 4; the effects on page and summary need sweeps over it.
         ("ablations: {nearid: {params: {alpha: 0.7}}}",
          {("train_head", "nearid"), ("compare_with_paper", ""), ("make_page", ""),
           ("write_summary", "")}),
@@ -327,7 +327,7 @@ def test_only_what_training_and_scoring_read_is_extracted(tmp_path):
     assert variants("sibling", config) == {"train": both, "val": ["full"], "test": both}
     assert variants("sibling_low", config) == {"val": ["full"], "test": both}
     assert (variants("mtg_train", config), variants("mtg_test", config)) == ({"train": both}, {"test": both})
-    # Who is only compared with needs no more than the test set.
+    # A backbone that is only compared needs no more than the test set.
     assert variants("positives", config, "clip_vit_l") == {"test": both}
     masks = overlay(tmp_path, "training: {mask_probability: {anchor: 0.0, positive: 0.0, distractor: 0.0}}")
     assert variants("positives", load(DEMO, masks)) == {"train": ["full"], "val": ["full"], "test": both}
@@ -335,7 +335,7 @@ def test_only_what_training_and_scoring_read_is_extracted(tmp_path):
 
 
 def test_what_augmented_training_reads_is_extracted_too(tmp_path):
-    """The union of what the ablations want, of training images alone; each variant's name says what was done to it."""
+    """The union of the variants that ablations read, of training images only; a name says how its variant is made."""
     text = """
 training: {augmentation: {flip: 0.5}}
 ablations:

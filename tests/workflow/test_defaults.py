@@ -1,4 +1,4 @@
-"""The two tables about what the full run does: defaults beside the paper, and decisions with setting and effect."""
+"""The two tables about the full run: defaults compared with the paper, and decisions with setting and effect."""
 
 import functools
 import re
@@ -15,7 +15,7 @@ full_run = functools.cache(load)
 
 
 def rows_of(page):
-    """Cells of the page's first table, without its head."""
+    """Cells of the page's first table, without its header."""
     lines = [line for line in (DOCS / page).read_text().splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
@@ -49,7 +49,7 @@ def test_every_decision_has_a_setting_a_default_and_an_effect():
 
 
 def is_known(key):
-    """Whether the config has a dotted key; ids of catalogues are any word or `<id>`."""
+    """Whether the config has a dotted key; ids of catalogues may be any word or `<id>`."""
     below = {row.split("`")[1] for row in document().splitlines() if row.startswith("| `")}
     pattern = re.compile("|".join(re.escape(known).replace("<id>", r"[a-z0-9_<>]+") for known in below))
     return pattern.fullmatch(key) or any(re.fullmatch(rf"{re.escape(each)}\.[a-z0-9_<>]+", key) for each in CATALOGUES)

@@ -1,4 +1,4 @@
-"""Commands that README and docs show exist and are run by a test or marked; links and citations lead somewhere."""
+"""Commands in README and docs exist, and a test runs them or says what they need; links and citations are valid."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "slurm/README.md"])
 INLINE = re.compile(r"`((?:nearid|make|snakemake) [^`…]+)`")
 
-# Which test runs a command (a word of it stands in that file), or what it needs that a test has not.
+# The test that runs a command (the word after the colon occurs in that file), or what it needs that no test has.
 ROUTES = [
     (r"make .*", "here, as a rehearsal (make --just-print); what it starts is another command"),
     (r"nearid (--help|doctor.*|plan.*)", "here"),
@@ -91,7 +91,7 @@ def test_command_exists(page, line):
 
 
 def check_options(group, words):
-    """Follow sub-commands as far as they go, then hold the options against the command's."""
+    """Follow sub-commands as far as they go, then compare the options with the command's."""
     context, found = click.Context(group), group
     while words and isinstance(found, click.Group) and not words[0].startswith("-"):
         found = found.get_command(context, words.pop(0))
@@ -112,7 +112,7 @@ def test_command_runs_in_a_test_or_is_marked(line):
 def test_help_plan_and_doctor(line, monkeypatch):
     monkeypatch.chdir(ROOT)
     done = CliRunner().invoke(command, shlex.split(line)[1:])
-    # What doctor finds depends on the machine.
+    # The doctor's findings depend on the machine.
     assert done.exit_code in ((0, 1) if "doctor" in line else (0,)) and len(done.output) > 100, done.output
 
 
@@ -136,7 +136,7 @@ def test_claims_can_be_planned(tmp_path):
     wanted = [line.split()[1] for line in LINES if line.startswith("snakemake results/paper/")]
     assert len(wanted) > 8
     program = [sys.executable, "-m", "snakemake", "--quiet", "rules", "-n", "--nolock"]
-    # Elsewhere: results of this checkout must not shorten the plan.
+    # In another folder, so that results of this checkout do not shorten the plan.
     targets = [target.replace("results/", f"{tmp_path}/", 1) for target in wanted]
     program += [*targets, "--config", f"results_dir={tmp_path}"]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -166,12 +166,12 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
-# Where code and docs cite a page: its numbered sections, losses' rows R and D, a heading by its words.
+# How code and docs cite a page: by its numbered sections, the losses' rows R and D, or the words of a heading.
 ANCHOR = r"(?:\d+(?:\.\d+)*|[DR]\d+(?:-neg)?)"
 CITATION = re.compile(rf"docs/(\w+)\.md((?:(?:,| and)? {ANCHOR}\b)*)(?:, \"([^\"\n]+)\")?")
 PLACES = ("src", "workflow", "docs", "tests", "config", "slurm", "benchmarks", "envs", ".ci")
 KINDS = (".py", ".md", ".smk", ".yaml", ".toml", ".sh", ".html", ".js", ".css")
-# Files of a run, and documents of others that are named as theirs.
+# Files of a run, and documents of others, cited by name.
 ELSEWHERE = re.compile(r"seeds|table\w+|NearID_README|REPRODUCTION|LICENSE")
 
 
@@ -185,7 +185,7 @@ def texts():
 
 
 def anchors_of(page):
-    """What a page can be cited by: numbers and words of its headings, rows R and D."""
+    """What a page may be cited by: numbers and words of its headings, and rows D."""
     text = (ROOT / f"docs/{page}.md").read_text()
     headings = re.findall(rf"^#+ (?:({ANCHOR}) )?(.+)$", text, re.MULTILINE)
     return {part for heading in headings for part in heading} | set(re.findall(r"^\| (D\d+) \|", text, re.MULTILINE))

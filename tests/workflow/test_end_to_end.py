@@ -1,9 +1,9 @@
-"""The real steps, in order, on a handful of identities: undisturbed, from nothing again, and killed in every stage."""
+"""The real steps, in order, on a few identities: undisturbed, again from nothing, and killed in every stage."""
 
 import pytest
 from end_to_end import await_file, copy_project, differences, end, kill, start
 
-# What appears while a stage works, and before it is done.
+# Files that appear while a stage works, before it is done.
 STAGES = {
     "data": "data/.progress/**/*.parquet",
     "distractors": "distractors/*/.progress/**/*",

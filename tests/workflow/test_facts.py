@@ -1,4 +1,4 @@
-"""What is known of the downloads (facts.yaml) against what the configs say."""
+"""The facts about downloads (facts.yaml) compared with the configs."""
 
 from fnmatch import fnmatch
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What nobody foresaw is four lines, its trace a file; an interruption is a line; files are as the umask has them."""
+"""An unexpected error gives four lines and a file with its trace; an interruption one line; files follow the umask."""
 
 import os
 import subprocess
@@ -60,7 +60,7 @@ def test_without_a_log_the_trace_is_among_the_temporary_files(tmp_path):
 
 
 def test_a_trace_follows_no_link_that_others_put_there(tmp_path):
-    """Anybody may write in /tmp: the name of a trace cannot be foreseen."""
+    """Anybody may write in /tmp, so the name of a trace must not be predictable."""
     kept = tmp_path / "kept"
     kept.write_text("mine")
     body = f"import os; os.symlink({str(kept)!r}, {str(tmp_path)!r} + f'/nearid-trace-{{os.getpid()}}.txt'); 1 / 0"
@@ -79,7 +79,7 @@ def test_ctrl_c_is_told_by_the_run_and_not_by_each_of_its_steps(tmp_path):
     end = "import os; os.kill(os.getpid(), 15)"
     assert "ended by SIGTERM" in run(end).stderr
     with (tmp_path / "terminal").open("w") as terminal:
-        # As Snakemake's logger sets it.
+        # As Snakemake's logger does it.
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), LISTENER: name_of_stream(terminal.fileno())}
         program = [sys.executable, "-c", PROGRAM.format(body=end), "--log", tmp_path / "log", "config", "check"]
         done = subprocess.run(program, env=environment, stderr=terminal, check=False)

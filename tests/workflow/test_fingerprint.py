@@ -1,4 +1,4 @@
-"""Which edits make which steps run again: the fingerprint of a step's statements, against what the step really runs."""
+"""Which edits re-run which steps: fingerprints compared with the code that the steps really run."""
 
 import ast
 import json
@@ -14,7 +14,7 @@ from nearid.config.syntax import read_module
 from nearid.workflow.steps import STEPS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src/nearid"
-# What a step runs beside its own work.
+# Modules that run a step, but are not part of its work.
 DOORS = ("nearid.__main__", "nearid.cli")
 CODED = [step for step in STEPS.values() if step.function and step.name != "inpaint_part"]
 COMMANDS = {step.function: step.name for step in CODED}
@@ -22,7 +22,7 @@ COMMANDS = {step.function: step.name for step in CODED}
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A copy of the package in which files may be edited."""
+    """A copy of the package that tests may edit."""
     copy = tmp_path / "nearid"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "siglip"))
     monkeypatch.setattr(members, "PACKAGE", copy)
@@ -35,7 +35,7 @@ def package(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def settings():
-    """Settings of each step, of the test config."""
+    """Settings of each step of the test config."""
     config = nearid.config.load("config/demo.yaml", "config/test.yaml")
     ids = {"source": "sibling", "shard": "000", "ablation": "nearid", "scorer": "nearid", "table": "table1"}
     ids |= {"figure": "figure5", "backbone": "demo_siglip", "collection": "positives"}
@@ -64,7 +64,7 @@ COMPUTING_TOKENS = {"extract_tokens", *TRAINING, "score_nearid_bench", "score_mt
     [
         ("distractors/engines/sibling.py", "return ", "return 1 and ", {"inpaint_shard"}),
         ("distractors/runner.py", "def paint_shard(", "def paint_shard(extra=0, *, ", PAINTING),
-        # Table 4 shows its weights.
+        # Page and comparison have table 4, which shows its weights.
         ("heads/objectives/nearid.py", "return ", "return 1 and ", {"train_head", "compare_with_paper", "make_page"}),
         ("heads/training.py", "\ndef train(", "\n@staticmethod\ndef train(", TRAINING),
         ("scores/margins.py", "def count_wins(", "def count_wins(extra=0, *, ", {"summarise_scores"}),
@@ -165,7 +165,7 @@ def test_a_moved_function_changes_no_fingerprint(package, settings):
 
 
 def test_comments_docstrings_and_types_everywhere_change_nothing(package, settings):
-    """The whole package without any of them, printed anew."""
+    """The whole package without any of them, printed from its syntax tree."""
     before = codes(settings)
     for path in package.rglob("*.py"):
         tree = ast.parse(path.read_text())
@@ -189,7 +189,7 @@ def test_a_format_changes_the_steps_that_write_or_read_it(settings, monkeypatch)
 
 
 def test_every_function_of_a_step_exists():
-    """A renamed function must not fall out of its step's fingerprint silently."""
+    """A renamed function must not silently drop out of its step's fingerprint."""
     for step in CODED:
         module, _, name = f"nearid.{step.function}".rpartition(".")
         assert name in read_module(module, members.find_module(module)).defined
@@ -229,7 +229,7 @@ if "TRACED" in os.environ:
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_a_step_runs_no_function_that_is_not_in_its_fingerprint(package, tmp_path):
-    """All steps of the test config, traced; and an edit of each file that one of them runs changes its fingerprint."""
+    """All steps of the test config, traced; and editing any file that a step runs changes its fingerprint."""
     project = copy_project(tmp_path / "project")
     (project / "src/sitecustomize.py").write_text(TRACER)
     folder = tmp_path / "traced"
@@ -253,18 +253,18 @@ def test_a_step_runs_no_function_that_is_not_in_its_fingerprint(package, tmp_pat
         code = fingerprint.step_code(step, settings)
         edited = set()
         for file, line, name in sorted(functions):
-            if not file.endswith(".py"):  # a template, as the function that it was made into
+            if not file.endswith(".py"):  # a template, as the function that it was compiled to
                 assert package / file in fingerprint.files_beside(step, settings)
                 continue
             module = ".".join(["nearid", *Path(file).with_suffix("").parts]).removesuffix(".__init__")
-            # Python asks a package's `__getattr__` before it looks for a module in it.
+            # Python calls a package's `__getattr__` before it looks for a module of that name.
             if not fingerprint._has_effect(module) or module in DOORS or name == "__getattr__":
                 continue
-            # The manifest records the settings of all steps, as the config makes them; they are inputs of its own.
+            # The manifest records the settings of all steps, which the config computes; they are its own inputs.
             if step == "write_manifest" and module.startswith("nearid.config."):
                 continue
             if not holds(reached, module, line):
-                # A job may train or score others along; each of them has a fingerprint of its own.
+                # A job may train or score others along with its own; each of them has its own fingerprint.
                 if not any(holds(found, module, line) for found in reaches[step]):
                     missed.add((step, module, name))
             elif file not in edited:
@@ -278,7 +278,7 @@ def holds(reached, module, line):
 
 
 def edit(path, line, step, settings):
-    """The fingerprint with another name of the function at `line`; the file is left as it was."""
+    """The fingerprint after renaming the function at `line`; the file is restored."""
     lines = path.read_text().splitlines(keepends=True)
     while not lines[line - 1].lstrip().startswith(("def ", "async def ")):
         line += 1

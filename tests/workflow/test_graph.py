@@ -1,4 +1,4 @@
-"""The model of the workflow is the workflow: same rules, same jobs, one maker for each file."""
+"""The model of the workflow equals the workflow: same rules, same jobs, one maker for each file."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from nearid.workflow.graph import Graph
 from nearid.workflow.steps import RULES, STAGES, STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
-# Asked for by name; they run no step.
+# Targets that are made on request; they run no step.
 TARGETS = {"all", "exports", "quality_sheets", "plan"}
 CONFIGS = {
     "paper": (),
@@ -50,7 +50,7 @@ def test_jobs_are_those_that_snakemake_plans(overlays, tmp_path):
     found = re.findall(r"^(\w+)\s+(\d+)\s*$", done.stdout + done.stderr, re.MULTILINE)
     theirs = {rule: int(count) for rule, count in found if rule not in ("all", "total", "default")}
     graph = Graph(load(*overlays), Layout(tmp_path / "run"))
-    # Downloads that are here already are no jobs any more.
+    # Downloads that exist already are no jobs any more.
     ours = [job for job in graph.jobs() if job.step.name != "fetch_download" or not graph.outputs(job)[0].exists()]
     assert Counter(map(graph.rule, ours)) == theirs
 
@@ -73,7 +73,7 @@ def test_a_file_that_no_step_makes_is_told(tmp_path):
 
 
 def test_inputs_of_one_step(tmp_path):
-    """What `train_head` reads, written out by hand: all collections of its mixture, and no more."""
+    """The inputs of `train_head`, written out by hand: all collections of its mix, and no more."""
     config = load("config/demo.yaml")
     graph, mix = Graph(config, Layout(tmp_path)), config["mixes"][config["ablations"]["nearid"]["mix"]]
     shards = [f"{number:03d}" for number in range(config["dataset"]["shards"])]

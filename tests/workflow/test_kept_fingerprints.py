@@ -1,4 +1,4 @@
-"""Fingerprints are kept for the jobs of a cluster, and never outlive an edit of the package."""
+"""Fingerprints are cached for cluster jobs, and never survive an edit of the package."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_an_edit_of_any_file_forgets_all(package, tmp_path, edited):
     first = Kept(tmp_path / "kept.json")
     first.get("a", lambda: "1234")
     first.save()
-    (package / edited).write_text("2")  # as long as before, and perhaps at the same time
+    (package / edited).write_text("2")  # the same length, and perhaps the same time
     assert Kept(tmp_path / "kept.json").get("a", lambda: "5678") == "5678"
 
 
@@ -53,5 +53,5 @@ def test_where_nothing_can_be_written_it_is_found_again(package, tmp_path):
 
 
 def test_a_run_keeps_them(finished):
-    """That an edit is seen all the same, test_reruns.py shows."""
+    """test_reruns.py shows that an edit is noticed all the same."""
     assert json.loads((finished / ".snakemake/nearid_fingerprints.json").read_text())["found"]

@@ -1,4 +1,4 @@
-"""Leaving out by one word, and what is missing: one list before the first job, or gaps that say why."""
+"""Leaving out by one word; and missing inputs: one list before the first job, or gaps that say why."""
 
 import contextlib
 import copy
@@ -39,7 +39,7 @@ DOWNLOADS = [(name, use) for name, config in CONFIGS.items() for use in sorted({
 
 
 def without(name, download, tmp_path):
-    """A config whose every download can be had from a mirror but one."""
+    """A config with all downloads in a mirror except one."""
     config = copy.deepcopy(CONFIGS[name])
     for use in find_uses(config):
         if use.download != download:
@@ -82,7 +82,7 @@ def test_what_is_looked_for_is_what_the_workflow_fetches(name, tmp_path):
 
 
 def test_a_run_without_part_edits_does_not_fetch_them(tmp_path):
-    """Curation is told where they are, and reads none of them."""
+    """Curation knows their place in its settings, but does not read them."""
     config = without("calibrate", "mtg", tmp_path)
     leave_out_missing(config, tmp_path)
     assert "nearid" in fetched(config, tmp_path) and "mtg" not in fetched(config, tmp_path)
@@ -213,7 +213,7 @@ def test_a_benchmark_that_a_scorer_lacks_leaves_its_cells_empty_and_the_rest_in(
 
 
 def test_a_run_with_gaps_goes_to_its_page(tmp_path):
-    """For real: two scorers from ratings; a third's folder and all that a fourth needs are missing."""
+    """A real run: two scorers of ratings, while a third lacks its folder, and a fourth all that it needs."""
     from nearid.rehearsal.ratings import save_all_ratings
 
     save_all_ratings(tmp_path / "mirror/dreambench_ratings")

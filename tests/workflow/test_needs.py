@@ -1,4 +1,4 @@
-"""What jobs ask of a cluster: the rules and the plan read one table, and it is enough."""
+"""Requests of cluster jobs: rules and plan use the same table, and the requests are sufficient."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The workflow holds its results folder while it works, and lets dry runs in."""
+"""The workflow locks its results folder while it runs; dry runs are let in."""
 
 from nearid.workflow import run_lock
 

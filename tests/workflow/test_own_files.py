@@ -1,4 +1,4 @@
-"""Files and folders of the user are inputs: a change of any re-runs what reads it (docs/reruns.md); steps are fakes."""
+"""A user's files and folders are inputs: a change re-runs what reads them (docs/reruns.md); steps are fakes."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def old(path):
 
 
 CHANGES = {
-    # what is done to the project's folder -> the first rules that run again, with the scorers that are scored anew
+    # what is changed in the project's folder -> the first rules that run again, and the scorers that are scored again
     "a picture": (lambda root: (root / "things/mug/0.jpg").write_text("other"), {"curate_positives"}, ALL),
     "a picture with an older time": (lambda root: old(root / "things/mug/0.jpg"), {"curate_positives"}, ALL),
     "a mask added": (lambda root: (root / "things/mug/0.mask.png").write_text(""), {"curate_positives"}, ALL),
@@ -90,7 +90,7 @@ CONFIGS = ("config/demo.yaml", "config/photos.yaml", "mine.yaml")
 
 @pytest.fixture(scope="module")
 def photographed(finished, open_project, tmp_path_factory):
-    """A finished run of photographs, with something of every kind that a user may bring."""
+    """A finished run on photographs, with every kind of file that a user may bring."""
     root = tmp_path_factory.mktemp("photographed") / "project"
     shutil.copytree(finished, root, symlinks=True)
     for name in FILES:
@@ -103,7 +103,7 @@ def photographed(finished, open_project, tmp_path_factory):
 
 @pytest.fixture
 def photos(photographed, open_project, tmp_path):
-    """An own copy of it."""
+    """A copy of it for one test."""
     shutil.copytree(photographed, tmp_path / "project", symlinks=True)
     return open_project(tmp_path / "project", *CONFIGS)
 
@@ -132,7 +132,7 @@ def test_what_is_not_there_is_told_while_planning(photos):
     output = done.stdout + done.stderr
     assert done.returncode != 0 and "before the first job" in output, output
     assert "no models/lost" in output and "for scorers.foreign.path" in output
-    # Results stay where their photographs are gone.
+    # Results are kept when their photographs are gone.
     (photos.root / "things").rename(photos.root / "elsewhere")
     done = photos.snakemake("--dry-run", "--configfile", *photos.configs(()))
     output = done.stdout + done.stderr
@@ -175,18 +175,18 @@ def test_a_step_s_own_files_are_what_it_reads(step, text, paths):
     assert own_paths(step, yaml.safe_load(text)) == paths
 
 
-# Keys whose value is any text and no file or folder of the user; a new key of the schema belongs here or into `KEYS`.
+# Keys with any text that is no file or folder of the user; a new key of the schema must be added here or to `KEYS`.
 NO_PATHS = {
     "attention", "claim", "display", "hand", "lacks", "licence", "negative_prompt", "paper_row", "revision",
     "served_model",
-    "folder", "lora_file",  # inside of a download, of `lora`
-    "mirror",  # what is fetched from it is checked by its own mark
+    "folder", "lora_file",  # inside a download, inside `lora`
+    "mirror",  # downloads from it are checked by their own marks
     "photos_dir", "released",  # become `path`
 }  # fmt: skip
 
 
 def open_texts(node: Any) -> Iterator[str]:
-    """Keys below a part of the schema whose values are texts without a pattern, or mappings to such."""
+    """Keys below a part of the schema whose values are texts without a pattern, or mappings to such texts."""
     if isinstance(node, dict):
         for key, value in node.get("properties", {}).items():
             entries = value.get("patternProperties", {}).values()
@@ -201,5 +201,5 @@ def open_texts(node: Any) -> Iterator[str]:
 
 def test_each_key_of_the_schema_that_may_be_a_path_is_listed_or_is_none():
     found = set(open_texts(json.loads(json_schema())))
-    # What a step is told of the benchmark `dreambench` is the folder of its ratings.
+    # In settings of a step, `dreambench` is the folder of its ratings.
     assert found | {"dreambench"} == KEYS | NO_PATHS and not KEYS & NO_PATHS

@@ -1,4 +1,4 @@
-"""Painting is cut by the identities that there are."""
+"""Painting is divided by the number of identities that there really are."""
 
 import copy
 import json

@@ -9,7 +9,7 @@ import sys
 CLOSING = {"compare_with_paper", "make_page", "write_summary", "write_manifest", "write_crate"}
 
 
-# A statement that every step with this module runs; a comment would change no result and re-run nothing.
+# A statement, which counts in every step that runs this module; a comment would re-run nothing.
 EDIT = "\nassert True\n"
 
 
@@ -19,9 +19,9 @@ def append(project, path, text="\n# edited\n"):
 
 
 def test_how_a_shard_is_painted_repaints_none(project):
-    """A new rate cuts what is still to paint; of what is there it must not even seem to change an input."""
+    """A new rate divides what is still to paint; for existing shards it must not change any input."""
     slow = "sources: {sibling: {seconds_per_image: 30}}\npainting_minutes: "
-    closing = {"write_manifest": set(), "write_crate": set()}  # the whole config stands in the manifest
+    closing = {"write_manifest": set(), "write_crate": set()}  # the manifest has the whole config
     assert project.plan(project.overlay(slow + "10")) == closing
     for name in ("000.parquet", "000.report.json"):
         (project.root / "results/test/distractors/sibling" / name).unlink()
@@ -120,7 +120,7 @@ def test_editing_ground_that_changes_no_result_reruns_nothing(project):
 
 
 def test_what_changes_no_statement_reruns_nothing(project):
-    """A docstring, a comment, a renamed local and a moved function, as Snakemake plans them."""
+    """A docstring, a comment, a renamed local and a moved function, as planned by Snakemake."""
     path = project.root / "src/nearid/heads/objectives/infonce.py"
     text, start = path.read_text(), path.read_text().index("def contrast(")
     told = re.sub(r"\brows\b", "numbers", text[start:]).replace('"""The symmetric loss', '"""Another text. The loss')
@@ -148,7 +148,7 @@ def test_results_of_other_code_that_were_accepted_stand(project):
     steps = ["train_head", "make_table", "compare_with_paper", "make_page"]
     done = accept(project, *steps, "--why", "the same but for an assertion")
     assert done.returncode == 0 and "train_head: 1 results" in done.stdout, done.stdout + done.stderr
-    # What was accepted stands in the manifest, and so in the crate.
+    # The manifest lists what was accepted, and so does the crate.
     assert project.plan() == {"write_manifest": set(), "write_crate": set()}
     told = json.loads((project.root / "results/test/accepted.json").read_text())["accepted"]
     assert {entry["step"] for entry in told} == set(steps)

@@ -1,4 +1,4 @@
-"""One run at a time in a results folder: two of them, an orphan of a killed one, no locks, and the workflow itself."""
+"""One run at a time in a results folder: a second run, an orphan of a killed one, no locks, and the workflow itself."""
 
 import errno
 import fcntl
@@ -12,7 +12,7 @@ import pytest
 from nearid.errors import UserError
 from nearid.workflow import run_lock
 
-# Holds the lock, starts a job that shares it and outlives it, says so and waits.
+# Holds the lock, and starts a job that shares it, reports that, and may outlive it.
 RUN = """
 import subprocess, sys
 from pathlib import Path
@@ -33,7 +33,7 @@ def impatient(monkeypatch):
 
 @pytest.fixture
 def run(tmp_path):
-    """A run with a job, in other processes; the job ends with its input."""
+    """A run with a job, in other processes; the job ends when its input is closed."""
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path)], stdin=pipe, stdout=pipe) as child:
         assert child.stdout.readline() == b"shares\n"

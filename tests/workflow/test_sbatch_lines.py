@@ -1,4 +1,4 @@
-"""What the profile makes of each rule's needs: the lines that sbatch gets, against golden ones (no SLURM needed)."""
+"""The arguments that sbatch gets from the profile and each rule's needs, against golden ones (no SLURM needed)."""
 
 import os
 import re
@@ -20,7 +20,7 @@ GPU = "backbones: {demo_siglip: {precision: float16}}\n"
 
 @pytest.fixture
 def slurm(project, tmp_path, monkeypatch):
-    """A cluster that notes what it is given and has done it at once: results come from an earlier run."""
+    """A cluster that records each submission and has its results at once, from an earlier run."""
     shutil.copytree(ROOT / "slurm", project.root / "slurm")
     shutil.copytree(project.root / "results", tmp_path / "results")
     programs, notes = tmp_path / "bin", tmp_path / "notes"
@@ -50,7 +50,7 @@ def slurm(project, tmp_path, monkeypatch):
         found = {}
         for note in notes.glob("*.line"):
             rule, line = shorten(note.read_text().split("\0"))
-            # Jobs of a rule may need a GPU or not, and come in any order: those with one sort first.
+            # Jobs of a rule may or may not need a GPU, and come in any order: those that do sort first.
             found[rule] = min(found.get(rule, line), line)
         for note in notes.iterdir():
             note.unlink()
@@ -60,7 +60,7 @@ def slurm(project, tmp_path, monkeypatch):
 
 
 def shorten(words):
-    """Rule and options of a line, without what is another one in each run."""
+    """Rule and options of a line, without the parts that differ in each run."""
     words = [word for word in words if not word.startswith("--wrap")]
     rule = re.sub("_wildcards_.*|_[0-9a-f]{12}$", "", words[words.index("--comment") + 1].removeprefix("rule_"))
     if group := re.fullmatch(r"(\w+?)(_gpu)?_\1", rule):
@@ -75,7 +75,7 @@ def shorten(words):
 def test_the_lines_of_sbatch_are_the_golden_ones(slurm, project):
     lines = slurm("--forceall")
     for rule, line in lines.items():
-        # SLURM brings back what it took away, and warns before the end; the plugin starts no step per GPU.
+        # SLURM requeues what it preempts, and warns before the time limit; the plugin starts no step per GPU.
         assert "--requeue" in line and "--signal=URG@120" in line and "--ntasks-per-gpu" not in line, rule
     found = {"as shipped": lines}
     ranks = ("train_head:mpi=srun", "train_head:tasks=4", "train_head:nodes=2", "train_head:gpu=4")
@@ -120,7 +120,7 @@ def test_an_overlay_that_a_shell_would_read_is_refused_before_a_job(slurm, proje
 
 @pytest.mark.parametrize("name", ["a$(touch ran)b.yaml", "a`touch ran`b.yaml", 'a"; touch ran; ".yaml', "a\\b.yaml"])
 def test_the_name_of_an_overlay_runs_nothing(name):
-    """The plugin puts each job's command, overlays among it, between double quotes of the submitting shell."""
+    """The plugin puts each job's command, with its overlays, between double quotes in the submitting shell."""
     refuse_shell_text(["config/demo.yaml", Path("it's; a & name > ü.yaml")])
     with pytest.raises(UserError, match="would obey"):
         refuse_shell_text(["config/demo.yaml", name])

@@ -1,4 +1,4 @@
-"""SECURITY.md names tests that exist, and what it says of a config's variables holds."""
+"""SECURITY.md names existing tests, and what it says about variables in a config is true."""
 
 import re
 from pathlib import Path

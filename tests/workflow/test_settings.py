@@ -1,4 +1,4 @@
-"""Typed settings: the model of each step takes what the config makes for its jobs, and names what it does not take."""
+"""Typed settings: each step's model accepts what the config makes for its jobs, and names what it does not accept."""
 
 import copy
 import pkgutil

@@ -1,4 +1,4 @@
-"""Nothing that a config says becomes the shell's text."""
+"""No text of a config becomes part of a shell command."""
 
 import copy
 import json
@@ -19,12 +19,12 @@ from nearid.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = "; touch x; $(touch x) `touch x` 'ü' \"b\" | & > x \\ * \n touch x"
 EVIL_FOLDER = "a; touch x; $(touch x) `touch x` 'ü' \"b\" | & > x \\ *"
-# Notes its arguments instead of running.
+# Records its arguments instead of running.
 STUB = f"#!{sys.executable}\nimport json, sys\nopen('calls', 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
 
 
 def test_every_value_in_a_shell_line_is_quoted():
-    """A number of threads is Snakemake's own."""
+    """Except the number of threads, which is Snakemake's own."""
     found = 0
     for path in (ROOT / "workflow").rglob("*.smk"):
         for block in re.findall(r"^    shell:\n((?:        .*\n)+)", path.read_text(), re.MULTILINE):
@@ -64,7 +64,7 @@ def test_a_hostile_overlay_runs_nothing(project, tmp_path):
         "resources/evil/fetched.json",
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    # Every command as Snakemake would hand it to the shell, run by a shell in which python only notes its arguments.
+    # Every command as Snakemake would give it to the shell, run by a shell whose python only records its arguments.
     said = done.stdout + done.stderr
     lines = re.findall(r"^Shell command: (.*?)\n(?=\n\[|Job stats:|\Z)", said, re.MULTILINE | re.DOTALL)
     lines = [line for line in lines if line != "None"]
@@ -121,7 +121,7 @@ def test_photos_in_the_makefile_are_one_word(tmp_path):
     "folder", ["2024_11", "true", "1e5", "things", "my photos ü", "/some/where", "../a b", EVIL_FOLDER]
 )
 def test_photos_stay_text_whatever_the_folder_is_called(tmp_path, folder):
-    """As Snakemake itself reads what the Makefile hands over."""
+    """Snakemake's own parser reads what the Makefile passes to it."""
     from snakemake.cli import parse_config
 
     stand_in, got = tmp_path / "bin/snakemake", tmp_path / "got"
@@ -135,7 +135,7 @@ def test_photos_stay_text_whatever_the_folder_is_called(tmp_path, folder):
 
 
 def poisoned(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """`config` with hostile text in every string that may be any text, and the names of those."""
+    """`config` with hostile text in every string that accepts any text, and the names of these strings."""
     changed = []
     for path in list(strings(config)):
         for text in (EVIL, EVIL_FOLDER):

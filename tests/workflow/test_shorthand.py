@@ -1,4 +1,4 @@
-"""What a config need not say: an entry is one entry in one place, and leaving out is one line."""
+"""What a config need not say: each member is one entry in one place, and leaving out is one line."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def in_root(monkeypatch):
 
 @pytest.fixture
 def changed(tmp_path):
-    """The paper's config with a few lines on top, and perhaps overlays below them."""
+    """Loads the paper's config with a few lines on top, and overlays below them if given."""
 
     def load_with(text, *below):
         path = tmp_path / "overlay.yaml"

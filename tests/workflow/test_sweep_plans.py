@@ -1,4 +1,4 @@
-"""What a sweep writes down before any job: its heads in the config's own words."""
+"""What a sweep writes before any job: its heads, as entries of a config."""
 
 import json
 import os
@@ -23,7 +23,7 @@ DEMO = (Path("config/demo.yaml"), Path("config/test.yaml"))
 
 @pytest.fixture
 def overlays(tmp_path, monkeypatch):
-    """The tiny config, with its results elsewhere."""
+    """The tiny config, with results in another folder."""
     monkeypatch.chdir(ROOT)
     (tmp_path / "here.yaml").write_text(f"results_dir: {tmp_path / 'results'}\n")
     return (*DEMO, tmp_path / "here.yaml")
@@ -135,7 +135,7 @@ def test_progress_is_read_from_the_log_of_a_head(overlays):
     (name,) = sweep.ablations
     line = {"loss": 0.5, "wait_s": 0.5, "step_s": 1.5}
     log = "".join(json.dumps({"step": step} | line) + "\n" for step in range(1, 8))
-    # What is behind the last line break is still being written.
+    # After the last line break is a line that is still being written.
     write_text(sweep.layout.head(name) / ".progress/key/0000000.jsonl", log + '{"step": 8, "lo')
     (row,) = read_progress(sweep)
     assert (row.state, row.step, row.steps, row.loss, row.left_s) == ("not running", 7, None, 0.5, None)

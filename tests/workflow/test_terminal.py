@@ -1,4 +1,4 @@
-"""What a run says on the terminal: events that Snakemake sent once, and a small run of its own."""
+"""What a run says on the terminal: events recorded from Snakemake, and a small real run."""
 
 import io
 import json
@@ -68,7 +68,7 @@ def small(tmp_path, monkeypatch):
 
 
 def write_logs(folder):
-    """Those of the run that was recorded."""
+    """Write the logs of the recorded run."""
     texts = {f"data/draw/{number}": "WARNING nearid.data: few colours\n" for number in range(3)}
     texts["heads/train/two"] = "where:    x.txt\nfound:    nothing\nexpected: a number\nnext:     write one\n"
     for name, text in texts.items():
@@ -78,7 +78,7 @@ def write_logs(folder):
 
 
 def tell(folder, events, live=False, seconds=10.0):
-    """What an account of recorded events says, an event each `seconds`."""
+    """Output of an account for recorded events, one each `seconds`."""
     times = iter(range(10**6))
     stream = io.StringIO()
     account = Account(stream, live, lambda: "full.log", lambda: seconds * next(times))
@@ -205,7 +205,7 @@ def test_a_real_run_fails_goes_on_and_has_nothing_to_do(small):
     (small / "mine.yaml").write_text("heads: [one]\n")
     code, said = run(small, "--configfile", "mine.yaml")
     assert (code, said) == (0, "mine.yaml: nothing to do, everything is there and up to date\n")
-    # A plan is Snakemake's own.
+    # A plan is printed by Snakemake itself.
     code, said = run(small, "-n", "--config", "heads=[one,three]")
     assert code == 0 and "rule train:" in said
 
@@ -219,7 +219,7 @@ def test_steps_know_the_terminal_by_the_name_that_the_run_gives_it(monkeypatch):
 
 
 def test_lines_that_say_nothing_are_in_no_log(small):
-    # Jobs that may start one each second, as a cluster's profile has it for ten.
+    # With at most one job per second, like the limit in a cluster's profile.
     code, _ = run(small, "--config", "heads=[one]", "--max-jobs-per-timespan", "1/1s")
     (log,) = (small / ".snakemake/log").glob("*.log")
     assert code == 0 and log.read_text().count("Job rate limit reached") == 1

@@ -9,7 +9,7 @@ from nearid.workflow import wakeups
 
 
 class Timer:
-    """Stands in for `threading.Timer`: it ends when it is told to."""
+    """Stands in for `threading.Timer`: it fires when the test calls `wake`."""
 
     started: ClassVar[list] = []
 
@@ -43,7 +43,7 @@ def test_looks_of_the_scheduler_share_a_timer(monkeypatch):
 
 
 def test_the_installed_snakemake_has_what_is_changed_and_others_stay_as_they_are():
-    """Else `nearid.workflow.wakeups` has to follow it, or can go."""
+    """If this fails, `nearid.workflow.wakeups` must be adapted, or can be removed."""
     assert "_schedule_reevalutation" in vars(JobScheduler) and "_open_jobs" in JobScheduler.__init__.__code__.co_names
 
     class Other:

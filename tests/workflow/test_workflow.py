@@ -1,4 +1,4 @@
-"""The workflow as its users meet it: planning, mistakes, what is not written yet."""
+"""The workflow from its users' view: planning, mistakes, plug-ins that do not exist yet."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# Not pandas and pyarrow: Snakemake imports those itself.
+# Without pandas and pyarrow, which Snakemake imports itself.
 HEAVY = ("torch", "transformers", "vtkmodules", "matplotlib", "deepspeed", "cv2", "sklearn", "h5py")
 
 
@@ -122,7 +122,7 @@ def test_a_mistake_on_the_command_line_is_four_lines_in_the_log_too(tmp_path):
 
 @pytest.mark.parametrize("listened", [False, True])
 def test_a_message_does_not_need_the_full_disk_that_it_tells_of(tmp_path, listened):
-    """Nothing may be written to any file, the log among them; where a listener shows the log, the terminal says it."""
+    """No file can be written, not even the log; if a listener reads the log, the message goes to the terminal."""
     from nearid.io.progress import LISTENER, name_of_stream
 
     program = [sys.executable, "-m", "nearid", "--log", tmp_path / "log.txt", "config", "check", "config/nowhere.yaml"]

@@ -1,5 +1,5 @@
-# What all files here share: the checked config, and what rules ask for by a step's name (nearid.workflow). Nothing heavy
-# is imported here, since every job of a cluster parses the workflow again.
+# What the other files here share: the checked config, and the functions that rules use by step name (nearid.workflow).
+# Nothing heavy is imported here, since every cluster job parses the workflow again.
 import atexit
 import functools
 import json
@@ -37,7 +37,7 @@ from nearid.workflow.rules import Rules, those
 from nearid.workflow.step import WILDCARDS
 from nearid.workflow.wakeups import wake_once
 
-# Snakemake starts itself again in each job of a cluster, so that its own environment says so too.
+# Set here too, since Snakemake starts itself again in each cluster job.
 os.environ.update(PYTHONSAFEPATH="1")
 shell.prefix(
     export_line(
@@ -49,7 +49,7 @@ shell.prefix(
 
 @contextmanager
 def told():
-    """A mistake of the user's is told in four lines."""
+    """Turn an error of the user's into Snakemake's, with its four lines."""
     try:
         yield
     except UserError as error:
@@ -57,30 +57,31 @@ def told():
 
 
 with told():
-    # Snakemake has merged them; a key that stands twice in one of them is lost by then.
+    # Snakemake has merged the files already, which hides keys that occur twice in one of them.
     for file in workflow.configfiles:
         read_yaml(Path(file), "a YAML mapping")
     config = nearid.config.complete(config)
-    # In each job of a run the same is missing as where it started, since what can be had is fetched or there.
+    # Each job of a run finds the same things missing as its start did: whatever can be fetched was there or is fetched.
     if config["on_missing"] == "gap":
         nearid.config.leave_out_missing(config)
 
 LAYOUT = Layout(nearid.config.results_folder(config))
 
 
-# On one machine as many GPU jobs as it has GPUs; with a cluster's executor (it has nodes) each node hands out its own.
+# On one machine, as many GPU jobs as it has GPUs; with a cluster's executor (it has nodes), the scheduler assigns them.
 if workflow.resource_settings.nodes is None and visible_gpus(os.environ):
     if "gpu" not in workflow.global_resources:
         workflow.register_resource("gpu", visible_gpus(os.environ))
 
 
-# Jobs of a group (`RULES.group`) run one after the other: the group asks for the memory, cores and GPUs of the largest,
-# and the time of all. A cluster's executor has nodes; in the group's own job there are no cores for more than one.
+# Jobs of a group (`RULES.group`) run one after the other, so that a group requests memory, cores and GPUs of its
+# largest job, and the time of all. Only with a cluster's executor (it has nodes): in the group's own job, the cores
+# suffice for one job at a time anyway.
 if workflow.resource_settings.nodes is not None:
     workflow.register_resource("in_turn", 1)
 
 
-# Of each group, not of all that are on the cluster.
+# The limit holds in each group, not for all jobs on the cluster.
 resource_scopes:
     in_turn="local",
 
@@ -90,7 +91,7 @@ wildcard_constraints:
 
 
 def note_in_cache(path):
-    """Snakemake looks through a folder once, as long as it has time for that, and then takes a new file for missing."""
+    """Enter a new file in Snakemake's cache of a folder, which is read once and would report the file as missing."""
     cache = workflow.iocache
     cache.exists_local[path] = True
     for known in (cache.mtime, cache.size, cache.checksum):
@@ -101,27 +102,27 @@ def note_in_cache(path):
 def file_list(path):
     """The list that stands for a file or folder of the user among the inputs (docs/reruns.md).
 
-    It is looked after where the workflow is planned; a job, of which a cluster may start thousands, takes it as it is.
+    It is updated where the workflow is planned; jobs, of which a cluster may start thousands, use it as it is.
     """
     target = LAYOUT.file_list(path)
-    # Results outlive the photographs that they are of; a step that needs these again says that they are gone.
+    # Results may outlive the photographs that they were made from; a step that needs them reports it.
     if Path(path).exists() and (workflow.is_main_process or not target.is_file()):
         try:
             refresh_list(target, Path(path))
             note_in_cache(str(target))
         except OSError as error:
-            # An exception here would count as a rule that makes nothing, in silence where its results are there.
+            # An exception here would make Snakemake drop the rule, without a word if the rule's results exist.
             print(f"{path}: not looked after ({error})", file=sys.stderr, flush=True)
     return str(target)
 
 
 def group_sizes():
-    """How many short jobs share one of the cluster, by group (`--group-components`)."""
+    """How many short jobs share a cluster job, by group (`--group-components`)."""
     arrays = getattr(workflow.executor_settings, "array_jobs", None)
     return leave_out_arrays(workflow.group_settings.group_components, arrays or "")
 
 
-# Each job of a cluster parses the workflow again, and finds here what planning has found.
+# Every cluster job parses the workflow again, and finds here the fingerprints that planning has computed.
 KEPT = Kept(Path(".snakemake/nearid_fingerprints.json"))
 atexit.register(KEPT.save)
 RULES = Rules(Graph(config, LAYOUT, listed=file_list, kept=KEPT), group_sizes)
@@ -129,19 +130,19 @@ FILES = RULES.files
 
 
 def costly(path):
-    """Write-protect what cost GPU hours, where the config says so."""
+    """Write-protect results that took GPU hours, if the config says so."""
     return protected(str(path)) if config["protect"] else str(path)
 
 
 def prepare_run():
-    """What must hold before the first job; a cluster's jobs and dry runs come by no hook and are let in."""
+    """Checks before the first job; the jobs of a cluster and dry runs do not call this hook."""
     if wrong := find_obstacles(config, workflow):
         raise WorkflowError("\n" + "\n\n".join(wrong))
-    # One run at a time in this results folder.
+    # Only one run at a time in this results folder.
     with told():
         run_lock.hold(LAYOUT.root)
     if is_on_slurm(workflow):
-        find_first(ROOT / "slurm/bin")  # an sbatch that has patience
+        find_first(ROOT / "slurm/bin")  # the wrapper of sbatch, which retries
         RULES.allowed_minutes = allowed_minutes(workflow)
     KEPT.save()
 

@@ -1,5 +1,5 @@
-# A shard whose painting takes longer than `painting_minutes` is painted in parts: jobs of their own, which keep finished
-# images beside each other in the shard's undeclared progress folder. A mark says that a part is done.
+# A shard whose painting takes longer than `painting_minutes` is painted in parts, which are separate jobs. They keep
+# finished images in the shard's undeclared progress folder; a marker file says that a part is done.
 rule inpaint_part:
     input:
         RULES.inputs("inpaint_part"),
@@ -25,7 +25,7 @@ rule inpaint_part:
         " --shard {wildcards.shard:q} --part {wildcards.part:q}/{wildcards.parts:q} --settings {params.settings:q}"
 
 
-# Paints a shard, or puts together what parts have painted.
+# Paints a shard, or joins its painted parts.
 rule inpaint_shard:
     input:
         RULES.inputs("inpaint_shard"),
@@ -36,7 +36,7 @@ rule inpaint_shard:
         RULES.log("inpaint_shard"),
     benchmark:
         RULES.benchmark("inpaint_shard")
-    # First of all that may run: the images of a shard that is put together are no longer there twice.
+    # Before all other jobs that may run: joining a shard frees the space of its parts.
     priority: 1
     group:
         RULES.group("inpaint_shard")
@@ -83,7 +83,7 @@ rule make_quality_sheet:
         " --settings {params.settings:q}"
 
 
-# Asked for by name, not part of what a run makes: snakemake --configfile config/demo.yaml -- quality_sheets
+# Made only on request: snakemake --configfile config/demo.yaml -- quality_sheets
 rule quality_sheets:
     input:
         RULES.paths(FILES.quality_sheets),

@@ -1,4 +1,4 @@
-# What a run gives away; asked for by name: `snakemake … -- exports`.
+# Models and data sets to give away; made only on request: `snakemake … -- exports`.
 rule exports:
     input:
         RULES.paths(FILES.exports),

@@ -1,4 +1,4 @@
-# The only rule that touches the network. Everything else reads local paths, with hub access switched off.
+# The only rule that uses the network. All others read local paths, with hub access switched off.
 rule fetch_download:
     output:
         "resources/{download}/fetched.json",

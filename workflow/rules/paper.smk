@@ -1,4 +1,4 @@
-# What takes a second or two runs where Snakemake runs: a cluster job each would cost more than the work.
+# Steps of a second or two run where Snakemake runs: a cluster job for each would cost more than its work.
 rule make_table:
     input:
         RULES.inputs("make_table"),
@@ -90,7 +90,7 @@ rule plot_figure:
         " --settings {params.settings:q}"
 
 
-# The same step for a figure that moves.
+# The same step for an animated figure.
 use rule plot_figure as plot_animated_figure with:
     output:
         str(LAYOUT.figure("{figure}", "pdf")),

@@ -1,4 +1,4 @@
-# What the run will take, for people who have a Snakemake call at hand and not the config's files: `snakemake … -- plan`.
+# What the run will take, for people with a call of Snakemake but not the config files at hand: `snakemake … -- plan`.
 rule plan:
     log:
         str(LAYOUT.log("plan", "plan", "all")),

@@ -1,5 +1,5 @@
 # Scorers that read the same tokens are scored together: the first of their jobs reads the tokens for all of them whose
-# heads are there, the others find their scores made. The other scorers are no trigger, as in heads.smk.
+# heads exist, and the others find their scores made. As in heads.smk, a change of the others does not re-run this one.
 rule score_nearid_bench:
     input:
         RULES.inputs("score_nearid_bench"),

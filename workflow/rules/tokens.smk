@@ -11,7 +11,7 @@ rule extract_tokens:
         RULES.group("extract_tokens")
     conda:
         "../../envs/train.yaml"
-    # On a CPU one thread: sums in another order would give other bits.
+    # One thread on a CPU: sums in another order would give other bits.
     threads: RULES.decoders
     resources:
         mem_mb=RULES.memory("extract_tokens"),
@@ -28,7 +28,7 @@ rule extract_tokens:
         " --settings {params.settings:q}"
 
 
-# Not part of a run: the demo's backbone is shipped. `make demo-backbone` makes it anew and puts it in its place.
+# Not part of a run: the demo's backbone is shipped. `make demo-backbone` pretrains it again and replaces it.
 rule pretrain_backbone:
     input:
         "config/backbone.yaml",

@@ -22,7 +22,7 @@ from nearid.io import progress
 from nearid.io.progress import LISTENER, HarmlessStream, log_to_stderr
 
 STAGES = ("data", "distractors", "tokens", "heads", "scores", "paper")
-# What the machine refused, and what its owner can do.
+# Errors of the operating system that the user can mend: what was found, expected, and what to do.
 _REFUSALS = {
     errno.EROFS: ("a read-only file system", "a folder that can be written", "choose another `results_dir`"),
     errno.EACCES: (
@@ -42,10 +42,10 @@ _REFUSALS = {
 
 
 class _Commands(click.Group):
-    """Imports a group's module when it is asked for, and tells problems so that a person can correct them."""
+    """Imports a group's module when it is used, and reports problems so that a person can correct them."""
 
     def invoke(self, ctx: click.Context) -> object:
-        # Here and not in main(): the log file of --log is still open, so the message lands in it too.
+        # Here and not in main(): the log file of --log is still open, so the message is written to it too.
         try:
             return super().invoke(ctx)
         except UserError as error:
@@ -63,10 +63,10 @@ class _Commands(click.Group):
             problem = UserError(place, f"no module {error.name}", "the packages of envs/all.lock", action)
         except Stopped:
             if LISTENER in os.environ:
-                click.echo("interrupted", err=True)  # in the log, by which the run knows it
+                click.echo("interrupted", err=True)  # in the log, from which the run knows why the job ended
             raise
         except KeyboardInterrupt:
-            # click would say it after the log file is closed.
+            # click would print it after the log file is closed.
             click.echo("interrupted", err=True)
             sys.exit(128 + signal.SIGINT)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -99,7 +99,7 @@ def nearid(ctx: click.Context, log: Path | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; a problem that the user can correct is four lines and exit code 2, not a traceback."""
+    """Run the command line; a problem that the user can correct gives four lines and exit code 2, not a traceback."""
     sys.stderr = HarmlessStream(sys.stderr)  # type: ignore[assignment]
     if sys.stdout is not None and sys.stdout.isatty():  # what goes to a file stays as it is
         sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""`nearid accept`: results of earlier code may stand."""
+"""`nearid accept`: keep results that earlier code made."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import click
 @click.command()
 @click.argument("steps", nargs=-1, required=True, metavar="STEP...")
 @click.option("--config", "overlays", multiple=True, type=click.Path(path_type=Path), help="Overlay on config.yaml.")
-@click.option("--why", required=True, help="The reason; it stands in the manifest and on the page.")
+@click.option("--why", required=True, help="The reason; shown in the manifest and on the page.")
 def accept(steps: tuple[str, ...], overlays: tuple[Path, ...], why: str) -> None:
-    """Accept existing results of STEPs (rules, such as train_head) as if today's code had made them.
+    """Accept existing results of STEPs (rules, such as train_head) as if the current code had made them.
 
-    For an upgrade of the package whose difference you accept. Run it where you run Snakemake, and with the same
-    overlays. Inputs and settings that changed still count.
+    For an upgrade of the package whose differences you accept. Run it where you run Snakemake, with the same overlays.
+    Results whose inputs or settings have changed are still made again.
     """
     from nearid.config import leave_out_missing, load, results_folder
     from nearid.layout import Layout

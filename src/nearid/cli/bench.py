@@ -12,7 +12,7 @@ from nearid.errors import UserError
 from nearid.layout import Layout
 
 OVERLAYS = {"rendered": ("config/demo.yaml",), "image_folder": ("config/demo.yaml", "config/photos.yaml")}
-"""Which config stands for a kind of data set, on top of config.yaml, where none is given."""
+"""Overlays on config.yaml for a kind of data set, if none are given."""
 
 
 @click.command()
@@ -20,7 +20,9 @@ OVERLAYS = {"rendered": ("config/demo.yaml",), "image_folder": ("config/demo.yam
 @click.option("--dataset", required=True, help="Kind of data set: rendered, image_folder, syncd, nearid.")
 @click.option("--config", multiple=True, type=click.Path(path_type=Path), help="Overlay on config.yaml (repeatable).")
 @click.option("--results", type=click.Path(path_type=Path), help="The folder results/<name> with its data.")
-@click.option("--readout", type=click.Choice(["map", "mean"]), default="map", show_default=True, help="map: its own.")
+@click.option(
+    "--readout", type=click.Choice(["map", "mean"]), default="map", show_default=True, help="map: the model's own."
+)
 @click.option("--precision", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images per forward pass.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON instead of a table.")
@@ -36,7 +38,7 @@ def bench(
 ) -> None:
     """NearID-bench and MTG for your own encoder, on the images of a run; no head is trained.
 
-    Scores and metrics stand under results/<name>/scores/own_<encoder>; a stopped run continues.
+    Scores and metrics are in results/<name>/scores/own_<encoder>; a stopped run continues.
     """
     from nearid.config import load, results_folder
     from nearid.scores.own_encoder import evaluate, format_table

@@ -16,7 +16,7 @@ def config() -> None:
 @config.command()
 @click.argument("overlays", nargs=-1, type=click.Path(path_type=Path))
 def check(overlays: tuple[Path, ...]) -> None:
-    """Validate config.yaml with OVERLAYS on top: members, files and folders that it names, sizes that fit together."""
+    """Validate config.yaml with OVERLAYS on top: members, files and folders that it names, and sizes of splits."""
     from nearid.config import check_members, check_paths, check_sizes, load
 
     values = load(*overlays)
@@ -45,7 +45,7 @@ def readme() -> None:
 
 @config.command()
 def schema() -> None:
-    """Print config/schema.json, by which editors check and complete a config."""
+    """Print config/schema.json, with which editors check and complete a config."""
     from nearid.config.documentation import json_schema
 
     click.echo(json_schema(), nl=False)

@@ -18,7 +18,7 @@ def data() -> None:
 @click.option("--workers", default=1, show_default=True, help="Processes that load identities.")
 @step("curate_positives", CuratePositives)
 def curate(layout: Layout, settings: CuratePositives, workers: int) -> None:
-    """Load all identities, drop what cannot be used (recording the reason), draw the splits."""
+    """Load all identities, drop the unusable ones (recording the reason), draw the splits."""
     from nearid.data.positives import curate
 
     curate(settings, layout, workers)

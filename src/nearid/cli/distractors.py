@@ -21,7 +21,7 @@ def distractors() -> None:
 @click.option("--source", required=True, help="Id of the source.")
 @click.option("--shard", required=True, help="Id of the positives' shard.")
 @click.option("--part", metavar="K/N", help="Paint the Kth of N parts only, and keep its images for `--join N`.")
-@click.option("--join", type=click.IntRange(min=2), help="Paint nothing: so many parts have, put them together.")
+@click.option("--join", type=click.IntRange(min=2), help="Paint nothing: put this number of painted parts together.")
 @step("inpaint_shard", InpaintShard)
 def inpaint(
     layout: Layout, settings: InpaintShard, source: str, shard: str, part: str | None, join: int | None

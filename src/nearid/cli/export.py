@@ -12,7 +12,7 @@ from nearid.layout import Layout
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="A folder that does not exist yet.")
-@click.option("--ablation", default="nearid", show_default=True, help="Whose head.")
+@click.option("--ablation", default="nearid", show_default=True, help="The ablation whose head is exported.")
 @click.option(
     "--layout",
     "form",

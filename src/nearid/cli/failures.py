@@ -1,4 +1,4 @@
-"""An unexpected exception: four lines for the user, and the full trace in a file to send with a report."""
+"""An unexpected exception: four lines for the user, and the full trace in a file to attach to a report."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def explain_fault(error: BaseException, log: Path | None) -> UserError:
-    """What to print of `error`; its trace is written beside `log`, or among the machine's temporary files.
+    """What to print for `error`; its trace is written beside `log`, or to a temporary file.
 
-    The trace may be unwritable too (a full disk): then it goes to the terminal, since nothing else has it.
+    If the trace cannot be written either (a full disk), it goes to the terminal, since nothing else keeps it.
     """
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)]
@@ -41,7 +41,7 @@ def explain_fault(error: BaseException, log: Path | None) -> UserError:
 
 
 def _temporary() -> Path:
-    # A new file under a name that nobody can foresee: others may have put a link to one of ours in its place.
+    # A new file with an unpredictable name: others could have put a link to a file of ours under a known one.
     descriptor, name = tempfile.mkstemp(prefix="nearid-trace-", suffix=".txt")
     os.close(descriptor)
     return Path(name)

@@ -25,7 +25,7 @@ def heads() -> None:
 def train(layout: Layout, settings: TrainHead, ablation: str, along: str) -> None:
     """Train the head of one ablation; started again after a kill, it resumes.
 
-    Other heads of the pack that are not up to date train on the same batches; their own commands then only write them.
+    Other heads of the pack that are not up to date train on the same batches; their own commands then only write files.
     """
     from nearid.config.accepted import result_code
     from nearid.distributed.ranks import read_ranks
@@ -34,7 +34,7 @@ def train(layout: Layout, settings: TrainHead, ablation: str, along: str) -> Non
     if settings.ablation != ablation:
         raise UserError("--ablation", ablation, f"{settings.ablation}, as in --settings", "name the same one")
     code = result_code("train_head", settings.given, layout.root)
-    # Another head's job may have made it along; then no PyTorch is loaded.
+    # Another head's job may have trained it too; then PyTorch need not be loaded.
     if read_ranks().size == 1 and finished.take(layout, settings, code):
         return
     from nearid.heads.training import train

@@ -25,9 +25,9 @@ Command = Callable[..., Any]
 def step(name: str, kind: type[Settings]) -> Callable[[Command], Command]:
     """Give a command `--results`, `--settings` and `--config`, and call it with `layout` and `settings` of this `kind`.
 
-    A rule passes `--results DIR --settings JSON`. A person says `--config config/demo.yaml` instead (repeatable, on top
-    of `config.yaml`); `nearid.config.step_settings(name, config, **ids)` then gives both, `ids` being the command's
-    other options. Put it below the command's own options:
+    A rule passes `--results DIR --settings JSON`. A person gives `--config config/demo.yaml` instead (repeatable, on
+    top of `config.yaml`); both then follow from the config, by `nearid.config.step_settings(name, config, **ids)`,
+    where `ids` are the command's other options. Put it below the command's own options:
 
         @distractors.command()
         @click.option("--source", required=True)
@@ -41,8 +41,8 @@ def step(name: str, kind: type[Settings]) -> Callable[[Command], Command]:
         def run(results: Path | None, settings: str | None, config: tuple[Path, ...], **ids: Any) -> Any:
             layout, values = resolve(name, results, settings, config, ids)
             run_lock.share(layout.root)
-            # Files may have changed since they were fetched and hashed. Painting does not read what it is told of the
-            # data set, and a look at a hundred thousand pictures would cost each of its jobs seconds.
+            # Files may have changed since they were fetched and hashed. Painting gets the data set's settings but does
+            # not read its files, and to check a hundred thousand pictures would cost each of its jobs seconds.
             for download in named_downloads({key: value for key, value in values.items() if key != "dataset"}):
                 check_fetched(Path(FOLDER) / download)
             return command(layout=layout, settings=kind.parse(values), **ids)
@@ -59,7 +59,7 @@ def step(name: str, kind: type[Settings]) -> Callable[[Command], Command]:
         )
         for option in reversed(options):
             run = option(run)
-        run.settings = kind  # type: ignore[attr-defined]  # for a test that parses all settings of the configs
+        run.settings = kind  # type: ignore[attr-defined]  # for a test that parses the settings of all configs
         return run
 
     return decorate
@@ -68,7 +68,7 @@ def step(name: str, kind: type[Settings]) -> Callable[[Command], Command]:
 def resolve(
     name: str, results: Path | None, settings: str | None, overlays: tuple[Path, ...], ids: dict[str, Any]
 ) -> tuple[Layout, dict[str, Any]]:
-    """Layout and settings of step `name`, from what its command was given (see `step`)."""
+    """Layout and settings of the step `name`, from the arguments of its command (see `step`)."""
     if settings is not None and overlays:
         raise UserError(f"nearid, step {name}", "both --settings and --config", "one of them", "leave one out")
     if settings is not None:

@@ -77,7 +77,7 @@ def identities(layout: Layout, settings: ShowIdentities) -> None:
 @paper.command()
 @step("make_page", MakePage)
 def page(layout: Layout, settings: MakePage) -> None:
-    """One page that shows it all."""
+    """The results page."""
     from nearid.paper.page import write_page
 
     write_page(settings, layout)
@@ -86,7 +86,7 @@ def page(layout: Layout, settings: MakePage) -> None:
 @paper.command()
 @step("write_manifest", WriteManifest)
 def manifest(layout: Layout, settings: WriteManifest) -> None:
-    """Write hashes, settings, versions and machine."""
+    """Record hashes, settings, versions and machine."""
     from nearid.paper.manifest import write_manifest
 
     write_manifest(settings, layout)
@@ -123,7 +123,7 @@ def summary(layout: Layout, settings: WriteSummary) -> None:
     """The headline numbers in a few lines."""
     from nearid.paper.summary import write_summary
 
-    # In a run with many jobs it belongs to this one's log, not between the other jobs' lines.
+    # On stderr: in a run with many jobs it goes to this job's log, not between the lines of other jobs.
     click.echo(write_summary(settings, layout), nl=False, err=True)
 
 

@@ -11,7 +11,7 @@ import click
 
 @click.command()
 @click.argument("overlays", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--settings", metavar="JSON", help="The whole config instead (the rule's way).")
+@click.option("--settings", metavar="JSON", help="The whole config, as the rule passes it.")
 @click.option("--gpus", default=1, show_default=True, type=click.IntRange(min=0), help="GPUs at the same time.")
 @click.option("--cores", default=0, help="CPU cores at the same time; those of this machine by default.")
 @click.option("--quota-gb", type=float, help="What you may still write, where a quota is tighter than the disk.")
@@ -26,7 +26,7 @@ def plan(
     gpu_gb: float | None,
     as_json: bool,
 ) -> None:
-    """What is to do for config.yaml with OVERLAYS on top: jobs (SLURM: those submitted), GPU-hours, disk, wall time."""
+    """What is left to do for config.yaml with OVERLAYS on top: jobs (SLURM: submissions), GPU hours, disk, time."""
     from nearid.config import leave_out_missing, load, results_folder
     from nearid.layout import Layout
     from nearid.planning.plan import format_plan, make_plan

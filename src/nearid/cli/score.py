@@ -86,7 +86,7 @@ def score(
 
 
 def _read_lines(source: str) -> Iterator[str]:
-    """Lines of a file or of stdin (`-`), read when the first is asked for; bytes of names may be of any encoding."""
+    """Lines of a file or of stdin (`-`), read when the first is needed; file names may be in any encoding."""
     from nearid.io.sheets import decode_text
 
     with click.open_file(source, "rb") as stream:

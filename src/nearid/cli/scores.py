@@ -11,7 +11,7 @@ from nearid.cli.options import resolve, step
 from nearid.config.settings.scores import Score, ScoreDreamBench, ScoreMTG, ScoreNearIDBench, SummariseScores
 from nearid.layout import Layout
 
-along = click.option("--along", metavar="JSON", default="{}", help="Scorers of the same tokens to score along, by id.")
+along = click.option("--along", metavar="JSON", default="{}", help="Scorers, by id, to score together: same tokens.")
 
 
 @click.group()
@@ -56,7 +56,7 @@ def mtg(layout: Layout, settings: ScoreMTG, scorer: str, along: str) -> None:
 
 
 @scores.command()
-@click.option("--scorer", help="Id of the scorer (the rule's way).")
+@click.option("--scorer", help="Id of the scorer.")
 @click.option("--results", type=click.Path(path_type=Path), help="The folder results/<name>.")
 @click.option("--settings", metavar="JSON", help="This step's settings, as its rule passes them.")
 @click.option("--config", multiple=True, type=click.Path(path_type=Path), help="Overlay on config.yaml (repeatable).")
@@ -101,7 +101,7 @@ def summarise(layout: Layout, settings: SummariseScores, scorer: str) -> None:
 
 
 def _others(step: str, settings: Score, along: str, results: Path) -> list[tuple[Score, str]]:
-    """Settings and code of the other scorers: they differ from the scorer in their entry alone."""
+    """Settings and code of the other scorers, whose settings differ only in the scorer's entry."""
     from nearid.config.accepted import result_code
 
     named = json.loads(along).items()

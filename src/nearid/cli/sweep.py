@@ -17,14 +17,14 @@ _folder = click.argument("folder", type=click.Path(path_type=Path))
 
 @click.group()
 def sweep() -> None:
-    """Train many heads as submitit jobs (docs/sweeps.md); a later snakemake finds them done."""
+    """Train many heads as submitit jobs (docs/sweeps.md); a later run of Snakemake finds them trained."""
 
 
 @sweep.command()
 @click.argument("name")
 @click.option("--config", "overlays", multiple=True, type=click.Path(path_type=Path), help="Overlay on config.yaml.")
-@click.option("--ablation", "ablations", multiple=True, help="To vary; those selected by default.")
-@click.option("--seed", "seeds", multiple=True, type=int, help="Of the heads.")
+@click.option("--ablation", "ablations", multiple=True, help="To vary (repeatable); by default all selected ones.")
+@click.option("--seed", "seeds", multiple=True, type=int, help="Seed of the heads (repeatable).")
 @click.option(
     "--set", "overrides", multiple=True, metavar="PATH=A,B", help="Values, e.g. training.learning_rate=1e-3,3e-3"
 )
@@ -61,7 +61,7 @@ def run(
 
 @sweep.command()
 @_folder
-@click.option("--watch", type=float, metavar="SECONDS", help="Show it again and again, until nothing runs.")
+@click.option("--watch", type=float, metavar="SECONDS", help="Show it again after each SECONDS, until nothing runs.")
 def status(folder: Path, watch: float | None) -> None:
     """State, step, loss and time left of each run."""
     from nearid.sweeps.states import UNDER_WAY

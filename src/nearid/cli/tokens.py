@@ -23,7 +23,7 @@ def tokens() -> None:
 @tokens.command()
 @click.option("--backbone", required=True, help="Id in the config's `backbones`.")
 @click.option("--collection", required=True, help="`positives`, the id of a source, `mtg_train` or `mtg_test`.")
-@click.option("--shard", required=True, help="Id of the shard; `000` alone of MTG and of what no training reads.")
+@click.option("--shard", required=True, help="Id of the shard; only `000` for MTG and collections without training.")
 @click.option("--workers", default=1, show_default=True, help="Threads that decode and preprocess.")
 @step("extract_tokens", ExtractTokens)
 def extract(layout: Layout, settings: ExtractTokens, backbone: str, collection: str, shard: str, workers: int) -> None:
@@ -67,7 +67,7 @@ def verify(shards: tuple[Path, ...]) -> None:
 @tokens.command()
 @SHARDS
 def info(shards: tuple[Path, ...]) -> None:
-    """Tell what shards hold, as JSON."""
+    """Describe shards as JSON."""
     import json
     from collections import Counter
 
@@ -93,9 +93,9 @@ def info(shards: tuple[Path, ...]) -> None:
 @tokens.command()
 @click.argument("shard", type=click.Path(path_type=Path))
 @click.option("--config", multiple=True, type=click.Path(path_type=Path), help="Overlay on config.yaml (repeatable).")
-@click.option("--images", default=128, show_default=True, help="Sampled evenly from the shard.")
+@click.option("--images", default=128, show_default=True, help="How many to sample evenly from the shard.")
 def precision(shard: Path, config: tuple[Path, ...], images: int) -> None:
-    """What fewer bytes per token would cost in the backbone's own embeddings, measured on a shard."""
+    """What fewer bytes per token would change in the backbone's own embeddings, measured on a shard."""
     from nearid.config import load
     from nearid.config.steps import entry_of
     from nearid.tokens import TokenStore, load_backbone
@@ -112,7 +112,7 @@ def precision(shard: Path, config: tuple[Path, ...], images: int) -> None:
 
 @tokens.command()
 @OVERLAYS
-@click.option("--read-gb-per-s", default=6.0, show_default=True, help="What the disk gives to training (NVMe: 6).")
+@click.option("--read-gb-per-s", default=6.0, show_default=True, help="Rate at which training reads (NVMe: 6).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(overlays: tuple[Path, ...], read_gb_per_s: float, as_json: bool) -> None:
     """Images, variants, bytes, files, hours and reading time of the tokens of config.yaml with OVERLAYS on top."""
@@ -130,11 +130,11 @@ def plan(overlays: tuple[Path, ...], read_gb_per_s: float, as_json: bool) -> Non
 @tokens.command()
 @OVERLAYS
 @click.option("--whole", is_flag=True, help="Also read all tokens and images, and compare the backbones.")
-@click.option("--cores", default=2, show_default=True, help="For the command that repairs.")
+@click.option("--cores", default=2, show_default=True, help="For the printed command.")
 def repair_plan(overlays: tuple[Path, ...], whole: bool, cores: int) -> None:
-    """Which shards of config.yaml with OVERLAYS on top are missing, damaged or stale, and the repairing command.
+    """List shards of config.yaml with OVERLAYS on top that are missing, damaged or stale, and the repairing command.
 
-    The exit code is 1 where there are any.
+    The exit code is 1 if there are any.
     """
     from nearid.config import load, results_folder
     from nearid.planning.tokens import find_faults, repair_command

@@ -1,6 +1,6 @@
-"""The config: loaded, merged, checked against the closed schema, and cut into what each step reads.
+"""The config: loaded, merged, checked against the closed schema, and divided into the settings of each step.
 
-Nothing heavy is imported here: every job of a cluster parses the workflow again, and with it this package.
+Nothing heavy is imported here: every cluster job parses the workflow again, and with it this package.
 """
 
 from nearid.config.downloads import required_downloads

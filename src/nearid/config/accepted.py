@@ -1,6 +1,6 @@
-"""Results of earlier code that somebody took for those of today's (`nearid accept`).
+"""Results of earlier code that were accepted as if the current code had made them (`nearid accept`).
 
-`accepted.json` in a results folder has a fingerprint of today's code for each, and the one that stands for it.
+`accepted.json` in a results folder has fingerprints of the current code, each with the earlier one that stands for it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ ACCEPTED = "accepted.json"
 
 
 def result_code(step: str, settings: Mapping[str, Any], results: Path, kept: Kept | None = None) -> str:
-    """Fingerprint by which results of `step` in the folder `results` are known: today's, or the one accepted for it."""
+    """Fingerprint that Snakemake compares for results of `step` in `results`: the current one, or the one accepted."""
     code = step_code(step, settings, kept)
     return _aliases(results).get(code, code)
 
 
 def read_accepted(results: Path) -> list[dict[str, Any]]:
-    """What was accepted there, each with `step`, `code`, `stands_for` (the code that made the results) and `why`."""
+    """The entries there, each with `step`, `code`, `stands_for` (the code that made the results) and `why`."""
     path = results / ACCEPTED
     return read_json(path)["accepted"] if path.is_file() else []
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nearid.config.types import Config
 
-# What the released sets hold (docs/protocol.md 1.2): identities, views per identity.
+# Sizes of the released sets (docs/protocol.md 1.2): identities, views per identity.
 _RELEASED_IDENTITIES = 19_386
 _RELEASED_VIEWS = 45_215 / 19_386
 
@@ -21,7 +21,7 @@ def options_of(config: Config) -> Mapping[str, Any]:
 
 
 def count_identities(config: Config) -> int:
-    """Identities of the data set; those of the released sets where the config does not say."""
+    """Identities of the data set; as many as the released sets have if the config does not say."""
     there = known_identities(config)
     if there is None:
         return 0 if config["dataset"]["kind"] == "image_folder" else _RELEASED_IDENTITIES
@@ -29,7 +29,7 @@ def count_identities(config: Config) -> int:
 
 
 def known_identities(config: Config) -> int | None:
-    """How many identities there can be at most, before any is dropped; None where that is not known yet."""
+    """The largest possible number of identities, before any is dropped; None if it is not known yet."""
     if config["dataset"]["kind"] == "image_folder":
         path = options_of(config)["path"]
         return sum(each.is_dir() for each in Path(path).iterdir()) if path and Path(path).is_dir() else None
@@ -38,10 +38,10 @@ def known_identities(config: Config) -> int | None:
 
 
 def _count_records(config: Config) -> int | None:
-    """Records of a release that is fetched, or in the folder that plays the hub; None where neither is.
+    """Records of a release that is fetched, or in the folder that stands in for the hub; None if neither exists.
 
-    Some of them will be dropped. A release that is fetched in the course of a run has as many as are assumed before, or
-    the run is a small one, whose shards that were cut are put together as they were (`nearid.config.painting`).
+    Some of them will be dropped. A release that is fetched during a run may have another number than was assumed
+    before: shards whose parts are painted already are then joined as they were cut (`nearid.config.painting`).
     """
     path = str(options_of(config).get("path", ""))
     below = path.removeprefix("resources/")
@@ -64,7 +64,7 @@ def _count_rows(file: Path, changed_ns: int) -> int:
 
 
 def count_views(config: Config) -> float:
-    """Views per identity, on the mean."""
+    """Mean number of views per identity."""
     if config["dataset"]["kind"] == "image_folder":
         return 3.0
     share = options_of(config).get("three_view_fraction")
@@ -72,7 +72,7 @@ def count_views(config: Config) -> float:
 
 
 def count_images(config: Config, splits: Iterable[str]) -> float:
-    """Views of the identities in these splits; `train` is what the others leave."""
+    """Views of the identities in these splits; `train` is what `val` and `test` leave."""
     identities, sizes = count_identities(config), config["dataset"]["splits"]
     given = {split: identities if size == "all" else int(size) for split, size in sizes.items()}
     held = {split: min(identities, given.get(split, 0)) for split in ("val", "test")}

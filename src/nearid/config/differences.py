@@ -1,4 +1,4 @@
-"""What of a config is not the paper's: sizes, steps and schedules that make its numbers not comparable."""
+"""Differences of a config from the paper (sizes, steps, schedules) that make its numbers not comparable."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ PIXELS = {
 
 
 def differences(config: Config) -> dict[str, list[str]]:
-    """Differences from the paper, in words: of the `data` that is scored, and of the `training` of heads."""
+    """Differences from the paper, in words: in the `data` that is scored, and in the `training` of heads."""
     if config["dataset"]["kind"] not in ("syncd", "nearid"):
-        return {}  # nothing of it is the paper's
+        return {}  # such data has nothing in common with the paper's
     found = {"data": list(_of_data(config)), "training": list(_of_training(config))}
     return {part: told for part, told in found.items() if told}
 

@@ -34,22 +34,22 @@ what an overlay below lists.
 | `config/demo.yaml` | all stages on the embedded rendered set: two cores, no GPU, no hub (`make demo`) |
 | `config/demo.yaml config/test.yaml` | the same graph on a few identities, a minute or two; its numbers mean nothing |
 | `config/demo.yaml config/photos.yaml` | your own photographs: `--config photos_dir=PATH` (docs/own_images.md) |
-| `config/ratings.yaml` | agreement with people from released ratings alone: 4 MB, a minute on a CPU |
+| `config/ratings.yaml` | agreement with human raters, from released ratings alone: 4 MB, a minute on a CPU |
 | `config/released.yaml` | the paper's run on the authors' released sets: nothing is painted |
 | `config/released.yaml config/calibrate.yaml` | their released head, frozen encoders: nothing is trained either |
 | `config/plain.yaml` | training without augmentation, from cached tokens (not the paper's) |
 | `config/augmented.yaml` | augmentation from the cache: four draws of each training image |
-| `config/demo.yaml config/online.yaml` | augmentation in every step, where an overlay trains without |
+| `config/demo.yaml config/online.yaml` | augmentation in every training step, for overlays that train without it |
 | `config/sensitivity.yaml` | the headline head under each open choice (docs/decisions.md) |
 
-`plain` and `augmented` stand alone or behind another overlay. `config/backbone.yaml` is no overlay: it says how the
+`plain` and `augmented` are used alone or after another overlay. `config/backbone.yaml` is no overlay: it says how the
 demo's backbone was pretrained (`make demo-backbone`).
 
 - Numbers: write `1.0e-4`; YAML reads `1e-4` as text.
 - `--config key=value` sets only top-level keys (`name`, `seed`, `photos_dir`, …); for nested keys write an overlay.
 - An id (`<id>`) is a key of a catalogue, `[a-z0-9_]+`; some (engine, objective, kind, …) are also names of modules.
-- An editor with the YAML language server offers keys and marks mistakes by `config/schema.json`; an overlay of yours
-  names it in its first line: `# yaml-language-server: $schema=config/schema.json`.
+- An editor with the YAML language server completes keys and marks mistakes with `config/schema.json`; name it in the
+  first line of an overlay: `# yaml-language-server: $schema=config/schema.json`.
 - `nearid config check OVERLAY…` checks a config, `nearid config show OVERLAY…` prints it with all defaults.
 
 | key | type | default | meaning |
@@ -76,7 +76,7 @@ def json_schema() -> str:
 
 
 def _loosen(part: Any) -> Any:
-    """Nothing is required, since an overlay has a few keys; patterns as JavaScript writes them; no titles."""
+    """The schema with nothing required, since an overlay has few keys; JavaScript's form of patterns; no titles."""
     if isinstance(part, list):
         return [_loosen(each) for each in part]
     if not isinstance(part, dict):
@@ -120,7 +120,7 @@ def _rows(model: Model, prefix: str) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _rows_by_engine(sources: list[Model], prefix: str) -> Iterator[tuple[str, str, str, str]]:
-    """What all sources have, then each option with the engines that have it."""
+    """The keys that all sources have, then each option with the engines that have it."""
     yield from _rows(Source, prefix)
     options: dict[tuple[str, str, str], list[str]] = {}
     for source in sources:

@@ -1,4 +1,4 @@
-"""Which downloads a step's settings ask for."""
+"""The downloads that a step's settings name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER = "resources/"
 
 
 def required_downloads(settings: Any, config: Config) -> list[str]:
-    """Ids in `downloads` that any value below `resources/<id>` in `settings` names.
+    """Ids of the downloads whose paths, `resources/<id>/…`, occur in `settings`.
 
     Raises:
         UserError: such a path names no entry of `downloads`.
@@ -27,7 +27,7 @@ def required_downloads(settings: Any, config: Config) -> list[str]:
 
 
 def named_downloads(settings: Any) -> list[str]:
-    """Ids in all paths `resources/<id>/…` that `settings` hold."""
+    """Ids in all paths `resources/<id>/…` in `settings`."""
     return sorted({text.removeprefix(FOLDER).split("/")[0] for text in _texts(settings) if text.startswith(FOLDER)})
 
 

@@ -1,4 +1,4 @@
-"""What is known of each download: where it is, commit, files, size and licence, with the source (facts.yaml)."""
+"""Facts about each download: place, commit, files, size and licence, with their source (facts.yaml)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def download_facts() -> Mapping[str, Mapping[str, Any]]:
 
 
 def known_download(name: str) -> dict[str, Any] | None:
-    """The entry of the config's section `downloads` by what is known; None if nothing is."""
+    """An entry for the config's section `downloads`, made from the facts; None for an unknown download."""
     fact = download_facts().get(name)
     if fact is None:
         return None
@@ -45,9 +45,9 @@ def known_download(name: str) -> dict[str, Any] | None:
 
 
 def odd_files(download: str, files: Iterable[str]) -> list[str]:
-    """What of a repository's `files` is not as known: `no file matches ...`, then `... is not known`.
+    """How a repository's `files` differ from the facts: `no file matches ...`, then `... is not known`.
 
-    Empty as well for a download of which nothing is known.
+    Empty too for a download without facts.
     """
     listed, known = list(files), download_facts().get(download, {}).get("files", {})
     if not known:

@@ -1,8 +1,8 @@
 """A hash of the code that a step runs: Snakemake does not see edits in an imported package, so params carry this.
 
-It is over statements: those that the step's command can reach by the names in them, through imports, and the members
-(engines, objectives, scorers, …) that it loads by id. What a statement is, and what in it changes no result, says
-`nearid.config.syntax`.
+It covers the statements that the step's command can reach: by the names in them, through imports, and through the
+members (engines, objectives, scorers, …) that are loaded by id. `nearid.config.syntax` defines what a statement is, and
+what in it changes no result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Settings = Mapping[str, Any]
 
-# They say where results lie, how bytes get there, what ends a step and what went wrong, never what a result is.
+# Modules for paths, input and output, signals and errors: no result depends on them.
 _WITHOUT_EFFECT = (
     "nearid.errors",
     "nearid.layout",
@@ -33,7 +33,7 @@ _WITHOUT_EFFECT = (
     "nearid.distributed.signals",
     "nearid.io",
 )
-# These decide pixels, draws and how heads learn together.
+# Exceptions: these determine pixels, random draws, or which heads train together.
 _WITH_EFFECT = (
     "nearid.config.mixes",
     "nearid.config.variants",
@@ -58,7 +58,7 @@ def _one(*keys: str) -> Callable[[Settings], list[str]]:
     return find
 
 
-# Family of members -> where a step's settings may say which of them it loads.
+# Family of members -> where a step's settings may name those that it loads.
 _MEMBERS: dict[str, tuple[Callable[[Settings], list[str]], ...]] = {
     "nearid.data.datasets": (_one("kind"), _one("dataset", "kind")),
     "nearid.data.masks": (_one("options", "mask_estimator"), _one("dataset", "options", "mask_estimator")),
@@ -75,7 +75,7 @@ _MEMBERS: dict[str, tuple[Callable[[Settings], list[str]], ...]] = {
 
 
 def _objectives_shown(settings: Settings) -> list[str]:
-    """Table 4 reads the weights of the objectives that heads were trained with."""
+    """Objectives whose heads are shown: table 4 reads their weights."""
     runs = [settings, *settings.get("tables", {}).values(), *settings.get("compared", {}).values()]
     scorers = [scorer for part in runs for scorer in part.get("run", {}).get("scorers", ())]
     return sorted({scorer["training"]["objective"] for scorer in scorers if "training" in scorer})
@@ -87,7 +87,7 @@ def step_code(step: str, settings: Settings, kept: Kept | None = None) -> str:
     Args:
         step: its name.
         settings: of a job.
-        kept: where fingerprints are looked for first.
+        kept: cache of fingerprints.
     """
     own = _step(step)
     asked = ((f"nearid.{own.function}",), _chosen(settings), tuple((name, FORMATS[name]) for name in own.formats))
@@ -103,13 +103,13 @@ def _step(name: str) -> Step:
 def code_fingerprint(*modules: str) -> str:
     """Fingerprint of all statements of `modules` and of what they reach.
 
-    A module that does not exist counts as empty: `check_members` speaks of it.
+    A module that does not exist counts as empty: `check_members` reports it.
     """
     return _fingerprint(modules, (), ())
 
 
 def reach(step: str, settings: Settings) -> dict[str, list[tuple[int, int]]]:
-    """Module -> first and last lines of its statements in the fingerprint of `step`, for tests and the curious."""
+    """Module -> first and last lines of its statements in the fingerprint of `step`, for tests and debugging."""
     found: dict[str, list[tuple[int, int]]] = {}
     reached = _Reach(dict(_chosen(settings)))
     reached.enter(f"nearid.{_step(step).function}")
@@ -126,7 +126,7 @@ def files_beside(step: str, settings: Settings) -> set[Path]:
 
 
 def _chosen(settings: Settings) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The members of each family that the settings name; of another, all are reached."""
+    """Members named in the settings, by family; of a family that is missing here, all members count."""
     chosen = {
         family: tuple(dict.fromkeys(name for find in finders for name in find(settings)))
         for family, finders in _MEMBERS.items()
@@ -173,11 +173,11 @@ class _Reach:
         yield from ((module, statement) for statement, module in self._found.items())
 
     def digests(self) -> set[str]:
-        """One per statement: its own, and those of what its names mean."""
+        """One per statement: its own digest, and those of what its names refer to."""
         return {f"{statement.digest} {sorted(self._brought[statement])}\n" for statement in self._found}
 
     def files(self) -> set[Path]:
-        """Those that a statement names, and those that a template among them includes."""
+        """Files that a statement names, and those that a template among them names."""
         found: set[Path] = set()
         for statement, module in self._found.items():
             beside = _files_beside(module)
@@ -194,7 +194,7 @@ class _Reach:
         for target in _meant(module, statement):
             brought |= self._add_target(target)
         for target in statement.imports.values():
-            # Imported where it is used: it runs then.
+            # Imported inside a function, so the module runs then.
             if _is_ours(target.module):
                 self._run_module(target.module)
         for family, name in sorted(statement.loads):
@@ -202,7 +202,7 @@ class _Reach:
                 brought |= self._add_target(_whole(ImportedName(f"{family}.{member}", name)))
 
     def _add_target(self, target: ImportedName) -> set[str]:
-        """Add what `target` means, unless it has no effect; what it is, in short."""
+        """Add what `target` refers to, unless no result depends on it; returns the digests of what was added."""
         if not _is_ours(target.module):
             return {str(target)}
         if not target.name:
@@ -214,7 +214,7 @@ class _Reach:
         if target.name in module.defined:
             return {self._add(target.module, statement) for statement in module.defined[target.name]}
         if target.name in module.imports:
-            # Members that are loaded when asked for are loaded by the package's own function.
+            # A package that loads its members lazily does so in this function.
             lazy = {self._add(target.module, statement) for statement in module.defined.get("__getattr__", ())}
             return lazy | self._add_target(_whole(module.imports[target.name]))
         return self._add_module(target.module)
@@ -229,7 +229,7 @@ class _Reach:
         return {self._add(name, statement) for statement in _module(name).statements}
 
     def _run_module(self, name: str) -> None:
-        """Add what runs when a module is imported: no more than its bare statements, and those of what it imports."""
+        """Add what runs when a module is imported: only statements that bind no name, of the module and its imports."""
         waiting = [name]
         while waiting:
             name = waiting.pop()
@@ -251,7 +251,7 @@ class _Reach:
 
 @functools.cache
 def _meant(module: str, statement: Statement) -> tuple[ImportedName, ...]:
-    """What the names in a statement mean, builtins and parameters aside."""
+    """What the names in a statement refer to, except builtins and parameters."""
     found = (_mean(module, statement, name) for name in sorted(statement.names))
     return tuple(dict.fromkeys(target for target in found if target))
 
@@ -275,7 +275,7 @@ def _mean(module: str, statement: Statement, dotted: str) -> ImportedName | None
 
 
 def _whole(target: ImportedName) -> ImportedName:
-    """`target`, as a module where it is one."""
+    """`target`, as a module if it is one."""
     return ImportedName(str(target)) if target.name and _is_ours(target.module) and find_module(str(target)) else target
 
 
@@ -294,7 +294,7 @@ def _under(module: str, roots: Iterable[str]) -> bool:
 @functools.cache
 def _module(name: str) -> Module:
     path = find_module(name)
-    assert path is not None  # those are asked for that were found
+    assert path is not None  # callers have found the module
     return read_module(name, path)
 
 
@@ -325,6 +325,6 @@ def _hash(path: Path) -> str:
 
 
 def forget() -> None:
-    """Read the package's files again: a test has edited them."""
+    """Clear all caches: a test has edited the package's files."""
     for cached in (find_module, _fingerprint, _meant, _module, _members, _files_beside, _text, _hash):
         cached.cache_clear()

@@ -1,6 +1,6 @@
-"""What a run leaves out, and what is left out with it: an id in `select.drop` is left out everywhere.
+"""What a run leaves out (`select.drop`), and what cannot be made without that.
 
-The reasons travel with the config (`select.drop` becomes id -> reason): tables, figures and the page give them.
+The reasons stay in the config (`select.drop` becomes id -> reason): tables, figures and the page show them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from nearid.config.types import Config, MutableConfig
 
 LEFT_OUT = "left out of this run (`select.drop`)"
 CATALOGUES = ("sources", "ablations", "scorers", "groups", "tables", "figures", "benchmarks")
-"""Lists in `select` that a word may be taken out of."""
+"""Lists in `select` whose ids may be dropped."""
 
 
 def droppable(config: Config) -> set[str]:
@@ -25,10 +25,11 @@ def droppable(config: Config) -> set[str]:
 
 
 def leave_out(config: MutableConfig) -> None:
-    """Take out of `config` what `select.drop` names, and what cannot be made without it; nothing where it is empty.
+    """Remove from `config` what `select.drop` names, and what cannot be made without it.
 
-    Sources go from groups and mixtures too. A head without a mixture, a scorer without its head or benchmarks, a figure
-    or table without anything to show goes with what it needs, and has that as its reason. Again changes nothing.
+    Sources are removed from groups and mixes too. A head with nothing to draw, a scorer without its head or benchmarks,
+    and a figure or table with nothing to show are also removed; the reason then names what they lack. Calling it again
+    changes nothing.
     """
     select = config["select"]
     given = select["drop"]
@@ -38,14 +39,14 @@ def leave_out(config: MutableConfig) -> None:
         return
 
     def keep(kind: str, why: Callable[[str], str]) -> None:
-        """Keep what has no reason to go; `why` gives one that follows from others, or nothing."""
+        """Remove what has a reason; `why` gives one that follows from other removals, or an empty text."""
         for name in select[kind]:
             if name not in reasons and (reason := why(name)):
                 reasons[name] = reason
         select[kind] = [name for name in select[kind] if name not in reasons]
 
     def following(names: Iterable[str], what: str) -> str:
-        """The reason of something that all of `names` are needed for and none is left; nothing where one is."""
+        """The reason to remove something that needs one of `names`: none of them is left; empty if one is."""
         names = list(names)
         gone = [name for name in names if name in reasons]
         return f"{what} ({gone[0]}: {reasons[gone[0]]})" if names and len(gone) == len(names) else ""
@@ -107,7 +108,7 @@ def leave_out(config: MutableConfig) -> None:
 
 
 def needs_identities(config: Config) -> bool:
-    """Whether anything selected is made from the data set; ratings alone need none."""
+    """Whether anything selected is made from the data set; scores of ratings alone need none."""
     select, figures = config["select"], config["paper"]["figures"]
     shown = {need for name in select["figures"] for need in figures[name]["needs"]}
     benched = "nearid_bench" in select["benchmarks"] and any(

@@ -1,4 +1,4 @@
-"""Which files and folders of the user a step reads: inputs of its rule, by lists of what they hold (docs/reruns.md)."""
+"""Files and folders of the user that a step reads; its rule has lists of their contents as inputs (docs/reruns.md)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ KEYS = {
     "path", "prompt", "ratings", "samples", "seed_table",
 }  # fmt: skip
 """Keys of settings whose value is a path."""
-# Where it may be a model of the hub instead.
+# Keys whose value may be a model of the hub instead.
 _OF_THE_HUB = {
     ("backbones", "path"), ("dataset", "mask_model"), *(("sources", key) for key in ("controlnet", "lora", "model")),
 }  # fmt: skip
 _MODEL_KEYS = {key for _, key in _OF_THE_HUB}
-# What of a data set's options a step reads; the others take none of them.
+# Options of a data set that a step reads; other steps read none of them.
 _OPTIONS = {"curate_positives": KEYS - {"mtg"}, "make_mtg": {"mtg"}}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def own_paths(step: str, settings: Mapping[str, Any]) -> list[str]:
-    """Paths in a step's settings, in order, that the workflow does not fetch: files and folders of the user.
+    """Paths of the user's files and folders in a step's settings, in order: those that the workflow does not fetch.
 
-    A model of the hub's cache counts as the folder where the cache has it; one that is in no cache does not count.
+    A model of the hub counts as its folder in the hub's cache; one that is not cached is left out.
     """
     found = []
     for key, text in _paths(step, settings):
@@ -41,9 +41,10 @@ def own_paths(step: str, settings: Mapping[str, Any]) -> list[str]:
 
 
 def missing_paths(config: Config) -> dict[str, str]:
-    """What the selected members name and is not there: config key -> path, which is empty where one is needed.
+    """Paths that selected members name and that do not exist: config key -> path, empty if a required one is not set.
 
-    Downloads and models of the hub count as there: the one is fetched, and the first job that needs the other tells.
+    Downloads and models of the hub are not reported: downloads are fetched, and a missing model ends the first job that
+    needs it.
     """
     missing = {}
     for where, entry in _selected_entries(config):
@@ -59,7 +60,7 @@ def missing_paths(config: Config) -> dict[str, str]:
 
 
 def missing_path(key: str, path: str) -> UserError:
-    """The error for one of `missing_paths`."""
+    """The error for an entry of `missing_paths`."""
     return UserError(
         f"config, key {key}",
         f"{path!r}, which is not there" if path else "nothing",
@@ -69,10 +70,10 @@ def missing_path(key: str, path: str) -> UserError:
 
 
 def check_paths(config: Config) -> None:
-    """Say which of the user's files and folders are not there.
+    """Check that the user's files and folders exist.
 
     Raises:
-        UserError: with all of them.
+        UserError: lists all that do not.
     """
     missing = missing_paths(config)
     if len(missing) > 1:
@@ -86,7 +87,7 @@ def check_paths(config: Config) -> None:
 
 
 def in_lines(told: Iterable[str]) -> str:
-    """A list as part of an error, under its column."""
+    """A list inside an error's text, indented to its column."""
     return "".join(f"\n            - {line}" for line in told)
 
 
@@ -118,7 +119,7 @@ def _paths(step: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if key == "options" and "kind" in settings:  # the data set's
             yield from ((name, value[name]) for name in sorted(_OPTIONS.get(step, set()) & set(value)))
         elif key in ("dataset", "params", "absent"):
-            # Painting is told of the data set and reads none of it; the others are numbers, and reasons by benchmark.
+            # `dataset`: painting reads no file of it; `params` are numbers, `absent` reasons by benchmark.
             continue
         elif key == "hub":
             yield from ((key, folder) for _, folder in sorted(value.items()))
@@ -129,12 +130,12 @@ def _paths(step: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def is_hub_id(text: str) -> bool:
-    """Whether `text` may name a repository of the hub, `owner/name`, and is nothing that is here."""
+    """Whether `text` has the form of a repository of the hub, `owner/name`, and is no path here."""
     return _HUB_ID.fullmatch(text) is not None and not os.path.lexists(text)
 
 
 def cached_model(name: str, revision: str = "") -> Path | None:
-    """Where the hub's cache on this machine has a model; None if it has none. Nothing is asked over the network."""
+    """The folder of a model in this machine's cache of the hub; None if it is not cached. Uses no network."""
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"))
     cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
     repository = cache / f"models--{name.replace('/', '--')}"

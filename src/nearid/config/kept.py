@@ -1,6 +1,6 @@
-"""Fingerprints that were found before: to find those of all steps takes a second, and each job of a cluster needs one.
+"""A cache of fingerprints: to compute those of all steps takes a second, and each cluster job needs one.
 
-They are kept beside Snakemake's own records, and hold as long as every file of the package is what it was.
+It is kept beside Snakemake's own records, and is valid as long as no file of the package changes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nearid.io.files import replacing
 
 
 class Kept:
-    """Fingerprints by what was asked, in the file `path`; a damaged one, or one of other code, counts as empty."""
+    """Fingerprints by key, in the file `path`; a damaged file, or one of other code, counts as empty."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._package, self._found = path, digest_package(PACKAGE), dict[str, str]()
@@ -28,14 +28,14 @@ class Kept:
             pass
 
     def get(self, asked: str, find: Callable[[], str]) -> str:
-        """The fingerprint of what is `asked`; `find` finds it if it is not kept."""
+        """The fingerprint for the key `asked`; `find` computes it if it is not kept."""
         if asked not in self._found:
             self._found[asked] = find()
             self._changed = True
         return self._found[asked]
 
     def save(self) -> None:
-        """Keep what was found since. Where nothing can be written, it is found again."""
+        """Write what was added. If the file cannot be written, it is computed again next time."""
         if self._changed:
             self._changed = False
             try:

@@ -1,4 +1,4 @@
-"""From files to one checked config with every default filled in."""
+"""Loads a config: merges its files, checks the whole and fills in every default."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from nearid.errors import UserError, harmless
 from nearid.io.yaml_files import MAX_DEPTH, read_yaml
 
 BASE = Path("config.yaml")
-# An overlay of a kilobyte may name one list in another a billion times.
+# Aliases let an overlay of a kilobyte expand to a billion values.
 _MAX_VALUES = 100_000
 
 
 def load(*overlays: Path | str) -> MutableConfig:
-    """Read `config.yaml`, put `overlays` on top in order (mappings merged, lists replaced) and check the whole.
+    """Read `config.yaml`, apply `overlays` on top in order (mappings merged, lists replaced) and check the whole.
 
     Raises:
         UserError: a file is missing or is no YAML mapping, a key is unknown, a value does not fit, an id is unknown.
@@ -35,12 +35,12 @@ def load(*overlays: Path | str) -> MutableConfig:
 
 
 def complete(config: Config) -> MutableConfig:
-    """Check `config` (as Snakemake merged it) and write out what it leaves to defaults, those of the schema included.
+    """Check `config` (as Snakemake merged it), write out its shorthand and fill in all defaults.
 
     Raises:
         UserError: where, found, expected, next.
     """
-    from nearid.config import schema  # a job that gets its settings does without it
+    from nearid.config import schema  # here, since jobs that are given their settings do not need it
     from nearid.config.schema.walking import fill_defaults
 
     _check_values(config)
@@ -60,7 +60,7 @@ def complete(config: Config) -> MutableConfig:
 
 
 def settle(config: MutableConfig) -> None:
-    """Take out what is left out, and check the rest; for a complete config."""
+    """Apply `select.drop` to a complete config, and check what remains."""
     check_named(config)
     leave_out(config)
     check_references(config)
@@ -82,7 +82,7 @@ def _read(path: Path) -> MutableConfig:
 
 
 def _check_values(config: Config) -> None:
-    """Numbers are finite, text holds nothing that a terminal would obey, and all of it is of a bounded size."""
+    """Check that numbers are finite, texts have no control characters, and the size is bounded."""
     waiting: list[tuple[tuple[object, ...], Any]] = [((), config)]
     for _ in range(_MAX_VALUES):
         if not waiting:
@@ -114,10 +114,10 @@ def _merge(below: Any, above: Any) -> Any:
 
 
 def check_schema(config: Config) -> None:
-    """Whether `config` fits the schema, ids among them.
+    """Check `config` and its ids against the schema.
 
     Raises:
-        UserError: the first thing that does not.
+        UserError: the first mistake.
     """
     from pydantic import ValidationError
 

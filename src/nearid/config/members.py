@@ -1,4 +1,4 @@
-"""Which members (engines, objectives, scorers, …) a config asks for, found by file: an id is a module's name."""
+"""Members (engines, objectives, scorers, …) that a config names: an id is the name of a module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def check_members(config: Config) -> None:
-    """Report all members that a config asks for and that do not exist.
+    """Report all members that a config names and that do not exist.
 
     Raises:
         UserError: lists every missing member with the keys that ask for it.
@@ -41,7 +41,7 @@ def missing_members(config: Config) -> dict[str, list[str]]:
 
 
 def objective_params(objective: str) -> set[str] | None:
-    """The parameters of an objective, read off its `Loss` class without importing it; None: no such module."""
+    """The parameters of an objective, read from its `Loss` class without importing it; None: no such module."""
     path = find_module(f"nearid.heads.objectives.{objective}")
     if path is None:
         return None
@@ -53,7 +53,7 @@ def objective_params(objective: str) -> set[str] | None:
 
 @functools.cache
 def find_module(module: str) -> Path | None:
-    """The file of a module of this package."""
+    """The file of a module of this package; None if there is none."""
     base = PACKAGE.joinpath(*module.split(".")[1:])
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 

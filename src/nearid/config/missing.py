@@ -1,4 +1,4 @@
-"""What a run would read and is missing: all of it is found before the first job, with what can be done about it."""
+"""Finds what a run would read and what is missing, before the first job, with what can be done about it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 @dataclass(frozen=True)
 class Missing:
-    """A download, checkout, folder or file that cannot be had.
+    """A download, checkout, folder or file that does not exist and that the workflow cannot fetch.
 
     Attributes:
         name: the download's id, or the path.
-        found, action: what is wrong, and how to bring it.
-        uses: all uses of it by what is selected.
+        found, action: what is wrong, and what to do about it.
+        uses: where the selected members use it.
     """
 
     name: str
@@ -40,19 +40,19 @@ class Missing:
 
     @property
     def reason(self) -> str:
-        """Why what needs it is a gap."""
+        """The reason given for what is left out without it."""
         return f"{self.name} is missing: {self.found}"
 
     @property
     def needed_by(self) -> str:
-        """Config keys that name it."""
+        """The config keys that name it."""
         return ", ".join(dict.fromkeys(use.key for use in self.uses))
 
 
 def find_missing(config: Config, root: Path = Path()) -> list[Missing]:
-    """All that `config` selects and that is neither there nor can be fetched without a person.
+    """All that the selected members of `config` read, that does not exist, and that cannot be fetched automatically.
 
-    Whether the hub answers is not asked. Files are looked for, not opened.
+    The hub is not asked, and no file is opened.
 
     Args:
         config: checked and complete.
@@ -65,7 +65,7 @@ def find_missing(config: Config, root: Path = Path()) -> list[Missing]:
         if download:
             problem = _why_not_fetched(download, config, root)
         else:
-            # The folder where the user's photographs should be may be empty text; curation says what to set then.
+            # An image folder that is not set (an empty path) passes here: curation says what to set.
             problem = None if (root / path).exists() else (f"no {path}", f"put it there, or correct {own[0].key}")
         if problem:
             found.append(Missing(download or path, *problem, own))
@@ -78,16 +78,16 @@ def check_missing(
     fetching: Collection[str] | None = None,
     gone: Mapping[str, str] | None = None,
 ) -> None:
-    """Refuse a run that would read what cannot be had.
+    """Refuse a run that would read something that is missing.
 
     Args:
         config: checked and complete.
         root: what its paths are relative to.
-        fetching: the downloads that the run would fetch; a run of some targets needs not all. None: all.
-        gone: config keys whose paths are known not to be there.
+        fetching: the downloads that the run would fetch, since some targets need only some; None: all.
+        gone: paths that do not exist, by config key.
 
     Raises:
-        UserError: with everything that is missing, what needs it, and both ways on.
+        UserError: lists what is missing, what needs it, and the two ways to go on.
     """
     missing = [
         one
@@ -116,10 +116,10 @@ def check_missing(
 
 
 def leave_out_missing(config: MutableConfig, root: Path = Path()) -> None:
-    """Make a gap of everything that needs what is missing, in `config` itself; the reasons go to `select.drop`.
+    """Leave out everything that needs something missing, by changing `config`; the reasons are in `select.drop`.
 
     Raises:
-        UserError: what is left is no run, or not even a config.
+        UserError: nothing is left to score, or what is left is no valid config.
     """
     for one in find_missing(config, root):
         for use in one.uses:
@@ -153,7 +153,7 @@ def _leave_out(config: MutableConfig, use: Use, reason: str) -> None:
 
 
 def _why_not_fetched(download: str, config: Config, root: Path) -> tuple[str, str] | None:
-    """What is wrong with a download, and what to do; None where it is there or can be fetched."""
+    """What is wrong with a download, and what to do; None if it exists or can be fetched."""
     entry, folder = config["downloads"][download], root / FOLDER / download
     if (folder / "fetched.json").is_file():
         return None
@@ -178,13 +178,13 @@ def _why_not_fetched(download: str, config: Config, root: Path) -> tuple[str, st
 
 
 def has_token(environment: Mapping[str, str]) -> bool:
-    """Whether the hub's client has a token to show."""
+    """Whether the hub's client can find a token."""
     home = Path(environment.get("HF_HOME", Path.home() / ".cache/huggingface"))
     return any(environment.get(name) for name in _TOKENS) or (home / "token").is_file()
 
 
 def _find_damaged(config: Config, root: Path) -> Iterator[UserError]:
-    """Downloads that were fetched and are not whole any more, by names and sizes."""
+    """Fetched downloads that are not complete any more, by names and sizes of their files."""
     from nearid.io.downloads import check_fetched
 
     for download in sorted({use.download for use in find_paths(config)} - {""}):

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in our words: where, what was found, what was expected, what to do next."""
+"""Errors of pydantic as errors of ours: where, what was found, what was expected, what to do next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 Found = Mapping[str, Any]
-"""What pydantic says of one mistake: `type`, `loc`, `input`, `msg` and `ctx`."""
+"""One error of pydantic: `type`, `loc`, `input`, `msg` and `ctx`."""
 _TYPES = {
     **dict.fromkeys(("int_type", "int_from_float"), "a whole number"),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping"),
@@ -35,7 +35,7 @@ _LIMITS = {
 
 
 def explain(error: ValidationError, config: Config) -> UserError:
-    """The first mistake of those that are nearest to the top; all that pydantic says of one key is one mistake."""
+    """The first of the mistakes nearest to the top level; all errors about one key are one mistake."""
     found: dict[tuple[str | int, ...], list[Found]] = {}
     for each in error.errors(include_url=False):
         found.setdefault(tuple(find(each["loc"], config, Root)[0]), []).append(each)

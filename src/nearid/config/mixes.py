@@ -7,7 +7,7 @@ from typing import Any
 
 
 def drawn_sources(mix: Mapping[str, Any]) -> list[str]:
-    """The sources whose distractors a mixture draws, beside the positives."""
+    """The sources whose distractors a mix draws, beside the positives."""
     return list(mix["sources"]) if mix["nearid_repeats"] else []
 
 

@@ -1,4 +1,4 @@
-"""Which heads train, and which scorers score, together: those that read the same tokens read them once for all."""
+"""Which heads train together, and which scorers are scored together: those that read the same tokens, once for all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from nearid.config.steps import backbone_of, benchmarks_of, step_settings, train
 from nearid.config.types import Config
 
 TOKEN_READERS = ("encoder", "head")
-"""Kinds of scorers that read a backbone's tokens, so that they are scored together."""
-# Settings of the section training that say which images come in which batch; the others are each head's own.
+"""Kinds of scorers that read a backbone's tokens and may be scored together."""
+# Settings of the section `training` that decide which images are in which batch; the others may differ in a pack.
 FEED_TRAINING = (
     *("epochs", "batch_size", "last_batch", "mask_probability", "masks", "distractors"),
     *("tokens", "augmentation", "augmented_draws"),
@@ -21,8 +21,8 @@ FEED_TRAINING = (
 def packs(config: Config) -> list[list[str]]:
     """The selected ablations that train together.
 
-    Members share mix, seed, backbone and what else chooses their batches; `training.pack` says how many may be
-    together. A head that is alone is a pack of one.
+    Members share mix, seed, backbone and all else that determines their batches; `training.pack` limits how many there
+    are. A head that shares them with no other is a pack of one.
     """
     alike: dict[str, list[str]] = {}
     for ablation in config["select"]["ablations"]:
@@ -38,7 +38,7 @@ def packs(config: Config) -> list[list[str]]:
 
 
 def trained_along(config: Config, ablation: str) -> list[dict[str, Any]]:
-    """Settings of `train_head` of the heads that train with `ablation`."""
+    """Settings of `train_head` for the other heads that train together with `ablation`."""
     pack = next((members for members in packs(config) if ablation in members), [])
     return [step_settings("train_head", config, ablation=name) for name in pack if name != ablation]
 

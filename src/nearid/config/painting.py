@@ -1,4 +1,4 @@
-"""How the painting of a shard is divided into jobs of about `painting_minutes`; this changes no image."""
+"""How the painting of a shard is divided into jobs of about `painting_minutes`; the images do not depend on it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nearid.layout import Layout
 
 
 def images_per_shard(config: Config, source: str) -> float:
-    """Images of a source that are painted for a shard, on the mean."""
+    """Mean number of images that are painted for a shard of a source."""
     splits = step_settings("inpaint_shard", config, source=source)["splits"]
     return count_images(config, splits) / int(config["dataset"]["shards"])
 
 
 def planned_parts(config: Config, source: str) -> int:
-    """Jobs that paint a shard of `source`, by `seconds_per_image`; 1: the shard's own job paints it."""
+    """Number of jobs that paint a shard of `source`, by `seconds_per_image`; 1: the shard's own job paints it."""
     seconds = config["sources"][source]["seconds_per_image"]
     if not seconds or source in config["released"]:
         return 1
@@ -26,21 +26,21 @@ def planned_parts(config: Config, source: str) -> int:
 
 
 def parts_of_shard(config: Config, layout: Layout, source: str, shard: str) -> int:
-    """Jobs that paint this shard, or did where it is there already, or where all its parts are painted.
+    """Number of jobs that paint this shard; if it exists or all its parts are painted, the number that painted it.
 
-    Another rate must not paint it again, and Snakemake does where the files that a result was made from are others.
+    Otherwise a changed `seconds_per_image` would change the shard's inputs, and Snakemake would have it painted again.
     """
     if layout.distractors(source, shard).exists():
         try:
             return int(json.loads(layout.distractor_report(source, shard).read_text()).get("parts", 1))
         except (OSError, ValueError):
-            pass  # without a readable report the shard is made anew
+            pass  # without a readable report the shard is made again
     planned = planned_parts(config, source)
     return next((parts for parts in _cut_before(layout, source, shard) if parts != planned), planned)
 
 
 def _cut_before(layout: Layout, source: str, shard: str) -> list[int]:
-    """In how many parts a shard is painted that has only to be put together."""
+    """Numbers of parts for which each part of the shard is painted, so that these have only to be joined."""
     marks = list(layout.painted(source, shard, 1, 1).parent.glob(f"{shard}.*of*"))
     totals = {int(mark.name.rpartition("of")[2]) for mark in marks if mark.name.rpartition("of")[2].isdigit()}
     return [

@@ -1,4 +1,4 @@
-"""What each step of the stage `paper` reads of the config, and nothing else."""
+"""The settings of each step of the stage `paper`: what it reads of the config, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from nearid.config.steps import (
 )
 from nearid.config.types import Config, Ids
 
-# The download of config.yaml. An overlay that names another file must not be taken for the paper's words.
+# The download that config.yaml names. A prompt from another file does not count as the paper's wording.
 _PAPERS_WORDS = "resources/judge_words/"
-# Tables and figures about how heads were trained; others must not be remade for it.
+# Tables and figures that show how heads were trained; the others must not be remade when that changes.
 _ABOUT_TRAINING = ("table4", "table6", "table8", "table9", "weights", "effects", "sensitivity")
 
 
 def _run(
     config: Config, scorers: list[str] | None = None, sources: list[str] | None = None, shown_in: str = ""
 ) -> Settings:
-    """What the paper stage needs to know of a run, for the table or figure `shown_in`."""
+    """What the paper stage needs to know about a run, for the table or figure `shown_in`."""
     trained = shown_in in _ABOUT_TRAINING
     named = config["select"]["scorers"] if scorers is None else scorers
     dropped = config["select"]["drop"]
@@ -56,13 +56,13 @@ def _run(
 
 
 def _has_official_splits(config: Config) -> bool:
-    """Whether the test identities are the paper's: the released data's, or looked for by the official lists."""
+    """Whether the test identities are the paper's: those of the released data, or those in the official lists."""
     dataset = config["dataset"]
     return dataset["kind"] == "nearid" or bool(dataset.get(dataset["kind"], {}).get("official_splits"))
 
 
 def _scorer(config: Config, name: str, trained: bool) -> Settings:
-    """What a table says of a scorer, and how it was `trained`."""
+    """What a table shows of a scorer; if `trained`, also how its head was trained."""
     entry = config["scorers"][name]
     settings = {"id": name, **{key: entry[key] for key in ("display", "paper_row", "kind")}}
     settings["retrained"] = "ablation" in entry
@@ -86,7 +86,7 @@ def _scorer(config: Config, name: str, trained: bool) -> Settings:
 
 
 def _asks_as_the_paper(judge: Mapping[str, Any]) -> bool:
-    """Whether a judge is asked in the paper's words: from the authors' file, or from one that is said to hold them."""
+    """Whether a judge is asked in the paper's words: from the authors' file, or from a file declared to have them."""
     prompt = judge.get("prompt", "")
     return bool(prompt) and (prompt.startswith(_PAPERS_WORDS) or judge.get("wording") == "paper")
 
@@ -102,7 +102,7 @@ def _tables(config: Config) -> Settings:
 
 
 def _compared(config: Config) -> Settings:
-    """What stands beside the paper's numbers: the tables, and those of figure 4."""
+    """What is compared with the paper's numbers: the tables, and figure 4."""
     compared = _tables(config)
     if "figure4" in config["select"]["figures"]:
         compared["figure4"] = {"table": "figure4", "run": _run(config)}
@@ -137,7 +137,7 @@ def compute_figure(config: Config, ids: Ids) -> Settings:
             },
         }
     if {"images", "scores", "metrics"} & set(needs):
-        # Pictures alone show no scorer: a new one must not redraw them.
+        # A figure with pictures alone shows no scorer: a new one must not redraw it.
         scorers = (figure["scorers"] or None) if {"scores", "metrics"} & set(needs) else []
         run = _run(config, scorers, figure["sources"], shown_in=ids["figure"])
         settings |= {"condition": figure["condition"], "run": run}
@@ -170,18 +170,18 @@ def make_page(config: Config, ids: Ids) -> Settings:
 
 
 def _aims(config: Config) -> Settings:
-    """What runs with several seeds should show, by id (a manifest keeps no other order), and their numbers."""
+    """What runs with several seeds should show, sorted as a manifest keeps it, and the table of their numbers."""
     table, aims = config["paper"]["seed_table"], [aim for _, aim in sorted(config["paper"]["aims"].items())]
     return {"seed_table": table, "aims": aims} if table and aims else {}
 
 
 def _lacks(config: Config, scorer: str) -> list[tuple[str, str]]:
-    """Names of benchmarks that a scorer lacks here, with the reasons."""
+    """Benchmarks for which a scorer has no scores in this run, with the reasons."""
     return [(BENCHMARKS[name], why) for name, why in config["scorers"][scorer]["lacks"].items()]
 
 
 def compare_with_paper(config: Config, ids: Ids) -> Settings:
-    """What stands beside the paper's numbers."""
+    """What is compared with the paper's numbers."""
     return {"tables": _compared(config)}
 
 
@@ -191,7 +191,7 @@ def show_identities(config: Config, ids: Ids) -> Settings:
 
 
 def write_summary(config: Config, ids: Ids) -> Settings:
-    """What the summary tells."""
+    """What the summary says."""
     return {"run": _run(config, shown_in="effects"), **_aims(config)}
 
 

@@ -1,4 +1,4 @@
-"""Every id that the config mentions must exist in its catalogue, and what is selected must be complete."""
+"""Checks that every id in the config exists in its catalogue, and that what is selected is complete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nearid.config.variants import WHOLE, versions
 from nearid.errors import UserError
 
 NEEDED: dict[str, tuple[str, ...]] = {"hub": ("kind",), "git": ("revision",), "url": ("sha256",), "hand": ()}
-"""Where a download may be, and what each place needs beside it."""
+"""Where a download may come from, and the keys that each place needs."""
 _BOUNDS = ("at_least", "at_most", "above", "spreads")
 SCORER_KEYS = {
     "encoder": ("backbone", "readout"),
@@ -24,10 +24,10 @@ SCORER_KEYS = {
 
 
 def check_references(config: Config) -> None:
-    """Check ids and what belongs together.
+    """Check that ids exist, and that what is selected has all that it needs.
 
     Raises:
-        UserError: an id is not in its catalogue; something selected needs what is not selected.
+        UserError: an id is not in its catalogue, or something selected needs what is not selected.
     """
     select, paper = config["select"], config["paper"]
     for catalogue, chosen in (
@@ -74,7 +74,7 @@ def check_references(config: Config) -> None:
 
 
 def check_named(config: Config) -> None:
-    """Whether `select.add` and `select.drop` name what there is.
+    """Check that `select.add` and `select.drop` name known ids.
 
     Raises:
         UserError: an unknown id.
@@ -111,12 +111,12 @@ def _check_download(name: str, entry: Mapping[str, Any]) -> None:
 
 def _check_scorer(name: str, scorer: Mapping[str, Any], config: Config) -> None:
     where = f"scorers.{name}"
-    # A head trained elsewhere says where it is and which backbone's tokens it reads.
+    # For a head trained elsewhere, the entry says where it is and which backbone's tokens it reads.
     foreign = scorer["kind"] == "head" and "path" in scorer
     for key in ("backbone",) if foreign else SCORER_KEYS.get(scorer["kind"], ()):
         if key not in scorer:
             raise UserError(f"config, key {where}.{key}", "nothing", f"kind {scorer['kind']} needs it", "add it")
-    # An overlay that brings an endpoint empties the model, since it cannot take a key away.
+    # An overlay that sets `endpoint` sets `model` to an empty text, since it cannot remove a key.
     if scorer["kind"] == "vlm_judge" and bool(scorer.get("model")) == bool(scorer.get("endpoint")):
         raise UserError(f"config, key {where}", "model and endpoint, or neither", "one of the two", "correct the entry")
     _check_keys(where, entry_of(config, "scorers", name))
@@ -142,7 +142,7 @@ def _check_scorer(name: str, scorer: Mapping[str, Any], config: Config) -> None:
 
 
 def _check_keys(where: str, scorer: Mapping[str, Any]) -> None:
-    """Whether a scorer's kind has these keys, and these are all that it needs; one of one's own says so itself."""
+    """Check that a scorer has all keys that its kind needs and no other; a kind of your own checks this itself."""
     from nearid.config.schema.walking import model_of
     from nearid.config.settings.scores import AnyScorer, OwnScorer
 
@@ -206,7 +206,7 @@ def _selected(ids: Iterable[str], chosen: Iterable[str], where: str, selection: 
 
 
 def nearest(wrong: object, known: Iterable[object]) -> str:
-    """`one of a, b, c`, with what was probably meant in front."""
+    """`one of a, b, c`, preceded by the one that was probably meant."""
     names = [str(name) for name in known]
     close = difflib.get_close_matches(str(wrong), names, n=1)
     listed = f"one of {', '.join(sorted(names))}" if names else "nothing (no such id exists)"

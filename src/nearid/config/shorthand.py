@@ -1,4 +1,4 @@
-"""What a config need not say, since it follows from what it says: written out here, once, for all that read it."""
+"""Expands what a config need not say because it follows from the rest: once, for all that read the config."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from nearid.config.rows import FIGURES, PAPER_ROWS, TABLES
 from nearid.config.types import MutableConfig
 
 BENCHMARKS = ["nearid_bench", "mtg", "dreambench"]
-# What a head's scorer takes from the head, and what of a table or figure depends on what runs.
+# Keys that a head's scorer takes from the head, and keys of a table or figure that depend on what runs.
 _INHERITED = ("display", "choice", "shown_in")
 _ROWS = ("scorers", "ablations")
 
 
 def write_out_entries(config: MutableConfig) -> None:
-    """Fill in what entries take from others; before the schema is checked, so that mistakes are left as they are.
+    """Fill in what entries take from others. The schema is checked afterwards: malformed entries are left as they are.
 
-    An entry with several seeds is a head for each. A head is a scorer of the same id. A scorer that the paper has is
-    compared with its row there. Known downloads lie where they are known to lie, and the paper's figures need what they
-    need.
+    An entry with several seeds becomes a head for each. Each head becomes a scorer of the same id. A scorer with the id
+    of a row of the paper is compared with that row. Known downloads get their place, and the paper's tables and figures
+    their defaults.
     """
     sections = [config.setdefault(name, {}) for name in ("ablations", "scorers", "downloads", "paper")]
     if not all(isinstance(section, dict) for section in sections):
@@ -48,7 +48,7 @@ def write_out_entries(config: MutableConfig) -> None:
 
 
 def _write_out_seeds(config: MutableConfig) -> None:
-    """Put heads `<id>_<seed>` in place of each entry with `seeds`, and in place of its id where that is selected."""
+    """Replace each entry with `seeds`, and its id where it is selected, by heads `<id>_<seed>`."""
     heads: dict[str, Any] = {}
     of_entry: dict[str, list[str]] = {}
     for name, entry in config["ablations"].items():
@@ -73,22 +73,22 @@ def _write_out_seeds(config: MutableConfig) -> None:
 
 
 def _are_seeds(value: Any) -> bool:
-    """Whether these fit the schema; others are left for it to refuse."""
+    """Whether these fit the schema; if not, they are left for the schema to refuse."""
     whole = isinstance(value, list) and all(type(seed) is int and seed >= 0 for seed in value)
     return whole and 0 < len(value) == len(set(value))
 
 
 def write_out_lists(config: MutableConfig) -> None:
-    """Fill in the lists that follow from the catalogues and from what runs; for a config that fits the schema.
+    """Fill in the lists that follow from the catalogues and from what runs, in a config that fits the schema.
 
-    All of a catalogue is selected where nothing else is said, as far as it can be made from what is selected.
+    By default a whole catalogue is selected, as far as the rest of the selection allows.
     """
     select, paper = config.setdefault("select", {}), config["paper"]
     ablations, scorers = config["ablations"], config["scorers"]
     groups = config["groups"] = _form_groups(config)
 
     def choose(kind: str, catalogue: Iterable[str], possible: Callable[[str], bool] = lambda name: True) -> list[str]:
-        """The selected of a catalogue, and what is added to them; of a wrong id `check_references` tells."""
+        """The selected ids of a catalogue, and the added ones; `check_references` reports unknown ids."""
         known = list(catalogue)
         chosen = select.get(kind, [name for name in known if possible(name)])
         added = [name for name in select.get("add", []) if name in known]
@@ -102,7 +102,7 @@ def write_out_lists(config: MutableConfig) -> None:
     choose("groups", groups, lambda name: bool(groups[name]) and set(groups[name]) <= set(sources))
 
     def rows(listed: list[str] | None, papers: list[str], where: str) -> list[str]:
-        """What is listed, or of the paper's rows those that run or what stands for them; and what is `shown_in`."""
+        """The listed rows, by default the paper's rows that run or what stands for them; and those with `shown_in`."""
         shown = [name for name in running if where in scorers[name].get("shown_in", [])]
         if listed is not None:
             return list(dict.fromkeys([*listed, *shown]))
@@ -121,7 +121,7 @@ def write_out_lists(config: MutableConfig) -> None:
         _fill(entry, {"ablations": trained or known.get("ablations", [])})
 
     def shows_something(entry: Mapping[str, Any]) -> bool:
-        """Whether what a table or figure shows runs."""
+        """Whether anything that a table or figure shows is in this run."""
         of_heads = [*entry.get("ablations", []), *([entry["ablation"]] if "ablation" in entry else [])]
         return (
             (not entry.get("scorers") or bool(set(entry["scorers"]) & set(running)))
@@ -144,12 +144,12 @@ def _form_groups(config: MutableConfig) -> dict[str, list[str]]:
 
 
 def _standing_for(row: str, running: Iterable[str], scorers: Mapping[str, Any]) -> list[str]:
-    """Scorers that are compared with a row of the paper and have another id."""
+    """Scorers that are compared with a row of the paper, but have another id."""
     return [name for name in running if scorers[name]["paper_row"] == row and name not in PAPER_ROWS]
 
 
 def _fill(entry: Any, defaults: Mapping[str, Any]) -> None:
-    """Add what an entry does not say; one that is no mapping is left for the schema to refuse."""
+    """Add missing keys to an entry; one that is no mapping is left for the schema to refuse."""
     if isinstance(entry, dict):
         for key, value in defaults.items():
             if key not in entry:

@@ -1,4 +1,4 @@
-"""Whether splits, heads and figures fit together, as far as that is known before anything is made."""
+"""Checks that splits, heads and figures fit together, as far as sizes are known before anything is made."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nearid.errors import UserError
 
 
 def check_sizes(config: Config) -> None:
-    """Whether every split that something selected reads has identities.
+    """Check that every split that something selected reads has identities.
 
-    A figure that asks for more identities than its split has shows those that there are. Official splits, whose sizes
-    the data has, are not looked at.
+    A figure that asks for more identities than its split has shows all of them. Official splits are not checked, since
+    their sizes are in the data.
 
     Raises:
-        UserError: with all that does not fit.
+        UserError: lists all that does not fit.
     """
     dataset = config["dataset"]
     if dataset["kind"] == "nearid" or dataset.get(dataset["kind"], {}).get("official_splits"):
@@ -51,7 +51,7 @@ def _misfits(config: Config) -> Iterator[str]:
 
 
 def shown_split(figure: Mapping[str, Any]) -> str | None:
-    """The split whose identities a figure shows; None where it shows none, or part edits."""
+    """The split whose identities a figure shows; None if it shows none, or part edits."""
     if "tokens" in figure["needs"]:
         return str(figure["split"])
     return "test" if "images" in figure["needs"] and figure.get("benchmark") != "mtg" else None

@@ -64,9 +64,10 @@ def compared_collections(config: Config, benchmark: str) -> list[str]:
 
 
 def token_variants(config: Config, backbone: str, collection: str) -> dict[str, list[str]]:
-    """What of a collection's images each split needs (`nearid.config.variants`): training, its validation, benchmarks.
+    """The variants of a collection's images that each split needs for training, validation and benchmarks.
 
-    All ablations of the catalogue count, selected or not, so that a selection extracts nothing anew.
+    All ablations of the catalogue count, selected or not, so that another selection extracts nothing again. Names of
+    variants: `nearid.config.variants`.
     """
     variants: dict[str, list[str]] = {}
     reading = _reading(config, collection, backbone)
@@ -84,10 +85,10 @@ def token_variants(config: Config, backbone: str, collection: str) -> dict[str, 
 
 
 def token_shards(config: Config, backbone: str, collection: str) -> list[str]:
-    """The shards of a collection's tokens by a backbone: those of the positives where any training reads them.
+    """The shards of a collection's tokens by a backbone: as many as the positives have, if any training reads them.
 
-    The few images that are only compared are one shard, as part edits are: a job that starts for some thirty images
-    takes longer to start than to compute.
+    Images that are only compared are few and form one shard, as part edits do: for some thirty images, a job would take
+    longer to start than to compute.
     """
     variants = token_variants(config, backbone, collection)
     whole = collection.startswith("mtg_") or "train" not in variants
@@ -101,13 +102,13 @@ def benchmarks_of(config: Config, scorer: str) -> list[str]:
 
 
 def simulated_raters(config: Config) -> Mapping[str, int]:
-    """Sizes of the pretended DreamBench++ where anything selected is held against it; else empty."""
+    """Sizes of the simulated DreamBench++ if anything selected is compared with it; else empty."""
     rated = any("dreambench" in benchmarks_of(config, scorer) for scorer in config["select"]["scorers"])
     return (config["dreambench"].get("simulated") or {}) if rated else {}
 
 
 def why_absent(config: Config, scorer: str) -> dict[str, str]:
-    """Why a scorer has no scores of a benchmark, for each of which it has none."""
+    """The reasons why a scorer has no scores, by benchmark."""
     own, lacks = config["scorers"][scorer]["benchmarks"], config["scorers"][scorer]["lacks"]
     reasons = {}
     for name, title in BENCHMARKS.items():
@@ -121,7 +122,7 @@ def why_absent(config: Config, scorer: str) -> dict[str, str]:
 
 
 def entry_of(config: Config, catalogue: str, name: str) -> Settings:
-    """A catalogue entry without what changes no result: a new display name must not paint or train again."""
+    """A catalogue entry without the keys that change no result: a new display name must not paint or train again."""
     aside = (
         *("display", "groups", "splits", "seconds_per_image"),
         *("paper_row", "m_h_from", "shown_in", "choice", "wording", "lacks"),
@@ -142,12 +143,12 @@ def curate_positives(config: Config, ids: Ids) -> Settings:
 
 
 def make_mtg(config: Config, ids: Ids) -> Settings:
-    """What the part-edit sets are made by."""
+    """What the part-edit sets are made from."""
     return {"seed": config["seed"], **_dataset(config)}
 
 
 def make_raters(config: Config, ids: Ids) -> Settings:
-    """What simulated raters are made by."""
+    """What simulated raters are made from."""
     return {"seed": config["seed"], "simulated": config["dreambench"]["simulated"], **_dataset(config)}
 
 
@@ -173,7 +174,7 @@ def make_quality_sheet(config: Config, ids: Ids) -> Settings:
 
 
 def extract_tokens(config: Config, ids: Ids) -> Settings:
-    """What of a collection is extracted, and with what."""
+    """What is extracted of a collection, and by which backbone."""
     backbone, collection = ids["backbone"], ids["collection"]
     own = collection.startswith("mtg_") or len(token_shards(config, backbone, collection)) > 1
     settings = {
@@ -181,7 +182,7 @@ def extract_tokens(config: Config, ids: Ids) -> Settings:
         "variants": token_variants(config, backbone, collection),
         "shards": [ids["shard"]] if own else shard_ids(config["dataset"]["shards"]),
     }
-    # What is not asked for is not named: a shard without it stays what it is.
+    # Keys that are not needed are left out, so that shards without them keep their settings.
     changed = [training["augmentation"] for training in _reading(config, collection, backbone)]
     drawn = {augmentation_id(chances): chances for chances in changed if is_drawn(chances)}
     gaps = config["tokens"]["damaged_images"] == "gap"
@@ -189,11 +190,9 @@ def extract_tokens(config: Config, ids: Ids) -> Settings:
 
 
 def _splits(config: Config, source: str) -> list[str]:
-    """The rows of a source that are painted: those of train only if an ablation draws from it.
+    """The splits of a source that are painted: all if an ablation draws from it, else `splits` of its entry.
 
-    A source that none draws from may say which others it wants, `splits` of its entry.
-
-    All ablations of the catalogue count, selected or not, so that a selection changes no distractors.
+    All ablations of the catalogue count, selected or not, so that another selection changes no distractors.
     """
     if _drawing(config, source):
         return ["train", "val", "test"]
@@ -201,7 +200,7 @@ def _splits(config: Config, source: str) -> list[str]:
 
 
 def _reading(config: Config, collection: str, backbone: str) -> list[Settings]:
-    """Training settings of the ablations that read a collection's tokens; one that computes them reads none."""
+    """Training settings of the ablations that read a collection's cached tokens."""
     own = [training_of(config, name) for name in _drawing(config, collection)]
     return [training for training in own if training["backbone"] == backbone and training["tokens"] == "cached"]
 
@@ -216,7 +215,7 @@ def train_head(config: Config, ids: Ids) -> Settings:
     ablation = ids["ablation"]
     entry, training = config["ablations"][ablation], training_of(config, ablation)
     backbone = training["backbone"]
-    # How heads share a job changes nothing in them, and no draw is read where none is wanted.
+    # Sharing a job does not change a head, and `augmented_draws` is read only if there are draws in the cache.
     unread = ["pack"]
     if training["tokens"] == "online" or not is_drawn(training["augmentation"]):
         unread.append("augmented_draws")
@@ -242,26 +241,26 @@ def _score(config: Config, ids: Ids) -> Settings:
 
 
 def score_nearid_bench(config: Config, ids: Ids) -> Settings:
-    """What a scorer is scored on."""
+    """How a scorer is scored on NearID-bench."""
     read = count_token_shards(config, backbone_of(config, ids["scorer"]), compared_collections(config, "nearid_bench"))
     return {**_score(config, ids), **read, "sources": config["select"]["sources"], "split": "test"}
 
 
 def score_mtg(config: Config, ids: Ids) -> Settings:
-    """The same of part edits."""
+    """How a scorer is scored on part edits."""
     read = count_token_shards(config, backbone_of(config, ids["scorer"]), compared_collections(config, "mtg"))
     return {**_score(config, ids), **read}
 
 
 def count_token_shards(config: Config, backbone: str | None, collections: list[str]) -> Settings:
-    """How many shards there are of what a step reads."""
+    """The number of token shards that a step reads, by collection."""
     if backbone is None:
         return {}
     return {"token_shards": {name: len(token_shards(config, backbone, name)) for name in collections}}
 
 
 def score_dreambench(config: Config, ids: Ids) -> Settings:
-    """The same of DreamBench++."""
+    """How a scorer is scored on DreamBench++."""
     settings = _score(config, ids)
     # Released ratings need no pictures.
     rated = settings["scorer"]["kind"] == "ratings"
@@ -272,7 +271,7 @@ def score_dreambench(config: Config, ids: Ids) -> Settings:
 
 
 def summarise_scores(config: Config, ids: Ids) -> Settings:
-    """What metrics are made of the similarities."""
+    """How a scorer's similarities are summarised as metrics."""
     benchmarks = benchmarks_of(config, ids["scorer"])
     settings = {
         "scorer_id": ids["scorer"],

@@ -1,8 +1,9 @@
-"""The statements of a module, written so that equal text means equal behaviour, and what each of them refers to.
+"""The statements of a module in a normal form, whose equal text means equal behaviour, and what each refers to.
 
-Left out is what changes no result: comments, docstrings, annotations, positions, messages to `logger`, the texts of our
-own errors and the help of commands. Local names are numbered, so that a renamed one is the same. Imports stand as what
-they bring, not as where they bring it from, so that a moved function is the same. Nothing is imported or run.
+The form leaves out what changes no result: comments, docstrings, annotations, positions, messages to `logger`, the
+texts of our own errors and the help of commands. Local names are numbered, so that renaming one changes nothing.
+Imports are written as what they import, not from where, so that moving a function changes nothing. Nothing is imported
+or run.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Class annotations that make a dataclass treat a field in another way.
+# Annotations that make a dataclass treat a field differently.
 _SPECIAL = ("ClassVar", "InitVar", "KW_ONLY")
-# Who asks these for names sees the local ones.
+# Functions that let code see its local names.
 _SEE_NAMES = {"locals", "vars", "eval", "exec", "dir"}
-# Without what a session by hand, or a run of docstrings' examples, adds to them: its last value.
+# Without `_`, the last value, which an interactive session or a doctest adds.
 _BUILTINS = frozenset(vars(builtins)) - {"_"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SCOPES = (*_FUNCTIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -37,7 +38,7 @@ class ImportedName:
 
 
 class Statement:
-    """A statement of a module's top level; read when it is first asked for more than its place.
+    """A statement of a module's top level; its normal form is made when it is first needed.
 
     Attributes:
         lines: first and last line in its file.
@@ -55,12 +56,12 @@ class Statement:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Hash of its text."""
+        """Hash of its normal form."""
         return hashlib.sha256("\n".join(self._read.parts).encode()).hexdigest()[:32]
 
     @property
     def names(self) -> set[str]:
-        """Dotted names that it refers to, `a` or `a.b.c`, local ones aside."""
+        """Dotted names that it refers to, `a` or `a.b.c`, without local ones."""
         return self._read.names
 
     @property
@@ -72,7 +73,7 @@ class Statement:
     def loads(self) -> set[tuple[str, str]]:
         """Families of members that it loads by id, `nearid.heads.objectives`, with the name that it takes of a member.
 
-        Without a name where it takes the module.
+        The name is empty if it takes the module.
         """
         return self._read.loads
 
@@ -101,7 +102,7 @@ class Module:
 
     @property
     def statements(self) -> Iterator[Statement]:
-        """All of them; one that binds two names comes twice."""
+        """All of them; a statement that binds two names occurs twice."""
         yield from self.always
         for statements in self.defined.values():
             yield from statements
@@ -162,7 +163,7 @@ class _Writer:
         self.loads: set[tuple[str, str]] = set()
         self.strings: set[str] = set()
         self._module, self._package, self._known = module, package, known
-        self._local: dict[str, str] | None = None  # of the outermost function: name -> its number, once met
+        self._local: dict[str, str] | None = None  # of the outermost function: name -> its number, once it has occurred
         self._unmet: set[str] = set()
 
     def write(self, node: object) -> None:
@@ -217,7 +218,7 @@ class _Writer:
         self.parts.append("(call")
         self.write(node.func)
         self.write(node.args)
-        # The help of a command's option is read by people alone.
+        # Only people read the help of a command's option.
         self.write([keyword for keyword in node.keywords if keyword.arg != "help"])
         self.parts.append(")")
 
@@ -251,7 +252,7 @@ class _Writer:
     def _write_annassign(self, node: ast.AnnAssign) -> None:
         words = {inner.id for inner in ast.walk(node.annotation) if isinstance(inner, ast.Name)}
         if self._local is not None:
-            if node.value is not None:  # else it says a type alone
+            if node.value is not None:  # else it is only an annotation
                 self._plain(ast.Assign([node.target], node.value))
             return
         self.parts.append(f"(field {[word for word in _SPECIAL if word in words]}")
@@ -285,7 +286,7 @@ class _Writer:
 
 
 def _local_names(function: ast.FunctionDef | ast.AsyncFunctionDef, known: set[str]) -> set[str]:
-    """The names of a function that it binds itself, parameters and imports aside: callers and readers know those."""
+    """The local names of a function, without parameters, which callers may use, and imports, which mean something."""
     kept: set[str] = set()
     own: set[str] = set()
     inner: set[str] = set()
@@ -314,7 +315,7 @@ def _local_names(function: ast.FunctionDef | ast.AsyncFunctionDef, known: set[st
             kept |= {n.name for n in ast.walk(node) if isinstance(n, _FUNCTIONS)}
         below = direct and not isinstance(node, _SCOPES)
         nodes += [(child, below) for child in ast.iter_child_nodes(node)]
-    # A name of an inner scope alone may be a global one elsewhere in the function.
+    # A name that is bound in an inner scope only may be global elsewhere in the function.
     return (own | {name for name in inner - known if name not in _BUILTINS}) - kept
 
 
@@ -367,7 +368,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _loaded_family(node: ast.AST, module: str) -> str:
-    """The package whose modules `import_module(f"...{id}")` loads; empty where `node` is something else."""
+    """The package whose modules `import_module(f"...{id}")` loads; empty if `node` is something else."""
     if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.JoinedStr)):
         return ""
     if (_dotted(node.func) or "").split(".")[-1] != "import_module":
@@ -392,7 +393,7 @@ def _dotted(node: ast.AST) -> str | None:
 
 
 def _walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """Nodes below, those inside functions and classes aside."""
+    """Nodes and all below them, but not what is inside functions and classes."""
     for node in nodes:
         yield node
         if not isinstance(node, (*_SCOPES, ast.ClassDef)):

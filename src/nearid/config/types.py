@@ -1,4 +1,4 @@
-"""Types of what is handed around: whole configs, and the ids of a job."""
+"""Types in common use: whole configs, and the ids of a job."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from typing import Any
 Config = Mapping[str, Any]
 """A whole config, checked and with every default, as `nearid.config.load` returns it; its keys: `schema.Root`."""
 MutableConfig = dict[str, Any]
-"""A config that is still merged, completed or reduced, in place."""
+"""A config that is still being merged, completed or reduced, in place."""
 Ids = Mapping[str, str]
-"""What says which job of a step is meant: wildcard -> id."""
+"""The ids that identify a job of a step: wildcard -> id."""

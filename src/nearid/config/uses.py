@@ -12,7 +12,7 @@ from nearid.config.gaps import needs_identities
 from nearid.config.steps import backbone_of, benchmarks_of, drawn_collections, step_settings, training_of
 from nearid.config.types import Config
 
-# Keys whose value is a path of a file or folder, wherever it is.
+# Keys whose value is a path of a file or folder, below `resources` or elsewhere.
 _PATHS = (
     "path",
     "model",
@@ -25,18 +25,18 @@ _PATHS = (
     "official_splits",
     "captions",
 )
-# A pipeline may also be named as the hub does, and is then in its cache.
+# A pipeline may also be named by its id on the hub, and is then read from the hub's cache.
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
 class Use:
-    """A config key whose value lies below `resources/<id>`, or is another path.
+    """A config key whose value is a path, below `resources/<id>` or elsewhere.
 
     Attributes:
-        download: the id; empty where it is a path elsewhere.
+        download: the id; empty if the path is elsewhere.
         key: of the config, for people.
-        purpose: what the value is to its owner, e.g. `backbones siglip path` or `sources flux_fill model`.
+        purpose: what the value is for, e.g. `backbones siglip path` or `sources flux_fill model`.
         below: path inside the download, or the path elsewhere.
         owner: the entry that has the key.
         member: catalogue and id of the owner, e.g. `sources`, `flux`.
@@ -51,12 +51,12 @@ class Use:
 
 
 def find_uses(config: Config) -> list[Use]:
-    """Every use of a download by what `config` selects."""
+    """Every use of a download by the selected parts of `config`."""
     return [use for use in find_paths(config) if use.download]
 
 
 def find_paths(config: Config) -> list[Use]:
-    """Every use of a download, and of another path, by what `config` selects."""
+    """Every use of a download or another path by the selected parts of `config`."""
     return [use for entry in _entries(config) for use in _uses(*entry)]
 
 

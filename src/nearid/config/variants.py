@@ -13,27 +13,27 @@ Chances = Mapping[str, float]
 
 
 def is_drawn(augmentation: Chances) -> bool:
-    """Whether images are jittered or moved: by numbers without end, of which a cache can keep a few draws."""
+    """Whether images are jittered or moved, by random amounts: a cache can keep only a few draws of these."""
     return bool(augmentation["jitter"] or augmentation["affine"])
 
 
 def augmentation_id(augmentation: Chances) -> str:
-    """Names the chances that draws are made with."""
+    """Id of the probabilities that draws are made with."""
     return hash_json({name: float(chance) for name, chance in augmentation.items()})[:8]
 
 
 def versions(masking: str, augmentation: Chances, draws: int) -> list[str]:
     """The variants of `masking` (`full`, `fg`) that training from cached tokens chooses from.
 
-    `full` alone; `full`, `full_flip`; or, of changes that are drawn, `full_<augmentation_id>_<number>`.
+    `full` alone; `full` and `full_flip`; or, if changes are drawn, `full_<augmentation_id>_<number>`.
 
     Args:
         masking: the whole image or its foreground.
         augmentation: chances of `flip`, `jitter`, `affine`.
-        draws: how many are kept of an image that is jittered or moved.
+        draws: how many are kept of each image, if it is jittered or moved.
 
     Raises:
-        UserError: it is, and none is kept.
+        UserError: images are jittered or moved, and no draw is kept.
     """
     if is_drawn(augmentation):
         if draws < 1:
@@ -48,14 +48,14 @@ def versions(masking: str, augmentation: Chances, draws: int) -> list[str]:
 
 
 def parse(variant: str) -> tuple[str, str, int]:
-    """Masking of a variant; "", `flip` or the id of what it is drawn with; and the draw's number."""
+    """Masking of a variant; its change, which is empty, `flip` or an `augmentation_id`; and the number of the draw."""
     masking, _, change = variant.partition("_")
     kind, _, number = change.partition("_")
     return masking, kind, int(number or 0)
 
 
 def sort_variants(variants: Iterable[str]) -> list[str]:
-    """Each once: whole images first, what is unchanged before what is changed."""
+    """Each once: whole images first, unchanged ones before changed ones."""
 
     def place(variant: str) -> tuple[int, int, str, int]:
         masking, kind, number = parse(variant)

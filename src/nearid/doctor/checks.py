@@ -30,7 +30,7 @@ from nearid.planning.plan import make_plan
 from nearid.workflow.jobs import Jobs
 from nearid.workflow.needs import needs_of
 
-# What a step does at first: a product on the GPU. Its own process, since a driver may end it.
+# What a step does first: a product on the GPU. In a process of its own, since a faulty driver may kill it.
 _TRY_GPU = """
 import sys, torch
 built = f"PyTorch {torch.__version__}"
@@ -46,9 +46,9 @@ free, whole = torch.cuda.mem_get_info()
 half = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16: set precision float16"
 print(f"{built} computes on it, {free / 1e9:.0f} of {whole / 1e9:.0f} GB free, {half}")
 """
-# Slower than this, a file operation is felt in every step.
+# A slower file operation delays every step noticeably.
 SLOW_S = 0.5
-# Clocks that differ by more confuse Snakemake, which goes by the times of files.
+# A larger difference between clocks misleads Snakemake, which compares modification times of files.
 SKEW_S = 5.0
 _RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -57,9 +57,9 @@ def examine(config: Config, layout: Layout, cluster: bool = False, root: Path = 
     """All checks.
 
     Args:
-        config: what is to be run.
+        config: of the run.
         layout: where its results go.
-        cluster: whether it goes to SLURM.
+        cluster: whether it runs on SLURM.
         root: the repository.
     """
     checks: list[Callable[[], Iterable[Finding]]] = [
@@ -83,7 +83,7 @@ def examine(config: Config, layout: Layout, cluster: bool = False, root: Path = 
 
 
 def format_findings(findings: Iterable[Finding]) -> str:
-    """One line each, and one more for what to do."""
+    """A line for each, and one more for what to do."""
     lines = []
     for finding in findings:
         lines.append(f"{finding.level:<6}{finding.check}: {finding.found}")
@@ -93,7 +93,7 @@ def format_findings(findings: Iterable[Finding]) -> str:
 
 
 def check_versions(lock: Path) -> Iterator[Finding]:
-    """The installed packages against the lock."""
+    """Compare the installed packages with the lock."""
     if not lock.is_file():
         yield Finding("versions", "note", f"no {lock}", "run it from the repository's root")
         return
@@ -101,7 +101,7 @@ def check_versions(lock: Path) -> Iterator[Finding]:
     missing, other = [], []
     for name, version in pinned.items():
         try:
-            # A local label (+cpu) says which build of the same version it is.
+            # A local label (+cpu) only names the build.
             installed = metadata.version(name).split("+")[0]
         except metadata.PackageNotFoundError:
             missing.append(name)
@@ -117,7 +117,7 @@ def check_versions(lock: Path) -> Iterator[Finding]:
 
 
 def check_gpu(needed_gb: int) -> Iterator[Finding]:
-    """A GPU and a driver where the config needs one, a torch that can use them, and memory for the largest job."""
+    """Check that there is a GPU if the config needs one, that torch can use it, and that the largest job fits."""
     answer = ask("nvidia-smi", "--query-gpu=name,memory.free,driver_version", "--format=csv,noheader")
     if answer is None or answer[0]:
         if needed_gb:
@@ -146,7 +146,7 @@ def check_gpu(needed_gb: int) -> Iterator[Finding]:
 
 
 def check_display(needed: bool) -> Iterator[Finding]:
-    """EGL, which renders the demo's objects without a display."""
+    """Check for EGL, which renders the demo's objects without a display."""
     if not needed:
         return
     if ctypes.util.find_library("EGL"):
@@ -156,9 +156,9 @@ def check_display(needed: bool) -> Iterator[Finding]:
 
 
 def check_ranks(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Variables of torchrun: all or none; half of them make training fail or hang."""
+    """Check torchrun's variables: with only some of them set, training fails or hangs."""
     there = [name for name in _RANKS if environment.get(name)]
-    # A site may say the address alone; srun says the rest.
+    # A site may set only the address; srun gives the rest.
     if there and there != ["MASTER_ADDR"] and len(there) < len(_RANKS):
         lacking = ", ".join(name for name in _RANKS if name not in there)
         action = f"unset {' '.join(there)}, or start through torchrun or srun"
@@ -168,7 +168,7 @@ def check_ranks(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def check_port(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """That the rendezvous port of several ranks can be opened."""
+    """Check that the rendezvous port of several ranks can be opened."""
     text = environment.get("MASTER_PORT") or "0"
     if not text.isdecimal() or int(text) > 65535:
         yield Finding("port", "fault", f"MASTER_PORT is {text!r}, no port", "unset MASTER_PORT, or choose a number")
@@ -183,7 +183,7 @@ def check_port(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def check_files(folder: Path) -> Iterator[Finding]:
-    """That the results' file system renames, flushes and locks, and how fast."""
+    """Check that the results' file system renames, flushes and locks, and how fast."""
     place = folder / f".doctor-{os.getpid()}"
     try:
         place.mkdir(parents=True)
@@ -220,7 +220,7 @@ def check_files(folder: Path) -> Iterator[Finding]:
 
 
 def check_clock(folder: Path) -> Iterator[Finding]:
-    """The clock of the file system against that of the machine."""
+    """Compare the clock of the file system with that of the machine."""
     probe = folder / f".doctor-clock-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -228,7 +228,7 @@ def check_clock(folder: Path) -> Iterator[Finding]:
         skew = probe.stat().st_mtime - time.time()
         probe.unlink()
     except OSError:
-        return  # check_files tells of it
+        return  # check_files reports it
     if abs(skew) > SKEW_S:
         action = "have the clocks set (NTP): Snakemake goes by file times and would run steps again"
         yield Finding("clock", "fault", f"the file system's is {skew:+.0f} s off", action)
@@ -237,7 +237,7 @@ def check_clock(folder: Path) -> Iterator[Finding]:
 
 
 def check_space(config: Config, layout: Layout) -> Iterator[Finding]:
-    """Free space and memory against the plan."""
+    """Compare free space and memory with the plan."""
     plan = make_plan(config, layout)
     for warning in plan.warnings:
         found, _, action = warning.partition(": ")
@@ -248,7 +248,7 @@ def check_space(config: Config, layout: Layout) -> Iterator[Finding]:
 
 
 def check_downloads(config: Config, layout: Layout, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """What is still to be fetched, and whether the hub will give it."""
+    """Which downloads are still to be fetched, and whether the hub will allow it."""
     names = [job.name for job in Jobs(config, layout).of("fetch_download") if not job.outputs[0].exists()]
     if not names:
         yield Finding("downloads", "fine", "nothing to fetch")
@@ -272,7 +272,7 @@ def check_downloads(config: Config, layout: Layout, environment: Mapping[str, st
 
 
 def check_paths(config: Config) -> Iterator[Finding]:
-    """That files and folders of the user are there."""
+    """Check that files and folders of the user exist."""
     missing = missing_paths(config)
     for key, path in missing.items():
         error = missing_path(key, path)
@@ -282,7 +282,7 @@ def check_paths(config: Config) -> Iterator[Finding]:
 
 
 def check_split_sizes(config: Config) -> Iterator[Finding]:
-    """That every split that something selected reads has identities, as far as that is known."""
+    """Check that every split that something selected reads has identities, as far as that is known."""
     try:
         check_sizes(config)
     except UserError as error:
@@ -292,7 +292,7 @@ def check_split_sizes(config: Config) -> Iterator[Finding]:
 
 
 def check_files_read(config: Config, root: Path) -> Iterator[Finding]:
-    """Every download, checkout, folder and file that a step will read and that cannot be had."""
+    """Report every download, checkout, folder and file that a step will read, that is missing and cannot be fetched."""
     missing = find_missing(config, root)
     level: Literal["note", "fault"] = "note" if config["on_missing"] == "gap" else "fault"
     for one in missing:
@@ -302,7 +302,7 @@ def check_files_read(config: Config, root: Path) -> Iterator[Finding]:
 
 
 def check_models(config: Config) -> Iterator[Finding]:
-    """Local backbones: there, and safetensors rather than pickles."""
+    """Check that local backbones exist, as safetensors rather than pickles."""
     for name in used_backbones(config):
         path = config["backbones"][name]["path"]
         if path.startswith("resources/") or not path:
@@ -325,7 +325,7 @@ def check_models(config: Config) -> Iterator[Finding]:
 
 
 def _run(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    """The findings of a check; one that breaks is a finding itself."""
+    """The findings of a check; an error in the check becomes a finding."""
     try:
         return list(check())
     except (OSError, ValueError, KeyError) as error:

@@ -12,9 +12,9 @@ class Finding:
 
     Attributes:
         check: its name.
-        level: `fine`, `note` (a run may still do) or `fault` (a run will fail).
+        level: `fine`, `note` (a run may still succeed) or `fault` (a run will fail).
         found: what is there.
-        action: what to do; empty where all is fine.
+        action: what to do; empty if all is fine.
     """
 
     check: str

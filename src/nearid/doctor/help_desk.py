@@ -1,4 +1,4 @@
-"""One page for a cluster's help desk: what a run asks for, what the cluster offers, what is short."""
+"""A page for a cluster's help desk: what a run requests, what the cluster offers, what is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nearid.workflow.jobs import Job, Jobs
 from nearid.workflow.needs import needs_of
 from nearid.workflow.steps import RULES
 
-# What of `scontrol show config` a help desk looks at first.
+# Lines of `scontrol show config` that a help desk looks at first.
 _SETTINGS = ("SLURM_VERSION", "ClusterName", "MinJobAge", "MaxArraySize", "MaxJobCount", "AccountingStorageType")
 # Findings that a help desk can do something about.
 _THEIRS = {"slurm", "partition", "account", "job status", "file system", "locks", "clock", "space"}
@@ -28,13 +28,13 @@ _LIMITS = ("account", "qos", "maxjobs", "maxsubmitjobs", "grptres", "maxtres")
 
 
 def format_page(config: Config, layout: Layout, profile: Path, findings: Iterable[Finding]) -> str:
-    """The page, of some thirty lines.
+    """The page, about thirty lines.
 
     Args:
-        config: what is to be run.
+        config: of the run.
         layout: where its results go.
         profile: slurm/config.yaml, or one like it.
-        findings: of `doctor`; faults of the cluster and what no partition can hold are what is short.
+        findings: of `doctor`; the page lists faults of the cluster, and jobs that fit no partition, as `Short`.
     """
     settings = yaml.safe_load(profile.read_text()) if profile.is_file() else {}
     groups = read_groups()
@@ -69,11 +69,11 @@ Row = tuple[str, str, str, str, str, str, str, tuple[int, int, int, int]]
 
 
 def _row(rule: str, size: int, jobs: list[Job], threads: int) -> Row:
-    """The most that any job of the cluster asks for, as words and as (CPUs, MB, minutes, GPUs).
+    """The most that any of these cluster jobs requests, as text and as (CPUs, MB, minutes, GPUs).
 
     Args:
         rule: of all jobs.
-        size: how many of them share a job of the cluster at most.
+        size: how many of them share a cluster job, at most.
         jobs: of the workflow.
         threads: of each.
     """
@@ -116,7 +116,7 @@ def _site() -> list[str]:
 
 
 def _unfit(asked: Iterable[Row], groups: list[Group]) -> list[str]:
-    """Rules of which no group of nodes of these partitions can hold a job."""
+    """Rows whose jobs fit on no group of nodes of these partitions."""
     short = []
     for row in asked if groups else ():
         cpus, memory, minutes, gpus = row[-1]

@@ -21,14 +21,14 @@ ELSEWHERE = {"slurm_cluster", "cluster", "clusters"}
 
 @dataclass(frozen=True)
 class Request:
-    """What a job asks of the cluster.
+    """What a job requests from the cluster.
 
     Attributes:
         rule: of the job.
-        partition: one, or several with commas, any of which will do; empty for the cluster's default one.
+        partition: one, or several with commas between, any of which will do; empty: the cluster's default one.
         minutes: its time limit.
         gpus: how many.
-        account: one, or several with commas or blanks; empty for the user's default one.
+        account: one, or several with commas or blanks between; empty: the user's default one.
         gpu_model: of the GPUs; empty for any.
     """
 
@@ -51,13 +51,12 @@ class Partition:
 
 
 def refuse_unfit(requests: Iterable[Request]) -> None:
-    """Stop before the first submission where the cluster would refuse a job, or let it wait for ever.
+    """Refuse a run before its first submission if the cluster would reject a job, or leave it waiting for ever.
 
-    A cluster that does not answer is not waited for: sbatch will tell.
+    If the cluster does not answer, nothing is checked: sbatch will report problems.
 
     Raises:
-        UserError: a partition or account that is not there, a time that is too long, a GPU or model of it that a
-            partition does not have.
+        UserError: a partition or account does not exist, a time limit is too long, or a partition lacks the GPUs.
     """
     partitions = read_partitions()
     if not partitions:
@@ -80,7 +79,7 @@ def refuse_unfit(requests: Iterable[Request]) -> None:
 
 
 def find_time_limits(requests: Iterable[Request]) -> dict[str, float]:
-    """Minutes that the cluster allows a job of each rule; none where it does not answer."""
+    """Minutes that the cluster allows for a job, by rule; empty if it does not answer."""
     partitions = read_partitions()
     limits: dict[str, float] = {}
     for request in requests:
@@ -91,7 +90,7 @@ def find_time_limits(requests: Iterable[Request]) -> dict[str, float]:
 
 
 def _find_problems(request: Request, partitions: list[Partition]) -> dict[str, str]:
-    """What of a request the cluster cannot give, and what it could."""
+    """What the cluster cannot give of a request, and what it could give instead."""
     rule, name = request.rule, request.partition or "the default partition"
     known = [own.name for own in partitions]
     listed = f"`slurm_partition`, one of {', '.join(known)}"
@@ -122,7 +121,7 @@ def _named(request: Request, partitions: list[Partition]) -> list[Partition]:
 
 
 def _able(request: Request, partitions: list[Partition]) -> list[Partition]:
-    """Those of them that have the GPUs; one whose model the cluster does not name may be of any."""
+    """Those of them with the requested GPUs; GPUs whose model the cluster does not name may be of any model."""
     named = _named(request, partitions)
     if request.gpus and request.gpu_model:
         return [own for own in named if own.gpus & {request.gpu_model, ""}]
@@ -134,30 +133,31 @@ def _split_partitions(names: str) -> list[str]:
 
 
 def _split_accounts(names: str) -> set[str]:
-    """Accounts as SLURM and its plugin take them: in small letters."""
+    """Accounts in lower case, as SLURM and its plugin use them."""
     return {name.lower() for name in re.split(r"[,\s]+", names) if name}
 
 
 def read_routes(file: Path | str | None) -> str:
-    """The partitions of a file for --slurm-partition-config, with commas between; empty without a file."""
+    """The partitions in a file for --slurm-partition-config, with commas between; empty without a file."""
     listed = (yaml.safe_load(Path(file).read_text()) or {}).get("partitions") if file and Path(file).is_file() else {}
     return ",".join(str(name) for name, limits in (listed or {}).items() if not ELSEWHERE & set(limits or ()))
 
 
 def refuse_arrays(jobs: int, at_a_time: int, per_timespan: int | None, status_command: str) -> None:
-    """Stop where the SLURM plugin (2.8.0) would lose jobs of arrays, and wait for them without end.
+    """Refuse a run whose array jobs the SLURM plugin (2.8.0) would lose and wait for without end.
 
-    Of the jobs of a rule that may start it submits an array only if it is given more than are left over, and does not
-    ask again for those that it was given. `sacct`, as it asks, tells tasks of an array by numbers of their own.
+    The plugin submits a rule's jobs that it was given as an array only if they are more than those still to come;
+    jobs that it held back are never given to it again. Its call of `sacct` lists array tasks under other numbers than
+    it looks for.
 
     Args:
-        jobs: how many go to the cluster in this run.
+        jobs: number of the run's cluster jobs.
         at_a_time: how many Snakemake may have on the cluster at a time.
-        per_timespan: how many it may give to the plugin in the span of its rate limit; None: there is no such limit.
-        status_command: whom the plugin asks for states.
+        per_timespan: how many it may hand to the plugin in the span of its rate limit; None: there is no such limit.
+        status_command: the command that the plugin asks for states.
 
     Raises:
-        UserError: fewer than all may start at once, or states of tasks would not be known.
+        UserError: not all jobs may start at once, or states of tasks would not be known.
     """
     found, action = [], []
     if at_a_time < jobs:
@@ -175,12 +175,12 @@ def refuse_arrays(jobs: int, at_a_time: int, per_timespan: int | None, status_co
 
 
 def refuse_shell_text(paths: Iterable[object]) -> None:
-    """Stop where the path of an overlay or of the checkout is something else to a shell between double quotes.
+    """Refuse a path of an overlay or of the checkout that a shell would interpret inside double quotes.
 
-    The plugin puts each job's command between such, and the config files stand in it.
+    The plugin puts each job's command, which has the paths of config files in it, between double quotes.
 
     Raises:
-        UserError: a path with `$`, a backquote, a double quote or a backslash.
+        UserError: a path has `$`, a backquote, a double quote or a backslash.
     """
     for path in map(str, paths):
         if re.search(r"[$`\"\\]", path):
@@ -189,12 +189,12 @@ def refuse_shell_text(paths: Iterable[object]) -> None:
 
 
 def find_first(programs: Path) -> None:
-    """Let this process find the programs of a folder before others of their names."""
+    """Put a folder of programs first in this process's PATH."""
     os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
 
 
 def read_partitions() -> list[Partition]:
-    """The cluster's partitions, hidden ones too; empty where `sinfo` does not answer."""
+    """The cluster's partitions, hidden ones too; empty if `sinfo` does not answer."""
     found: dict[str, Partition] = {}
     for group in read_groups():
         before = found[group.partition].gpus if group.partition in found else frozenset()
@@ -205,7 +205,7 @@ def read_partitions() -> list[Partition]:
 
 @dataclass(frozen=True)
 class Group:
-    """Nodes of a partition that are alike: minutes, and CPUs, memory and GPUs (as SLURM writes them) of each."""
+    """Similar nodes of a partition: its time limit, their number, and CPUs, memory and GPUs (as in SLURM) of each."""
 
     partition: str
     default: bool
@@ -217,14 +217,14 @@ class Group:
 
 
 def read_groups() -> list[Group]:
-    """The cluster's nodes by partition and kind; empty where `sinfo` does not answer."""
+    """The cluster's nodes by partition and kind; empty if `sinfo` does not answer."""
     answer = ask("sinfo", "--all", "--noheader", "--format=%P|%l|%D|%c|%m|%G")
     if answer is None or answer[0]:
         return []
     groups = []
     for line in answer[1].splitlines():
         name, limit, nodes, cpus, memory, gres = line.split("|")
-        # `64+`: at least.
+        # `64+` means at least 64.
         count, each, mb = (int(word.rstrip("+")) for word in (nodes, cpus, memory))
         gpus = gres if "gpu" in gres else ""
         groups.append(Group(name.rstrip("*"), name.endswith("*"), minutes_of(limit), count, each, mb, gpus))
@@ -240,7 +240,7 @@ def _models(gres: str) -> frozenset[str]:
 
 
 def minutes_of(limit: str) -> float:
-    """Minutes of SLURM's `days-hours:minutes:seconds`."""
+    """Minutes of a time limit in SLURM's form `days-hours:minutes:seconds`; infinite if it has another form."""
     if not re.fullmatch(r"[\d:-]+", limit):
         return float("inf")
     days, _, clock = limit.rpartition("-")
@@ -250,20 +250,20 @@ def minutes_of(limit: str) -> float:
 
 
 def _associations() -> set[str]:
-    """The accounts that are ours; empty where there is no accounting."""
+    """The user's accounts; empty if there is no accounting."""
     mine = ask_associations("account")
     return set() if mine is None or mine[0] else set(mine[1].lower().split())
 
 
 def ask_associations(*columns: str) -> tuple[int, str] | None:
-    """Exit code and words of `sacctmgr` about our own associations: without a name it lists everybody's."""
+    """Exit code and output of `sacctmgr` about the user's associations; without a name it would list everybody's."""
     who = ask("id", "--user", "--name")
     wanted = ("where", f"user={who[1] if who else ''}", f"format={','.join(columns)}")
     return ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", *wanted)
 
 
 def check_slurm(profile: Path) -> Iterator[Finding]:
-    """Commands, partition, account and the status command of the profile, none of which may hang."""
+    """Check commands, partition, account and status command of the profile; no call may hang."""
     missing = [name for name in ("sbatch", "squeue", "scancel", "sinfo") if shutil.which(name) is None]
     if missing:
         yield Finding("slurm", "fault", f"no {', '.join(missing)}", "run it on a login node")
@@ -302,7 +302,7 @@ def check_slurm(profile: Path) -> Iterator[Finding]:
 
 
 def _check_memory() -> Iterator[Finding]:
-    """How long the controller remembers a job that ended; Snakemake may ask for it three minutes later."""
+    """Check how long the controller remembers a finished job; Snakemake may ask for it three minutes later."""
     config = ask("scontrol", "show", "config")
     age = re.search(r"MinJobAge\s*=\s*(\d+)", config[1]) if config else None
     if age and int(age[1]) < 300:

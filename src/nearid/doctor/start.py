@@ -1,4 +1,4 @@
-"""What is looked at before the first job of a run starts, with all that is wrong told at once."""
+"""Checks before the first job of a run starts; all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 
 def check_own_paths(config: Config, layout: Layout) -> None:
-    """Look for what the config names, also for a dry run.
+    """Check that the files and folders that the config names exist, also in a dry run.
 
     Raises:
-        UserError: it is not there, and was not there for an earlier run either.
+        UserError: one does not exist, and did not exist in an earlier run either.
     """
     gone = {}
     for key, path in missing_paths(config).items():
@@ -44,13 +44,13 @@ def check_own_paths(config: Config, layout: Layout) -> None:
 
 
 def find_obstacles(config: Config, workflow: Any) -> list[str]:
-    """What is not written yet, missing, or refused by the cluster.
+    """Errors: members that do not exist, missing files, and jobs that the cluster would refuse.
 
     Args:
         config: checked and complete.
         workflow: Snakemake's, with its graph of jobs.
     """
-    # What cannot be had of what this run reads: targets that were asked for by name may need little of it.
+    # Only downloads that this run fetches: targets that were named may need few of them.
     jobs = workflow.dag.needrun_jobs()
     fetched = {job.wildcards.download for job in jobs if job.rule.name == "fetch_download"}
     checks: tuple[Callable[[], None], ...] = (
@@ -69,12 +69,12 @@ def find_obstacles(config: Config, workflow: Any) -> list[str]:
 
 
 def is_on_slurm(workflow: Any) -> bool:
-    """Whether Snakemake hands its jobs to SLURM."""
+    """Whether Snakemake submits its jobs to SLURM."""
     return workflow.executor_plugin is not None and workflow.executor_plugin.name == "slurm"
 
 
 def _check_cluster(workflow: Any) -> None:
-    """What SLURM would refuse, or let wait for ever."""
+    """Refuse what SLURM would reject, or leave waiting for ever."""
     if not is_on_slurm(workflow):
         return
     refuse_shell_text([*workflow.configfiles, str(Path.cwd())])
@@ -87,7 +87,7 @@ def _check_cluster(workflow: Any) -> None:
 
 
 def allowed_minutes(workflow: Any) -> dict[str, float]:
-    """Minutes that SLURM allows a job of each step; a step of which that is not known has none."""
+    """Minutes that SLURM allows for a job, by step; steps for which that is not known are left out."""
     limits: dict[str, float] = {}
     for rule, minutes in find_time_limits(_read_requests(workflow)).items():
         step = RULES[rule].name
@@ -96,13 +96,13 @@ def allowed_minutes(workflow: Any) -> dict[str, float]:
 
 
 def _read_requests(workflow: Any) -> Iterator[Request]:
-    """What the jobs that go to this cluster ask of it."""
-    # With a file of partitions the plugin chooses one of them for each job.
+    """What the jobs that are submitted to this cluster request."""
+    # With a partition file the plugin chooses one of its partitions for each job.
     routes = read_routes(workflow.executor_settings.partition_config or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS"))
     for job in workflow.dag.needrun_jobs():
         if job.is_local:
             continue
-        # A job of a group asks for what the group does.
+        # A job in a group requests what its group requests.
         asked = (workflow.dag.get_job_group(job) or job).resources
         if not any(asked.get(name) for name in ELSEWHERE):
             yield Request(

@@ -1,4 +1,4 @@
-"""Threads that work ahead of whoever takes what a generator yields."""
+"""Threads that work ahead of the consumer of a generator."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def threads_ahead(count: int, name: str = "") -> Iterator[ThreadPoolExecutor]:
-    """Threads of a generator that may be left half-way; then what was not begun is dropped, and nothing waited for.
+    """A thread pool for use in a generator that its consumer may abandon: queued work is then dropped, without waiting.
 
-    Python ends such a generator wherever it collects garbage, in any thread: also in one that is just starting and
-    holds a lock of `threading`, which waiting for another thread needs. `ThreadPoolExecutor` alone would wait for ever.
+    Python closes an abandoned generator during garbage collection, in any thread. That may be a thread which is just
+    starting and holds a lock of `threading` that waiting for other threads needs: `ThreadPoolExecutor` alone would then
+    wait for ever.
     """
     pool = ThreadPoolExecutor(count, name)
     left = False

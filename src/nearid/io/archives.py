@@ -1,4 +1,4 @@
-"""ZIP archives of a download: unpacked into a folder of their own, and compared with it later."""
+"""ZIP archives of a download: unpacked into a folder of their own, and later compared with it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EO
 
 
 def unpack(archives: Mapping[Path, Path]) -> None:
-    """Fill the folder of each archive with what it holds; what is there with the right content stays.
+    """Unpack each archive into its folder; files that already have the right content are kept.
 
     Raises:
-        UserError: no ZIP archive, a damaged or encrypted one, a bomb, links or names that leave the folder, or two
-            archives with other contents for one file.
+        UserError: an archive is no ZIP archive, damaged, encrypted or a bomb, has links or names that lead out of its
+            folder, or has other contents for a file than another archive.
     """
     brought: dict[Path, tuple[Path, tuple[int, int]]] = {}
     for archive, folder in archives.items():
@@ -38,7 +38,7 @@ def unpack(archives: Mapping[Path, Path]) -> None:
 
 
 def odd_members(archive: Path, folder: Path, content: bool) -> Iterator[tuple[Path, str]]:
-    """Files of `folder` that are not as `archive` has them, and what is wrong; `content` compares checksums too.
+    """Files of `folder` that differ from those in `archive`, and how; `content` compares checksums too.
 
     Raises:
         UserError: the archive cannot be read.
@@ -86,7 +86,7 @@ def _members(archive: Path, content: zipfile.ZipFile) -> Iterable[zipfile.ZipInf
 
 
 def _extract(content: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    # Not flushed to the disk one by one, which takes an hour for a hundred thousand pictures.
+    # Not flushed to disk one by one, which would take an hour for a hundred thousand pictures.
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     try:

@@ -1,7 +1,7 @@
-"""Fetching a download into its folder, checked file by file, and comparing the folder with that record later.
+"""Fetches a download into its folder, checks each file, and later compares the folder with the record of that.
 
-There are four kinds: a repository of the hub, a folder of a Git repository at a commit, a file at a URL with its
-checksum, and what people bring by hand because no program may.
+Four kinds: a repository of the hub, a folder of a Git repository at a commit, a file at a URL with its checksum, and
+files that people must bring by hand because no program may fetch them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from nearid.io.web import WebFile
 logger = logging.getLogger(__name__)
 
 MARK = "fetched.json"
-"""Written last: the folder beside it is whole."""
+"""Written last, so it shows that its folder is complete."""
 COMMIT = "commit.json"
-"""What the first fetch of an unpinned repository found; later ones keep to it."""
+"""The commit that the first fetch of an unpinned repository found; later ones fetch the same."""
 UNPACKED = "unpacked"
-"""Where archives are unpacked, apart from the files that were checked."""
+"""Where archives are unpacked, separate from the checked files."""
 _SCRATCH = ".git-"
 _MODULES = (".py", ".pyc", ".so")
 PLACES = ("hub", "git", "url", "hand")
@@ -42,23 +42,23 @@ Settings = Mapping[str, Any]
 
 
 def fetch(name: str, settings: Settings, folder: Path, hub: Hub | None = None) -> None:
-    """Fill `folder` with what an entry of `downloads` names, and mark it as whole with `fetched.json`.
+    """Fill `folder` with what an entry of `downloads` names, and mark it as complete with `fetched.json`.
 
-    Files that are there already with the right content are not fetched again, so that a killed run goes on. The mark
-    says where from, commit, licence and the checksum of each file. A repository of the hub without a revision is taken
-    at the commit of the first call (`commit.json`, to be deleted by whoever wants the newest one). Two fetches into one
-    folder take turns.
+    Files that exist with the right content are not fetched again, so that a killed fetch continues. The mark records
+    origin, commit, licence and the checksum of each file. A repository of the hub without a revision is fetched at the
+    commit that was the newest at the first call (`commit.json`; delete it to get the newest again). Two fetches into
+    one folder take turns.
 
     Args:
         name: id of the entry.
         settings: `hub` and `kind`, or `git` and `folder`, or `url` and `sha256`, or `hand`; `revision`, `licence`;
             `files`, patterns (none: all), each of which must match; `unpack`: unpack ZIP archives into `unpacked/`.
         folder: `resources/<id>`.
-        hub: where from, instead of what `settings` say.
+        hub: the place to fetch from, instead of the one in `settings`.
 
     Raises:
-        UserError: the place cannot be reached or refuses, a file's content is not what it announces, nothing matches
-            a pattern, an archive cannot be unpacked, or what is to be brought by hand is not there or other.
+        UserError: the place cannot be reached or refuses, a file does not have its announced content, nothing matches a
+            pattern, an archive cannot be unpacked, or a file to be brought by hand is missing or another one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with taking_turns(folder.with_name(f".{folder.name}.lock"), f"fetches {name}"):
@@ -70,7 +70,7 @@ def _fetch(name: str, settings: Settings, folder: Path, hub: Hub | None) -> None
     revision = settings["revision"] or _read_commit(folder, repository)
     with _opened(settings, folder, hub) as origin:
         commit, files = origin.resolve(repository, settings.get("kind", ""), revision)
-        # What a mirror has is told from its files; it is no commit that a config could name.
+        # A mirror's revision is computed from its files; it is no commit that a config could name.
         if "hub" in settings and not isinstance(origin, Mirror):
             _keep_commit(where, settings, folder, commit)
         wanted = _wanted(where, settings, files, folder)
@@ -89,7 +89,7 @@ def _fetch(name: str, settings: Settings, folder: Path, hub: Hub | None) -> None
         try:
             check_by_hand(name, settings, folder, unpacked=True)
         except UserError:
-            shutil.rmtree(folder / UNPACKED, ignore_errors=True)  # of an archive that was not meant
+            shutil.rmtree(folder / UNPACKED, ignore_errors=True)  # the wrong archive
             raise
     listed = {
         file.path: {
@@ -103,10 +103,10 @@ def _fetch(name: str, settings: Settings, folder: Path, hub: Hub | None) -> None
 
 
 def check_by_hand(name: str, settings: Settings, folder: Path, unpacked: bool = False) -> None:
-    """Whether what a person must bring is in `folder`; an archive is not looked into before it is `unpacked`.
+    """Check that `folder` has what a person must bring; archives are not opened before they are `unpacked`.
 
     Raises:
-        UserError: names the first file that is missing or other, and says what to do.
+        UserError: names the first file that is missing or another one, and says what to do.
     """
     instructions = f"{settings['hand']} -- into {folder}"
     checksum = settings.get("sha256", "")
@@ -127,7 +127,7 @@ def check_by_hand(name: str, settings: Settings, folder: Path, unpacked: bool = 
 
 
 def check_fetched(folder: Path) -> None:
-    """Hold `folder` against its mark, if it has one, by names and sizes: cheap enough for every use.
+    """Compare `folder` with its mark, if there is one, by names and sizes: cheap enough for every use.
 
     Raises:
         UserError: names the first file that is missing or has another size.
@@ -139,11 +139,11 @@ def check_fetched(folder: Path) -> None:
 def check_code(folder: Path) -> None:
     """Compare a fetched folder of code (or one inside it) with its download's list, byte by byte, before an import.
 
-    A module that is not listed would be imported in another's place, so there may be none, and what Python compiled
-    earlier is removed. A checkout that was not fetched is its owner's own.
+    An unlisted module could be imported in place of another, so there must be none, and compiled files of Python are
+    removed. A checkout that was not fetched is not checked: it is its owner's.
 
     Raises:
-        UserError: a file is missing, other or one too many.
+        UserError: a file is missing or differs, or a module is not in the list.
     """
     folder = folder.resolve()
     root = next((above for above in (folder, *folder.parents) if (above / MARK).is_file()), None)
@@ -159,10 +159,10 @@ def check_code(folder: Path) -> None:
 
 
 def verify(folder: Path) -> int:
-    """Hash every file of a fetched folder again, and every unpacked one; how many there are.
+    """Hash all files of a fetched folder again, unpacked ones too; returns the number of fetched files.
 
     Raises:
-        UserError: no mark, or files that are missing or other; the first is named.
+        UserError: there is no mark, or files are missing or differ; names the first of them.
     """
     if not (folder / MARK).is_file():
         raise UserError(folder, f"no {MARK}", "a folder that was fetched", "fetch it first")
@@ -175,7 +175,7 @@ def verify(folder: Path) -> int:
 
 
 def odd_files(folder: Path, content: bool) -> Iterator[tuple[Path, str]]:
-    """Files that are not as the mark of `folder` has them, and what is wrong; `content`: compare checksums too."""
+    """Files of `folder` that differ from its mark, and how; `content`: compare checksums too."""
     if not (folder / MARK).is_file():
         return
     mark = read_json(folder / MARK)
@@ -195,7 +195,7 @@ def odd_files(folder: Path, content: bool) -> Iterator[tuple[Path, str]]:
 
 
 class _ByHand:
-    """What a person brought; there is nothing to download."""
+    """Files that a person brought; there is nothing to download."""
 
     def __init__(self, name: str, settings: Settings, folder: Path) -> None:
         self._name, self._settings, self._folder = name, settings, folder
@@ -213,7 +213,7 @@ class _ByHand:
 
 @contextmanager
 def _opened(settings: Settings, folder: Path, hub: Hub | None) -> Iterator[Hub]:
-    """The place that `settings` name."""
+    """The place that `settings` name, opened."""
     if hub is not None:
         yield hub
     elif "git" in settings:
@@ -234,7 +234,7 @@ def _place(settings: Settings) -> str:
 
 
 def _wanted(where: str, settings: Settings, files: list[RemoteFile], folder: Path) -> list[RemoteFile]:
-    """The files that the patterns choose; those of a download by hand say what must be there, unpacked or not."""
+    """The files that match the patterns; of a download by hand all files, since its patterns say what must be there."""
     patterns = ["*"] if "hand" in settings else settings["files"] or ["*"]
     names = [file.path for file in files]
     for pattern in patterns:
@@ -269,12 +269,12 @@ def _read_commit(folder: Path, repository: str) -> str:
 
 
 def _archives(folder: Path, names: Any) -> dict[Path, Path]:
-    """Archives of a download, and where each is unpacked."""
+    """Archives of a download, and the folder into which each is unpacked."""
     return {folder / name: (folder / UNPACKED / name).parent for name in names if name.endswith(".zip")}
 
 
 def _files_in(folder: Path) -> list[str]:
-    """Names of what a person put there: no marks, nothing hidden."""
+    """Names of the files that a person put there, without marks and hidden files."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else ()
     visible = (path for path in found if not any(part.startswith(".") for part in path.parts))
     return sorted(path.as_posix() for path in visible if path.name not in (MARK, COMMIT))

@@ -1,6 +1,6 @@
-"""Lists of the files below a folder, which represent a user's folder among the inputs and change only when it does.
+"""Lists of the files in a user's folder: they stand for the folder among a rule's inputs, and change only when it does.
 
-Looking is cheap (names, sizes and times of 100,000 files take two seconds); only what seems to be new is read.
+A look is cheap (names, sizes and times of 100,000 files take two seconds); only files that seem new are read.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from nearid.io.hashing import hash_file, hash_json
 
 HASHED_BYTES = 2_000_000_000
 """Larger folders are compared by sizes and times alone, since reading them would take minutes."""
-# A file that was written so short a time before it was looked at may change again without another time: the coarsest
-# file systems (FAT, on a camera's card) count in steps of two seconds.
+# A file that was written less than this before a look may change again without a new time: the coarsest file systems
+# (FAT, on a camera's card) count time in steps of two seconds.
 _COARSE_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What a look at a file shows without reading it; times in nanoseconds."""
+    """What is known of a file without reading it; times in nanoseconds."""
 
     size: int
     modified: int
     changed: int
 
 
-# A link to nowhere, a folder that may not be read, a pipe or a device (to be read for ever): the step tells of it.
+# A broken link, an unreadable folder, a pipe or a device (reading it might not end): the step that needs it reports it.
 _UNREADABLE = _Look(0, 0, 0)
 
 
 def refresh_list(target: Path, source: Path) -> bool:
-    """Make the list `target` of the file or the files below `source`; one that is right stays untouched, time and all.
+    """Write to `target` the list of the file `source`, or of the files below it; a list that is right stays untouched.
 
     Names that begin with a dot and `__pycache__` are left out, as no step reads them; links are followed. A file that
-    is as it was looked at last (kept beside the list, hidden) is not read again. Another time with the same content is
-    no change, and a changed content with an older time is one; above `HASHED_BYTES` in all, sizes and times decide.
+    is unchanged since the last look (recorded in a hidden file beside the list) is not read again. A new time with the
+    same content is no change, new content with an older time is one; above `HASHED_BYTES`, sizes and times decide.
 
     Returns:
         Whether the list was written.
@@ -68,7 +68,7 @@ def refresh_list(target: Path, source: Path) -> bool:
 
 
 def _look_through(source: Path) -> Iterator[tuple[str, _Look]]:
-    """Relative name and look of each file; `.` is a file by itself."""
+    """Relative name and look of each file below `source`; if it is a file itself, its name is `.`."""
     if not source.is_dir():
         yield ".", _look(source.stat())
         return
@@ -92,7 +92,7 @@ def _look_through(source: Path) -> Iterator[tuple[str, _Look]]:
                 state = entry.stat()
                 if not entry.is_dir():
                     yield name, _look(state)
-                # A link to a folder above would go round for ever.
+                # A link to a folder above would lead round in circles.
                 elif (state.st_dev, state.st_ino) not in above:
                     waiting.append((name, above))
             except OSError:
@@ -106,18 +106,18 @@ def _look(state: os.stat_result) -> _Look:
 
 
 def hash_looks(*sources: Path) -> str:
-    """Hash of names, sizes and times of all files below those `sources` that are there."""
+    """Hash of names, sizes and times of all files below those `sources` that exist."""
     looked_at = [dict(_look_through(source)) for source in sources if source.exists()]
     return hash_json([sorted([name, look.size, look.modified] for name, look in looks.items()) for looks in looked_at])
 
 
 def hash_models(*folders: Path) -> str:
-    """Hash of what model folders hold: of the contents recorded for a download, else as `hash_looks`.
+    """Hash of model folders: of the recorded contents if a folder is a download, else as `hash_looks`.
 
-    A download's hash is the same on every machine, so that answers that took hours are kept when they are moved. To
-    read 60 GB for each run would cost minutes.
+    A download's hash is the same on every machine, so that answers that took hours stay valid when they are moved. To
+    read 60 GB for each run would take minutes.
     """
-    from nearid.io.downloads import MARK  # planning imports this module, and fetches nothing
+    from nearid.io.downloads import MARK  # here, since planning imports this module and fetches nothing
 
     marks = [folder / MARK for folder in folders]
     return hash_json(
@@ -129,7 +129,7 @@ def hash_models(*folders: Path) -> str:
 
 
 def _read_new(source: Path, looks: dict[str, _Look], record: Path) -> dict[str, str]:
-    """Hash of each file: the recorded one where the file is as it was then, else of what it holds."""
+    """Hash of each file: the recorded one if the file is unchanged, else of its content."""
     known = _read_record(record)
     contents = {name: known[name][1] for name, look in looks.items() if name in known and known[name][0] == look}
     new = [name for name in looks if name not in contents]
@@ -139,7 +139,7 @@ def _read_new(source: Path, looks: dict[str, _Look], record: Path) -> dict[str, 
     if new or len(known) != len(looks):
         with replacing(record, shared=True) as private:
             private.touch()
-            # By the clock of the file system, which may be another machine's.
+            # The file system's clock, which may be that of another machine.
             sure = private.stat().st_mtime_ns - _COARSE_NS
             rows = [
                 [name, look.size, look.modified, look.changed, contents[name]]
@@ -155,7 +155,7 @@ def _read_record(record: Path) -> dict[str, tuple[_Look, str]]:
         rows = [json.loads(line) for line in record.read_text().splitlines()]
         return {name: (_Look(*look), content) for name, *look, content in rows}
     except (OSError, ValueError, TypeError):
-        return {}  # a cache: without it files are read
+        return {}  # only a cache: without it all files are read
 
 
 def _content(source: Path, name: str, look: _Look) -> str:
@@ -164,4 +164,4 @@ def _content(source: Path, name: str, look: _Look) -> str:
     try:
         return hash_file(source if name == "." else source / name)
     except OSError:
-        return f"time {look.modified}"  # not readable: the step tells of it
+        return f"time {look.modified}"  # not readable: the step that needs it reports it

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _UMASK = os.umask(0o077)
-os.umask(_UMASK)  # it can only be read by setting it
+os.umask(_UMASK)  # setting it is the only way to read it
 
 
 @contextmanager
@@ -19,11 +19,11 @@ def replacing(target: Path | str, shared: bool = False) -> Iterator[Path]:
     """Yield a private path beside `target`; on success flush it and rename it to `target`.
 
     A writer that fails removes its private file; one that is killed leaves a hidden `.partial`, which the next
-    writer of the same target sweeps. Under the final name there is a whole file or none.
+    writer of the same target removes. Under the final name there is a complete file or none.
 
     Args:
         target: final name.
-        shared: other processes may be writing the same target, with the same content: their files are left alone.
+        shared: other processes may be writing the same target, with the same content: their files are not removed.
 
     Raises:
         OSError: the folder is read-only, the disk is full, ...; `nearid.cli` turns it into a readable message.
@@ -35,14 +35,14 @@ def replacing(target: Path | str, shared: bool = False) -> Iterator[Path]:
     private = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(3)}.partial"
     try:
         yield private
-        # Some writers (safetensors) make files that nobody else may read, whatever the umask allows.
+        # Some writers (safetensors) make files that only their owner may read, whatever the umask.
         private.chmod(0o666 & ~_UMASK)
         with private.open("rb+") as stream:
             os.fsync(stream.fileno())
         private.replace(target)
         sync_folder(target.parent)
     except OSError as error:
-        # A failed write, unlike a failed open, does not know its file.
+        # The error of a failed write, unlike that of a failed open, does not name its file.
         error.filename = error.filename or str(target)
         raise
     finally:

@@ -1,8 +1,8 @@
-"""The number of each file format of ours: raise it where the layout of a file changes.
+"""Version numbers of our file formats: increase one when the layout of its files changes.
 
-How files are written and read (`nearid.io`) is not part of a step's fingerprint; these numbers are, of the steps that
-write or read a format. Arrays of figures and the manifest need none: the code that lays them out is part of it.
-tests/io/test_formats.py describes the files as they are really written.
+The code that writes and reads files (`nearid.io`) is not part of a step's fingerprint; the numbers of the formats that
+it writes or reads are. Figure data and the manifest need none, since the code that lays them out is part of it.
+tests/io/test_formats.py describes the files as they are written.
 """
 
 FORMATS = {

@@ -1,4 +1,4 @@
-"""Files of a Git repository at a commit, by git itself; submodules are taken at the commits that it names."""
+"""Files of a Git repository at a commit, fetched by git itself; submodules at the commits that it names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nearid.errors import UserError
 from nearid.io.hub import RemoteFile, refuse_transport
 
 _DEPTH = 4
-"""Submodules in submodules that are followed."""
+"""Levels of nested submodules that are followed."""
 
 
 class _Blob(NamedTuple):
@@ -20,7 +20,7 @@ class _Blob(NamedTuple):
 
 
 class GitRepository:
-    """One repository, fetched into `scratch`. Every object is checked against its hash by git; nothing of it is run.
+    """One repository, fetched into `scratch`. Git checks every object against its hash; no code of it is run.
 
     Args:
         scratch: an empty folder for git's objects.
@@ -35,7 +35,7 @@ class GitRepository:
         """See `nearid.io.hub.Hub`.
 
         Raises:
-            UserError: the repository or the commit cannot be had, the folder is not in it, it holds links or Git LFS.
+            UserError: repository or commit cannot be fetched, the folder is missing, or there are symbolic links.
         """
         del kind
         files = self._list(repository, revision, self._folder, "", _DEPTH)
@@ -76,14 +76,14 @@ class GitRepository:
         return files
 
     def _fetch(self, url: str, commit: str) -> Path:
-        """A bare repository with that commit, and no other where the server allows it."""
+        """A bare repository with that commit, and no others if the server allows that."""
         repository = self._scratch / f"{len(list(self._scratch.iterdir()))}.git"
         try:
             _git(None, "init", "--quiet", "--bare", str(repository))
             try:
                 _git(repository, "fetch", "--quiet", "--depth=1", "--no-tags", "--", url, commit)
             except subprocess.CalledProcessError:
-                # Some servers give branches only: then all of them.
+                # Some servers give only branches: then fetch all of them.
                 _git(repository, "fetch", "--quiet", "--no-tags", "--", url, "+refs/heads/*:refs/heads/*")
             found = _git(repository, "rev-parse", "--verify", "--end-of-options", f"{commit}^{{commit}}")[0].strip()
         except FileNotFoundError as error:
@@ -116,7 +116,7 @@ class GitRepository:
 
 
 def _git(repository: Path | None, *arguments: str) -> list[str]:
-    """The records of the output, one a line or ended by NUL. Git asks no questions and uses three protocols only."""
+    """The records of the output, ended by a line break or, with -z, by NUL. Git never prompts; three protocols only."""
     environment = {
         **os.environ,
         "GIT_TERMINAL_PROMPT": "0",

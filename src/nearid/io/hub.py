@@ -1,4 +1,4 @@
-"""Where files are fetched from, and the Hugging Face hub as one such place, by its own client."""
+"""Places that files are fetched from, and the Hugging Face hub as one of them, by its own client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nearid.io.hashing import hash_file
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a repository: SHA-256 where its place tells it, else git's own hash, else the size (-1: unknown)."""
+    """A file of a repository: with SHA-256 if the place gives it, else git's hash, else only the size (-1: unknown)."""
 
     path: str
     size: int
@@ -22,14 +22,14 @@ class RemoteFile:
 
 
 class Hub(Protocol):
-    """What is asked of a place that files are fetched from."""
+    """A place that files are fetched from."""
 
     def resolve(self, repository: str, kind: str, revision: str) -> tuple[str, list[RemoteFile]]:
-        """The commit that `revision` (or nothing) means, and its files."""
+        """The commit that `revision` stands for (empty: the newest), and its files."""
         ...
 
     def download(self, repository: str, kind: str, commit: str, file: str, folder: Path) -> None:
-        """Bring `file` of that commit to `folder / file`."""
+        """Fetch `file` of that commit to `folder / file`."""
         ...
 
 
@@ -56,7 +56,7 @@ class HuggingFace:
         return str(info.sha), files
 
     def download(self, repository: str, kind: str, commit: str, file: str, folder: Path) -> None:
-        """See `Hub`; an interrupted file is resumed where it ended.
+        """See `Hub`; an interrupted file is resumed.
 
         Raises:
             UserError: the hub cannot be reached or refuses.
@@ -67,12 +67,12 @@ class HuggingFace:
             hf_hub_download(repository, file, repo_type=kind, revision=commit, local_dir=folder)
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # this machine's disk, which `nearid.cli` explains
+                raise  # an error of this machine's disk, which `nearid.cli` explains
             raise refuse_transport(f"{repository}, {file}", error) from error
 
 
 def refuse_transport(where: str, error: Exception) -> UserError:
-    """The error for something that cannot be fetched, in the words of the client's first line."""
+    """The error for something that cannot be fetched, with the first line of the client's error."""
     said = (str(error).splitlines() or [""])[0]
     return UserError(
         where,

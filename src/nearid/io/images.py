@@ -1,8 +1,8 @@
 """Images and masks as arrays and as PNG bytes: the one place that opens pictures.
 
-Pictures come from anywhere, so only a closed list of formats is opened (Pillow would start Ghostscript for an EPS,
-whatever its name), a declared size is bounded before memory is taken for it, and whatever is wrong with a picture
-becomes one error, `ImageError`, that names it.
+Pictures come from anywhere. So only a fixed list of formats is opened (for an EPS Pillow would start Ghostscript,
+whatever the file's name), declared sizes are bounded before memory is allocated, and any problem with a picture becomes
+one kind of error, `ImageError`, that names it.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from nearid.io.metadata import count_scans, strip_metadata
 logger = logging.getLogger(__name__)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""Names in Pillow of what is opened. Each is decoded in this process, by a library that Pillow brings along."""
+"""Pillow's names of the formats that are opened. Each is decoded in this process, by a library inside Pillow."""
 # A file of a few kilobytes can claim any size. The largest cameras make 60 megapixels.
 MAX_PIXELS = 80_000_000
-# The most that so many pixels take up uncompressed, at 16 bits per channel.
+# The most bytes that so many pixels take uncompressed, at 16 bits per channel.
 MAX_BYTES = 6 * MAX_PIXELS
-# A scan of a JPEG takes a few bytes in the file, and as long as all pixels take. Cameras write one, programs ten.
+# A scan of a JPEG takes a few bytes in the file, and as much time as all pixels. Cameras write one, programs ten.
 MAX_SCANNED = 64 * MAX_PIXELS
-# Rows are converted some at a time: whole copies of a large picture would take several times its size.
+# Pixels that are converted at a time: full copies of a large picture would take several times its size.
 STRIP_PIXELS = 4_000_000
-# What a model is shown of one picture: a batch of 32 such takes 800 MB.
+# The most that a model is given of one picture: a batch of 32 such takes 800 MB.
 MAX_INPUT_PIXELS = 2_000_000
-# Of larger ones a processor of transformers takes a gigabyte for its copies.
+# For larger ones a processor of transformers allocates a gigabyte of copies.
 LARGE_PIXELS = 20_000_000
 
 _SIDES = ("height", "width", "shortest_edge", "longest_edge")  # of an image processor
-_TIFF_TILE = (322, 323)  # width and height of its tiles, for each of which memory is taken
+_TIFF_TILE = (322, 323)  # width and height of a tile, for each of which memory is allocated
 _TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: np.fliplr,
     3: lambda pixels: np.rot90(pixels, 2),
@@ -51,18 +51,18 @@ _TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     7: lambda pixels: np.rot90(np.swapaxes(pixels, 0, 1), 2),
     8: lambda pixels: np.rot90(pixels, 1),
 }
-"""What brings a picture upright, by its orientation in EXIF."""
+"""How to turn a picture upright, by its orientation in EXIF."""
 
 
 _LARGE = threading.Lock()
 
 
 class ImageError(UserError):
-    """A picture that cannot be read. Callers that have others go on with those, and list this one."""
+    """A picture that cannot be read. Callers with several continue with the others, and report this one."""
 
 
 class UnpreparedError(ImageError):
-    """A picture that a model's image processor cannot take, or makes too large; `place` is that in its batch."""
+    """A picture that a model's image processor cannot handle, or makes too large; `place`: its index in the batch."""
 
     def __init__(self, where: object, found: str, expected: str, action: str, place: int = 0) -> None:
         super().__init__(where, found, expected, action)
@@ -71,13 +71,13 @@ class UnpreparedError(ImageError):
 
 @contextmanager
 def naming_pictures(name: Callable[[int], object]) -> Iterator[None]:
-    """Say which picture it is, where an image processor cannot take one of a batch.
+    """Add a picture's name to the error if an image processor cannot process one of a batch.
 
     Args:
-        name: from its place in the batch to what people call it.
+        name: maps the index in the batch to the name that people know.
 
     Raises:
-        UnpreparedError: as raised in here, with that name before it.
+        UnpreparedError: the one raised in the `with` block, with that name.
     """
     try:
         yield
@@ -87,10 +87,10 @@ def naming_pictures(name: Callable[[int], object]) -> Iterator[None]:
 
 
 def prepare_picture(processor: Any, image: Any, place: int = 0, **options: Any) -> Any:
-    """Pixels `[1, 3, h, w]`, a tensor, that the image `processor` of a model makes of one `image`.
+    """Pixels `[1, 3, h, w]`, a tensor, that a model's image `processor` makes from one `image`.
 
     Raises:
-        UnpreparedError: it cannot, or gives more than `MAX_INPUT_PIXELS`; `place` is that in the batch.
+        UnpreparedError: it fails, or gives more than `MAX_INPUT_PIXELS`; `place` is the index in the batch.
     """
     remedy = (
         "set `size`, `do_resize` and `do_center_crop` in the model's preprocessor_config.json, or change the picture"
@@ -114,13 +114,13 @@ def prepare_picture(processor: Any, image: Any, place: int = 0, **options: Any) 
 
 
 def _asked_pixels(processor: Any, image: Any) -> int:
-    """The most that `processor` makes of `image` on its way, by what it says of itself: nothing is made of it yet."""
+    """The most pixels that `processor` would make from `image` in any of its steps, according to its settings."""
     shape = (image.height, image.width) if isinstance(image, Image.Image) else np.shape(image)[:2]
     short, long = max(1, min(shape)), max(shape)
     most = 0.0
     for name in ("size", "crop_size", "pad_size"):
         size = getattr(processor, name, None) or {}
-        # A mapping, or transformers' own class, by its version.
+        # A mapping or a class of transformers, depending on its version.
         height, width, shortest, longest = (
             (size.get(key) if isinstance(size, Mapping) else getattr(size, key, None)) or 0 for key in _SIDES
         )
@@ -132,35 +132,35 @@ def encode_png(image: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
     """PNG bytes of a uint8 image [h, w, 3], a grey image [h, w] or a boolean mask [h, w] (255 is object)."""
     pixels = image.astype(np.uint8) * 255 if image.dtype == np.bool_ else image
     buffer = io.BytesIO()
-    # Level 1: the pixels are what counts, and level 9 costs ten times the time for a few per cent.
+    # Level 1, since level 9 takes ten times as long for a few per cent.
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
 
 
 def decode_rgb(source: bytes | Path | str, where: object = "") -> NDArray[np.uint8]:
-    """Pixels [h, w, 3] of an encoded image, of any mode, upright; of an animated one the first frame.
+    """Pixels [h, w, 3] of an encoded image in any mode, upright; of an animated one, the first frame.
 
-    Odd text, profiles and EXIF do not matter as long as the pixels are whole.
+    Unusual text, profiles and EXIF do not matter as long as the pixels are complete.
 
     Raises:
-        ImageError: of no format in `FORMATS`, cut off, or of more than `MAX_PIXELS`; `where` names the record.
+        ImageError: it is in no format of `FORMATS`, cut off, or has more than `MAX_PIXELS`; `where` names the record.
     """
     return _decode(source, where, to_rgb)
 
 
 @contextmanager
 def one_large_picture(source: object) -> Iterator[None]:
-    """Decode and prepare `source` in here: large pictures wait for each other, however many threads prepare a batch.
+    """Decode and prepare `source` in this context: large pictures wait for each other, whatever the number of threads.
 
     Args:
-        source: an encoded image or its path; anything else is in memory already, and waits for nothing.
+        source: an encoded image or its path; anything else is in memory already and does not wait.
     """
     with _LARGE if isinstance(source, bytes | Path | str) and _is_large(source) else nullcontext():
         yield
 
 
 def _is_large(source: bytes | Path | str) -> bool:
-    # What is wrong with it is told when it is decoded.
+    # Any problem with it is reported when it is decoded.
     with suppress(Exception):
         content: Any = io.BytesIO(source) if isinstance(source, bytes) else _check_file(Path(source))
         with Image.open(content, formats=FORMATS) as image:
@@ -169,9 +169,9 @@ def _is_large(source: bytes | Path | str) -> bool:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` as RGB: 16 bits are reduced to 8, and what is transparent becomes white."""
+    """`image` as RGB: 16 bits are reduced to 8, and transparent parts become white."""
     if image.mode.startswith("I"):
-        # Pillow would clip: nearly every 16-bit picture would come out white.
+        # Pillow would clip the values: nearly every 16-bit picture would become white.
         image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -183,12 +183,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def decode_mask(source: bytes | Path | str, where: object = "") -> NDArray[np.bool_]:
     """The object [h, w] of a mask that a person or a tool saved; see `nearid.io.masks.find_object`.
 
-    A mask that looks wrong (inverted, nearly all or nearly nothing) gives a warning, and is used.
+    A mask that looks wrong (inverted, nearly everything or nearly nothing) gives a warning, and is used.
 
     Raises:
         ImageError: as `decode_rgb`.
     """
-    # As a whole: what is object in a strip is told by the values of all.
+    # Not in strips: which values are object depends on those of the whole mask.
     mask = _decode(source, where, lambda image: Image.fromarray(find_object(image)), strip_pixels=MAX_PIXELS) > 0
     if reason := doubt(mask):
         place = where or (source if not isinstance(source, bytes) else "a mask")
@@ -197,7 +197,7 @@ def decode_mask(source: bytes | Path | str, where: object = "") -> NDArray[np.bo
 
 
 def decode_stored_mask(source: bytes | Path | str, where: object = "", threshold: int = 0) -> NDArray[np.bool_]:
-    """The object [h, w] of a mask of a data set that this package, SynCD or the authors wrote: `> threshold`.
+    """The object [h, w] of a mask in a data set that this package, SynCD or the authors wrote: values `> threshold`.
 
     Raises:
         ImageError: as `decode_rgb`.
@@ -221,7 +221,7 @@ def _decode(
     strip_pixels: int = STRIP_PIXELS,
 ) -> NDArray[np.uint8]:
     place = where or (source if not isinstance(source, bytes) else "an image")
-    # Pillow raises errors of a dozen kinds for what is damaged, struct.error and KeyError among them.
+    # For damaged files Pillow raises a dozen kinds of errors, struct.error and KeyError among them.
     try:
         content = source if isinstance(source, bytes) else _check_file(Path(source)).read_bytes()
         try:
@@ -243,7 +243,7 @@ def _decode(
 
 
 def _check_file(path: Path) -> Path:
-    # Anything else may wait for ever when it is opened, as a named pipe does.
+    # Opening anything else may block for ever, e.g. a named pipe.
     if path.exists() and not path.is_file():
         raise OSError("not a file")
     if (size := path.stat().st_size) > MAX_BYTES:
@@ -284,7 +284,7 @@ def _check_size(image: Image.Image) -> None:
 
 def _check_scans(image: Image.Image, content: bytes) -> None:
     if image.format == "TIFF":
-        # Strips may share their bytes, so that the pixels of each are not what counts.
+        # Strips may share their bytes, so that the pixels of each strip say nothing.
         scans = content.count(b"\xff\xda") if image.info.get("compression") in ("jpeg", "tiff_jpeg") else 1
     else:
         scans = count_scans(content) if image.format in ("JPEG", "MPO") else 1
@@ -293,7 +293,7 @@ def _check_scans(image: Image.Image, content: bytes) -> None:
 
 
 def _read_orientation(image: Image.Image) -> int:
-    """Cameras store the turn of a picture beside its pixels; 1, upright, where that cannot be read."""
+    """The orientation that a camera stored beside the pixels; 1 (upright) if it cannot be read."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         return int(orientation) if orientation in _TURNS else 1
@@ -303,7 +303,7 @@ def _read_orientation(image: Image.Image) -> int:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "unknown format"  # Pillow's own words for it hold an address in memory
+        return "unknown format"  # Pillow's own message contains a memory address
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).strip().split("\n")[0][:200] or type(error).__name__

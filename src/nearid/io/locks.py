@@ -1,7 +1,7 @@
-"""What two processes must not do at the same time: one of them is refused, or waits for its turn.
+"""Locks for what two processes must not do at the same time: the second is refused, or waits for its turn.
 
-The kernel releases the lock of a process that was killed. On a file system without locks a warning says so, and nobody
-waits. Lock files stay: removing one would let two processes in.
+The kernel releases the lock of a killed process. On a file system without locks there is a warning, and nobody waits.
+Lock files are not removed: removing one could let two processes in.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 @contextmanager
 def lock(folder: Path, work: str, wait: bool = False) -> Iterator[None]:
-    """Hold `folder` against a second job of the same work.
+    """Hold a lock on `folder`, so that no second job does the same work there.
 
     Args:
-        work: what the other one does, e.g. "trains this head".
-        wait: for the other one to end.
+        folder: the folder of the work.
+        work: what the other job does, e.g. "trains this head".
+        wait: whether to wait for the other job to end.
 
     Raises:
         UserError: another process holds it, and we do not `wait`.
@@ -43,10 +44,11 @@ def lock(folder: Path, work: str, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def taking_turns(path: Path, purpose: str) -> Iterator[None]:
-    """Wait until no other process is in here with the lock file `path`, and keep the next ones waiting meanwhile.
+    """Hold the lock file `path`, after waiting for other processes that hold it.
 
     Args:
-        purpose: what the others do, for those who wait.
+        path: the lock file.
+        purpose: what the other process does, for the message to those who wait.
 
     Raises:
         OSError: the file cannot be written.
@@ -56,7 +58,7 @@ def taking_turns(path: Path, purpose: str) -> Iterator[None]:
 
 
 def _acquire(path: Path, message: str) -> AbstractContextManager[object]:
-    """The held lock; a second process says `message` and waits, without one it gets a `Timeout`."""
+    """The acquired lock. If another process holds it: log `message` and wait; without a message, raise `Timeout`."""
     held = FileLock(path, poll_interval=0.5, fallback_to_soft=False)
     try:
         return held.acquire(blocking=False)

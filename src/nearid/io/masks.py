@@ -1,4 +1,4 @@
-"""Masks as people and their tools save them: which pixels are the object."""
+"""Masks as people and their tools save them: which of their pixels are the object."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LABELS = 16
-"""A grey mask whose largest value is smaller numbers its objects, as segmentation tools do; 0 is around them."""
-# A mask with more of its border, or of the picture, than this is asked about.
+"""A grey mask with smaller values only is a label map, as segmentation tools save it: 0 is the background."""
+# A mask with more of its border, or more or less of the picture, than these shares gives a warning.
 _BORDER, _NEARLY_ALL, _NEXT_TO_NOTHING = 0.8, 0.98, 0.0005
 
 
 def find_object(image: Image.Image) -> NDArray[np.bool_]:
     """The object [h, w] of a mask in any mode.
 
-    An alpha channel that varies is the mask; of a palette in colour the entry 0 is what is around; of two values the
-    lighter is the object, of a few small ones all but 0, and of many those above the middle (soft edges, JPEG).
+    If the alpha channel varies, it is the mask. In a colour palette, entry 0 is the background. Of two values the
+    lighter is the object; of a few small ones, all but 0; of many, those above the middle (soft edges, JPEG).
     """
     if "A" in image.getbands() or "transparency" in image.info:
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
@@ -36,7 +36,7 @@ def find_object(image: Image.Image) -> NDArray[np.bool_]:
 
 
 def doubt(mask: NDArray[np.bool_]) -> str:
-    """Why a mask looks wrong; empty where it does not."""
+    """Why a mask looks wrong; empty if it does not."""
     share = float(mask.mean())
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     if share <= _NEXT_TO_NOTHING:
@@ -55,7 +55,7 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def _to_values(image: Image.Image) -> NDArray[Any]:
-    """Values [h, w] of an image without palette in its own range; of a coloured one the strongest channel's."""
+    """Values [h, w] of an image without palette, in its own range; of a coloured one, the largest of its channels."""
     if image.mode in ("1", "P", "LA", "PA"):
         image = image.convert("L")
     elif image.mode not in ("L", "F") and not image.mode.startswith("I"):

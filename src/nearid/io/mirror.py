@@ -1,4 +1,4 @@
-"""A folder that takes the place of the hub, filled by somebody else, for machines without a network and rehearsals."""
+"""A folder that somebody else filled, in place of the hub: for machines without a network, and for rehearsals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nearid.io.hub import RemoteFile
 
 
 class Mirror:
-    """One repository's files as they are in a folder; see `nearid.io.hub.Hub`.
+    """Files of one repository in a folder; see `nearid.io.hub.Hub`.
 
     Args:
         folder: `<mirror>/<id>`.
@@ -21,7 +21,7 @@ class Mirror:
         self._folder = folder
 
     def resolve(self, repository: str, kind: str, revision: str) -> tuple[str, list[RemoteFile]]:
-        """The revision as asked for, or one that follows from the files; and these.
+        """The given revision, or one computed from the files; and the files.
 
         Raises:
             UserError: no such folder.

@@ -1,7 +1,7 @@
 """The only place that loads models from folders, which others may have made.
 
 Code in a folder, or in a repository of the hub, is never run: transformers would ask on the terminal whether to run it,
-and would accept a `y` from a pipe as an answer. What a folder's configs ask for is held against its weight files, since
+and would accept a `y` from a pipe as an answer. Sizes in a folder's configs are compared with its weight files, since
 a few bytes there can declare a model of terabytes.
 """
 
@@ -18,21 +18,21 @@ from typing import Any
 
 from nearid.errors import UserError
 
-# Files whose numbers say how large a model or a schedule becomes. Those of tokenizers say 10^30 for "no limit".
+# Files with numbers that determine the size of a model or schedule. Those of tokenizers use 10^30 for "no limit".
 _CONFIGS = ("config.json", "model_index.json", "scheduler_config.json")
 _CONFIG_BYTES = 10_000_000
 _LARGEST = 10**8
-"""The largest whole number of a config that may be a size: more than any vocabulary or image has."""
+"""The largest integer in a config that may be a size: more than any vocabulary or image has."""
 _MOST_LAYERS = 10_000
 _COUNTS_LAYERS = ("layers", "depth", "blocks", "experts", "timesteps")
 _NO_SIZE = ("theta", "seed")
-# Parts of the config of a head that say how it was trained: bytes and the like, from which nothing is built.
+# Parts of a head's config about its training, with numbers such as bytes; nothing is built from them.
 _NOT_BUILT = ("deepspeed", "settings")
 _SPARE = 2**26
-"""Numbers that a model may have besides twice those of its weight files: tables that it computes, a missing head."""
+"""Numbers that a model may have beyond twice those of its weight files: computed tables, a missing head."""
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-# Quantised weights lie packed in whole numbers, so that each of these holds several. Keys of `quantization_config` that
-# say in how many bits; where none does, four.
+# Quantised weights are packed into integers, several in each. These keys of `quantization_config` give the number of
+# bits of a weight; if there is none, four are assumed.
 _WHOLE_BITS = {name: int(name[1:]) for name in ("U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64")}
 _SAY_BITS = ("bits", "num_bits", "nbits", "w_bit", "weight_bits")
 _FEWEST_BITS = 4
@@ -40,9 +40,9 @@ _NEEDS_CODE = ("trust_remote_code", "remote code", "custom code", "contains cust
 
 
 def refuse_unreadable(folder: str | Path, error: BaseException) -> None:
-    """Say so where it is a permission that keeps a model or head from being loaded; else do nothing.
+    """Raise an error if a permission keeps a model or head from being loaded; else do nothing.
 
-    Libraries wrap what the system says into errors of their own, so the ones behind `error` and the text count too.
+    Libraries wrap errors of the system in their own, so the causes of `error` and their texts are searched too.
 
     Raises:
         UserError: a file of `folder`, or the folder, may not be read.
@@ -63,8 +63,8 @@ def load_pretrained(loader: Any, source: str | Path, **arguments: Any) -> Any:
     """`loader.from_pretrained(source, **arguments)` of a class of transformers or diffusers.
 
     Raises:
-        UserError: `source` is to be read by code of its own, or a folder whose configs ask for more than it holds.
-        OSError, ValueError: files are missing or damaged, or their content is none for `loader`.
+        UserError: `source` needs code of its own, or is a folder whose configs declare more than its files hold.
+        OSError, ValueError: files are missing or damaged, or `loader` cannot use their content.
     """
     try:
         with _quiet(), built_within(source):
@@ -84,13 +84,13 @@ def load_pretrained(loader: Any, source: str | Path, **arguments: Any) -> Any:
 
 
 def load_whole(loader: Any, source: str | Path, **arguments: Any) -> Any:
-    """As `load_pretrained`, of a model of transformers, from safetensors that hold all its weights.
+    """As `load_pretrained`, for a model of transformers, from safetensors that have all its weights.
 
     Raises:
-        UserError: as `load_pretrained`, and where weights are missing: transformers would draw random ones.
+        UserError: as `load_pretrained`, or weights are missing, for which transformers would draw random ones.
         OSError, ValueError: as `load_pretrained`.
     """
-    # Never a pickle: it could run what its maker wants.
+    # Never a pickle, which could run arbitrary code.
     model, report = load_pretrained(loader, source, use_safetensors=True, output_loading_info=True, **arguments)
     if missing := [*sorted(report["missing_keys"]), *sorted(str(key) for key in report["mismatched_keys"])]:
         raise _refuse_weights(source, f"no weights for {', '.join(missing[:3])} ({len(missing)} are missing)")
@@ -98,10 +98,10 @@ def load_whole(loader: Any, source: str | Path, **arguments: Any) -> Any:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The config of a model or head, with sizes that a model can have.
+    """The config of a model or head, checked for plausible sizes.
 
     Raises:
-        UserError: it is no JSON object, nested too deeply, or a number in it is no size of a model.
+        UserError: it is no JSON object, nested too deeply, or a number in it is too large for a model.
         OSError: it cannot be read.
     """
     expected, action = "the config that was saved with the model", "take the model anew, or correct the path"
@@ -122,14 +122,14 @@ def read_config(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def built_within(source: str | Path) -> Iterator[None]:
-    """Meanwhile this thread builds no model that is much larger than the weight files in the folder `source`.
+    """In this context this thread builds no model that is much larger than the weight files in the folder `source`.
 
-    A hub id in the place of a folder has no such limit: it is a download.
+    For a hub id instead of a folder there is no such limit.
 
     Raises:
-        UserError: more is asked for, or a config is none (`read_config`). It ends before a weight is written.
-        ValueError: what the code that reads a config or weights raises at values that it did not expect.
-        OSError: as raised there.
+        UserError: the model would be larger, or a config is invalid (`read_config`); raised before weights are loaded.
+        ValueError: any error of the code that reads config or weights at values that it does not expect.
+        OSError: as raised in this context.
     """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
@@ -146,7 +146,7 @@ def built_within(source: str | Path) -> Iterator[None]:
         nonlocal built, limit
         if tensor is None or threading.get_ident() != ours or not folder.is_dir():
             return
-        # A weight that replaces another, when it is loaded, is no further one.
+        # A weight that replaces another one on loading is not counted again.
         before = module._parameters.get(name, module._buffers.get(name))
         built += tensor.numel() - (0 if before is None else before.numel())
         limit = limit or 2 * _count_stored(folder) + _SPARE
@@ -162,7 +162,7 @@ def built_within(source: str | Path) -> Iterator[None]:
     try:
         yield
     except OutOfMemoryError:
-        raise  # the GPU is too small, whatever the folder holds
+        raise  # the GPU is too small; the folder is not at fault
     except (
         *(TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, RuntimeError, MemoryError),
         *(SafetensorError, StrictDataclassError),
@@ -174,7 +174,7 @@ def built_within(source: str | Path) -> Iterator[None]:
 
 
 def _numbers(value: Any) -> Iterator[tuple[str, int]]:
-    # The whole numbers in a config with the key that each stands under; without recursion, of which Python has little.
+    # The integers in a config, each with its key; iterative, since Python limits recursion.
     waiting = [("", value)]
     while waiting:
         key, value = waiting.pop()
@@ -187,14 +187,14 @@ def _numbers(value: Any) -> Iterator[tuple[str, int]]:
 
 
 def _count_stored(folder: Path) -> int:
-    """How many numbers the weight files in `folder`, and in the folders in it, hold; at most so many for pickles."""
+    """How many numbers the weight files in `folder` and its subfolders hold; for pickles an upper bound."""
     from safetensors import safe_open
 
     stored = 0
     for path in (*folder.glob("*.*"), *folder.glob("*/*.*")):
         if path.suffix == ".safetensors":
             bits = _packed_bits(path.parent)
-            # Reads the header alone, and refuses one that does not fit the file.
+            # Reads only the header, and refuses one that does not fit the file.
             with safe_open(path, "np") as file:
                 for name in file.keys():  # noqa: SIM118
                     part = file.get_slice(name)
@@ -206,7 +206,7 @@ def _count_stored(folder: Path) -> int:
 
 
 def _packed_bits(folder: Path) -> int:
-    """In how many bits the weights of the model in `folder` lie, at least, as its config says; 0: not quantised."""
+    """Least number of bits per weight of the model in `folder`, according to its config; 0: not quantised."""
     path = folder / "config.json"
     config = read_config(path) if path.is_file() else {}
     parts = [config, *(part for part in config.values() if isinstance(part, dict))]
@@ -217,7 +217,7 @@ def _packed_bits(folder: Path) -> int:
 
 
 def _check_components(folder: Path, components: dict[str, Any]) -> None:
-    # diffusers draws random weights for missing ones. Names do not tell, since old ones are translated; sizes do.
+    # diffusers draws random weights for missing ones. Names do not show that, since old ones are translated; sizes do.
     from torch.nn import Module
 
     for name, part in components.items():
@@ -239,8 +239,8 @@ def _refuse_weights(source: str | Path, found: str) -> UserError:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # Else transformers lists every weight of the text tower, which we leave out knowingly, warns of the token ids of
-    # the one that it has by default, and of torchvision, which we do without; and it draws a bar into logs.
+    # Without this, transformers lists every weight of the text tower, which we leave out on purpose, warns about token
+    # ids of its default text config and about torchvision, which we do not use, and draws a progress bar into logs.
     from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

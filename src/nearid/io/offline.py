@@ -1,4 +1,4 @@
-"""Repositories of the hub as fetched folders, for code of others that asks the hub by itself."""
+"""Fetched folders as repositories of the hub, for other people's code that asks the hub itself."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 COMMIT = "0" * 40
-"""Under which the cache below has each repository; which commit was fetched stands in the folder's own mark."""
+"""The revision of each repository in the cache below; the fetched commit is recorded in the folder's own mark."""
 
 
 @contextmanager
 def served_offline(folders: Mapping[str, Path]) -> Iterator[None]:
-    """While this lasts, the hub's client finds each repository of `folders`, and asks the network for nothing.
+    """In this context the hub's client finds each repository of `folders` locally, and makes no requests.
 
-    The client looks into its cache first: here that is a folder of links, gone at the end.
+    The client looks into its cache first: here that is a temporary folder of links.
 
     Args:
-        folders: what was fetched, by the name that the code asks for.
+        folders: fetched folders, by the repository's name in the code.
     """
     from huggingface_hub import constants
 

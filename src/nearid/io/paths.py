@@ -1,4 +1,4 @@
-"""Names from outside joined to folders, and folders that nobody else can write."""
+"""Joining untrusted names to folders, and folders that nobody else can write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def below(folder: Path, *names: str) -> Path:
     """`folder` joined with `names` (each a name, or several with slashes), none of which may lead out of it.
 
     Raises:
-        UserError: a name is empty, absolute, holds `..` or a control character.
+        UserError: a name is empty or absolute, or has `..` or a control character.
     """
     for name in names:
         parts = PurePosixPath(name).parts
@@ -26,13 +26,14 @@ def below(folder: Path, *names: str) -> Path:
 
 
 def make_private(folder: Path, purpose: str) -> None:
-    """Make `folder`, or check that it is ours, is no link, and can be neither written nor replaced by anybody else.
+    """Make `folder` if it is missing, and check that it is ours, no link, and that nobody else can write or replace it.
 
     Args:
+        folder: the folder.
         purpose: what is read from it, for the message.
 
     Raises:
-        UserError: others could plant files in it.
+        UserError: others could place files in it.
         OSError: it cannot be made.
     """
     folder = folder.absolute()
@@ -48,7 +49,7 @@ def make_private(folder: Path, purpose: str) -> None:
     for above in folder.resolve().parents:
         about = above.stat()
         if about.st_uid == os.geteuid() and not about.st_mode & 0o011:
-            problem = ""  # nobody else comes in
+            problem = ""  # nobody else can enter
         elif _others_write(about) and not about.st_mode & stat.S_ISVTX:
             problem = f"others may write {above} (mode {about.st_mode & 0o777:o}), and so replace it"
     if problem:
@@ -56,7 +57,7 @@ def make_private(folder: Path, purpose: str) -> None:
 
 
 def _others_write(found: os.stat_result) -> bool:
-    """Whether anybody else may; a group of the user's own name has no other members."""
+    """Whether anybody else may write it; a group with the user's own name has no other members."""
     if found.st_mode & 0o002:
         return True
     try:

@@ -1,4 +1,4 @@
-"""Other programs: calling one, and its words on one line."""
+"""Calls of other programs, and their output on one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 
 
 def ask(*command: str, timeout_s: float = 20) -> tuple[int, str] | None:
-    """Exit code and words of a program; None where it is missing or takes longer than `timeout_s` seconds."""
+    """Exit code and output of a program; None if it is missing or takes longer than `timeout_s` seconds."""
     if shutil.which(command[0]) is None:
         return None
     try:
@@ -18,5 +18,5 @@ def ask(*command: str, timeout_s: float = 20) -> tuple[int, str] | None:
 
 
 def brief(text: str) -> str:
-    """A program's words on one line."""
+    """A program's output on one line, shortened."""
     return " ".join(text.split())[:100]

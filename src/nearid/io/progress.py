@@ -1,4 +1,4 @@
-"""Messages and progress of long steps (count, rate, time left) on stderr, and the log file that it is copied to."""
+"""Messages and progress of long steps (count, rate, time left) on stderr, and a log file with a copy of them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Item = TypeVar("Item")
 _GO_UP = re.compile(r"(\x1b\[A)+")
 
 LISTENER = "NEARID_LISTENER"
-"""Variable with the `name_of_stream` of a terminal on which another program tells of the steps; they leave it alone."""
+"""Variable with the `name_of_stream` of a terminal that another program uses to report; steps do not write to it."""
 
 
 def name_of_stream(descriptor: int) -> str:
-    """The file behind an open `descriptor`, by device and number; "" where it is closed."""
+    """Identifies the file behind an open `descriptor` by device and inode; "" if the descriptor is closed."""
     try:
         behind = os.fstat(descriptor)
     except OSError:
@@ -35,7 +35,7 @@ def name_of_stream(descriptor: int) -> str:
 
 
 def is_listened_to() -> bool:
-    """Whether our stderr is the terminal on which another program tells of the steps."""
+    """Whether our stderr is a terminal that another program uses to report."""
     return os.environ.get(LISTENER, "") == name_of_stream(2) != ""
 
 
@@ -44,14 +44,14 @@ def _spell(text: str) -> str:
 
 
 class HarmlessStream:
-    """A terminal to which text of others is written as `nearid.errors.harmless` spells it; bars may be drawn anew."""
+    """A terminal on which control characters are spelled out (`nearid.errors.harmless`), except those of bars."""
 
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
 
     def write(self, text: str) -> int:
         """See `TextIO`."""
-        # tqdm goes up to another bar's line in writes of their own.
+        # tqdm moves up to another bar's line in separate writes.
         self._terminal.write(text if _GO_UP.fullmatch(text) else _spell(text))
         return len(text)
 
@@ -65,12 +65,12 @@ class HarmlessStream:
 
 
 class _Tee:
-    """A terminal, and a log file that keeps the same, for people to look at: both are spelled as `harmless` does.
+    """Writes to a terminal and to a log file; in both, control characters are spelled out.
 
     Args:
-        terminal: is written first: the log's disk may be full, and that is what has to be said.
+        terminal: written first, since the log's disk may be full, which must be reported.
         log: descriptor of the file.
-        quiet: nothing goes to the terminal but what the log could not take.
+        quiet: write to the terminal only what cannot be written to the log.
     """
 
     def __init__(self, terminal: TextIO, log: int, quiet: bool) -> None:
@@ -89,7 +89,7 @@ class _Tee:
         self._terminal.flush()
 
     def isatty(self) -> bool:
-        # A bar redraws its line: that spoils a log file, and the terminal too where steps run side by side.
+        # A bar redraws its line, which would spoil a log file, and the terminal too if steps run side by side.
         return False
 
     def __getattr__(self, name: str) -> object:
@@ -99,14 +99,14 @@ class _Tee:
         try:
             while content:
                 content = content[os.write(self._log, content) :]
-        except OSError:  # a full disk; whatever else needs it says so
+        except OSError:  # a full disk; whatever else needs it reports that
             return False
         return True
 
 
 def log_to_stderr() -> None:
-    """Show messages of this package on stderr, from `INFO` on; warnings say so, and where they come from."""
-    package = logging.getLogger("nearid")  # libraries have handlers of their own, or Python's last resort
+    """Show this package's messages from `INFO` on on stderr; warnings with their level and origin."""
+    package = logging.getLogger("nearid")  # not the root logger: libraries have handlers of their own
     package.setLevel(logging.INFO)
     if not package.handlers:
         handler = _StderrHandler()
@@ -116,7 +116,7 @@ def log_to_stderr() -> None:
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
-        # What stderr is now: `logging_to` puts a log file behind it for a while.
+        # The current stderr: `logging_to` replaces it for a while.
         self.stream = sys.stderr
         super().emit(record)
 
@@ -133,8 +133,8 @@ class _MessageFormatter(logging.Formatter):
 def logging_to(log: Path) -> Iterator[None]:
     """Copy what is written to stderr in this context (progress, warnings, errors) to the file `log`.
 
-    Where `LISTENER` names our stderr, it goes to the file alone, that of libraries and child processes too; what the
-    file cannot take goes to stderr all the same.
+    If `LISTENER` names our stderr, all output, also of libraries and child processes, goes to the file only; what
+    cannot be written there goes to stderr all the same.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     before = sys.stderr
@@ -154,7 +154,7 @@ def logging_to(log: Path) -> Iterator[None]:
 
 @contextmanager
 def _moved(descriptor: int, target: int) -> Iterator[int]:
-    """What is written to `descriptor` meanwhile goes to the file behind `target`; yields where it went before."""
+    """Redirect `descriptor` to the file behind `target` in this context; yields a descriptor of its former file."""
     kept = os.dup(descriptor)
     sys.stderr.flush()
     os.dup2(target, descriptor)
@@ -169,10 +169,10 @@ def track(items: Iterable[Item], label: str, total: int, done: int = 0, interval
     """Yield `items` and report on stderr: a bar in a terminal, else plain lines.
 
     Args:
-        items: what is still to do.
+        items: those still to do.
         label: names the step.
-        total: how many there are in all, those of an earlier try included.
-        done: how many an earlier try finished.
+        total: number of items, including those done earlier.
+        done: number of items that an earlier try finished.
         interval_s: seconds between two plain lines.
     """
     if sys.stderr.isatty():

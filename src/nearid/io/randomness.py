@@ -1,4 +1,4 @@
-"""Random generators keyed by what they are for, so that order, resume and worker count change nothing."""
+"""Random generators keyed by their purpose, so that order, resuming and number of workers change nothing."""
 
 from __future__ import annotations
 

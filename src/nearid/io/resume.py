@@ -10,8 +10,8 @@ from pathlib import Path
 class Parts:
     """Part files of one step under `<folder>/<key>/`.
 
-    The folder is undeclared, since Snakemake deletes the declared outputs of a failed job. `key` is a hash of all
-    that the parts depend on; parts of another key are stale and swept. Several processes may write parts of one key.
+    The folder is undeclared, since Snakemake deletes the declared outputs of a failed job. `key` is a hash of all that
+    the parts depend on; parts with another key are stale and removed. Several processes may write parts of one key.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -25,7 +25,7 @@ class Parts:
 
     @property
     def folder(self) -> Path:
-        """Where they are."""
+        """The folder of the parts with this key."""
         return self._current
 
     def path(self, number: int, suffix: str) -> Path:
@@ -33,19 +33,19 @@ class Parts:
         return self._current / f"{number:07d}{suffix}"
 
     def finished(self, suffix: str) -> list[int]:
-        """Numbers of the parts whose file with `suffix` exists (its writer makes it the last of the part), sorted."""
+        """Sorted numbers of the parts whose file with `suffix` exists; a writer makes this file last."""
         return sorted(int(path.name.removesuffix(suffix)) for path in self._current.glob(f"[0-9]*{suffix}"))
 
     def clear(self) -> None:
-        """Remove everything; call it once the declared results stand."""
+        """Remove all parts; call it once the declared results are written."""
         clear(self._folder)
 
 
 def clear(folder: Path) -> None:
-    """Remove the parts of all keys of a step."""
+    """Remove the parts of a step, whatever their key."""
     _remove(folder)
     if folder.parent.name == ".progress":
-        # Shared by the shards of a source: the last one removes it, whoever that is.
+        # Shared by the shards of a source, of which the last one removes it.
         with suppress(OSError):
             folder.parent.rmdir()
 
@@ -58,7 +58,7 @@ def _remove(folder: Path) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    # Another shard's step may remove the empty parent between the making of the two.
+    # Another shard's step may remove the parent when it is empty, before the folder in it is made.
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Tables and lists as people's programs write them: byte order marks, semicolons, tabs, short rows.
 
-Text that could be read in two ways is refused rather than guessed: a wrong guess would silently change rows.
+Ambiguous text is refused rather than guessed: a wrong guess would silently change rows.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from nearid.errors import UserError
 DELIMITERS = (",", ";", "\t")
 MAX_BYTES = 1 << 30
 LEFTOVERS = ("@eaDir", "__MACOSX")
-"""Folders in which machines keep small copies and leftovers of pictures; they are left out as hidden ones are."""
+"""Folders in which systems keep thumbnails and leftovers of pictures; ignored like hidden folders."""
 _MARKS = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _SAVE = "save it as CSV in UTF-8 (in a spreadsheet: CSV UTF-8), one row per line"
 
 
 def decode_text(content: bytes, where: object, names: bool = False) -> str:
-    """Text in UTF-8, or in UTF-16 behind a byte order mark.
+    """Text in UTF-8, or in UTF-16 after a byte order mark.
 
     Args:
         content: the file's bytes.
         where: the file, for the error.
-        names: it holds paths, whose bytes may be of any encoding: `os.fsdecode` reads them.
+        names: whether it has paths, which may be in any encoding and are decoded by `os.fsdecode`.
 
     Raises:
-        UserError: in another encoding; without a mark nobody can tell which.
+        UserError: it is in another encoding, which could not be identified without a mark.
     """
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
@@ -53,7 +53,7 @@ def read_text(path: Path) -> str:
     """The text of a file (`decode_text`).
 
     Raises:
-        UserError: there is none, one of more than `MAX_BYTES`, or in another encoding.
+        UserError: there is no such file, it has more than `MAX_BYTES`, or is in another encoding.
     """
     try:
         if not path.is_file():
@@ -66,10 +66,10 @@ def read_text(path: Path) -> str:
 
 
 def read_rows(text: str, where: object, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells without blanks around them) of each row that holds anything.
+    """(line, stripped cells) of each row that is not empty.
 
     Raises:
-        UserError: quotes that do not close.
+        UserError: quotes are not closed.
     """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     end = 0
@@ -87,9 +87,9 @@ def read_rows(text: str, where: object, delimiter: str) -> Iterator[tuple[int, l
 
 
 def read_sheet(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Rows of a table with a header, by its columns in lower case; cells that a row lacks are empty.
+    """Rows of a table with a header, as mappings from columns in lower case; cells that a row lacks are empty.
 
-    Columns may be cut by commas, semicolons or tabs: the header says by which. Other columns are left out.
+    The header determines whether cells are separated by commas, semicolons or tabs. Other columns are left out.
 
     Args:
         path: the table.
@@ -97,7 +97,7 @@ def read_sheet(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) 
         optional: columns that may be missing.
 
     Raises:
-        UserError: no table, no such header, a row that lacks a cell or has too many.
+        UserError: no table, another header, or a row with an empty needed cell or too many cells.
     """
     text = read_text(path).lstrip("\r\n")
     shown = ",".join(needed) + "".join(f"[,{name}]" for name in optional)
@@ -134,15 +134,15 @@ def _cut_header(line: str, delimiter: str) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """`text` as one cell of a tab-separated file: line ends and tabs become blanks, what is no UTF-8 is spelled out."""
+    """`printable(text)` as one cell of a tab-separated file: line breaks and tabs become blanks."""
     return re.sub(r"[\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029]", " ", printable(text))
 
 
 def printable(text: str) -> str:
-    """`text` with the bytes of a file name that are no UTF-8 spelled out in hexadecimal."""
+    """`text` with bytes of a file name that are no UTF-8 written in hexadecimal."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def plain_cell(text: str) -> str:
-    """`text` as a cell that no spreadsheet takes for a formula: an apostrophe before `=`, `+`, `-`, `@`."""
+    """`text` as a cell that no spreadsheet reads as a formula: with an apostrophe before `=`, `+`, `-`, `@`."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -25,7 +25,7 @@ from nearid.io.files import replacing
 from nearid.io.hashing import hash_file, hash_json
 
 MAX_RATIO, MAX_SMALL_BYTES = 200, 1 << 28
-"""How much a Parquet file may unpack to: so many times its size, or so many bytes."""
+"""How much a Parquet file may unpack to: this many times its size, or this many bytes."""
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -38,7 +38,7 @@ def write_table(target: Path | str, columns: Mapping[str, Sequence[Any]], schema
 
 
 def write_blocks(target: Path | str, blocks: Iterable[Mapping[str, Sequence[Any]]], schema: pa.Schema) -> None:
-    """As `write_table`, of columns that come some rows at a time, so that not all are in memory at once."""
+    """As `write_table`, for columns given a few rows at a time, so that not all are in memory at once."""
     declared = _declare_images(schema)
     with replacing(target) as private, pq.ParquetWriter(private, declared, compression="zstd") as writer:
         for columns in blocks:
@@ -59,19 +59,19 @@ def read_table(source: Path | str, columns: Sequence[str] | None = None) -> pa.T
     """Read `source`; image columns stay {bytes, path} structs.
 
     Raises:
-        UserError: the file is cut off or lacks one of `columns`.
+        UserError: the file is missing, cut off or lacks one of `columns`.
     """
     table = _read(source, columns, columns)
     return table if columns is None else table.select(list(columns))
 
 
 def map_table(source: Path, columns: Sequence[str], copies: Path) -> pa.Table:
-    """As `read_table`, but from an uncompressed copy that is paged in as it is used: for rows in random order.
+    """As `read_table`, but from an uncompressed copy that is mapped into memory, for reading rows in random order.
 
     Args:
         source: a Parquet file.
         columns: which of its columns.
-        copies: folder of the copies, made at first use; one of an older `source` is not used.
+        copies: folder of the copies, which are made at first use; a copy of an older `source` is not used.
 
     Raises:
         UserError: as `read_table`.
@@ -90,7 +90,7 @@ def read_presence(source: Path | str, columns: Sequence[str]) -> NDArray[np.bool
     Raises:
         UserError: as `read_table`.
     """
-    # One field of a struct is enough to see whether the struct is null.
+    # One field of a struct is enough to see which structs are null.
     table = _read(source, columns, [f"{column}.path" for column in columns])
     return np.stack([table[column].is_valid().to_numpy() for column in columns], axis=1)
 
@@ -114,26 +114,26 @@ def check_size(source: Path | str, file: pq.ParquetFile) -> None:
     """Check that `file` unpacks to at most `MAX_SMALL_BYTES`, or `MAX_RATIO` times its size.
 
     Args:
-        source: where it is.
-        file: the same, opened.
+        source: its path.
+        file: the opened file.
 
     Raises:
-        UserError: it declares more, or repeats long values (a Parquet dictionary) to more.
+        UserError: it declares more, or repeats long values (with a Parquet dictionary) to more.
     """
     packed, metadata = Path(source).stat().st_size, file.metadata
-    # Zeros shrink to a thousandth and less; pictures and numbers of ours do not.
+    # Zeros shrink to a thousandth or less; our pictures and numbers do not.
     allowed = max(MAX_SMALL_BYTES, MAX_RATIO * packed)
     unpacked, repeated = 0, {}
     for index in range(metadata.num_columns):
         chunks = [metadata.row_group(group).column(index) for group in range(metadata.num_row_groups)]
-        # One number may stand for any count of equal ones.
+        # A single stored number may stand for any count of equal ones.
         width = max(8, metadata.schema.column(index).length or 0)
         unpacked += sum(max(chunk.total_uncompressed_size, width * chunk.num_values) for chunk in chunks)
         texts = [chunk for chunk in chunks if chunk.physical_type == "BYTE_ARRAY" and chunk.has_dictionary_page]
         most = sum(chunk.total_uncompressed_size * chunk.num_values for chunk in texts)
         if most > allowed / metadata.num_columns:
             repeated[texts[0].path_in_schema] = most
-    # Texts take more than their dictionary. How much is read from it, where it may be too much.
+    # Texts unpack to more than their dictionary. Where that could be too much, the column is read to compute it.
     for path in repeated if unpacked <= allowed else ():
         with pq.ParquetFile(source, read_dictionary=[path]) as short:
             for group in range(metadata.num_row_groups):
@@ -149,10 +149,10 @@ def check_size(source: Path | str, file: pq.ParquetFile) -> None:
 
 
 def check_header(source: Path | str, file: pq.ParquetFile) -> None:
-    """See to it, in a process of its own, that the header of a `file` from others is one that Arrow can look at.
+    """Check, in a separate process, that Arrow can read the column metadata of a `file` from others.
 
     Raises:
-        UserError: it ends the process that looks, as Arrow does at some faults.
+        UserError: Arrow aborts that process, as it does at some faults.
     """
     metadata = file.metadata
     places = itertools.product(range(metadata.num_row_groups), range(metadata.num_columns))
@@ -163,7 +163,7 @@ def check_header(source: Path | str, file: pq.ParquetFile) -> None:
 
 
 def _survives(look: Callable[[], object]) -> bool:
-    """Whether a process does that looks: Arrow ends the one in which it finds some faults of a header."""
+    """Whether `look` can be called without ending its process: at some faults of a header, Arrow aborts."""
     sys.stderr.flush()
     child = os.fork()
     if not child:
@@ -173,7 +173,7 @@ def _survives(look: Callable[[], object]) -> bool:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             look()
         finally:
-            os._exit(0)  # an error is one here too, and told there
+            os._exit(0)  # an exception would be raised, and reported, in the parent too
     limit, pause = time.monotonic() + 60, 0.0005
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
         if time.monotonic() > limit:
@@ -184,7 +184,7 @@ def _survives(look: Callable[[], object]) -> bool:
 
 
 def _repeated_bytes(values: pa.Array) -> int:
-    """Bytes of the texts in `values` were each written out; `values` may have them in structs and lists."""
+    """Bytes that the texts in `values` take when each is written out; they may be inside structs and lists."""
     while pa.types.is_nested(values.type):
         values = values.field(0) if pa.types.is_struct(values.type) else values.values
     if not pa.types.is_dictionary(values.type):
@@ -200,7 +200,7 @@ def image_bytes(value: Mapping[str, Any] | None) -> bytes | None:
 
 
 def _declare_images(schema: pa.Schema) -> pa.Schema:
-    # The form in which `datasets` keeps its features, so that load_dataset("parquet") decodes the images.
+    # As `datasets` stores its features, so that load_dataset("parquet") decodes the images.
     def feature(field: pa.Field) -> dict[str, Any]:
         if field.type == IMAGE:
             return {"_type": "Image"}

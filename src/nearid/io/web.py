@@ -16,7 +16,7 @@ _BLOCK = 1 << 20
 
 
 class WebFile:
-    """The file behind a URL; only its announced checksum makes it trusted, whatever server it comes from.
+    """The file behind a URL; it is trusted because of its checksum only, whatever the server.
 
     Args:
         sha256: of the whole file.
@@ -26,10 +26,10 @@ class WebFile:
         self._sha256 = sha256
 
     def resolve(self, repository: str, kind: str, revision: str) -> tuple[str, list[RemoteFile]]:
-        """The checksum in place of a commit, and the file under the URL's last name.
+        """The checksum in place of a commit, and the file, named by the last part of the URL.
 
         Raises:
-            UserError: the URL ends in no file's name.
+            UserError: the URL does not end in a file name.
         """
         name = PurePosixPath(unquote(urlsplit(repository).path)).name
         if not name or name in (".", ".."):
@@ -47,7 +47,7 @@ class WebFile:
         request = urllib.request.Request(repository, headers={"Range": f"bytes={start}-"} if start else {})
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-                # A server that knows no ranges sends all of it.
+                # A server without support for ranges sends all of it.
                 with partial.open("ab" if answer.status == http.HTTPStatus.PARTIAL_CONTENT else "wb") as stream:
                     while block := answer.read(_BLOCK):
                         stream.write(block)
@@ -57,7 +57,7 @@ class WebFile:
         except urllib.error.HTTPError as error:
             if not start or error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise refuse_transport(repository, error) from error
-            # Nothing is missing behind what is here: its checksum says whether it is right.
+            # Nothing is missing after what is here; whether it is right is checked by its checksum.
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             raise refuse_transport(repository, error) from error
         partial.replace(folder / file)

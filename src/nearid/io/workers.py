@@ -1,4 +1,4 @@
-"""Worker processes that give results in order and never outlive their parent."""
+"""Worker processes that return results in order and never outlive their parent."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _function: Callable[[Any], Any] | None = None
 def map_ordered(make: Callable[[], Callable[[Item], Result]], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """Results of `make()` on `items`, in their order, from `workers` processes; one worker is this process.
 
-    `make` runs once per process, for what is costly to open, and must be picklable. Processes are spawned, not
-    forked: a renderer or a model in the parent must not be shared with its children.
+    `make` runs once per process, for what takes long to open, and must be picklable. Processes are spawned, not
+    forked, since a renderer or a model in the parent must not be shared with its children.
     """
     if workers <= 1:
         yield from map(make(), items)
@@ -32,7 +32,7 @@ def map_ordered(make: Callable[[], Callable[[Item], Result]], items: Iterable[It
         try:
             yield from pool.map(_call, items)
         except BaseException:
-            # What they are at is of no use any more, and may take long.
+            # Their work is no longer needed, and may take long.
             for process in list((pool._processes or {}).values()):
                 process.kill()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -40,7 +40,7 @@ def map_ordered(make: Callable[[], Callable[[Item], Result]], items: Iterable[It
 
 
 def end_with_parent() -> None:
-    """Make this worker process end when its parent does; an executor's idle workers would outlive a killed one."""
+    """Make this worker process end with its parent; an executor's idle workers would outlive a killed parent."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
@@ -48,7 +48,7 @@ def end_with_parent() -> None:
 
 def _start(make: Callable[[], Callable[[Any], Any]]) -> None:
     global _function
-    # Ctrl-C in a terminal reaches all of us; the parent ends its workers.
+    # Ctrl-C in a terminal reaches all processes; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     log_to_stderr()

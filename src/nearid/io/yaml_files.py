@@ -1,4 +1,4 @@
-"""YAML from outside: read within limits, or refused with a single error."""
+"""YAML from others: read within limits, or refused with one kind of error."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from nearid.io.sheets import decode_text
 
 MAX_BYTES = 10_000_000
 MAX_DEPTH = 50
-"""Mappings and lists in each other; libyaml's composer calls itself for each and would end the process."""
-# libyaml's parser where it is built in: every cluster job reads the config again.
+"""Nesting of mappings and lists; libyaml's composer recurses and would end the process."""
+# libyaml's parser if it is available, for speed: every cluster job reads the config again.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OPENS = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
 _CLOSES = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 
 def read_yaml(path: Path, expected: str) -> Any:
-    """What the YAML file `path` holds.
+    """The content of the YAML file `path`.
 
     Args:
         path: a file, no pipe.
         expected: for the error.
 
     Raises:
-        UserError: it is no file, too large, or as of `parse_yaml`.
+        UserError: it is no file, too large, or as in `parse_yaml`.
         FileNotFoundError: there is none.
         OSError: it cannot be read.
     """
@@ -39,11 +39,11 @@ def read_yaml(path: Path, expected: str) -> Any:
 
 
 def parse_yaml(text: str, where: object, expected: str) -> Any:
-    """What `text` holds: plain values alone, nested `MAX_DEPTH` deep at most.
+    """The content of `text`: plain values only, nested at most `MAX_DEPTH` deep.
 
     Raises:
-        UserError: it is no YAML, holds what Python cannot (a number of 5,000 digits, the 31st of February), or a key
-            stands twice in one mapping: YAML would take the second without a word.
+        UserError: it is no YAML, has a value that Python cannot represent (a number of 5,000 digits, the 31st of
+            February), or a key occurs twice in one mapping, of which YAML would silently use the second.
     """
     try:
         depth = 0
@@ -62,7 +62,7 @@ def parse_yaml(text: str, where: object, expected: str) -> Any:
 
 
 def _find_twice(node: yaml.Node | None) -> yaml.ScalarNode | None:
-    """The first key that stands twice in one mapping."""
+    """The first key that occurs twice in one mapping."""
     waiting, seen = [node], set()
     while waiting:
         if (node := waiting.pop()) is None or id(node) in seen:

@@ -1,1 +1,1 @@
-"""What a run will take before it runs: hours, disk and memory of its stages, and its tokens."""
+"""Estimates made before a run: hours, disk and memory of each stage, and the size of its tokens."""

@@ -1,4 +1,4 @@
-"""What a run will take, stage by stage: jobs, hours, disk, memory; in all and still to do."""
+"""What a run will take, stage by stage: jobs, hours, disk, memory; in total and still to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nearid.workflow.needs import describe_too_large, needs_of
 from nearid.workflow.rates import H100, Rate, default_rate, expected_speed, measured_rates
 
 PROFILE = Path("slurm/config.yaml")
-# Of a table's columns, wide enough for a hundred times the paper.
+# Formats of a table's columns, wide enough for a hundred times the paper's run.
 _WIDTHS = ("<12", ">6", ">6", ">9", ">8", ">8", ">7", ">7", ">8", ">9")
 STAGES = ("fetch", "data", "distractors", "tokens", "heads", "scores", "paper")
 
@@ -32,14 +32,14 @@ class StageSummary:
     """Sums over the jobs of one stage.
 
     Attributes:
-        stage: or `all`.
-        jobs, files: counts; a job also leaves a log and a benchmark.
-        submissions: jobs of a cluster, some of which hold several short jobs; none for what runs beside Snakemake.
-        gpu_s, cpu_s: seconds of jobs with and without a GPU.
+        stage: its name, or `all`.
+        jobs, files: counts; each job's log and benchmark count as files.
+        submissions: cluster jobs, where short jobs share one; steps that run beside Snakemake are not counted.
+        gpu_s, cpu_s: seconds of the jobs with and without a GPU.
         size: bytes written.
-        memory_mb: of the largest job.
-        gpu_gb: of a GPU's memory that the largest job needs.
-        wall_s: with the GPUs and cores of the plan.
+        memory_mb: memory of the largest job.
+        gpu_gb: GPU memory that the largest job needs.
+        wall_s: elapsed seconds with the plan's GPUs and cores.
     """
 
     stage: str
@@ -54,7 +54,7 @@ class StageSummary:
     wall_s: float = 0.0
 
     def add(self, other: StageSummary) -> None:
-        """Add a stage to a sum: stages follow one another."""
+        """Add a stage to this sum. Wall times add up, since stages run one after another."""
         for name in ("jobs", "submissions", "files", "gpu_s", "cpu_s", "size", "wall_s"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.memory_mb = max(self.memory_mb, other.memory_mb)
@@ -63,10 +63,10 @@ class StageSummary:
 
 @dataclass(frozen=True)
 class Plan:
-    """`total` and `remaining`: a row per stage, the last one `all`; `basis`: rate keys and where each rate is from.
+    """`total` and `remaining`: a row per stage, the last one `all`; `basis`: the source of each rate, by key.
 
-    `painting` says how long the longest painting job takes, and which rates to write where some take much longer than
-    `painting_minutes`.
+    `painting`: the duration of the longest painting job and, where jobs take much longer than `painting_minutes`, the
+    `seconds_per_image` to write into the config.
     """
 
     name: str
@@ -93,11 +93,11 @@ def make_plan(
     Args:
         config: checked and complete.
         layout: where its results are or will be.
-        gpus: GPUs at hand at the same time.
-        cores: cores at hand; 0: those of this machine.
-        quota_gb: what may still be written, if less than the file system says.
-        card_gb: memory of the GPUs at hand; what needs more becomes a warning.
-        profile: a cluster's, which says how many short jobs share one of its jobs.
+        gpus: GPUs available at the same time.
+        cores: cores available; 0: those of this machine.
+        quota_gb: gigabytes that may still be written, if less than the file system has free.
+        card_gb: memory of one GPU; jobs that need more give a warning.
+        profile: a cluster's profile, which says how many short jobs share a cluster job.
     """
     cores = cores or os.cpu_count() or 1
     jobs = Jobs(config, layout).all()
@@ -118,7 +118,7 @@ def make_plan(
 
 
 def format_plan(plan: Plan) -> str:
-    """The plan as text of `WIDTH` columns, the paper's on one screen: what is still to do, and the sum of all jobs."""
+    """The plan as text of `WIDTH` columns, the paper's on one screen: what is left to do, and the sum of all jobs."""
     whole, left = plan.total[-1], plan.remaining[-1]
     done = f"{whole.jobs - left.jobs} of {whole.jobs} jobs done, to do:" if left.jobs < whole.jobs else "to do:"
     lines = [f"{plan.name}, with {_count(plan.gpus, 'GPU')} and {_count(plan.cores, 'core')}, {done}"]
@@ -159,7 +159,7 @@ def _sum_up(
         row.size = sum(job.size for job in own)
         row.memory_mb = max((memory[job] for job in own), default=0)
         row.gpu_gb = max((needs_of(job).gpu_gb for job in own), default=0)
-        # Side by side, but no faster than the longest job.
+        # Jobs run in parallel, but a stage takes as long as its longest job.
         longest = max((seconds[job] for job in own), default=0.0)
         row.wall_s = max(longest, row.gpu_s / max(1, gpus), row.cpu_s / cores)
         rows.append(row)

@@ -1,4 +1,4 @@
-"""The size and cost of a config's tokens, before anything runs; and which of its shards must be made again."""
+"""Size and cost of a config's tokens, before anything runs; and which of its token shards must be made again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nearid.tokens.backbones import Backbone
 
 NVME = 6.0
-"""Gigabytes a second of a node's own NVMe disk (estimate, docs/performance.md 3)."""
+"""Gigabytes per second that a node's own NVMe disk delivers (estimate, docs/performance.md 3)."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class CollectionPlan:
 
     Attributes:
         backbone, collection: their ids.
-        images: different ones.
-        variants: of at least one of them.
-        stored: images whose tokens are kept, each variant by itself.
+        images: number of different images.
+        variants: those extracted for at least one image.
+        stored: number of stored images, each variant counted by itself.
         size: bytes.
         files: shards.
-        seconds: of the jobs, with a GPU where `gpu`.
+        seconds: total of its jobs, on a GPU if `gpu`.
     """
 
     backbone: str
@@ -54,7 +54,7 @@ class CollectionPlan:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """What heads that train together read of the cache in an epoch: bytes, and seconds at the plan's reading rate."""
+    """What the heads of a pack read from the token cache per epoch: bytes, and seconds at the plan's reading rate."""
 
     ablations: tuple[str, ...]
     epochs: int
@@ -64,7 +64,7 @@ class EpochPlan:
 
 @dataclass(frozen=True)
 class TokenPlan:
-    """`rates`: where each backbone's rate is from."""
+    """The tokens of a config; `rates`: the source of each backbone's rate."""
 
     name: str
     collections: list[CollectionPlan]
@@ -79,7 +79,7 @@ def plan_tokens(config: Config, layout: Layout, read_gb_per_s: float = NVME) -> 
     Args:
         config: checked and complete.
         layout: where its results are or will be; rates come from its benchmarks where there are any.
-        read_gb_per_s: gigabytes that training reads in a second.
+        read_gb_per_s: rate at which training reads, in GB/s.
     """
     jobs = Jobs(config, layout)
     shards = jobs.of("extract_tokens")
@@ -166,7 +166,7 @@ def find_faults(config: Config, layout: Layout, whole: bool = False) -> Iterator
     Args:
         config: checked and complete.
         layout: of its results.
-        whole: also read every image's tokens and every file that they come from, and load the backbones to compare.
+        whole: also verify every image's tokens and the files that they come from, and compare with the backbones.
     """
     models: dict[str, Backbone] = {}
     for job in Jobs(config, layout).of("extract_tokens"):
@@ -192,7 +192,7 @@ def find_faults(config: Config, layout: Layout, whole: bool = False) -> Iterator
 
 
 def repair_command(faults: Sequence[Fault], overlays: Sequence[Path], cores: int) -> str:
-    """The command that makes these shards; those that are there are forced, since Snakemake trusts a new file."""
+    """The command that makes these shards. Existing ones are forced: to Snakemake, a recent file is up to date."""
     there = [str(fault.path) for fault in faults if fault.path.exists()]
     words = ["snakemake", "--cores", str(cores)]
     words += ["--configfile", *map(str, overlays)] if overlays else []

@@ -21,13 +21,13 @@ Sizes = Mapping[str, int]
 
 
 def save_syncd(folder: Path, sizes: Sizes, with_texts: bool) -> None:
-    """Two archives of views and masks, the metadata beside them, and the script that unpacks.
+    """Write SynCD's release: two archives of views and masks, the metadata beside them, and the script that unpacks.
 
-    Among the records are some that the protocol drops, for each of its reasons.
+    Some of the records are dropped by the protocol, at least one for each of its reasons.
 
     Args:
         folder: of the repository.
-        sizes: identities that are left in each split.
+        sizes: identities that remain in each split.
         with_texts: whether records have their foreground text; else it comes from Cap3D (`save_captions`).
     """
     count = sum(sizes.values())
@@ -49,14 +49,14 @@ def save_syncd(folder: Path, sizes: Sizes, with_texts: bool) -> None:
 
 
 class _Record:
-    """One object of SynCD: two views, of each third object three."""
+    """One object of SynCD: two views, three for each third object."""
 
     def __init__(self, number: int, asset: str, text: str, category: str = "rigid") -> None:
         self._number, self._asset, self._text, self._category = number, asset, text, category
         self._views = range(3 if number % 3 == 0 else 2)
 
     def describe(self, with_text: bool) -> dict[str, Any]:
-        """Its metadata."""
+        """The object's metadata."""
         told = {
             "filenames": [f"object{self._number}/view{view}.png" for view in self._views],
             "prompts": [f"{self._text} in place {view}" for view in self._views],
@@ -69,7 +69,7 @@ class _Record:
         return told | ({"category_description": self._text} if with_text else {})
 
     def files(self) -> dict[str, bytes]:
-        """Paths in the archives and contents: views, and renders on black that stand for masks."""
+        """Contents by path in the archives: views, and renders on black that serve as masks."""
         found = {}
         for view in self._views:
             image, mask = draw_view(str(self._number), view, SIDE)
@@ -81,14 +81,14 @@ class _Record:
 
 
 def save_captions(path: Path, sizes: Sizes) -> None:
-    """Cap3D's table without header: asset, text."""
+    """Write Cap3D's table without header: asset, text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [f'asset-{number},"a thing of kind {number}"\n' for number in range(sum(sizes.values()))]
     path.write_text("".join(rows))
 
 
 def save_nearid(folder: Path, sizes: Sizes) -> None:
-    """The positives: sparse ids, splits, two files of the one physical split `train`."""
+    """Write the positives: ids with gaps, splits, two files of the one physical split `train`."""
     rows = []
     for number, split in enumerate(_splits(sizes)):
         row: dict[str, Any] = dict.fromkeys(POSITIVES.names) | _describe(number)
@@ -105,7 +105,7 @@ def save_nearid(folder: Path, sizes: Sizes) -> None:
 
 
 def save_distractors(folder: Path, sizes: Sizes, instance: int) -> None:
-    """One source's distractors of the same rows: another instance over the background of each view."""
+    """Write one source's distractors for the same rows: another instance over the background of each view."""
     schema = pa.schema([field for field in DISTRACTORS if not field.name.startswith(("seed", "flag"))])
     rows = []
     for number in range(sum(sizes.values())):
@@ -117,7 +117,7 @@ def save_distractors(folder: Path, sizes: Sizes, instance: int) -> None:
 
 
 def save_mtg(folder: Path, sizes: Sizes) -> None:
-    """Part edits: `sizes` of train and test; parts have several sizes, since M-O is a correlation with them."""
+    """Write part edits, `sizes` of train and test; parts differ in size, since M-O is a correlation with size."""
     schema = pa.schema([field for field in MTG if field.name != "id"])
     for split, count in sizes.items():
         rows = []
@@ -135,7 +135,7 @@ def save_mtg(folder: Path, sizes: Sizes) -> None:
 
 
 def _describe(number: int) -> dict[str, Any]:
-    """What a row of the positives has in common with the distractors'."""
+    """Values that a row of the positives shares with the distractors' row."""
     views = 3 if number % 3 == 0 else 2
     row = {"id": 3 + 5 * number, "category": "rigid", "category_description": f"a thing of kind {number}"}
     row |= {"n_images": views, "objaverse_id": f"asset-{number}", "quality": "high"}

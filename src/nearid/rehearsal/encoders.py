@@ -36,7 +36,7 @@ _CROP: dict[str, Any] = {"size": {"shortest_edge": 32}, "crop_size": {"height": 
 
 
 def save_siglip(folder: Path) -> None:
-    """SigLIP2: both towers, and images resized without regard to their sides."""
+    """SigLIP2: both towers, and a processor that resizes images to a square."""
     torch.manual_seed(11)
     model = SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_VISION))
     _save(model, SiglipImageProcessorPil(**_SQUARE, image_mean=[0.5] * 3, image_std=[0.5] * 3), folder)
@@ -63,7 +63,7 @@ def save_vit(folder: Path) -> None:
 
 
 def save_released_head(folder: Path) -> None:
-    """The authors' model: a SigLIP2 with its trained head under the names of their class, and code that nobody runs."""
+    """The authors' model: a SigLIP2 with its trained head, named as in their class, and code that must not be run."""
     torch.manual_seed(15)
     model = SiglipVisionModel(SiglipVisionConfig(**_VISION))
     processor = SiglipImageProcessorPil(**_SQUARE, image_mean=[0.5] * 3, image_std=[0.5] * 3)
@@ -81,7 +81,7 @@ def save_released_head(folder: Path) -> None:
 
 
 def _save(model: Any, processor: Any, folder: Path) -> None:
-    # Wide weights: with those of a new model all images have nearly the same tokens.
+    # Large weights: with those of a new model, all images have nearly the same tokens.
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     model.save_pretrained(folder)
@@ -90,7 +90,7 @@ def _save(model: Any, processor: Any, folder: Path) -> None:
 
 
 def name_processor(folder: Path) -> None:
-    """Name the image processor as releases do: without the backend that this version of transformers adds."""
+    """Name the image processor as releases do, without the suffix that this version of transformers adds."""
     path = folder / "preprocessor_config.json"
     told = read_json(path)
     write_json(path, told | {"image_processor_type": told["image_processor_type"].removesuffix("Pil")})

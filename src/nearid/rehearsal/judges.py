@@ -1,4 +1,4 @@
-"""Stand-ins of judges: Qwen3-VL's own classes, wired by hand to answer as asked, by what the pictures look like."""
+"""Stand-ins of judges: Qwen3-VL's own classes, with weights that answer in the requested form, by the pictures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHARD_BYTES = "100KB"
 
 
 def save_words(path: Path) -> None:
-    """What a judge is asked, as a file."""
+    """Write a judge's question."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("Do both images show one and the same object?\nAnswer in JSON with its score, 0 to 10.\n")
 
@@ -40,9 +40,9 @@ def save_words(path: Path) -> None:
 def save_judge(folder: Path, mixture: bool, seed: int) -> None:
     """A Qwen3-VL, dense or `mixture` of experts, in shards; `seed` decides which pictures get which score.
 
-    The language model's weights are zero but for: a token of its own for the answer up to the score, which follows the
-    prompt's last newline; a digit after it, chosen by the mean of what the first layer's attention sees of all earlier
-    tokens, pictures included; then the closing brace, then the end.
+    The language model's weights are zero except for those that make this answer: after the prompt's last newline, a
+    token for the whole answer up to the score; then a digit, chosen by the mean of what the first layer's attention
+    gets from all earlier tokens, pictures included; then the closing brace, then the end.
     """
     tokenizer = _tokenizer()
     tokenizer.save_pretrained(folder)
@@ -57,7 +57,7 @@ def save_judge(folder: Path, mixture: bool, seed: int) -> None:
 
 
 def _tokenizer() -> Any:
-    """Bytes, the special tokens, and the answer as one word."""
+    """A tokenizer of bytes, the special tokens, and the answer as one token."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(alphabet)}, merges=[]))
     words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -91,7 +91,7 @@ def _model(tokenizer: Any, mixture: bool) -> Any:
 
 @torch.no_grad()
 def _wire(model: Any, tokenizer: Any) -> None:
-    """Which token follows which: newline, answer, digit, brace, end, by a feature of the embedding each."""
+    """Set which token follows which (newline, answer, digit, brace, end), each by one feature of the embedding."""
     language, head = model.model.language_model, model.lm_head.weight
     newline, answer, brace, *digits = tokenizer.convert_tokens_to_ids(["Ċ", ANSWER, "}", *DIGITS])
     for name, parameter in language.named_parameters():
@@ -102,7 +102,7 @@ def _wire(model: Any, tokenizer: Any) -> None:
     for feature, (before, after) in enumerate(pairwise(chain)):
         language.embed_tokens.weight[before, feature] = 1
         head[after, feature] = 1000
-    # Even attention over all tokens brings what pictures look like into features that no word has.
+    # Even attention over all tokens adds what pictures look like, in features that no word uses.
     first = language.layers[0].self_attn
     for feature in range(SEEN):
         first.v_proj.weight[feature, WIDTH - SEEN + feature] = 1

@@ -1,4 +1,4 @@
-"""Which stand-in each download of a config gets: that follows from what the config uses it for."""
+"""Chooses the stand-in of each download of a config by what the config uses it for."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nearid.rehearsal.overlay import MTG, split_sizes
 
 
 def save_stand_in(uses: list[Use], config: Config, folder: Path) -> None:
-    """Write the stand-in that all `uses` of one download ask for to `folder`, in the released layout.
+    """Write the stand-in that all `uses` of one download need to `folder`, in the released layout.
 
     Raises:
-        UserError: nothing here knows what the download looks like.
+        UserError: the layout of the download is not known here.
     """
     for purpose in dict.fromkeys(use.purpose for use in uses):
         alike = [use for use in uses if use.purpose == purpose]
@@ -35,7 +35,7 @@ def save_stand_in(uses: list[Use], config: Config, folder: Path) -> None:
 
 
 def _by(module: str, function: str, **settings: Any) -> Callable[[Path, list[Use], Config], None]:
-    """A recipe that needs nothing but the folder; its module is imported when it is used."""
+    """A recipe that needs only the folder; its module is imported when it is used."""
 
     def save(folder: Path, uses: list[Use], config: Config) -> None:
         getattr(import_module(f"nearid.rehearsal.{module}"), function)(folder, **settings)
@@ -46,7 +46,7 @@ def _by(module: str, function: str, **settings: Any) -> Callable[[Path, list[Use
 def _syncd(folder: Path, uses: list[Use], config: Config) -> None:
     from nearid.rehearsal.datasets import save_syncd
 
-    # Whether the release has the texts is not known; where a config has Cap3D's, it is taken to have none.
+    # Whether the release has the texts is not known; if a config has Cap3D's, the stand-in has none.
     save_syncd(folder, split_sizes(config), with_texts=not uses[0].owner["captions"])
 
 
@@ -83,7 +83,7 @@ def _lora(folder: Path, uses: list[Use], config: Config) -> None:
 def _judge(folder: Path, uses: list[Use], config: Config) -> None:
     from nearid.rehearsal.judges import save_judge
 
-    # `A3B`: so many parameters are active, which only a mixture of experts says of itself.
+    # `A3B` is the number of active parameters, which only names of mixtures of experts have.
     repository = config["downloads"][uses[0].download]["hub"]
     billions = re.search(r"(\d+)B", repository)
     save_judge(folder, mixture=bool(re.search(r"-A\d+B", repository)), seed=int(billions[1]) if billions else 0)
@@ -100,7 +100,7 @@ def _ratings(folder: Path, uses: list[Use], config: Config) -> None:
     from nearid.rehearsal.ratings import save_ratings
 
     for use in uses:
-        # Those of the release are there with the people's.
+        # A release's own ratings are written together with the people's.
         if not (folder / use.below).is_dir():
             save_ratings(folder / use.below, use.below)
 

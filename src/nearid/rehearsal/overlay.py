@@ -1,4 +1,4 @@
-"""The overlay that makes a rehearsal of any config: sizes alone, each derived from the config's own."""
+"""The overlay that turns a config into its rehearsal: only sizes, each derived from the config's own."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ TRAIN, VAL, TEST = 15, 3, 6
 MTG = {"train": 12, "test": 10}
 SHARDS = 2
 MIRROR = "mirror"
-"""Folder that plays the hub, in a rehearsal's own folder."""
+"""Folder that stands in for the hub, in a rehearsal's own folder."""
 CHECKOUT = f"{MIRROR}/mind_the_glitch"
-"""Where VSM's code is, where a config has it outside the downloads."""
+"""Where VSM's code is, if a config has it outside the downloads."""
 STEPS, EPOCHS, BATCH = 2, 2, 4
 EVERY = 8
-"""Steps between validations, checkpoints and kept heads: some in a training of about thirty steps."""
+"""Steps between validations, checkpoints and kept heads: several fit in a training of about thirty steps."""
 SHRINK_PX, GRID_PX, LEAST_PX = 8, 16, 64
-"""Working sizes are divided by `SHRINK_PX`, to multiples of `GRID_PX` that every pipeline takes."""
+"""Working sizes are divided by `SHRINK_PX` and rounded to multiples of `GRID_PX`, which every pipeline accepts."""
 
 
 def split_sizes(config: Config) -> dict[str, int]:
-    """Identities of each split in a rehearsal of `config`; a split that it leaves out stays out."""
+    """Identities of each split in a rehearsal of `config`; a split without identities stays empty."""
     splits = config["dataset"]["splits"]
     everything = splits["test"] == "all"
     test = TEST if everything else min(TEST, splits["test"])
@@ -39,9 +39,9 @@ def split_sizes(config: Config) -> dict[str, int]:
 
 
 def shrink(config: Config, name: str) -> Overlay:
-    """The overlay on `config` (checked and complete) whose run is called `name`.
+    """The overlay on `config` (checked and complete) for a run called `name`.
 
-    Precisions, objectives, mixtures, scorers, tables and figures stay as they are: they are what is rehearsed.
+    Precisions, objectives, mixes, scorers, tables and figures are not changed: they are what is rehearsed.
     """
     dataset = _shrink_dataset(config)
     return {
@@ -63,7 +63,7 @@ def shrink(config: Config, name: str) -> Overlay:
 
 
 def foreign_checkouts(config: Config) -> list[str]:
-    """Scorers whose code is neither ours nor a download: with the stand-in's weights the real one could not run."""
+    """Scorers whose code is neither ours nor a download: the real code could not run with the stand-in's weights."""
     packages = {name: entry.get("package", "") for name, entry in config["scorers"].items()}
     return [name for name, package in packages.items() if package and not package.startswith(FOLDER)]
 
@@ -71,7 +71,7 @@ def foreign_checkouts(config: Config) -> list[str]:
 def _shrink_dataset(config: Config) -> Overlay:
     kind, sizes = config["dataset"]["kind"], split_sizes(config)
     small: Overlay = {"shards": min(SHARDS, config["dataset"]["shards"])}
-    # A split of all stays so.
+    # A split that takes all identities still does.
     small["splits"] = {
         name: sizes[name] for name in ("val", "test") if config["dataset"]["splits"].get(name, 0) != "all"
     }
@@ -86,7 +86,7 @@ def _shrink_dataset(config: Config) -> Overlay:
     elif kind == "image_folder":
         small[kind] = {"size_px": min(2 * LEAST_PX, options["size_px"])}
     else:
-        # Positions and counts of the whole release say nothing about a part of it.
+        # Positions and counts refer to the whole release.
         small[kind] = {
             key: value for key, value in (("official_splits", ""), ("check_counts", False)) if key in options
         }
@@ -102,7 +102,7 @@ def _shrink_sources(config: Config, dataset: Overlay) -> Overlay:
         }
         for name, entry in config["sources"].items()
     }
-    # Painting in parts is rehearsed by one source of those that the whole run paints so.
+    # One of the sources that the whole run paints in parts rehearses that.
     cut = [name for name in config["select"]["sources"] if planned_parts(config, name) > 1]
     for name in cut[:1]:
         splits = step_settings("inpaint_shard", config, source=name)["splits"]
@@ -116,7 +116,7 @@ def _is_count(option: str) -> bool:
 
 
 def _shrink_training(training: Mapping[str, Any]) -> Overlay:
-    """The same for the shared section and for an ablation's own, which has some of its keys."""
+    """Smaller training settings, for the shared section, or for an ablation's own, which has only some of the keys."""
     most = {"epochs": EPOCHS, "batch_size": BATCH, "warmup_steps": BATCH}
     most |= dict.fromkeys(("validate_every_steps", "checkpoint_every_steps", "keep_every_steps"), EVERY)
     return {key: min(largest, training[key]) for key, largest in most.items() if key in training}

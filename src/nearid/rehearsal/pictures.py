@@ -1,4 +1,4 @@
-"""Pictures that stand for photographs: a striped body over a noisy background, with its mask."""
+"""Pictures in place of photographs: a striped body over a noisy background, with its mask."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Mask = NDArray[np.bool_]
 def draw_view(identity: str, view: int, side: int, instance: int = 0) -> tuple[Pixels, Mask]:
     """View `[side, side, 3]` of an identity and its mask `[side, side]`.
 
-    The background follows from identity and view, the body from identity and `instance`: another instance is a
+    The background depends on identity and view, the body on identity and `instance`: another instance is a
     distractor over the same background.
     """
     place, body = keyed_rng("background", identity, view), keyed_rng("body", identity, instance)
@@ -31,7 +31,7 @@ def draw_view(identity: str, view: int, side: int, instance: int = 0) -> tuple[P
 
 
 def to_jpeg(pixels: Pixels, quality: int = 90) -> bytes:
-    """Encoded as the releases have their photographs."""
+    """A JPEG, the form of the photographs in the releases."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
     return stream.getvalue()

@@ -1,7 +1,7 @@
 """Stand-ins of diffusion models: diffusers' own classes with tiny random weights, in the released folders' layout.
 
-The smallest shapes that the pipelines take (docs/generators.md 2); numbers of the released configs that change what a
-pipeline computes (scaling, schedules, guidance) are the released ones.
+They have the smallest shapes that the pipelines accept (docs/generators.md 2). Settings that change what a pipeline
+computes (scaling, schedules, guidance) are those of the released configs.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def save_flux(folder: Path, canny: bool = False) -> None:
     )  # fmt: skip
     t5 = T5Config(vocab_size=98, d_model=WIDTH, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
     words = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)] + [(chr(c), -3.0) for c in range(33, 127)]
-    # The release of Canny names the pipeline without inpainting; ours takes its components.
+    # The release of Canny names the pipeline without inpainting; ours uses its components.
     pipeline: Any = diffusers.FluxControlPipeline if canny else diffusers.FluxFillPipeline
     made = pipeline(
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
@@ -134,7 +134,7 @@ def save_qwen_image(folder: Path) -> None:
 
 
 def save_qwen_controlnet(folder: Path) -> None:
-    """InstantX's inpainting ControlNet; not zero, as it is before training, so that it has an effect."""
+    """InstantX's inpainting ControlNet, with an effect: the output layers of an untrained one are zero."""
     torch.manual_seed(4)
     controlnet: Any = diffusers.QwenImageControlNetModel(**_QWEN, num_layers=1, extra_condition_channels=4)
     for layer in (*controlnet.controlnet_blocks, controlnet.controlnet_x_embedder):
@@ -185,7 +185,7 @@ def save_powerpaint(folder: Path) -> None:
 
 
 def save_stable_diffusion(folder: Path) -> None:
-    """Stable Diffusion 2.1, whose layers VSM's features come from."""
+    """Stable Diffusion 2.1, from whose layers VSM takes its features."""
     torch.manual_seed(7)
     made: Any = diffusers.StableDiffusionPipeline(
         vae=diffusers.AutoencoderKL(**_VAE, latent_channels=4, scaling_factor=0.18215),
@@ -201,7 +201,7 @@ def save_stable_diffusion(folder: Path) -> None:
 
 
 def task_weights(text: CLIPTextModel) -> dict[str, torch.Tensor]:
-    """A text encoder's weights with the learned words, named as released."""
+    """A text encoder's weights with the learned words, under the released names."""
     weights: dict[str, Any] = {f"text_model.{key}": tensor.clone() for key, tensor in text.state_dict().items()}
     table = "text_model.embeddings.token_embedding"
     weights[f"{table}.wrapped.weight"] = weights.pop(f"{table}.weight")

@@ -15,12 +15,12 @@ SUBJECTS = {"object": 6, "live_subject_animal": 4, "live_subject_human": 4, "sty
 PROMPTS = 3
 SIDE = 48
 SETTINGS = "gs7_5_step100_seed42_torch_float16"
-# The folders of samples spell two of the methods in full.
+# In names of samples' folders, two of the methods are spelled out.
 SPELLED = {
     "ip_adapter_plus_vit_h_sdxl": "ip_adapter-plus_vit-huge_sdxl",
     "ip_adapter_vit_g_sdxl": "ip_adapter_vit-giant_sdxl",
 }
-# How far each is from what all see; the folders are those of the release.
+# Noise of each rater around the common quality, by the release's folders.
 NOISE = {
     "data_gpt_rating/concept_preservation_full": 0.4,
     "data_dino_rating": 1.0,
@@ -35,7 +35,7 @@ PEOPLE = 0.5
 
 
 def keys() -> Iterator[tuple[str, int]]:
-    """Subject and number of the prompt, of every pair."""
+    """Subject and number of the prompt, for every pair."""
     for category, count in SUBJECTS.items():
         for number in range(count):
             for prompt in range(PROMPTS):
@@ -43,7 +43,7 @@ def keys() -> Iterator[tuple[str, int]]:
 
 
 def save_samples(folder: Path) -> None:
-    """The archive of reference, generated picture and prompt of every pair, a folder for each method."""
+    """Write the archive with reference, generated picture and prompt of every pair, in a folder for each method."""
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / "samples.zip", "w") as archive:
         for path, content in sorted(_samples().items()):
@@ -51,7 +51,7 @@ def save_samples(folder: Path) -> None:
 
 
 def save_all_ratings(folder: Path) -> None:
-    """Both groups of annotators, 0 to 4, and every model of the release."""
+    """Write the ratings of both groups of annotators, 0 to 4, and of every model in the release."""
     for group in ("group1", "group2"):
         for method in METHODS:
             _save(folder / HUMANS / group / f"{method}-cp.json", method, group, PEOPLE, whole=True)
@@ -60,7 +60,7 @@ def save_all_ratings(folder: Path) -> None:
 
 
 def save_ratings(folder: Path, rater: str) -> None:
-    """Ratings of one model; `rater` decides how near they are to the people's."""
+    """Write the ratings of one model; `rater` decides how near they are to the people's."""
     for method in METHODS:
         _save(folder / f"{method}.json", method, rater, NOISE.get(rater, 1.0), whole=False)
 
@@ -84,7 +84,7 @@ def _quality(method: str, subject: str, prompt: int) -> float:
 
 
 def _save(path: Path, method: str, rater: str, noise: float, whole: bool) -> None:
-    """One file: people rate in whole numbers, models' keys end with the number of the picture."""
+    """Write one file: people rate in whole numbers, and keys of models end with the number of the picture."""
     ratings = {}
     for subject, prompt in keys():
         rng = keyed_rng("rating", rater, method, subject, prompt)

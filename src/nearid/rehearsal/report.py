@@ -1,4 +1,4 @@
-"""What a rehearsal reports at its end: jobs, time and memory per rule, rules that did not run, empty cells."""
+"""The report of a rehearsal: jobs, time and memory per rule, rules that did not run, empty cells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nearid.paper.tables import build_table, in_order
 
 @dataclass(frozen=True)
 class EmptyCells:
-    """Cells of one table, in all `columns` of all `rows`, that are empty for one reason."""
+    """Cells of one table that are empty for one reason: all `columns` of all `rows`."""
 
     table: str
     reason: str
@@ -25,15 +25,15 @@ class EmptyCells:
 
 @dataclass
 class Report:
-    """The end of a rehearsal.
+    """The outcome of a rehearsal.
 
     Attributes:
         name: of the run.
-        seconds: wall time of this start; nothing is done twice, so a second one takes little.
+        seconds: wall time of this start; nothing is done twice, so a repeated start takes little.
         rules: `{stage, rule, jobs, seconds, cpu_seconds, peak_mb}` of what has run in this folder.
-        idle: rules that the config selects and that have not ended, or would run again, with how many of their files.
+        idle: rules of the config with files that are missing or out of date, and how many.
         empty: cells of the tables without a value.
-        faults: whatever else is not as it should be, in words.
+        faults: whatever else is wrong, in words.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Report:
 
 
 def find_empty_cells(config: Config, layout: Layout) -> list[EmptyCells]:
-    """Cells without a value in the selected tables, gathered by reason and rows."""
+    """Cells without a value in the selected tables, grouped by reason and rows."""
     found: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for name in in_order(config["select"]["tables"]):
         table = build_table(MakeTable.parse(step_settings("make_table", config, table=name)), layout)

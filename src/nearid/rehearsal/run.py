@@ -1,4 +1,4 @@
-"""A rehearsal from its stand-ins to its report."""
+"""Runs a rehearsal, from its stand-ins to its report."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def rehearse(
 ) -> Report:
     """Run every job of config.yaml with `overlays` on top, on stand-ins, in `root/<name>`.
 
-    Whatever was done there before is not done again. Neither `resources/` nor `results/` of the checkout is touched.
+    What was done there before is not done again. Neither `resources/` nor `results/` of the checkout is touched.
 
     Args:
         overlays: of the config.
         root: folder of all rehearsals.
-        arguments: for Snakemake; without `--cores` or a profile all cores are used.
-        stand_ins: folders of the user's own, by the download that they stand in for.
+        arguments: for Snakemake; without `--cores` or a profile it uses all cores.
+        stand_ins: the user's own stand-ins: folders by id of the download.
 
     Raises:
         UserError: the config is wrong, a download has no stand-in, or another rehearsal of it is under way.
@@ -81,20 +81,20 @@ def _rehearse(
 
 
 def _defaults(arguments: Sequence[str]) -> list[str]:
-    """What a run on this machine needs, where the arguments do not say how to run."""
+    """Snakemake's options for a run on this machine; none if the arguments already say how to run."""
     words = {argument.partition("=")[0] for argument in arguments}
     if words & {"--cores", "-c", "--profile", "--workflow-profile", "--jobs", "-j"}:
         return []
     cores = len(os.sched_getaffinity(0))
-    # Threads that decode images ahead of a GPU would keep a core from other jobs.
+    # Threads that decode images for a GPU would keep a core from other jobs.
     threads = ["--set-threads", "extract_tokens=1"]
     return ["--cores", str(cores), "--resources", "packed_heads=1", "--rerun-incomplete", "--keep-going", *threads]
 
 
 def _run(folder: Path, arguments: Sequence[str], quiet: bool = False) -> subprocess.CompletedProcess[str]:
-    """A module of this Python with its arguments, in the rehearsal's folder: paths of a config are relative to it."""
+    """Run a module of this Python in the rehearsal's folder, to which the config's paths are relative."""
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1"}
-    # What is said goes to stderr, like the progress of all commands; a report alone is printed.
+    # Output goes to stderr, like the progress of all commands; only a report is printed.
     output = subprocess.PIPE if quiet else sys.stderr
     errors = subprocess.PIPE if quiet else None
     command = [sys.executable, "-P", "-m", *arguments]
@@ -102,7 +102,7 @@ def _run(folder: Path, arguments: Sequence[str], quiet: bool = False) -> subproc
         try:
             said = process.communicate()
         except BaseException:
-            process.terminate()  # Snakemake ends its jobs; killed, it would leave them
+            process.terminate()  # Snakemake then ends its jobs; if it were killed, they would go on
             process.wait()
             raise
     return subprocess.CompletedProcess(command, process.returncode, *said)

@@ -1,4 +1,4 @@
-"""A rehearsal's own folder: links to the checkout, and the stand-ins in the folder that plays the hub."""
+"""A rehearsal's own folder: links to the checkout, and the stand-ins in the folder that stands in for the hub."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from nearid.io.progress import track
 from nearid.rehearsal.needs import save_stand_in
 from nearid.rehearsal.overlay import CHECKOUT, MIRROR, foreign_checkouts
 
-# What a rehearsal has of its own; everything else in a checkout is the same for both.
+# What a rehearsal has of its own; everything else is linked from the checkout.
 OWN = ("resources", "results", "rehearsal", MIRROR)
 
 
 def link_checkout(checkout: Path, folder: Path) -> None:
-    """Make everything in `checkout` appear in `folder` but its results, its resources and what is hidden."""
+    """Link everything in `checkout` into `folder`, except results, resources and hidden files."""
     folder.mkdir(parents=True, exist_ok=True)
     for link in folder.iterdir():
         if link.is_symlink() and not link.exists():
@@ -35,18 +35,18 @@ def link_checkout(checkout: Path, folder: Path) -> None:
 
 
 def fill_mirror(config: Config, folder: Path, given: Mapping[str, Path]) -> list[str]:
-    """Write the stand-in of each download that `config` uses to `folder/mirror/<id>`; ids.
+    """Write the stand-in of each download that `config` uses to `folder/mirror/<id>`; returns the ids.
 
-    One that was made before from the same uses and the same code stays, and with it what was fetched from it. Where it
-    changes, that is fetched anew.
+    A stand-in that was made from the same uses by the same code is kept, and so is what was fetched from it. If it
+    changes, it is fetched again.
 
     Args:
-        config: the one to rehearse, whole.
+        config: the one to rehearse, complete.
         folder: of the rehearsal.
-        given: folders of the user's own that stand in for downloads.
+        given: the user's own stand-ins: folders by id of the download.
 
     Raises:
-        UserError: nothing here knows what a download looks like.
+        UserError: the layout of a download is not known here.
     """
     if foreign_checkouts(config):
         from nearid.rehearsal.matcher import save_checkout
@@ -78,7 +78,7 @@ def fill_mirror(config: Config, folder: Path, given: Mapping[str, Path]) -> list
 
 
 def _quieten() -> None:
-    """The libraries' bars, and their warnings of weights that were never trained."""
+    """Turn off the libraries' progress bars, and their warnings about untrained weights."""
     import diffusers
     import transformers
 

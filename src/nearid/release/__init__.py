@@ -1,1 +1,1 @@
-"""Use outside of the workflow: trained heads as models, the data in the released layout, scores of own images."""
+"""Use outside the workflow: trained heads as models, data in the released layout, scores of your own images."""

@@ -1,4 +1,4 @@
-"""The README.md of what is exported: what it is, what it was measured on, how it is loaded, licence and citation."""
+"""The README.md of an export: what it is, how it was measured, how to load it, licence and citation."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ processor = AutoImageProcessor.from_pretrained("DIR")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model card tells of a trained head.
+    """What a model card says of a trained head.
 
     Attributes:
         display: name of the ablation.
-        settings: of its training, as the head's `config.json` has them; any version of this package may have made it.
+        settings: of its training, from the head's `config.json`; they may come from any version of this package.
         run: name of the results folder.
         data: one sentence on the kind of data.
         licence: of the backbone, which the model inherits.
-        metrics: `metrics.json` of its scorer; None where it was not scored.
-        parameters: weights of head and of all.
+        metrics: `metrics.json` of its scorer; None if it was not scored.
+        parameters: number of weights, of the head and of the whole model.
     """
 
     display: str
@@ -123,12 +123,12 @@ learning rate {training["learning_rate"]}, seed {settings["seed"]}, distractors 
 
 
 def _plain(text: str) -> str:
-    """Text of a config as one line that neither Markdown nor HTML reads as more."""
+    """A text of the config on one line, in which neither Markdown nor HTML finds markup."""
     return escape(one_line(text), quote=False).replace("`", "'").replace("[", r"\[")
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, int | str]]:
-    """(name, value, interval, count) of what a scorer measured, in the order of its file; gaps are left out."""
+    """(name, value, interval, count) of a scorer's metrics, in the order of its file; missing ones are left out."""
     rows: list[tuple[str, str, str, int | str]] = []
 
     def add(label: str, node: Mapping[str, Any], key: str, count: str, digits: int) -> None:

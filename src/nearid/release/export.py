@@ -25,9 +25,9 @@ from nearid.release.model import attach_head, open_backbone
 from nearid.tokens.store import TokenStore
 
 FORMS = ("siglip", "release")
-# What only we keep in a row of distractors: how a slot came to be.
+# Columns of distractors that the released sets do not have: how an image was made.
 _OURS = re.compile(r"(seed|flag)\d")
-# Suffixes of the released sets on the hub (docs/protocol.md 1.4); a source of one's own goes by its id.
+# Suffixes of the released sets on the hub (docs/protocol.md 1.4); any other source is named by its id.
 _SUFFIXES = {"fluxc": "FluxC", "fluxc_1024": "FluxC_1024", "powerpaint": "PowerPaint", "sdxl": "SDXL"}
 _SUFFIXES |= {
     "sdxl_1024": "SDXL_1024",
@@ -43,7 +43,7 @@ def export_model(layout: Layout, ablation: str, output: Path, form: str = "sigli
 
     Args:
         layout: the run.
-        ablation: whose head.
+        ablation: the one whose head is exported.
         output: a folder that does not exist yet.
         form: `siglip` loads with transformers' `SiglipVisionModel`; `release` is the authors' layout.
 
@@ -121,7 +121,7 @@ def export_data(layout: Layout, output: Path) -> list[Path]:
 
 
 def _copy_shard(source: Path, folder: Path, number: int, count: int, schema: Any) -> tuple[int, int]:
-    """Write one shard under the released columns; (rows, images other than masks)."""
+    """Write one shard with the released columns; returns (rows, images other than masks)."""
     table = read_table(source, schema.names)
     columns: dict[str, list[Any]] = {}
     for field in schema:
@@ -133,7 +133,7 @@ def _copy_shard(source: Path, folder: Path, number: int, count: int, schema: Any
 
 
 def _check_backbone(layout: Layout, settings: dict[str, Any]) -> None:
-    """Hold the backbone against the tokens that the head was trained on, where these are still there."""
+    """Compare the backbone with the tokens that the head was trained on, if these still exist."""
     name = settings["backbone_id"]
     shard = next(iter(sorted(layout.root.glob(f"tokens/{name}/*/*.h5"))), None)
     if shard is None:
@@ -141,7 +141,7 @@ def _check_backbone(layout: Layout, settings: dict[str, Any]) -> None:
     store = TokenStore([shard])
     expected = store.attributes["weights_hash"]
     store.close()
-    # Hashes are of the weights in the precision of the run.
+    # Weights are hashed in the precision of the run.
     if expected != open_backbone(BackboneSettings.parse(settings["backbone"])).weights_hash:
         raise UserError(
             f"backbone {settings['backbone']['path']}",
@@ -168,20 +168,20 @@ def _collect_facts(layout: Layout, ablation: str, settings: dict[str, Any], mode
 
 
 def _describe_data(run: dict[str, Any]) -> str:
-    """What numbers on the data of `run` are; empty where that is not known."""
+    """What numbers on the data of `run` mean; empty if that is not known."""
     kind = KINDS.get(run.get("dataset", {}).get("kind", ""))
     return kind.numbers if kind else ""
 
 
 def _read_run(layout: Layout) -> dict[str, Any]:
-    """The config of the run as its manifest holds it; empty where it has none yet."""
+    """The config of the run from its manifest; empty if there is none yet."""
     path = layout.paper("manifest.json")
     config: dict[str, Any] = read_json(path)["result"]["config"] if path.is_file() else {}
     return config
 
 
 def _find_licence(path: str, config: dict[str, Any]) -> str:
-    """Licence of a backbone: that of its download, or of its own card."""
+    """Licence of a backbone: from its download's entry, or from its own card."""
     if path.startswith("resources/"):
         return str(config.get("downloads", {}).get(path.split("/")[1], {}).get("licence", "other")).lower()
     card = Path(path) / "README.md"
@@ -192,7 +192,7 @@ def _find_licence(path: str, config: dict[str, Any]) -> str:
 
 
 def _describe(processor: Any) -> dict[str, Any]:
-    """The processor's settings under the class name that every version of transformers knows."""
+    """The processor's settings, with the class name that every version of transformers knows."""
     values = {key: value for key, value in processor.to_dict().items() if value is not None}
     values["image_processor_type"] = re.sub(r"(Pil|Fast)$", "", values["image_processor_type"])
     return values
@@ -200,7 +200,7 @@ def _describe(processor: Any) -> dict[str, Any]:
 
 @contextmanager
 def _new_folder(target: Path) -> Iterator[Path]:
-    """Yield a private folder that becomes `target` once it is whole."""
+    """Yield a private folder that becomes `target` once it is complete."""
     if target.exists():
         raise UserError(
             target, "something is there already", "a folder that does not exist yet", "choose another, or remove it"

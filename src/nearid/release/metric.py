@@ -1,4 +1,4 @@
-"""`NearIDScore`: identity preservation of a generator as a metric in a training loop."""
+"""`NearIDScore`: how well a generator preserves identity, as a metric in a training loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nearid.release.model import IdentityModel, load
 
 
 class _Metric(nn.Module):
-    """The part of `torchmetrics.Metric` that the score needs; it sums over ranks when it computes."""
+    """The part of `torchmetrics.Metric` that the score needs; it sums over ranks in `compute`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class _Metric(nn.Module):
 
 
 def _base() -> Any:
-    # By name: torchmetrics is welcome and not needed.
+    # Imported by name, since torchmetrics is optional.
     try:
         return import_module("torchmetrics").Metric
     except ImportError:
@@ -69,13 +69,13 @@ def _base() -> Any:
 
 
 class NearIDScore(_base()):  # type: ignore[misc]
-    """Mean cosine of generated images with the references they should keep the identity of; higher is better.
+    """Mean cosine of generated images with the references whose identity they should keep; higher is better.
 
-    A `torchmetrics.Metric` where torchmetrics is installed, else the same interface (`update`, `compute`, `reset`,
+    A `torchmetrics.Metric` if torchmetrics is installed, else the same interface (`update`, `compute`, `reset`,
     `forward`) without collections. Sums are kept in float64 and added over ranks.
 
     Args:
-        model: an `IdentityModel`, or what `nearid.load` takes.
+        model: an `IdentityModel`, or an argument of `nearid.load`.
         options: of `torchmetrics.Metric`.
 
     Example:
@@ -91,7 +91,7 @@ class NearIDScore(_base()):  # type: ignore[misc]
 
     def __init__(self, model: IdentityModel | str | Path, **options: Any) -> None:
         super().__init__(**options)
-        # Not registered as a submodule: metrics are saved and moved with a training's own model, this one is not.
+        # Not a submodule: a metric is saved and moved with a training's own model, and this model should not be.
         object.__setattr__(self, "identity", model if hasattr(model, "embed") else load(model))
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
@@ -115,8 +115,8 @@ class NearIDScore(_base()):  # type: ignore[misc]
         self.count += len(first)
 
     def compute(self) -> Tensor:
-        """The mean over all pairs so far; NaN where there were none."""
-        # torchmetrics sums the states over ranks before it calls this; the stand-in does it itself.
+        """The mean over all pairs so far; NaN if there were none."""
+        # torchmetrics sums the states over ranks before it calls this; `_Metric` does it in its own `compute`.
         return self._value({"total": self.total, "count": self.count}) if _base() is not _Metric else super().compute()
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""A model as a library: images in, identity embeddings and similarities out."""
+"""A model as a library: from images to identity embeddings and similarities."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class IdentityModel:
     """Embeds images as unit vectors whose dot product says how alike two *identities* are.
 
     Args:
-        network: from pixels `[batch, 3, h, w]` to embeddings `[batch, dim]` of any length.
-        processor: from images to these pixels.
+        network: maps pixels `[batch, 3, h, w]` to embeddings `[batch, dim]` of any length.
+        processor: maps images to these pixels.
         batch_size: images that are embedded together.
         device: where the network is.
     """
@@ -50,7 +50,7 @@ class IdentityModel:
     def embed(self, images: Any) -> NDArray[np.float32]:
         """Unit vectors `[images, dim]` of one image or of any number (see `nearid.release.pictures.open_picture`).
 
-        Images are opened one after the other, so that many of them, or large ones, never lie in memory together.
+        Images are opened one after the other, so that many or large ones are never in memory together.
 
         Raises:
             UserError: an image cannot be read.
@@ -65,7 +65,7 @@ class IdentityModel:
         """The network's input `[1, 3, h, w]` for one image; may run in any thread.
 
         Raises:
-            UserError: it cannot be read, or the model's image processor cannot take it.
+            UserError: it cannot be read, or the model's image processor does not accept it.
         """
         with one_large_picture(image):
             pixels: Tensor = prepare_picture(self.processor, open_picture(image), input_data_format="channels_last")
@@ -76,15 +76,15 @@ class IdentityModel:
         """Unit vectors `[images, dim]` of prepared images, as one batch.
 
         Raises:
-            UserError: the model takes no images of this size, or gives no finite numbers for one of them.
+            UserError: the model does not accept images of this size, or gives no finite numbers for one of them.
         """
-        # A processor that does not crop gives images of their own sizes, which make no batch.
+        # A processor that does not crop keeps the sizes of images, and different sizes make no batch.
         same = len({tuple(image.shape[1:]) for image in pixels}) == 1
         batches = [torch.cat(list(pixels))] if same else list(pixels)
         try:
             embedded = torch.cat([self.network(batch.to(self.device)).float() for batch in batches])
         except (ValueError, RuntimeError) as error:
-            # What transformers and torch say of a size that the model does not take; not of a full GPU.
+            # Errors of transformers and torch about a size that the model does not accept; not about a full GPU.
             if isinstance(error, RuntimeError) and "must match" not in str(error):
                 raise
             sizes = sorted({f"{image.shape[3]} x {image.shape[2]}" for image in pixels})
@@ -152,7 +152,7 @@ class VisionNetwork(torch.nn.Module):
 
 
 def open_backbone(settings: BackboneSettings) -> Any:
-    """The backbone of a run's settings; a path inside the repository counts from anywhere."""
+    """The backbone of a run's settings; a relative path is also looked for in the repository."""
     inside = _REPOSITORY / settings.path
     if not Path(settings.path).exists() and inside.exists():
         settings = BackboneSettings.parse({**settings.given, "path": str(inside)})
@@ -160,7 +160,7 @@ def open_backbone(settings: BackboneSettings) -> Any:
 
 
 def attach_head(folder: Path) -> tuple[SiglipVisionModel, Any]:
-    """The backbone of the trained head in `folder` (`heads/<ablation>`) with that head in place of its own, in float32.
+    """The backbone of the trained head in `folder` (`heads/<ablation>`), with that head instead of its own, in float32.
 
     Returns:
         The vision model and its image processor.
@@ -254,5 +254,5 @@ def _is_one(images: Any) -> bool:
 
 
 def _is_array(images: Any) -> bool:
-    # A stack of images [n, ...] is many, one of them [h, w, 3] is one; a PIL image is no iterable.
+    # A stack of images [n, ...] is many, a single image [h, w, 3] is one; a PIL image is no iterable.
     return getattr(images, "ndim", 4) == 3

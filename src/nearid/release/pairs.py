@@ -33,7 +33,7 @@ _OTHERS |= {".svg": "SVG", ".eps": "PostScript", ".psd": "Photoshop's form", ".p
 
 
 class ImageEmbedder(Protocol):
-    """What scoring needs of a model."""
+    """The part of a model that scoring needs."""
 
     batch_size: int
 
@@ -41,12 +41,12 @@ class ImageEmbedder(Protocol):
         """The network's input for an image file; called from several threads."""
 
     def embed_prepared(self, pixels: Sequence[Any]) -> NDArray[np.float32]:
-        """Unit vectors `[images, dim]` of what `prepare` gave."""
+        """Unit vectors `[images, dim]` of outputs of `prepare`."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A pair of files and its cosine; None where an image could not be read, as `problem` says."""
+    """A pair of files and its cosine; None if an image could not be read, for the reason in `problem`."""
 
     reference: str
     candidate: str
@@ -55,7 +55,7 @@ class Scored:
 
 
 def find_images(where: str, stdin: Iterable[str] = ()) -> list[str]:
-    """The image files that `where` names, in order of their names: a file, a folder with all below it, a glob, or `-`.
+    """The image files that `where` names, sorted: a file, a folder with all below it, a glob, or `-` for `stdin`.
 
     Raises:
         UserError: there is none.
@@ -84,7 +84,7 @@ def pair_all(references: Sequence[str], candidates: Sequence[str]) -> list[Pair]
 
 
 def pair_by_name(references: str, candidates: str, stdin: Iterable[str] = ()) -> list[Pair]:
-    """Files of two folders whose paths below them agree but for the suffix.
+    """Files of two folders whose paths below them are equal except for the suffix.
 
     Raises:
         UserError: a file of either has no partner, or two.
@@ -112,7 +112,7 @@ def read_pairs(lines: Iterable[str], where: str) -> list[Pair]:
         text = line.rstrip("\r\n")
         if not text.strip():
             continue
-        # A tab is hardly ever part of a name, a semicolon sometimes.
+        # A tab is hardly ever in a name, a semicolon sometimes.
         cuts = [cut for sign in ("\t", ",", ";") if len(cut := _cut(text, sign)) == 2 and all(cut)]
         if not cuts:
             raise UserError(
@@ -134,7 +134,7 @@ def score_pairs(pairs: Sequence[Pair], model: ImageEmbedder) -> list[Scored]:
     batches = [names[start : start + size] for start in range(0, len(names), size)]
     with ThreadPoolExecutor(2) as pool:
         for batch in track(batches, "embed", len(batches)):
-            # What is kept of a batch is small: the pixels of a large picture are gone when it is prepared.
+            # Little is kept of a batch: the pixels of a large picture are freed once it is prepared.
             opened = list(zip(batch, pool.map(partial(_try_prepare, model), batch), strict=True))
             problems |= {name: found for name, found in opened if isinstance(found, str)}
             good = [(name, found) for name, found in opened if not isinstance(found, str)]
@@ -166,7 +166,7 @@ def format_json(rows: Sequence[Scored]) -> str:
 
 
 def _walk(folder: str) -> tuple[list[str], list[str]]:
-    """Pictures below `folder`, and names of pictures that are not read; links to folders are followed, once each."""
+    """Pictures below `folder`, and pictures in formats that are not read; links to folders are followed once each."""
     found, skipped, seen = [], [], set()
     for root, folders, files in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(root)) in seen:
@@ -200,7 +200,7 @@ def _cut(text: str, delimiter: str) -> list[str]:
 
 
 def _try_prepare(model: ImageEmbedder, name: str) -> Any:
-    """The model's input, or what is wrong."""
+    """The model's input, or an error's text."""
     try:
         return model.prepare(name)
     except UserError as error:
@@ -208,7 +208,7 @@ def _try_prepare(model: ImageEmbedder, name: str) -> Any:
 
 
 def _embed(model: ImageEmbedder, prepared: Sequence[tuple[str, Any]]) -> dict[str, NDArray[np.float32] | str]:
-    """The vector of each name, or what is wrong: one that the model cannot take leaves the others of its batch."""
+    """The vector of each name, or an error's text: an image that the model refuses does not affect the others."""
     if not prepared:
         return {}
     try:

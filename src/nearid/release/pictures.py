@@ -18,7 +18,7 @@ SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg",
 def open_picture(source: Any) -> NDArray[np.uint8]:
     """Pixels [h, w, 3] of a path, encoded bytes, a PIL image, an array [h, w, 3] or a tensor [3, h, w].
 
-    Floating values are taken to lie in [0, 1], as generators give them. See `nearid.io.images.decode_rgb` for files.
+    Floats must be in [0, 1], as generators give them. For files see `nearid.io.images.decode_rgb`.
 
     Raises:
         UserError: no image, one that is too large, or an array of another shape or type.

@@ -11,10 +11,10 @@ from nearid.sweeps.sweep import RULES, Sweep
 
 
 def collect(sweep: Sweep) -> tuple[list[str], list[str]]:
-    """Tell Snakemake of the heads that are up to date; those, and those that are not (they stay for training).
+    """Register the heads that are up to date with Snakemake; returns these, and the others, which are still to train.
 
-    Up to date is a head whose data, tokens, settings and code are those of today (`inputs_hash`): what Snakemake would
-    go by, had it trained the head itself.
+    A head is up to date if its data, tokens, settings and code are the current ones (`inputs_hash`), which is what
+    Snakemake would compare if it had trained the head itself.
 
     Raises:
         UserError: Snakemake could not record them.

@@ -21,7 +21,7 @@ from nearid.io.paths import below
 from nearid.sweeps.sweep import Sweep, open_sweep
 
 Combination = tuple[str, str, Any]
-"""Id, what was chosen as JSON, and entry of a head."""
+"""Id of a head, the choices that made it as JSON, and its entry."""
 
 
 def plan_sweep(
@@ -36,8 +36,8 @@ def plan_sweep(
     Args:
         name: of the sweep.
         overlays: on `config.yaml`.
-        ablations: to vary, those selected by default.
-        seeds: of the heads, the config's by default.
+        ablations: those to vary; by default all selected ones.
+        seeds: of the heads; by default the config's.
         overrides: values by dotted path in an ablation's entry, e.g. `training.learning_rate`.
 
     Raises:
@@ -61,13 +61,13 @@ def plan_sweep(
 
 
 def spell(base: str, words: Sequence[str]) -> str:
-    """An id that can be read: a minus is a word, other punctuation is `_`."""
+    """A readable id: a minus becomes a word, other punctuation `_`."""
     text = "_".join([base, *(re.sub(r"(^|[\s\[,e])-(?=[\d.])", r"\1minus ", word) for word in words)])
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
 def name_heads(made: Sequence[Combination], taken: Iterable[str]) -> dict[str, Any]:
-    """Entries by id; a hash follows an id that two combinations, or one and an ablation of the config, would share."""
+    """Entries by id. An id that several combinations, or one and an ablation of the config, would share gets a hash."""
     choices: dict[str, set[str]] = {name: {""} for name in taken}
     for name, choice, _ in made:
         choices.setdefault(name, set()).add(choice)
@@ -90,7 +90,7 @@ def _combine(config: Config, bases: Sequence[str], axes: Sequence[Sequence[tuple
 
 
 def _overlay(config: Config, heads: Mapping[str, Any]) -> dict[str, Any]:
-    """The heads, and a scorer for each, beside what the config selects."""
+    """An overlay that adds the heads, and a scorer for each, to what the config selects."""
     chosen = config["select"]
     return {
         "ablations": dict(heads),

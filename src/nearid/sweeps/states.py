@@ -1,4 +1,4 @@
-"""Which jobs and heads of a sweep wait, run or are done: by `jobs.json`, SLURM's queue and the heads' folders."""
+"""Which jobs and heads of a sweep wait, run or are done, from `jobs.json`, SLURM's queue and the heads' folders."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from nearid.sweeps.sweep import Sweep
 _STATES = "pending configuring running completing suspended stopped resizing signaling stage_out preempted"
 _REQUEUED = "requeued requeue_fed requeue_hold special_exit"
 UNDER_WAY = tuple(f"{_STATES} {_REQUEUED}".split())
-"""SLURM's states of a job that has not ended."""
+"""States of SLURM in which a job has not ended."""
 
 
 class Submitted(TypedDict):
-    """A job: its id, and with what (`nearid.sweeps.submission.JobRequest`) it was submitted to which executor."""
+    """A job: its id, its executor, and the request with which it was submitted (`submission.JobRequest`)."""
 
     job: str
     executor: str
@@ -27,18 +27,18 @@ class Submitted(TypedDict):
 
 
 def read_jobs(sweep: Sweep) -> dict[str, Submitted]:
-    """The last job of each head that was submitted."""
+    """The last submitted job of each head."""
     path = sweep.folder / "jobs.json"
     return read_json(path) if path.is_file() else {}
 
 
 def add_jobs(sweep: Sweep, jobs: Mapping[str, Submitted]) -> None:
-    """Record the jobs of heads that were just submitted."""
+    """Record newly submitted jobs by head."""
     write_json(sweep.folder / "jobs.json", read_jobs(sweep) | dict(jobs))
 
 
 def read_states(sweep: Sweep) -> dict[str, str]:
-    """State of each head: done, diverged, one of SLURM's states in small letters, or not running.
+    """State of each head: done, diverged, one of SLURM's states in lower case, or not running.
 
     Raises:
         UserError: SLURM does not answer.
@@ -56,7 +56,7 @@ def is_done(sweep: Sweep, name: str) -> bool:
 
 
 def read_queue(sweep: Sweep) -> dict[str, str]:
-    """SLURM's state of each job by id, in small letters; `running` for local jobs that live.
+    """SLURM's state of each job by id, in lower case; `running` for local jobs whose process is alive.
 
     Raises:
         UserError: SLURM does not answer.
@@ -85,7 +85,7 @@ def _state_of(sweep: Sweep, name: str, queued: str) -> str:
 
 
 def _lives(pid: str, folder: Path) -> bool:
-    """Whether a local job's controller lives, and is ours."""
+    """Whether the controller process of a local job is alive and belongs to this sweep."""
     try:
         return str(folder / "submitit") in Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:

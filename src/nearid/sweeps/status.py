@@ -1,4 +1,4 @@
-"""What each head of a sweep is doing: state, step, loss and time left."""
+"""Progress of each head of a sweep: state, step, loss and time left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nearid.layout import Layout
 from nearid.sweeps.states import read_states
 from nearid.sweeps.sweep import Sweep
 
-# Enough of a log's end for its last steps: a line has some 500 bytes.
+# Enough of a log's end for its last steps: a line has about 500 bytes.
 _END_BYTES = 8192
 
 
@@ -23,12 +23,12 @@ class Progress:
     """One line of the table.
 
     Attributes:
-        ablation: whose head.
-        state: as `read_states` says.
-        step: the last one in the head's log; 0 where there is none.
-        steps: how many there will be; None before the data is there.
+        ablation: of the head.
+        state: see `read_states`.
+        step: the last one in the head's log; 0 if there is none.
+        steps: the total; None before the data exists.
         loss: at the last step.
-        left_s: seconds that the other steps will take, at the speed of the last ones; of running heads.
+        left_s: seconds for the remaining steps at the speed of the last ones; only of running heads.
     """
 
     ablation: str
@@ -56,9 +56,9 @@ def _progress_of(sweep: Sweep, name: str, state: str) -> Progress:
 
 
 def count_steps(settings: TrainHead, layout: Layout) -> int | None:
-    """Steps of a head's training, from its settings and the data; None before the data is there.
+    """Steps of a head's training, from its settings and the data; None before the data exists.
 
-    Identities that damaged images leave with one view count along, although they do not train.
+    Identities of which damaged images leave only one view are counted, although they do not train.
     """
     mix, training = settings.mix, settings.training
     samples = 0
@@ -78,7 +78,7 @@ def count_steps(settings: TrainHead, layout: Layout) -> int | None:
 
 
 def _last_steps(layout: Layout, name: str) -> list[Any]:
-    """Lines at the end of the log of a head that trains, or else of a head that has been trained."""
+    """The last lines of a head's log: of the running training, or else of the finished one."""
     under_way = sorted(layout.head(name).glob(".progress/*/*.jsonl"))
     for log in (*under_way, layout.head_file(name, "log.jsonl")):
         if found := _read_end(log):
@@ -92,7 +92,7 @@ def _read_end(log: Path) -> list[Any]:
             start = max(0, stream.seek(0, 2) - _END_BYTES)
             stream.seek(start)
             lines = stream.read().split(b"\n")
-    except FileNotFoundError:  # it may end meanwhile
+    except FileNotFoundError:  # the training may end meanwhile
         return []
-    # Behind the last line break stands a line that is being written; the first line may be cut.
+    # After the last line break is a line that is still being written; the first line may be cut.
     return [json.loads(line) for line in lines[int(start > 0) : -1]]

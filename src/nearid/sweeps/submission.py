@@ -1,4 +1,4 @@
-"""Jobs of a sweep: submitting those that are left, and ending those that wait or run."""
+"""Jobs of a sweep: submitting those that are left, and cancelling those that wait or run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from nearid.sweeps.states import UNDER_WAY, add_jobs, read_jobs, read_queue, rea
 from nearid.sweeps.sweep import Sweep
 from nearid.workflow.files import Files
 
-# SLURM sends it before the time limit; training answers between two steps (nearid.distributed.signals).
+# SLURM sends it before the time limit; training handles it between two steps (nearid.distributed.signals).
 os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "URG")
-# Local jobs inherit it; a cluster's are told in their script.
+# For local jobs, which inherit it; a cluster's jobs set it in their script.
 os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What each job gets. `extra`: any other option of sbatch."""
+    """What each job requests. `extra`: any other options of sbatch."""
 
     executor: str = "slurm"
     partition: str = ""
@@ -45,7 +45,7 @@ class JobRequest:
 
 
 class TrainingJob:
-    """One head's training as submitit calls it, again and again after preemptions and time limits."""
+    """Training of one head, which submitit calls again after preemptions and time limits."""
 
     def __init__(self, settings: TrainHead, results: Path, code: str, rule: str) -> None:
         self.settings, self.results, self.code, self.rule = settings, results, code, rule
@@ -56,21 +56,21 @@ class TrainingJob:
 
         from nearid.heads.training import train
 
-        torch.set_num_threads(1)  # as the rule does: the same bits
+        torch.set_num_threads(1)  # as the rule does, for the same bits
         layout = Layout(self.results)
         log_to_stderr()
         with logging_to(layout.log("heads", self.rule, self.settings.ablation)):
             train(self.settings, layout, self.code)
 
     def checkpoint(self) -> Any:
-        """Submitit's hook: the state is in the head's folder, so the same call resumes."""
+        """Submitit's hook for a requeue: the state is in the head's folder, so the same call resumes."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
 def submit(sweep: Sweep, needs: JobRequest) -> list[str]:
-    """Submit what is neither done nor under way; the ablations submitted. Locally it waits for their end.
+    """Submit the heads that are neither done nor under way, and return their ids; local jobs are waited for.
 
     Raises:
         UserError: data or tokens are missing, or the cluster refuses.
@@ -105,7 +105,7 @@ def submit(sweep: Sweep, needs: JobRequest) -> list[str]:
 
 
 def cancel(sweep: Sweep) -> list[str]:
-    """End the jobs that wait or run, and return their ablations; a later `submit` resumes from their saved states.
+    """Cancel the jobs that wait or run, and return their ablations; a later `submit` resumes from their saved states.
 
     Raises:
         UserError: SLURM refuses.
@@ -120,7 +120,7 @@ def cancel(sweep: Sweep) -> list[str]:
     for name in alive:
         if jobs[name]["executor"] == "local":
             os.kill(int(jobs[name]["job"]), signal.SIGINT)
-    # Until they let go of their heads, nobody else could take them up.
+    # Wait until they release the locks of their heads, so that another job can take these up.
     limit = time.monotonic() + 60
     while alive and any(state in UNDER_WAY for state in read_queue(sweep).values()) and time.monotonic() < limit:
         time.sleep(0.5)
@@ -145,7 +145,7 @@ def _make_executor(sweep: Sweep, needs: JobRequest) -> Any:
     import submitit
 
     folder = sweep.folder / "submitit"
-    # A job runs what the pickle in there says.
+    # A job runs the pickle in it.
     make_private(folder, "a sweep's jobs run what is in it")
     executor = submitit.AutoExecutor(folder, cluster=needs.executor, slurm_max_num_timeout=1000)
     common = {"timeout_min": needs.minutes, "tasks_per_node": needs.ranks, "gpus_per_node": needs.gpus}
@@ -161,7 +161,7 @@ def _make_executor(sweep: Sweep, needs: JobRequest) -> Any:
         name=sweep.job_name,
         slurm_signal_delay_s=needs.warning_s,
         slurm_array_parallelism=needs.parallel,
-        slurm_setup=["export PYTHONSAFEPATH=1"],  # a `yaml.py` where the job starts is a file like any other
+        slurm_setup=["export PYTHONSAFEPATH=1"],  # do not import a `yaml.py` from where the job starts
         slurm_additional_parameters={"requeue": True, **(needs.extra or {})},
         **{f"slurm_{key}": value for key, value in named.items() if value},
     )
@@ -172,7 +172,7 @@ def _submit_array(executor: Any, calls: Sequence[TrainingJob]) -> list[Any]:
     try:
         with executor.batch():
             return [executor.submit(call) for call in calls]
-    except (OSError, RuntimeError) as error:  # submitit passes on what sbatch said as one of these
+    except (OSError, RuntimeError) as error:  # submitit raises one of these with the text of sbatch
         raise UserError(
             "sbatch",
             str(error).strip()[-300:],

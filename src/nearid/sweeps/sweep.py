@@ -1,4 +1,4 @@
-"""A planned sweep: its heads, their config, and what each head's training is called with."""
+"""A planned sweep: its heads, their config, and the arguments of each head's training."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Sweep:
 
     @property
     def job_name(self) -> str:
-        """How SLURM knows its jobs."""
+        """The name of its jobs in SLURM."""
         return f"nearid_sweep_{self.folder.name}_{hash_json(str(self.folder.absolute()))[:8]}"
 
     def settings(self, ablation: str) -> TrainHead:
-        """How a head is trained."""
+        """Settings of a head's training."""
         return TrainHead.parse(step_settings("train_head", self.config, ablation=ablation))
 
     def code(self, ablation: str) -> str:
-        """Fingerprint of the code that trains a head, as its rule has it."""
+        """Fingerprint of the code that trains a head, the same as its rule's."""
         return result_code("train_head", self.settings(ablation).given, self.layout.root)
 
     def rule(self, ablation: str) -> str:

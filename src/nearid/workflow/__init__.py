@@ -1,5 +1,5 @@
-"""The workflow's one model: which steps there are, what each of them reads and leaves, and which jobs a config takes.
+"""The one model of the workflow: its steps, what each of them reads and writes, and the jobs that a config takes.
 
-Rules, `nearid plan`, `nearid doctor`, sweeps and the manifest all ask here. Nothing heavy is imported, since
-every job of a cluster parses the workflow again.
+Rules, `nearid plan`, `nearid doctor`, sweeps and the manifest use it. It imports nothing heavy, since every cluster job
+parses the workflow again.
 """

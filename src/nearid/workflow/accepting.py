@@ -1,4 +1,4 @@
-"""Taking results that other code has made for today's, step by step, with the reason."""
+"""Accept results of earlier code as if the current code had made them, step by step, with a reason."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _CODE = re.compile(r"'([0-9a-f]{16})'")
 
 
 def accept(graph: Graph, steps: Iterable[str], why: str) -> dict[str, int]:
-    """Let what is there of `steps` stand as if today's code had made it; how many results of each were another's.
+    """Accept the existing results of `steps`; returns for each step how many of them other code had made.
 
-    Snakemake's records in the working directory say by which code each result was made.
+    The code that made a result is read from Snakemake's metadata in the working directory.
 
     Raises:
-        UserError: no such step, or one fingerprint of today would stand for two of earlier times.
+        UserError: no such step, or its results were made by two earlier states of the code.
     """
     wanted = list(steps)
     for name in wanted:
@@ -66,10 +66,10 @@ def accept(graph: Graph, steps: Iterable[str], why: str) -> dict[str, int]:
 
 
 def _recorded(path: Path) -> str:
-    """Fingerprint of the code that made `path`, as Snakemake keeps its rule's params; empty where it keeps none."""
+    """Fingerprint of the code that made `path`, from the params in Snakemake's metadata; empty if not recorded."""
     name = urlsafe_b64encode(str(path).encode()).decode()
     try:
-        # It cuts names that are too long for the file system into folders.
+        # Snakemake splits names that are too long for the file system into nested folders.
         most = os.pathconf(_RECORDS, "PC_NAME_MAX") - 1
         parts = [name[start : start + most] for start in range(0, len(name), most)]
         record = _RECORDS.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])

@@ -1,4 +1,4 @@
-"""What every rule's command starts with."""
+"""The environment that every rule's command sets first."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import sys
 from pathlib import Path
 
 OFFLINE = "HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1"
-# A rule's threads decode images. Sums stay on one, which a profile's threads must not change: others give other bits.
+# A rule's threads decode images. Arithmetic stays on one thread whatever a profile says: more would give other bits.
 SUMS = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1"
 
 
 def export_line(source: Path, own_python: bool) -> str:
-    """A shell's line that sets the environment; braces are doubled, since Snakemake fills them in.
+    """Shell line that sets the environment; braces are doubled, since Snakemake formats it.
 
-    The package is that of this checkout, and only fetch_download may ask the hub. Modules are looked for in no working
-    directory: a `yaml.py` there is a file like any other.
+    The package is imported from this checkout, and only fetch_download may ask the hub. Modules are never imported from
+    the working directory, where a file may be called `yaml.py`.
 
     Args:
         source: folder of the package.
-        own_python: whether the Python is the one that runs here; not where rules have environments of their own.
+        own_python: whether rules use the Python that runs Snakemake; false if they have environments of their own.
     """
     paths = f"PYTHONPATH={shlex.quote(str(source))} PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1"
     python = f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH" if own_python else ""

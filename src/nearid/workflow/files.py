@@ -34,9 +34,9 @@ TIMELAPSE = "timelapse.safetensors"
 
 
 class Files:
-    """Paths by what they are for, functions of the config alone; only how a shard was cut is looked up.
+    """Paths by purpose. They follow from the config alone, but for the number of parts a shard was painted in.
 
-    Methods that are named in `nearid.workflow.steps` take the ids of a job, the wildcards of its rule.
+    Methods used in `nearid.workflow.steps` take the ids of a job, which are the wildcards of its rule.
 
     Args:
         config: checked and complete.
@@ -50,7 +50,7 @@ class Files:
 
     @functools.cached_property
     def shards(self) -> list[str]:
-        """Of the data set."""
+        """Ids of the data set's shards."""
         return shard_ids(self.config["dataset"]["shards"])
 
     # data
@@ -59,16 +59,16 @@ class Files:
         return [self.layout.positives(shard) for shard in self.shards]
 
     def identities(self) -> list[Path]:
-        """The table of identities and their splits, where anything is made from them."""
+        """The table of identities and their splits; nothing if the config makes nothing from them."""
         return [self.layout.identities, self.layout.splits] if needs_identities(self.config) else []
 
     def dropped_records(self) -> list[Path]:
-        """What the curation left out, with reasons."""
+        """The records that curation dropped, with reasons."""
         return [self.layout.dropped] if needs_identities(self.config) else []
 
     # distractors
     def distractors(self, *sources: str) -> list[Path]:
-        """All shards of these sources; of the selected ones where none is named."""
+        """All shards of these sources; of all selected sources by default."""
         return [
             self.layout.distractors(source, shard)
             for source in sources or self.select["sources"]
@@ -76,7 +76,7 @@ class Files:
         ]
 
     def reports(self, *sources: str) -> list[Path]:
-        """What was told of each of their shards."""
+        """The reports of their shards."""
         return [
             self.layout.distractor_report(source, shard)
             for source in sources or self.select["sources"]
@@ -84,21 +84,21 @@ class Files:
         ]
 
     def of_part(self, source: str, shard: str, part: str, parts: str) -> list[Path]:
-        """An engine may take its donors from other shards: one job makes them all, and the table of identities."""
+        """The shard's positives; they stand for all shards and the identities, which the same job makes."""
         return [self.layout.positives(shard)]
 
     def of_shard(self, source: str, shard: str) -> list[Path]:
-        """The same, and marks of the parts that the shard is painted in."""
+        """The shard's positives, and the marker files of its painted parts."""
         parts = self.parts(source, shard)
         marks = [self.layout.painted(source, shard, part, parts) for part in range(1, parts + 1)] if parts > 1 else []
         return [self.layout.positives(shard), *marks]
 
     def of_quality_sheet(self, source: str) -> list[Path]:
-        """Both sides of every pair, and the reports."""
+        """Positives, distractors and reports."""
         return [*self.positives(), *self.distractors(source), *self.reports(source)]
 
     def quality_sheets(self) -> list[Path]:
-        """Sheets of all selected sources; asked for by name."""
+        """Sheets of all selected sources; made only on request."""
         return [self.layout.quality(source, "png") for source in self.select["sources"]]
 
     # tokens
@@ -111,14 +111,14 @@ class Files:
         return [self.layout.tokens(backbone, collection, shard) for shard in shards]
 
     def images(self, collection: str, shards: Iterable[str] | None = None) -> list[Path]:
-        """Shards of a source, behind which the positives stand, or of the positives."""
+        """Image shards of a collection: the positives', or a source's, which depend on the positives."""
         return [
             self.layout.positives(shard) if collection == "positives" else self.layout.distractors(collection, shard)
             for shard in shards or self.shards
         ]
 
     def of_tokens(self, backbone: str, collection: str, shard: str) -> list[Path]:
-        """The images of a collection; their masks are the positives'."""
+        """The images of a collection. Masks are in the positives, on which these depend."""
         if collection.startswith("mtg_"):
             return [self.layout.mtg(collection.removeprefix("mtg_"))]
         ids = {"backbone": backbone, "collection": collection, "shard": shard}
@@ -126,7 +126,7 @@ class Files:
 
     # heads
     def of_head(self, ablation: str) -> list[Path]:
-        """Tokens, or images, of all that an ablation draws from."""
+        """Tokens of all that an ablation draws from, or images if training computes the tokens."""
         training = training_of(self.config, ablation)
         collections = drawn_collections(self.config, ablation)
         if training["tokens"] == "cached":
@@ -151,23 +151,23 @@ class Files:
 
     # scores
     def scored_head(self, scorer: str) -> list[Path]:
-        """Of the head that a scorer reads, with the kept states where it names a step."""
+        """Files of the head that a scorer uses, with the kept states if the scorer names a step."""
         entry = self.config["scorers"][scorer]
         if "ablation" not in entry:
             return []
         return [*self.head(entry["ablation"]), *(self.kept_states(entry["ablation"]) if "step" in entry else [])]
 
     def of_nearid_bench(self, scorer: str) -> list[Path]:
-        """Tokens where the scorer reads some, else images."""
+        """Tokens if the scorer reads them, else images; its head; the identities."""
         seen = self._tokens_seen(scorer, "nearid_bench") or [*self.positives(), *self.distractors()]
         return [*seen, *self.scored_head(scorer), *self.identities()]
 
     def of_mtg_scores(self, scorer: str) -> list[Path]:
-        """Tokens where the scorer reads some, and the part edits."""
+        """Tokens if the scorer reads them; its head; the part edits."""
         return [*self._tokens_seen(scorer, "mtg"), *self.scored_head(scorer), self.layout.mtg("test")]
 
     def of_dreambench(self, scorer: str) -> list[Path]:
-        """Its pictures are the user's own, or those of simulated raters."""
+        """Its head and the simulated ratings; the pictures of DreamBench++ itself are the user's files."""
         return [*self.scored_head(scorer), *self.simulated_ratings(scorer)]
 
     def simulated_ratings(self, scorer: str) -> list[Path]:
@@ -176,7 +176,7 @@ class Files:
         return [self.layout.raters] if rated else []
 
     def of_summary(self, scorer: str) -> list[Path]:
-        """The scores, and the ratings that they are compared with if these are simulated."""
+        """The scores, and the simulated ratings that they are compared with, if any."""
         return [*self.scores(scorer), *self.simulated_ratings(scorer)]
 
     def _tokens_seen(self, scorer: str, benchmark: str) -> list[Path]:
@@ -188,22 +188,22 @@ class Files:
         return [self.layout.scores(scorer, benchmark) for benchmark in benchmarks_of(self.config, scorer)]
 
     def nearid_bench_scores(self) -> list[Path]:
-        """Similarities of all who take part in NearID-bench."""
+        """Similarities of all scorers that take part in NearID-bench."""
         scorers = [name for name in self.select["scorers"] if "nearid_bench" in benchmarks_of(self.config, name)]
         return [self.layout.scores(scorer, "nearid_bench") for scorer in scorers]
 
     def metrics(self, scorers: Iterable[str] | None = None) -> list[Path]:
-        """Of these scorers, all selected ones by default."""
+        """Metrics of these scorers, by default of all selected ones."""
         return [self.layout.metrics(scorer) for scorer in (self.select["scorers"] if scorers is None else scorers)]
 
     # paper
     def of_data_table(self) -> list[Path]:
-        """What the table of the data set counts."""
+        """What the data set's table counts."""
         edits = ("train", "test") if "mtg" in self.select["benchmarks"] else ()
         return [*self.identities(), self.layout.dropped, *self.reports(), *map(self.layout.mtg, edits)]
 
     def of_table(self, table: str) -> list[Path]:
-        """Metrics of a table's scorers, and of those whose M-H it borrows; the data set's own table reads data."""
+        """Metrics of a table's scorers, and of those whose M-H it borrows; for the data set's table, the data."""
         if table == "data":
             return self.of_data_table()
         run = step_settings("make_table", self.config, table=table)["run"]
@@ -236,7 +236,7 @@ class Files:
         return [self.layout.figure_data(figure)]
 
     def is_animated(self, figure: str) -> bool:
-        """Whether a figure moves."""
+        """Whether a figure is animated."""
         return bool(self.config["paper"]["figures"][figure]["animate"])
 
     def of_comparison(self) -> list[Path]:
@@ -248,11 +248,11 @@ class Files:
         return [*self.positives(), *self.identities(), *self.distractors(), *self.nearid_bench_scores()]
 
     def of_page(self) -> list[Path]:
-        """What the page tells; it links to the figures' files (`linked_by_page`)."""
+        """What the page shows, except the figures, to which it links."""
         return [*self.of_comparison(), *self.tables(), self.layout.paper("comparison.csv"), *self.dropped_records()]
 
     def of_manifest(self) -> list[Path]:
-        """What the manifest is about, and what was accepted, if anything was."""
+        """What the manifest describes, and the record of accepted results if there is one."""
         heads = [path for ablation in self.select["ablations"] for path in self.head(ablation)]
         shown = [*self.tables(), *self.figures(), *self.browser(), *self.told()]
         accepted = [path for path in [self.layout.root / ACCEPTED] if path.is_file()]
@@ -285,11 +285,11 @@ class Files:
         return [self.layout.paper("identities")] if self.nearid_bench_scores() else []
 
     def everything(self) -> list[Path]:
-        """What the selected config makes."""
+        """All that a run of the config makes."""
         closing = [self.layout.paper(name) for name in CLOSING]
         return [*self.tables(), *self.figures(), *self.metrics(), *closing, self.layout.crate]
 
-    # what a run gives away
+    # export
     def exports(self) -> list[Path]:
         """Every trained head in both layouts, and the data sets."""
         models = [

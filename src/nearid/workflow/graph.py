@@ -1,4 +1,4 @@
-"""The jobs of a config: what Snakemake plans for it, found by the same inputs and outputs."""
+"""The jobs of a config, as Snakemake plans them: derived from the same inputs and outputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nearid.workflow.steps import STEPS
 
 @dataclass(frozen=True)
 class JobId:
-    """A job of the step of this name, and its ids in the order of their wildcards."""
+    """A job: its step, and its ids in the order of their wildcards."""
 
     step: Step
     values: tuple[tuple[str, str], ...]
@@ -36,7 +36,7 @@ class JobId:
 
     @property
     def name(self) -> str:
-        """As in its log and benchmark."""
+        """The name of its log and benchmark."""
         return _fill(self.step.job, self.ids)
 
 
@@ -46,8 +46,8 @@ class Graph:
     Args:
         config: checked and complete.
         layout: of its results.
-        listed: what stands for a file or folder of the user among the inputs; the layout's path by default.
-        kept: where fingerprints are looked for first.
+        listed: gives the input that stands for a file or folder of the user; `layout.file_list` by default.
+        kept: cache of fingerprints.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Graph:
         return result_code(name, self.settings(name, **ids), self.layout.root, self._kept)
 
     def _find_inputs(self, name: str, **ids: str) -> list[str]:
-        """What a job of the step `name` reads, those aside whose times do not count (`ancient`)."""
+        """Inputs of a job of the step `name`, without the `ancient` ones."""
         step = STEPS[name]
         found = [str(path) for path in step.inputs(self.files, **ids)]
         if "downloads" in step.reads:
@@ -89,7 +89,7 @@ class Graph:
         return set(named_downloads(self.config["dataset"])) - {use.download for use in find_uses(self.config)}
 
     def ancient(self, name: str, **ids: str) -> list[str]:
-        """What else a job of the step `name` waits for, and whose times do not count."""
+        """Further inputs of a job of the step `name`; these must exist, but their modification times do not count."""
         return [str(path) for path in STEPS[name].ancient(self.files, **ids)]
 
     def rule(self, job: JobId) -> str:
@@ -98,14 +98,14 @@ class Graph:
         return variant.rule if variant and variant.when(self.files, **job.ids) else job.step.name
 
     def outputs(self, job: JobId) -> tuple[Path, ...]:
-        """What a job leaves."""
+        """The files that a job makes."""
         step, files = job.step, [*job.step.outputs(self.files)]
         if step.variant and self.rule(job) == step.variant.rule:
             files.append(step.variant.output(self.files))
         return tuple(Path(_fill(str(path), job.ids)) for path in files)
 
     def jobs(self, targets: Iterable[Path | str] | None = None) -> list[JobId]:
-        """The jobs that make `targets` where nothing is there yet, by step; all that the config makes by default."""
+        """The jobs that make `targets` from scratch, by step; all jobs of the config by default."""
         found: dict[JobId, None] = {}
         waiting = [str(path) for path in (self.files.everything() if targets is None else targets)]
         seen = set(waiting)
@@ -131,7 +131,7 @@ class Graph:
         return {name: number for number, name in enumerate(dict.fromkeys([*STEPS, *ids]))}
 
     def maker(self, path: str) -> JobId | None:
-        """The job that makes a file; None for a list of the user's files, which is there.
+        """The job that makes a file; None for a list of the user's files, which exists before any job.
 
         Raises:
             LookupError: no step makes it.

@@ -1,4 +1,4 @@
-"""Short jobs that share a job of the cluster: Snakemake's groups, as large as a profile's `group-components` say."""
+"""Groups: short jobs that share a cluster job, as many as a profile's `group-components` allow."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from nearid.workflow.steps import RULES
 
 
 def group_of(job: Job, sizes: Mapping[str, int]) -> str | None:
-    """The group of a job: its step, apart for jobs with a GPU, which others would keep idle.
+    """The group of a job: its step. Jobs with a GPU have a group of their own, so that no other job keeps a GPU idle.
 
     Args:
-        job: one that goes to the cluster.
-        sizes: how many jobs share one, by group; there is no group without a size.
+        job: one that is submitted to the cluster.
+        sizes: how many jobs share a cluster job, by group; without an entry, there is no group.
     """
     name = f"{RULES[job.rule].name}_gpu" if needs_of(job).gpus else RULES[job.rule].name
     return name if sizes.get(name, 1) > 1 and is_short(job) else None
 
 
 def count_submissions(jobs: Iterable[Job], sizes: Mapping[str, int]) -> int:
-    """How many jobs of the cluster these are."""
+    """How many cluster jobs these are."""
     groups = Counter(group_of(job, sizes) for job in jobs if not RULES[job.rule].local)
     return sum(math.ceil(count / sizes[name]) if name else count for name, count in groups.items())
 
 
 def leave_out_arrays(sizes: Mapping[str, int], arrays: str) -> dict[str, int]:
-    """The groups of jobs that are not submitted as arrays: the SLURM plugin makes no arrays of groups.
+    """`sizes` without the groups of rules that are submitted as arrays: the SLURM plugin makes no arrays of groups.
 
     Args:
         sizes: of the profile.
-        arrays: rules as `--slurm-array-jobs` names them: `all`, or with commas between.
+        arrays: the value of `--slurm-array-jobs`: `all`, or names of rules with commas between.
     """
     named = {name.strip() for name in arrays.split(",")}
     return (
@@ -45,6 +45,6 @@ def leave_out_arrays(sizes: Mapping[str, int], arrays: str) -> dict[str, int]:
 
 
 def read_sizes(profile: Path) -> dict[str, int]:
-    """The groups of a profile; none where it is not there."""
+    """Group sizes of a profile; none if the file does not exist."""
     settings = (yaml.safe_load(profile.read_text()) if profile.is_file() else None) or {}
     return dict(settings.get("group-components") or {})

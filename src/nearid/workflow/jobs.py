@@ -1,4 +1,4 @@
-"""The jobs of a config and the work of each, which `nearid plan` adds up. From disk only models' sizes are read."""
+"""The jobs of a config and the work of each, which `nearid plan` adds up. Only models' sizes are read from disk."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from nearid.workflow.graph import Graph, JobId
 
 Work = dict[str, Any]
 """Attributes of a `Job` that say how much work it is."""
-# Bytes of a PNG per pixel, as photographs and rendered scenes both come out.
+# Bytes per pixel of a PNG, about the same for photographs and rendered scenes.
 PNG_BYTES = 1.15
 JOIN = "join"
-"""Rate of putting a shard together that parts have painted."""
-# What the released sets hold (docs/protocol.md 1.4, 2): part edits, side of a view.
+"""Rate key of joining a shard's painted parts."""
+# Of the released sets (docs/protocol.md 1.4, 2): part edits of each split, and the side of a view.
 _RELEASED = {"train": 5_000, "test": 100, "size_px": 512}
-# (tokens, width) of an image where no local config.json says it.
+# (tokens, width) of an image, where there is no local config.json to read them from.
 _SHAPES = {"siglip": (729, 1152), "clip": (257, 1024), "dinov2": (257, 1024)}
-# Gigabytes of a download of which nothing is known.
+# Assumed gigabytes of a download whose size is unknown.
 _DOWNLOAD_GB = 5
 
 
@@ -48,15 +48,15 @@ class Job:
         stage, rule, name: as in its log and benchmark.
         rate: key of its rate (`nearid.workflow.rates`).
         units: work, in what its rate counts (images, bytes read, pairs).
-        outputs: its files; it is done where all are there.
+        outputs: its files; the job is done when all exist.
         size: bytes that it will write.
         gpu: whether it takes a GPU.
-        seconds_per_unit: what the config expects; 0 where it does not say.
-        timed: whether it is known how long a unit takes.
+        seconds_per_unit: as given in the config; 0 if not given.
+        timed: whether the time of a unit is known.
         model_gb: size of the model that it loads, where a download's facts say it.
-        heads: that it trains together.
-        offload: what of its model waits outside the GPU: `none`, `model` or `group`.
-        side_by_side: pairs of a judge in one batch, at least.
+        heads: number of heads that it trains together.
+        offload: what part of its model is kept outside the GPU until it is needed: `none`, `model` or `group`.
+        side_by_side: least number of pairs in a judge's batch.
     """
 
     stage: str
@@ -91,7 +91,7 @@ class Jobs:
         return [self.describe(job) for job in self.graph.jobs() if job.step.name in steps]
 
     def describe(self, job: JobId) -> Job:
-        """A job with its work: what its step says of all its jobs, or what follows from its ids."""
+        """A job with its work: from its step, or from its ids where the jobs of a step differ."""
         step, outputs = job.step, self.graph.outputs(job)
         plain = Job(step.stage, self.graph.rule(job), job.name, step.rate, 1, outputs, step.size)
         work = _WORK.get(step.name)
@@ -108,7 +108,7 @@ class Jobs:
         return {"rate": rate, "units": self._images, "size": self._images * self._image_bytes * 1.1}
 
     def part_edits(self, split: str) -> Work:
-        """Images: two views, each as it is and with a part edited."""
+        """Images: two views, each original and with an edited part."""
         count = 4 * self._part_edits(split)
         return {"rate": f"curate/{self.config['dataset']['kind']}", "units": count, "size": count * self._image_bytes}
 
@@ -116,7 +116,7 @@ class Jobs:
         """Pictures of simulated raters: references, and what each method makes of them."""
         simulated = self.config["dreambench"]["simulated"]
         count = simulated["subjects"] * (1 + len(METHODS) * simulated["prompts"])
-        # The references are beside each method's pictures.
+        # Each method's folder has a copy of the references.
         size = 2 * count * self._image_bytes
         return {"rate": f"curate/{self.config['dataset']['kind']}", "units": float(count), "size": size}
 
@@ -136,11 +136,11 @@ class Jobs:
             "offload": entry["options"].get("offload", "none"),
         }
         target = self.layout.distractors(source, shard)
-        # Marks of parts go when the shard is there.
+        # Marker files of parts are deleted when the shard is there.
         return work | ({"outputs": (target,)} if parts != "1" and target.exists() else {})
 
     def shard(self, source: str, shard: str) -> Work:
-        """Painting a shard, or putting together what parts have painted."""
+        """Painting a shard, or joining its painted parts."""
         if self.graph.files.parts(source, shard) == 1:
             return self.painting(source, shard)
         count = images_per_shard(self.config, source)
@@ -173,7 +173,7 @@ class Jobs:
     def scoring(self, scorer: str, benchmark: str) -> Work:
         """Bytes of tokens, or pairs.
 
-        Only DreamBench++'s pictures pass through the backbone here: of the others there are tokens.
+        Only DreamBench++'s pictures pass through the backbone here; the other benchmarks have cached tokens.
         """
         entry = self.config["scorers"][scorer]
         backbone = backbone_of(self.config, scorer)
@@ -198,17 +198,17 @@ class Jobs:
         work: Work = {"rate": rate, "units": units, "size": 1e6, "gpu": gpu, "model_gb": size}
         if entry["kind"] == "vlm_judge" and gpu:
             work |= {"side_by_side": entry.get("batch_size", 6), "offload": entry.get("offload", "none")}
-            # A rate of its own: it takes its time with what it has to bring in.
+            # A rate of its own, since its time depends on the weights that it loads again and again.
             work["rate"] += "" if work["offload"] == "none" else f"/{scorer}"
         return work
 
     def is_large(self, backbone: str) -> bool:
-        """Whether a backbone needs a GPU: half precision says so."""
+        """Whether a backbone needs a GPU: those in half precision do."""
         return bool(self.config["backbones"][backbone]["precision"] != "float32")
 
     @cached_property
     def _packs(self) -> dict[str, list[str]]:
-        """The heads that train together, by each of them."""
+        """The pack of each head."""
         return {ablation: pack for pack in packs(self.config) for ablation in pack}
 
     @property
@@ -222,7 +222,7 @@ class Jobs:
 
     @property
     def _rated_pictures(self) -> float:
-        """Pictures of DreamBench++'s methods, or of those that stand in for them."""
+        """Pictures of DreamBench++'s methods, or of the simulated methods."""
         simulated = self.config["dreambench"].get("simulated")
         return simulated["subjects"] * simulated["prompts"] * 7.0 if simulated else 1_350 * 7
 
@@ -238,7 +238,7 @@ class Jobs:
         return counts
 
     def token_images(self, backbone: str, collection: str) -> float:
-        """Images of a collection of which any tokens are extracted."""
+        """Images of a collection with tokens of at least one variant."""
         return sum(images for images, variants in self._extracted(backbone, collection) if variants)
 
     def _extracted(self, backbone: str, collection: str) -> list[tuple[float, list[str]]]:
@@ -253,7 +253,7 @@ class Jobs:
         return [(count_images(self.config, [split]), variants) for split, variants in wanted.items() if split in there]
 
     def tokens_read(self, ablation: str) -> float:
-        """Bytes of tokens that a training takes: two views and two distractors or more per sample."""
+        """Bytes of tokens that a training reads: per sample two views and at least two distractors."""
         training, mix = training_of(self.config, ablation), mix_of(self.config, ablation)
         splits = self.config["dataset"]["splits"]
         held = sum(count for count in splits.values() if isinstance(count, int))
@@ -280,7 +280,7 @@ class Jobs:
 
 
 def _gigabytes(model: str) -> float:
-    """Size of a model: what its download's facts say, or its folder's weights; 0 where neither is there."""
+    """Size of a model: from its download's facts, else of the weights in its folder; 0 if neither is known."""
     known = download_facts().get(Path(model).name, {}).get("gigabytes", 0)
     return known or round(sum(path.stat().st_size for path in Path(model).glob("*.safetensors")) / 1e9, 1)
 

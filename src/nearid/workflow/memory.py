@@ -1,13 +1,13 @@
-"""What the heaviest jobs take of the machine's own memory, in bytes, by the sizes of what they hold.
+"""Host memory of the heaviest jobs in bytes, computed from the sizes of what they hold.
 
-Requests follow from these at the paper's sizes (`nearid.workflow.needs`); a test runs the same code at small sizes in a
-memory limit that they give (`test_memory.py`).
+Memory requests are these formulas at the paper's sizes (`nearid.workflow.needs`); `test_memory.py` runs the same code
+at small sizes, within the limit that they give there.
 """
 
 from __future__ import annotations
 
 RUNTIME = 4 * 10**9
-"""Python with its libraries, and what CUDA keeps on the host: an estimate, the rest is counted."""
+"""Python with its libraries, and what CUDA keeps on the host: an estimate, while all else is computed."""
 
 
 def pinned_bytes(size: int) -> int:
@@ -16,22 +16,22 @@ def pinned_bytes(size: int) -> int:
 
 
 def extraction_bytes(pixels: int, tokens: int, pictures: int, workers: int, ahead: int = 2) -> int:
-    """Of extraction on a GPU beside `RUNTIME`.
+    """Memory of extraction on a GPU, beyond `RUNTIME`.
 
     Args:
         pixels: bytes of a preprocessed batch.
         tokens: bytes of a batch's tokens.
         pictures: bytes of the shard's encoded pictures, which Arrow's table and the records both hold.
-        workers: threads that decode; each has a batch that waits, one that it builds, the single pictures of that, and
-            as much again of what was freed, which the C library keeps for its threads.
-        ahead: batches that wait beside one per thread.
+        workers: decoding threads; each holds a finished batch, the batch that it builds, the pictures of that one,
+            and as much again of freed memory that the C library keeps for its threads.
+        ahead: finished batches that wait, beyond one per thread.
     """
-    # One batch of tokens comes from the device, one is formed into checksums, one written and one kept as a part.
+    # Four batches of tokens: one comes from the device, one is being hashed, one being written, one kept as a part.
     return (ahead + 6 * workers) * pinned_bytes(pixels) + 4 * pinned_bytes(tokens) + 2 * pictures
 
 
 def training_bytes(batch: int, validation: int, held: int) -> int:
-    """Of training on a GPU from cached tokens, beside `RUNTIME`.
+    """Memory of training on a GPU from cached tokens, beyond `RUNTIME`.
 
     Args:
         batch: bytes of a step's tokens.
@@ -42,9 +42,9 @@ def training_bytes(batch: int, validation: int, held: int) -> int:
 
 
 def layout_bytes(weights: int) -> int:
-    """Of a judge whose weights are laid out on the host, beside `RUNTIME`.
+    """Memory of a judge whose weights are loaded on the host, beyond `RUNTIME`.
 
-    Experts lie transposed in their files, so that they are copied one tensor after the other while the model fills.
+    The files store the experts' weights transposed, so they are copied, tensor by tensor, while the model is filled.
 
     Args:
         weights: bytes of the weight files.

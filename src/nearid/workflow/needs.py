@@ -1,4 +1,4 @@
-"""What a job requests from a cluster: its step's needs (`nearid.workflow.steps`), raised by the amount of its work."""
+"""What a job requests from a cluster: the needs of its step (`nearid.workflow.steps`), more if it has more work."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from nearid.workflow.steps import RULES
 
 
 def _request(counted: int) -> int:
-    """MB of a job that takes `counted` bytes beside its libraries."""
+    """Memory in MB to request for `counted` bytes beside the libraries."""
     return 2000 * math.ceil((RUNTIME + counted) / 2e9)
 
 
-# Bytes of the paper's: a batch of 64 images of so400m, its tokens, the largest shard of pictures (.6 MB each).
+# At the paper's sizes: a batch of 64 images for so400m, its tokens, the largest shard of pictures (0.6 MB each).
 _IMAGE = 729 * 1152 * 2
 _EXTRACTION = _request(extraction_bytes(64 * 3 * 384 * 384, 64 * _IMAGE, 2826 * 600_000, workers=8))
-# Two batches of 128 tuples are held, and those of 16 samples of validation.
+# Two batches of 128 tuples are in memory, and batches of 16 samples of validation.
 _TRAINING = _request(training_bytes(128 * 6 * _IMAGE, 2 * 16 * 6 * _IMAGE, held=2))
-# Where a large model runs, by the rate of its work: memory and GPU memory. Weights pass through the machine's memory
-# file by file, as safetensors are mapped; SDXL is cast from float32. A painter's GPU memory is its weights and the
-# largest pass of its batch without fused attention: FLUX 24 GB and 18 for four images of 1024 pixels, Qwen-Image 45 and
-# 20 for two of 1328, SDXL's VAE in float32 2.7 an image of 1024.
+# Memory and GPU memory of jobs that run a large model, by key of their rate. Weights pass through host memory file by
+# file, as safetensors are mapped; SDXL is cast from float32. GPU memory of a painter is that of its weights and of the
+# largest forward pass of its batch without fused attention: FLUX 24 GB and 18 for four images of 1024 pixels, Qwen 45
+# and 20 for two of 1328, SDXL's VAE in float32 2.7 for each image of 1024.
 LARGE = {
     "flux_fill": Needs(24_000, 0, 1, 44),
     "flux_canny": Needs(24_000, 0, 1, 44),
@@ -41,23 +41,23 @@ LARGE = {
     "score/vlm_judge": Needs(24_000, 0, 1, 16),
     "score/vsm": Needs(16_000, 0, 1, 16),
 }
-# GPU memory of painters whose parts, or layers, wait outside the GPU: the largest part, or none of it, and the pass.
+# GPU memory of painters with offloading: the forward pass, and the largest component (`model`) or no weights (`group`).
 _OFFLOADED = {
     "flux_fill": {"model": 42, "group": 20},
     "flux_canny": {"model": 42, "group": 20},
     "qwen_controlnet": {"model": 61, "group": 26},
 }
 _UNKNOWN_LARGE = Needs(24_000, 0, 1, 24)
-# The stages whose jobs take time by their size; what the others take is next to nothing, or hardly known before.
+# Stages whose jobs take longer with more work; jobs of the others take little time, or one that is hard to foresee.
 _TIMED_STAGES = ("distractors", "tokens", "heads", "scores")
-# A head's weights, gradients and moments: MB of memory, and GB on a GPU.
+# A head's weights, gradients and optimizer moments: MB of host memory, and GB on a GPU.
 _HEAD_MB, _HEAD_GB = 500, 0.5
-# A job that is expected to take less may share one of the cluster with others.
+# Jobs that are expected to take less than this may share a cluster job.
 _SHORT_S = 900
 
 
 def needs_of(job: Job) -> Needs:
-    """The needs of `job`: by its step; more where a large model runs, and time by its rate, half as much again."""
+    """The needs of `job`: its step's, more memory for a large model, and 1.5 times the time that its rate predicts."""
     base = RULES[job.rule].needs
     if job.rate == JOIN:
         return Needs(8000, 60)
@@ -67,11 +67,11 @@ def needs_of(job: Job) -> Needs:
         large = LARGE.get(job.rate) or LARGE.get(job.rate.partition("/")[0]) or _UNKNOWN_LARGE
         base = replace(base, memory_mb=large.memory_mb, gpus=1, gpu_gb=max(large.gpu_gb, _model_gb(job)))
         if job.offload != "none" and job.side_by_side:
-            # Its layers are laid out in the machine's memory, and wait there.
+            # Its layers are loaded into host memory, and stay there until they are needed.
             waiting = _request(layout_bytes(int(job.model_gb * 1e9)))
             base = replace(base, memory_mb=max(base.memory_mb, waiting), gpu_gb=_model_gb(job))
         elif job.offload != "none":
-            # What waits does so in the machine's memory.
+            # Offloaded weights are in host memory.
             engine = _OFFLOADED.get(job.rate.partition("/")[0], {})
             base = replace(base, memory_mb=64_000, gpu_gb=engine.get(job.offload, base.gpu_gb))
     if job.heads:
@@ -80,12 +80,12 @@ def needs_of(job: Job) -> Needs:
     if not job.timed:
         return replace(base, minutes=max(base.minutes, 480))
     minutes = math.ceil(30 + 1.5 * _expected_s(job) / 60)
-    # A group asks for the time of all its jobs, one after the other.
+    # A group requests the sum of its jobs' times.
     return replace(base, minutes=minutes if is_short(job) else max(base.minutes, minutes))
 
 
 def is_short(job: Job) -> bool:
-    """Whether a job takes some minutes at most; never training, of which any of a pack may do all the work."""
+    """Whether a job takes some minutes at most. Never training: any job of a pack may train the whole pack."""
     return job.timed and not job.heads and _expected_s(job) < _SHORT_S
 
 
@@ -95,7 +95,7 @@ def _expected_s(job: Job) -> float:
 
 
 def _model_gb(job: Job) -> int:
-    """GB on a GPU: the weights that stay there, with room, CUDA's own, and half a GB for each pair side by side."""
+    """GPU memory in GB: weights that stay there with a margin, CUDA's own, and half a GB per pair of a batch."""
     if not job.model_gb:
         return 0
     pairs = math.ceil(0.5 * (job.side_by_side or 6))
@@ -103,9 +103,9 @@ def _model_gb(job: Job) -> int:
 
 
 def describe_too_large(jobs: Iterable[Job], card_gb: float) -> list[str]:
-    """What of `jobs` needs more GPU memory than a card has, and what would help.
+    """Which jobs need more GPU memory than a card has, and what would help.
 
-    Sources, scorers and heads for which the same holds share a line.
+    Sources, scorers and heads with the same need and the same remedy share a line.
     """
     told: dict[tuple[int, str], list[str]] = {}
     for job in jobs:

@@ -1,4 +1,4 @@
-"""How long a unit of work takes: default rates, which rates measured in this machine's own runs replace."""
+"""How long a unit of work takes: default rates, replaced by rates measured in runs on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nearid.workflow.jobs import Job
 
 @dataclass(frozen=True)
 class Rate:
-    """Seconds of a job: `start` (imports, loading a model) and `per_unit`; peak memory in MB; from where we know.
+    """Seconds of a job: `start` (imports, loading a model) and `per_unit`; peak memory in MB; source of these numbers.
 
     Units: images for making pictures, bytes of tokens for extracting, training and scoring, pairs for judges.
     """
@@ -42,11 +42,11 @@ RATES = {
     "join": Rate(5, 0.002, 4000, "estimate"),
     "released": Rate(5, 0.03, 4000, "estimate"),
     "extract/cpu": Rate(6, 4e-7, 650),
-    # 0.665 TFLOP an image of 1.68 MB at half of the peak; eight cores decode twice as fast (14 ms an image on each).
+    # 0.665 TFLOP per image (1.68 MB) at half of the peak; eight cores decode twice as fast (14 ms per image and core).
     "extract/gpu": Rate(30, 2.5e-9, 6000, "estimate, A100 and 8 cores"),
     "train/cpu": Rate(7, 3.4e-9, 600),
     "train/gpu": Rate(40, 3e-10, 8000, "estimate, NVMe"),
-    # As extraction: an image passes the backbone, and nothing is read or written.
+    # As extraction: each image passes through the backbone; no tokens are read or written.
     "train_online/cpu": Rate(7, 4e-7, 900),
     "train_online/gpu": Rate(40, 2.5e-9, 10_000, "estimate, A100 and 8 cores"),
     "embed/gpu": Rate(30, 0.01, 6000, "estimate, A100 and 8 cores"),
@@ -61,24 +61,24 @@ RATES = {
     "figure": Rate(3.5, 0, 550),
 }
 _UNKNOWN = Rate(10, 0.5, 4000, "a guess")
-# How many times faster a painter is expected to be than one image at a time on an A100, uncompiled: from published
-# measurements, until `make bench-gpu` has measured. Batches help the UNets, whose kernels are short.
+# Expected speed-up of a painter over one image at a time, uncompiled, on an A100: published measurements, used until
+# `make bench-gpu` has measured. Batches help the UNets, whose kernels are short.
 COMPILED, BATCHED, CUDNN_ATTENTION = 1.25, 2.0, 1.1
 H100 = 2.15
 
 
 def expected_speed(options: Mapping[str, Any]) -> float:
-    """Times by which a painter with these options is expected to be faster than without them."""
+    """Expected speed-up of a painter with these options over one without them."""
     speed = COMPILED if options.get("compile") and options.get("offload", "none") == "none" else 1.0
     speed *= BATCHED if options.get("batch_size", 1) > 1 else 1.0
     return speed * (CUDNN_ATTENTION if "cudnn" in options.get("attention", "") else 1.0)
 
 
-# A judge whose layers wait outside the GPU brings them in for every token of an answer, some hundred: over PCIe 4, for
-# all pairs of a batch together.
+# A judge with offloading loads its layers over PCIe 4 for every token of an answer, about a hundred, once for all pairs
+# of a batch.
 JUDGE = "score/vlm_judge"
 ANSWER_TOKENS, PCIE_GB_S = 100, 20
-# The share of the weights that waits, at most.
+# The largest share of the weights that is kept outside the GPU.
 WAITING = {"none": 0.0, "model": 0.5, "group": 0.8}
 
 MEASURED = Path(__file__).with_name("measured.json")
@@ -86,7 +86,7 @@ MEASURED = Path(__file__).with_name("measured.json")
 
 
 def bench_rates(path: Path | None = None) -> dict[str, Rate]:
-    """The rates in what `make bench-gpu` wrote; none before."""
+    """The rates that `make bench-gpu` wrote; none if it has not run."""
     path = path or MEASURED
     if not path.is_file():
         return {}
@@ -97,7 +97,7 @@ def bench_rates(path: Path | None = None) -> dict[str, Rate]:
 
 
 def default_rate(job: Job) -> Rate:
-    """The rate of a job by its key, or its first part; what was measured counts first, then what the config says."""
+    """A job's rate by its key, or the key's first part: measured on a GPU, else from the config, else from `RATES`."""
     measured = bench_rates().get(JUDGE if job.side_by_side else job.rate)
     if job.side_by_side and job.offload != "none":
         rate = measured or RATES[JUDGE]
@@ -123,7 +123,7 @@ def read_benchmark(layout: Layout, job: Job) -> tuple[float, float] | None:
 
 
 def measured_rates(layout: Layout, jobs: Iterable[Job]) -> dict[str, Rate]:
-    """Rates by key from the jobs of this run that were done already: the mean of what they took beyond their start."""
+    """Rates by key, from the finished jobs of this run: their mean time per unit beyond the start."""
     seen: dict[str, list[tuple[Job, float, float]]] = defaultdict(list)
     for job in jobs:
         found = read_benchmark(layout, job)

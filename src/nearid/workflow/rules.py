@@ -1,6 +1,7 @@
-"""What rules ask for by a step's name, as functions that Snakemake calls with a job's wildcards.
+"""Inputs, params, resources and logs of a step's rule, as functions that Snakemake calls with a job's wildcards.
 
-A param that depends on `input`, `threads` or `resources` is recorded by Snakemake as no reason to run a job again.
+Snakemake re-runs no job for a changed param whose function takes `input`, `threads` or `resources`; some functions here
+take one of these only for that.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Rules:
 
     Args:
         graph: of its jobs.
-        group_sizes: gives how many short jobs share one of the cluster, by group; asked when jobs are planned.
+        group_sizes: returns how many short jobs share a cluster job, by group; called when jobs are planned.
     """
 
     def __init__(self, graph: Graph, group_sizes: Callable[[], Mapping[str, int]]) -> None:
@@ -42,15 +43,15 @@ class Rules:
 
     # inputs
     def inputs(self, step: str) -> Asked:
-        """All that a job of the step reads, but what `untimed` names."""
+        """All inputs of a job of the step, except the `untimed` ones."""
         return _of_ids(functools.partial(self.graph.inputs, step))
 
     def untimed(self, step: str) -> Asked:
-        """Inputs that must be there, and whose times make nothing anew."""
+        """Inputs that must exist, but whose modification times re-run nothing."""
         return _of_ids(functools.partial(self.graph.ancient, step))
 
     def paths(self, find: Callable[[], Iterable[object]]) -> Asked:
-        """What `find` lists, not before it is asked for."""
+        """The files that `find` lists, evaluated as late as possible."""
         return lambda wildcards: [str(path) for path in find()]
 
     # params: only what a step reads, so that a changed setting re-runs just the steps that use it
@@ -67,56 +68,56 @@ class Rules:
         return _of_ids(functools.partial(self.graph.code, step))
 
     def mirror(self, wildcards: Any, threads: int) -> list[str]:
-        """Where from, if not from the hub; no reason to fetch again: the content is the same."""
+        """The mirror, if downloads come from one. A change is no reason to fetch again: the content is the same."""
         return ["--mirror", self.config["mirror"]] if self.config["mirror"] else []
 
     def joined_parts(self, wildcards: Any, input: Any) -> list[str]:
-        """How a shard was painted, which changes nothing in it."""
+        """The number of parts that a shard was painted in, if several; the images do not depend on it."""
         parts = self.files.parts(wildcards.source, wildcards.shard)
         return ["--join", str(parts)] if parts > 1 else []
 
     def trained_along(self, wildcards: Any, threads: int) -> str:
-        """The heads that train with an ablation's, as one JSON argument; their change leaves this head as it is."""
+        """The heads that train together with an ablation's, as one JSON argument; this head does not depend on them."""
         return _to_json(self._trained_along(wildcards.ablation))
 
     def scored_along(self, benchmark: str) -> Asked:
-        """The scorers that are scored with one, as one JSON argument; their change leaves its scores as they are."""
+        """The scorers that are scored together with one, as one JSON argument; its scores do not depend on them."""
         return lambda wildcards, threads: _to_json(scored_along(self.config, wildcards.scorer, benchmark))
 
     def launcher(self, wildcards: Any, resources: Any, threads: int) -> list[str]:
-        """A step of srun that starts several ranks, where a profile gives training them (`mpi`, `tasks`, `nodes`)."""
+        """The srun command that starts several ranks, if a profile asks for them (`mpi`, `tasks`, `nodes`)."""
         if not resources.get("mpi"):
             return []
         asked = f"--nodes={resources.get('nodes', 1)} --ntasks={resources.tasks} --cpus-per-task={threads}"
         return [*shlex.split(resources.mpi), *asked.split()]
 
     def group(self, step: str) -> Asked:
-        """With which others a job shares one of a cluster; None for none."""
+        """The group in which a job shares a cluster job; None if it is submitted alone."""
         return _of_ids(lambda **ids: group_of(self._describe(step, **ids), self._group_sizes()))
 
     # logs
     def log(self, rule: str) -> str:
-        """A rule's log."""
+        """The log of a rule's jobs."""
         return str(self.layout.log(RULES[rule].stage, rule, RULES[rule].job))
 
     def benchmark(self, rule: str) -> str:
-        """A rule's time and memory."""
+        """The file with the time and memory of a rule's jobs."""
         return str(self.layout.benchmark(RULES[rule].stage, rule, RULES[rule].job))
 
-    # resources: what the table of steps and the work of a job say, more with each attempt; a cluster's own are in
+    # resources: from the table of steps and the work of a job, more with each attempt; those of one cluster are in
     # slurm/config.yaml
     def memory(self, step: str) -> Asked:
-        """Megabytes."""
+        """Megabytes of memory."""
         return lambda wildcards, attempt: self._needs(step, **_ids(wildcards)).memory_mb * attempt
 
     def minutes(self, step: str) -> Asked:
-        """A time limit: of later attempts as much as the cluster allows, since long steps resume."""
+        """Time limit in minutes; for later attempts at most what the cluster allows, since long steps resume."""
 
         def find(wildcards: Any, attempt: int) -> int:
             first = self._needs(step, **_ids(wildcards)).minutes
             if attempt == 1:
                 return first
-            # A group asks for the time of all its jobs.
+            # A group requests the time of all its jobs.
             together = self._group_sizes().get(self.group(step)(wildcards), 1)
             allowed = self.allowed_minutes.get(step, math.inf) / together
             return max(first, int(min(first * attempt, allowed)))
@@ -124,15 +125,15 @@ class Rules:
         return find
 
     def gpus(self, step: str) -> Asked:
-        """How many."""
+        """Number of GPUs."""
         return lambda wildcards: self._needs(step, **_ids(wildcards)).gpus
 
     def decoders(self, wildcards: Any) -> int:
-        """Threads that decode and preprocess ahead of a GPU; a core that computes the tokens itself needs no other."""
+        """Threads that decode and preprocess for a GPU; without one, a single thread decodes and computes tokens."""
         return 8 if self.gpus("extract_tokens")(wildcards) else 1
 
     def packed_heads(self, wildcards: Any) -> int:
-        """Whether a head trains with others."""
+        """1 if a head trains together with others, else 0."""
         return int(bool(self._trained_along(wildcards.ablation)))
 
     def _find_needs(self, step: str, **ids: str) -> Needs:
@@ -143,7 +144,7 @@ class Rules:
 
 
 def those(names: Iterable[str], which: Callable[[str], bool], wanted: bool) -> str:
-    """The names for which `which` is as `wanted`, as a wildcard's pattern."""
+    """A wildcard's pattern: the names for which `which(name)` equals `wanted`."""
     return "|".join(name for name in names if which(name) == wanted) or "(?!)"
 
 

@@ -1,7 +1,7 @@
-"""One run at a time in a results folder, whoever starts it and however: `make`, Snakemake, a rehearsal, another user.
+"""One run at a time in a results folder, however it is started (`make`, Snakemake, a rehearsal) and by whichever user.
 
-The kernel releases the lock with the last process of a run, so that a killed run can be started again as soon as the
-jobs that outlived it have ended. By `fcntl`, since jobs share it: `filelock` shares no lock of the kernel.
+The kernel releases the lock when the last process of a run ends, so that a killed run can be started again as soon as
+its surviving jobs have ended. It uses `fcntl`, since the jobs share the lock, which `filelock` cannot.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from nearid.errors import UserError
 logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
-# What a kill ends may take a moment to be gone.
+# A killed process may take a moment to end.
 PATIENCE_S = 10.0
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """`hold` it meanwhile."""
+    """Hold the lock of `folder` in a `with` block."""
     descriptor = hold(folder)
     try:
         yield
@@ -41,7 +41,7 @@ def hold(folder: Path) -> int:
     """Keep other runs out of `folder` until this process and all that `share` its lock have ended.
 
     Returns:
-        The open file that holds it, for who wants to let go earlier.
+        Descriptor of the lock file; closing it releases the lock earlier.
 
     Raises:
         UserError: another run, or a job of a killed one, works there.
@@ -50,7 +50,7 @@ def hold(folder: Path) -> int:
     path = folder / LOCK
     descriptor = _open(path)
     try:
-        # Alone at first, which shows that nobody works here; then together with the run's own jobs.
+        # Exclusive first, which shows that nobody works here; then shared with the run's own jobs.
         for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
             if not _take(descriptor, kind, PATIENCE_S):
                 os.close(descriptor)
@@ -75,7 +75,7 @@ def hold(folder: Path) -> int:
 def share(folder: Path) -> None:
     """Keep the lock of the run that this job belongs to until the job ends; does nothing if no run holds one.
 
-    A cluster's jobs are in its queue, where whoever starts again sees them.
+    Jobs of a cluster do not: they are in its queue, where whoever starts the run again sees them.
     """
     if "SLURM_JOB_ID" in os.environ or not (folder / LOCK).is_file():
         return

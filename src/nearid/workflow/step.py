@@ -20,18 +20,18 @@ WILDCARDS = {
     "part": r"\d+",
     "parts": r"\d+",
 }
-"""What the ids of a job look like, as regular expressions."""
+"""Regular expressions that the ids of a job match."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What the first attempt of a job asks for.
+    """What the first attempt of a job requests.
 
     Attributes:
-        memory_mb: of the machine's own memory.
-        minutes: a limit, with room; never less than what its kind of job has taken.
+        memory_mb: host memory.
+        minutes: time limit with a margin; at least what jobs of this kind have taken.
         gpus: how many.
-        gpu_gb: of the GPU's memory, weights and the largest pass together; 0 without a GPU.
+        gpu_gb: GPU memory, for the weights and the largest forward pass together; 0 without a GPU.
     """
 
     memory_mb: int
@@ -47,7 +47,7 @@ def nothing(files: Files, **ids: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class Variant:
-    """A second rule of a step, for jobs that leave one file more: `output`, `when` it is so."""
+    """A second rule of a step, for the jobs that make one more file (`output`); `when` says which these are."""
 
     rule: str
     output: Callable[[Files], Path]
@@ -60,19 +60,19 @@ class Step:
 
     Attributes:
         name: of its rule.
-        stage: folder of its log.
+        stage: folder of its logs.
         job: a job's name, with its ids as wildcards.
-        outputs: what a job leaves, with its ids as wildcards.
-        inputs: what a job of these ids reads, beside downloads and files of the user.
-        ancient: what of it counts by being there, and not by its time.
+        outputs: the files that a job makes, with its ids as wildcards.
+        inputs: the files that a job with these ids reads, without downloads and files of the user.
+        ancient: further inputs, which must exist but whose modification times do not count.
         reads: which paths in its settings are inputs: `downloads`, `own` files of the user.
-        function: what its command runs, below `nearid`: where its fingerprint begins.
+        function: what its command runs, relative to `nearid`; its fingerprint begins there.
         formats: of the files that it reads or writes (`nearid.io.formats`).
-        settings: what it reads of the config for a job's ids.
-        variant: its other rule.
+        settings: what a job with these ids reads of the config.
+        variant: its second rule.
         local: whether it runs where Snakemake runs, also with a cluster.
-        needs: what a job asks for at least; more by the work that it has (`nearid.workflow.needs`).
-        rate, size: key of its seconds (`nearid.workflow.rates`) and bytes written, where all jobs have the same.
+        needs: the least that a job requests; more according to its work (`nearid.workflow.needs`).
+        rate, size: key of its rate (`nearid.workflow.rates`) and bytes written, where all jobs have the same.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""The table of steps: what each is called, what it runs, reads, leaves and asks of a cluster.
+"""The table of steps: their names, what each runs, reads and writes, and what it requests from a cluster.
 
-A new step is an entry here with a function for its settings, its rule, and its command (CONTRIBUTING.md).
+A new step takes an entry here, a function for its settings, a rule and a command (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
@@ -261,7 +261,7 @@ STEPS: dict[str, Step] = {
             formats=("records", "metrics"),
             settings=of_paper.make_page,
             inputs=Files.of_page,
-            # The page links to the figures' files: a new look must not make it anew.
+            # The page only links to the figures' files: a new plot must not make the page again.
             ancient=Files.figures,
             outputs=_paper("index.html"),
             reads=("own",),
@@ -305,7 +305,7 @@ STEPS: dict[str, Step] = {
             formats=("head", "metrics"),
             job="{form}/{ablation}",
             inputs=Files.of_model,
-            # The card takes names and licence from the manifest; its times must not make the model anew.
+            # The card takes names and licence from the manifest; a newer manifest must not export the model again.
             ancient=lambda files, **ids: files.of_crate(),
             outputs=lambda files: [files.layout.exported("{form}", "{ablation}")],
             needs=Needs(4000, 15),

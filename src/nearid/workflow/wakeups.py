@@ -1,8 +1,7 @@
-"""Snakemake's scheduler, which one timer wakes instead of one more for every job that has ended.
+"""Gives Snakemake's scheduler a single wake-up timer, instead of one more with every job that ends.
 
-To heed `max-jobs-per-timespan`, Snakemake 9 looks for jobs again a while after each look. Each look starts a timer, and
-what that leads to starts the next: after a thousand jobs it looks a thousand times where it should once, on a core that
-steps could use.
+To respect `max-jobs-per-timespan`, Snakemake 9 schedules another look for jobs after each look, each with a new timer.
+The timers add up: after a thousand jobs it looks a thousand times where once would do, on a core that steps could use.
 """
 
 from __future__ import annotations
@@ -12,22 +11,22 @@ from typing import Any
 
 
 def wake_once(scheduler: Any) -> None:
-    """Let a `scheduler` (Snakemake's class) have one timer at a time; a version without them is left as it is."""
+    """Patch `scheduler` (Snakemake's class) to have one timer at a time; a version without timers is left as it is."""
     if hasattr(scheduler, "_schedule_reevalutation"):  # as it is spelled there
         scheduler._schedule_reevalutation = _look_again_in
 
 
 def _look_again_in(scheduler: Any, delay: float) -> None:
-    """Wake `scheduler` in `delay` seconds, unless that is to happen anyway."""
+    """Wake `scheduler` in `delay` seconds, unless a timer is already running."""
     if getattr(scheduler, "_timer", None) is not None:
         return
 
     def wake() -> None:
-        # First, so that the look to come may start the next one.
+        # Before the wake-up, so that the look that follows may start the next timer.
         scheduler._timer = None
         scheduler._open_jobs.release()
 
     scheduler._timer = threading.Timer(delay, wake)
-    # It must not keep a run that has ended.
+    # A daemon, since a timer must not keep a finished run alive.
     scheduler._timer.daemon = True
     scheduler._timer.start()

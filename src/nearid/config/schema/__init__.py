@@ -1,7 +1,7 @@
-"""The config, one module per block: every key with its type, its limits, its default and, below it, what it means.
+"""The config, one module per block: every key with its type, limits, default and, in the string below it, its meaning.
 
 config/README.md and config/schema.json (for editors) are made from it (`make docs`). A key that is not here is an
-error. Units are part of a key's name. Only what reads a config imports this package, since pydantic takes a moment.
+error. Units are part of a key's name. Only code that reads a config imports this package: pydantic takes a moment.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Root(ConfigBlock):
     """`dataset.image_folder.path` for the command line: `--config photos_dir=PATH` (nested keys cannot be given
     there)."""
     dataset: Dataset
-    """The identities that distractors, tokens, heads and scores are made of."""
+    """The identities that distractors, tokens, heads and scores are made from."""
     downloads: dict[Id, Download] = Field(default_factory=dict)
     """What `resources/<id>` must hold; any path in this config that starts so makes the workflow fetch it. The
     models and data sets of the paper are known (src/nearid/config/facts.yaml): an entry is needed for others,
@@ -72,19 +72,19 @@ class Root(ConfigBlock):
     ablations: dict[Id, Ablation] = Field(default_factory=dict)
     """Catalogue of heads: each entry is one training run, and a scorer of the same id."""
     scorers: dict[Id, Scorer] = Field(default_factory=dict)
-    """Catalogue of scorers, which give two images a similarity. Every head is one by itself: kind, ablation and
-    display are then the head's."""
+    """Catalogue of scorers, which give two images a similarity. Every head is a scorer without an entry here, with the
+    head's id and display."""
     dreambench: Dreambench = block(Dreambench)
     """Where the third benchmark's files are."""
     groups: dict[Id, Ids] = Field(default_factory=dict)
     """Sets of sources whose metrics are pooled; a group that is not listed has the sources whose entries name it."""
     group_roles: dict[Id, Literal["train", "unseen"]] = Field(default_factory=dict)
-    """The role of a group of sources, by which the effects on the page refer to it."""
+    """Role of a group of sources in the effects that the page shows."""
     headline_group: Id = "main7"
     """The group of the headline numbers."""
     select: Select = block(Select)
-    """What this run makes, by the ids of the catalogues above: all of a catalogue where it is not listed here, as
-    far as that can be made from the rest."""
+    """What this run makes, by ids of the catalogues above. A catalogue that is not listed here is selected as a whole,
+    as far as the rest of the selection allows."""
     paper: Paper = block(Paper)
     """What the tables and figures show. The paper's own are known (src/nearid/config/rows.py): entries change
     them, or add others."""

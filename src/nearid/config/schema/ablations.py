@@ -55,8 +55,8 @@ class Params(ConfigBlock):
     cohesion: Literal["anchors", "views"] = absent()
     """nearid: divided by all anchors (paper) or by all valid views (authors' code)."""
     padding: Literal["exclude", "keep"] = absent()
-    """nearid, circle_rank: `keep` leaves padding in the pools, encoded as the authors' code does: an image of zeros
-    behind the preprocessing."""
+    """nearid, circle_rank: `keep` leaves padding in the pools, encoded as in the authors' code: an image of zeros
+    after preprocessing."""
 
 
 class Ablation(ConfigBlock):
@@ -78,13 +78,13 @@ class Ablation(ConfigBlock):
     training: Training = block(Training)
     """Overrides of the section training."""
     choice: Id = absent()
-    """Of its scorer, as below."""
+    """`choice` of its scorer, see `scorers`."""
     shown_in: Ids = absent()
-    """Of its scorer, as below."""
+    """`shown_in` of its scorer, see `scorers`."""
 
     @model_validator(mode="after")
     def _check_seeds(self) -> Self:
-        # Entries with `seeds` alone are written out before.
+        # Entries with `seeds` and no `seed` have been replaced by one entry per seed.
         if self.seeds:
             raise ValueError("either `seed` or `seeds`")
         return self

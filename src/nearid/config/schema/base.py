@@ -1,4 +1,4 @@
-"""What the blocks of the config are made of."""
+"""Building blocks of the config's schema."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 
 class ConfigBlock(BaseModel):
-    """A block of the config: closed, and without conversions. The text below a key says what it means."""
+    """A block of the config: unknown keys are refused, values not converted. The string below a key is its meaning."""
 
     model_config = ConfigDict(extra="forbid", strict=True, regex_engine="python-re", defer_build=True)
 
 
 def absent(**limits: Any) -> Any:
-    """A key that may be missing and then has no value; what is said of it says what that means."""
+    """A key that may be missing and then has no value; its text says what that means."""
     return Field(default=None, **limits)
 
 

@@ -1,4 +1,4 @@
-"""The data set: identities that distractors, tokens, heads and scores are made of."""
+"""The data set: identities that distractors, tokens, heads and scores are made from."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class NearidData(ConfigBlock):
 
 
 class Dataset(ConfigBlock):
-    """The identities that distractors, tokens, heads and scores are made of."""
+    """The identities that distractors, tokens, heads and scores are made from."""
 
     kind: Id
     """`rendered` (embedded, made here), `image_folder` (your photographs), `syncd` or `nearid` (the released sets)."""

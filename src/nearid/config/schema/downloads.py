@@ -15,9 +15,9 @@ class Download(ConfigBlock):
     hub: str = absent()
     """Repository on the hub, with `kind`."""
     kind: Literal["dataset", "model"] = absent()
-    """hub: what it is."""
+    """hub: whether it is a data set or a model."""
     git: str = absent(pattern=r"^(https|ssh|file)://(?![^/\s]*:[^/\s]*@)\S+\Z")
-    """Git repository (https, ssh or file), with `revision`; no password in it; submodules come along."""
+    """Git repository (https, ssh or file), with `revision`; no password in it; submodules are fetched too."""
     folder: str = absent()
     """git: the folder of the repository to fetch; the whole repository when missing."""
     url: str = absent(pattern=r"^https?://(?![^/\s]*@)\S+\Z")

@@ -52,7 +52,7 @@ class Figure(ConfigBlock):
     benchmark: Benchmark = absent()
     """Benchmark whose scores the figure shows; if the benchmark is left out, so is the figure."""
     split: Literal["val", "test"] = "val"
-    """Where its identities are taken from."""
+    """The split that its identities are taken from."""
     identities: int = Field(7, ge=1)
     """How many identities."""
     condition: Literal["full", "fg"] = "full"
@@ -60,7 +60,7 @@ class Figure(ConfigBlock):
     size_px: int = Field(112, ge=16)
     """Side of a shown image in pixels."""
     seed: int = absent(ge=0)
-    """Seed of the choice; the config's seed when it is missing."""
+    """Seed for choosing what is shown; the config's seed when it is missing."""
     animate: bool = False
     """Also animate over the kept checkpoints."""
     style: Style = block(Style)
@@ -68,20 +68,20 @@ class Figure(ConfigBlock):
 
 
 class Aim(ConfigBlock):
-    """What runs with several seeds should show: a bound of a scorer's metric, or of its lead over another's."""
+    """What runs with several seeds should show: a bound for a scorer's metric, or for its lead over another scorer."""
 
     claim: str
-    """In words."""
+    """The claim in words."""
     scorer: Id
-    """Whose metric."""
+    """The scorer whose metric is bounded."""
     metric: Literal["ssr", "pa", "mtg_ssr", "mtg_pa", "m_o", "m_o_pair", "m_h"]
-    """Which, in percent (`m_o`, `m_o_pair`, `m_h`: a correlation)."""
+    """The metric, in percent (`m_o`, `m_o_pair`, `m_h`: a correlation)."""
     group: Id = absent()
     """Sources over which `ssr` and `pa` are pooled; the headline group when missing."""
     less: Id = absent()
-    """The scorer whose metric is subtracted; with `less_group` alone, the same."""
+    """The scorer whose metric is subtracted; the same scorer when only `less_group` is given."""
     less_group: Id = absent()
-    """The group of what is subtracted; `group` when missing."""
+    """The group over which the subtracted metric is pooled; `group` when missing."""
     at_least: Number = absent()
     """The least mean over the runs."""
     at_most: Number = absent()
@@ -101,6 +101,6 @@ class Paper(ConfigBlock):
     """A module in nearid.paper.figures per id."""
     seed_table: str = ""
     """Numbers of whole runs that differ in `seed`: the `seeds.csv` of `nearid paper seeds`. Page and summary then say
-    which of the `aims` hold there; empty: none is told."""
+    which of the `aims` hold there; if empty, they say nothing about aims."""
     aims: dict[Id, Aim] = Field(default_factory=dict)
     """What those runs should show."""

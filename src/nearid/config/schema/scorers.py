@@ -37,7 +37,7 @@ class Scorer(ConfigBlock):
     """vlm_judge: environment variable with the server's key, if it needs one (OPENAI_API_KEY when missing). Only a
     name that ends in `_API_KEY` is read, so that somebody else's config cannot send another secret."""
     timeout_s: Number = absent(gt=0)
-    """vlm_judge: seconds for a whole answer before it is asked for again (120 when missing)."""
+    """vlm_judge: seconds to wait for a whole answer before asking again (120 when missing)."""
     concurrency: int = absent(ge=1)
     """vlm_judge: questions at a time (8 when missing)."""
     prompt: str = absent()
@@ -77,8 +77,8 @@ class Scorer(ConfigBlock):
     """Table `sensitivity`: the choice about training that this head represents. Heads of one choice differ by their
     seeds; the other choices are compared with the first."""
     paper_row: str = absent()
-    """The row of the paper's tables that this scorer is compared with, and stands for where the scorer of that id
-    does not run; when missing, the row of the same id, if there is one."""
+    """The row of the paper's tables that this scorer is compared with, and in which it is shown if the scorer of that
+    id does not run; when missing, the row of the same id, if there is one."""
     m_h_from: Id = absent()
     """Scorer whose M-H the tables show in this scorer's row, if that scorer is selected: the paper mixes read-outs."""
     benchmarks: Ids = Field(default_factory=list)
@@ -88,12 +88,12 @@ class Scorer(ConfigBlock):
 
 
 class SimulatedRaters(ConfigBlock):
-    """How much the simulated raters see."""
+    """Size of the simulated DreamBench++."""
 
     subjects: int = Field(30, ge=2, le=99)
     """Reference objects."""
     prompts: int = Field(3, ge=1)
-    """Pictures of each by each method."""
+    """Pictures of each object by each method."""
 
 
 class Dreambench(ConfigBlock):
@@ -102,7 +102,7 @@ class Dreambench(ConfigBlock):
     ratings: str = "resources/dreambench_ratings"
     """Folder with the people's ratings, `data_human_rating/merged_data/group1` and `group2`."""
     simulated: SimulatedRaters = absent()
-    """Instead of both, with rendered data: pictures of seven pretended methods, and raters who know what was
-    changed."""
+    """With rendered data, instead of ratings and samples: pictures by seven simulated methods, and raters who know what
+    was changed."""
     samples: str = "resources/dreambench_samples"
     """Folder of the generated pictures; scorers of kind `ratings` need none."""

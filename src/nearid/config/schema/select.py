@@ -21,11 +21,11 @@ class Select(ConfigBlock):
     groups: Ids = absent()
     """Groups to pool; all their sources must be selected."""
     tables: Ids = absent()
-    """Tables to make; when missing those of which a row runs."""
+    """Tables to make; when missing, those with a row in this run."""
     figures: Ids = absent()
-    """Figures to make; when missing those that show something of what runs."""
+    """Figures to make; when missing, those that show something in this run."""
     add: Ids = absent()
-    """What to make besides, by id: for an overlay on one that lists what it selects, since lists are replaced."""
+    """Ids to make in addition: for an overlay on top of one that lists its selection, since lists are replaced."""
     drop: Ids | dict[Id, str] = Field(default_factory=dict)
     """What to leave out everywhere, by id (sources, ablations, scorers, benchmarks, tables, figures): a list, or a
     mapping from ids to the reasons that tables and page give. What cannot be made without it is left out too."""

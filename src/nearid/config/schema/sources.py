@@ -14,7 +14,7 @@ class Options(ConfigBlock):
 
 
 class Diffusion(Options):
-    """What the engines of diffusers have in common."""
+    """Options that the engines of diffusers have in common."""
 
     model: str = absent()
     """Diffusion pipeline: a folder, or an id of the hub in its cache."""
@@ -39,14 +39,14 @@ class Diffusion(Options):
 
 
 class FluxFill(Diffusion):
-    """Of `flux_fill`."""
+    """Options of `flux_fill`."""
 
     max_sequence_length: int = absent(ge=1)
     """Tokens of the prompt (FLUX); 512 when it is missing."""
 
 
 class FluxCanny(FluxFill):
-    """Of `flux_canny`."""
+    """Options of `flux_canny`."""
 
     strength: Probability = absent()
     """How much of the hole is noise at the start."""
@@ -55,14 +55,14 @@ class FluxCanny(FluxFill):
 
 
 class QwenControlnet(Diffusion):
-    """Of `qwen_controlnet`."""
+    """Options of `qwen_controlnet`."""
 
     controlnet: str = absent()
     """ControlNet: a folder or a hub id."""
     lora: str = absent()
     """Weights of a low-rank adapter: a folder or a hub id."""
     lora_file: str = absent()
-    """The adapter's file in it."""
+    """The adapter's file in `lora`."""
     conditioning_scale: Number = absent()
     """Weight of the ControlNet or BrushNet; 1 when it is missing."""
     negative_prompt: str = absent()
@@ -70,7 +70,7 @@ class QwenControlnet(Diffusion):
 
 
 class SdxlInpaint(Diffusion):
-    """Of `sdxl_inpaint`."""
+    """Options of `sdxl_inpaint`."""
 
     strength: Probability = absent()
     """How much of the hole is noise at the start."""
@@ -79,7 +79,7 @@ class SdxlInpaint(Diffusion):
 
 
 class Powerpaint(Diffusion):
-    """Of `powerpaint`."""
+    """Options of `powerpaint`."""
 
     negative_prompt: str = absent()
     """What not to paint."""
@@ -91,7 +91,7 @@ class Powerpaint(Diffusion):
     """Share of the first of the task's two words (no effect on `object`)."""
     words: Literal["task", "prompt"] = absent()
     """What BrushNet reads: the `task` word alone (PowerPaint's public v2 code; the default), or the
-    `prompt` with it."""
+    `prompt` too."""
     mask_pixel: Literal["corner", "centre"] = absent()
     """Which pixel of the hole a latent cell takes: the `corner` one (PyTorch's nearest, the public
     code; the default) or the `centre` one."""
@@ -101,29 +101,29 @@ class Powerpaint(Diffusion):
 
 
 class Sibling(Options):
-    """Of `sibling`."""
+    """Options of `sibling`."""
 
     traits: int = absent(ge=1, le=3)
-    """In how many of proportions, pattern and motif it differs (all three when missing); which of them
-    differ depends on the identity."""
+    """In how many of proportions, pattern and motif a sibling differs (all three when missing); which of them
+    depends on the identity."""
 
 
 class CutPaste(Options):
-    """Of `cut_paste`."""
+    """Options of `cut_paste`."""
 
     blend: Literal["feather", "seamless"] = absent()
     """How the other object is blended in."""
 
 
 class Released(Options):
-    """Of `released`."""
+    """Options of `released`."""
 
     path: str = absent()
     """Folder of a released distractor set."""
 
 
 class OwnOptions(Options):
-    """Of an engine of your own, which refuses those that it does not know."""
+    """Options of an engine of your own, which checks them itself."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, bool | int | float | str | list[int | float | str]]
@@ -135,13 +135,13 @@ class Source(ConfigBlock):
     display: str
     """Name shown in tables."""
     groups: Ids = absent()
-    """Groups that it belongs to; those that `groups` lists have the sources that are listed there."""
+    """Groups that it belongs to; a group that `groups` lists has only the sources that are listed there."""
     engine: Id
     """Module in nearid.distractors.engines."""
     splits: Unique[Literal["train", "val", "test"]] = Field(default_factory=list)
     """Splits to paint for while no mix trains on it; empty means val and test."""
     seconds_per_image: Number = Field(0, ge=0)
-    """Measured or expected; decides in how many jobs a shard is painted and how much time they ask for. 0: not
+    """Measured or expected; determines in how many jobs a shard is painted and how much time they request. 0: not
     known, one job."""
     working_px: int = Field(512, ge=16)
     """Side in pixels at which the engine works; its output is resized by Lanczos."""
@@ -158,63 +158,63 @@ class Source(ConfigBlock):
 
 
 class FluxFillSource(Source):
-    """With `flux_fill`."""
+    """A source with the engine `flux_fill`."""
 
     engine: Literal["flux_fill"]
     options: FluxFill = block(FluxFill)
 
 
 class FluxCannySource(Source):
-    """With `flux_canny`."""
+    """A source with the engine `flux_canny`."""
 
     engine: Literal["flux_canny"]
     options: FluxCanny = block(FluxCanny)
 
 
 class QwenControlnetSource(Source):
-    """With `qwen_controlnet`."""
+    """A source with the engine `qwen_controlnet`."""
 
     engine: Literal["qwen_controlnet"]
     options: QwenControlnet = block(QwenControlnet)
 
 
 class SdxlInpaintSource(Source):
-    """With `sdxl_inpaint`."""
+    """A source with the engine `sdxl_inpaint`."""
 
     engine: Literal["sdxl_inpaint"]
     options: SdxlInpaint = block(SdxlInpaint)
 
 
 class PowerpaintSource(Source):
-    """With `powerpaint`."""
+    """A source with the engine `powerpaint`."""
 
     engine: Literal["powerpaint"]
     options: Powerpaint = block(Powerpaint)
 
 
 class SiblingSource(Source):
-    """With `sibling`."""
+    """A source with the engine `sibling`."""
 
     engine: Literal["sibling"]
     options: Sibling = block(Sibling)
 
 
 class CutPasteSource(Source):
-    """With `cut_paste`."""
+    """A source with the engine `cut_paste`."""
 
     engine: Literal["cut_paste"]
     options: CutPaste = block(CutPaste)
 
 
 class ReleasedSource(Source):
-    """With `released`."""
+    """A source with the engine `released`."""
 
     engine: Literal["released"]
     options: Released = block(Released)
 
 
 class OwnSource(Source):
-    """With an engine of your own."""
+    """A source with an engine of your own."""
 
     options: OwnOptions = block(OwnOptions)
 
@@ -232,7 +232,7 @@ _ENGINES = {
 
 
 def engine_of(source: Any) -> str:
-    """The engine by whose class a source is checked; `own` where it is none of those above."""
+    """The engine whose class checks a source; `own` if it is none of those above."""
     engine = source.get("engine") if isinstance(source, dict) else None
     return engine if isinstance(engine, str) and engine in _ENGINES else "own"
 
@@ -249,7 +249,7 @@ AnySource = Annotated[
     | Annotated[OwnSource, Tag("own")],
     Discriminator(engine_of),
 ]
-"""A source with the options that its engine has."""
+"""A source, checked with the options of its engine."""
 
 
 class QualitySheet(ConfigBlock):

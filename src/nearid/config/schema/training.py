@@ -32,7 +32,7 @@ class Augmentation(ConfigBlock):
 
 
 class Training(ConfigBlock):
-    """Settings of training; an ablation may have some of them."""
+    """Settings of training; an ablation may override them."""
 
     backbone: Id = absent()
     """Id in backbones whose tokens are pooled."""
@@ -73,7 +73,7 @@ class Training(ConfigBlock):
     are extracted too); jitter and affine need `augmented_draws`."""
     augmented_draws: int = absent(ge=0, le=99)
     """For jitter or affine with cached tokens: how many draws of each training image are extracted, among which
-    training chooses. Each draw takes the bytes of one more image; `tokens = online` draws in every step instead."""
+    training chooses. Each draw takes the bytes of one more image; `tokens: online` draws in every step instead."""
     validate_every_steps: int = absent(ge=0)
     """Steps between two evaluations on the validation identities; 0 makes none."""
     pack: Literal["all", "none"] | Annotated[int, Field(ge=1)] = absent()

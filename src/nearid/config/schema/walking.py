@@ -1,4 +1,4 @@
-"""What stands behind a key of the config: its model, its defaults, and the text below it."""
+"""What belongs to a key of the config: its model, its default, and its text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _fill_below(value: Any, kind: Any) -> None:
 
 
 def type_of(field: FieldInfo) -> Any:
-    """A field's type with what its annotation says besides."""
+    """A field's type, with the metadata of its annotation."""
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 
@@ -63,9 +63,9 @@ def members_of(union: Any) -> dict[str, Model]:
 
 
 def find(path: Iterable[str | int], config: Any, model: Model) -> tuple[list[str | int], Model | None]:
-    """What a path of pydantic's leads to in a config: the same in the config, and the block that holds it.
+    """Where the path of a pydantic error leads in a config: that path in the config, and the block that holds its end.
 
-    Tags of unions, and names of types that were tried, are parts of pydantic's paths and not of the config's.
+    Pydantic's paths also have tags of unions and names of the types that it tried, which are no keys of the config.
     """
     kind: Any = model
     found: list[str | int] = []
@@ -93,7 +93,7 @@ def _inside(config: Any, part: str | int) -> Any:
 
 @functools.cache
 def texts_of(model: Model) -> dict[str, str]:
-    """What is said below each key of a model, its parents' keys included."""
+    """The text of each key of a model, its parents' keys included."""
     texts: dict[str, str] = {}
     for each in reversed(model.__mro__):
         if issubclass(each, ConfigBlock) and each is not ConfigBlock:
@@ -103,7 +103,7 @@ def texts_of(model: Model) -> dict[str, str]:
 
 @functools.cache
 def _texts_in(module: str) -> dict[str, dict[str, str]]:
-    """By class and key: a text stands in the line below its key."""
+    """Texts by class and key: a text is the string below its key."""
     tree = ast.parse(inspect.getsource(sys.modules[module]))
     return {
         each.name: {

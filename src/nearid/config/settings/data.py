@@ -16,7 +16,7 @@ Block = TypeVar("Block", bound=BaseModel)
 
 
 def _check_complete(block: Block) -> Block:
-    """That the schema's defaults, which no fingerprint covers, are not used: a config has them written out."""
+    """Check that no default of the schema is used, since no fingerprint covers it: a complete config has all keys."""
     defaults = {name for name, field in type(block).model_fields.items() if field.default is not None}
     if missing := sorted(defaults - block.model_fields_set):
         raise ValueError(f"{', '.join(missing)} missing")
@@ -24,7 +24,7 @@ def _check_complete(block: Block) -> Block:
 
 
 class OwnData(ConfigBlock):
-    """Options of a kind of your own: those that curation understands of every kind, and what else its block has."""
+    """Options of a kind of your own: those that curation reads of every kind, and any others."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -57,7 +57,7 @@ AnyDataset = Annotated[
 
 
 class _OfDataset(Settings):
-    """Settings among which a data set's `kind` and `options` stand."""
+    """Settings with a data set's `kind` and `options` as keys of their own, gathered in `dataset` here."""
 
     seed: int
     dataset: AnyDataset
@@ -70,7 +70,7 @@ class _OfDataset(Settings):
 
 
 class CuratePositives(_OfDataset):
-    """Of `curate_positives`."""
+    """Settings of `curate_positives`."""
 
     shards: int
     splits: Annotated[Splits, AfterValidator(_check_complete)]
@@ -80,10 +80,10 @@ class CuratePositives(_OfDataset):
 
 
 class MakeMTG(_OfDataset):
-    """Of `make_mtg`."""
+    """Settings of `make_mtg`."""
 
 
 class MakeRaters(_OfDataset):
-    """Of `make_raters`."""
+    """Settings of `make_raters`."""
 
     simulated: Annotated[SimulatedRaters, AfterValidator(_check_complete)]

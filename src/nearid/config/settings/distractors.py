@@ -14,7 +14,7 @@ Chosen = TypeVar("Chosen", bound=sources.Options)
 
 
 class Source(Settings, Generic[Chosen]):
-    """A source as it paints: an engine with its options, and how what it paints is finished."""
+    """How a source paints: an engine with its options, and how its output is finished."""
 
     engine: str
     working_px: int
@@ -40,7 +40,7 @@ AnySource = Annotated[
 
 
 class InpaintShard(Settings):
-    """Of `inpaint_shard`."""
+    """Settings of `inpaint_shard`."""
 
     seed: int
     source: AnySource
@@ -50,7 +50,7 @@ class InpaintShard(Settings):
 
 
 class MakeQualitySheet(Settings):
-    """Of `make_quality_sheet`."""
+    """Settings of `make_quality_sheet`."""
 
     seed: int
     source_id: str

@@ -34,7 +34,7 @@ class MixSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """How a head is trained, whose keys `nearid.config.schema.training` explains; None where nothing is said."""
+    """How a head is trained; `nearid.config.schema.training` explains the keys. None: the config does not set it."""
 
     backbone: str
     epochs: int
@@ -64,10 +64,10 @@ class TrainHead(Settings):
     Attributes:
         ablation: its id.
         objective: module in `nearid.heads.objectives`.
-        params: of the objective, which knows them.
+        params: parameters of the objective, which checks them.
         mix: what its samples are drawn from.
         seed: of its samples.
-        backbone: whose tokens it pools.
+        backbone: the one whose tokens it pools.
         backbone_id: names the cached tokens.
         training: all else.
     """

@@ -1,6 +1,6 @@
 """Settings of the steps of the stage `paper`, as `nearid.config.paper_settings` makes them.
 
-What is not so in a run is not in its settings: a default here says no more than that.
+A key that does not apply to a run is missing from its settings; the defaults here mean no more than that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nearid.config.types import Config
 
 
 class Training(Settings):
-    """What tables say of how a head was trained: objective with its params, sources of distractors, part edits."""
+    """What tables show of a head's training: objective with its params, number of sources, part edits."""
 
     objective: str
     params: dict[str, Any]
@@ -26,7 +26,7 @@ class Training(Settings):
 
 
 class Choice(Settings):
-    """In a table of choices about training: which one a head stands for, and its seed."""
+    """In a table of choices about training: the choice that a head represents, and its seed."""
 
     name: str
     seed: int
@@ -37,11 +37,11 @@ class Scorer(Settings):
 
     Attributes:
         paper_row: id of its row in the paper's tables; empty if it has none.
-        retrained: whether its head is trained by this run, which another seed would have made another.
+        retrained: whether this run trains its head, so that another seed would give another head.
         training: how its head was trained, if it is one of this run's.
-        m_h_from: the scorer whose M-H stands in its row, where the paper takes another read-out there.
-        choice: what it stands for in a table of choices.
-        other_prompt: whether it is a judge that was asked in other words than the paper's, be they ours.
+        m_h_from: the scorer whose M-H is shown in its row, where the paper uses another read-out.
+        choice: the choice that it represents in a table of choices.
+        other_prompt: whether it is a judge whose prompt is not the paper's.
     """
 
     id: str
@@ -56,7 +56,7 @@ class Scorer(Settings):
 
 
 class LeftOut(Scorer):
-    """A scorer that a run would have, and why it is not there."""
+    """A scorer that is left out of a run, and why."""
 
     reason: str
 
@@ -77,10 +77,10 @@ class Run(Settings):
         group_roles: which groups are of sources trained on (`train`) or not (`unseen`).
         official_splits: whether its test identities are the paper's.
         released: the sources whose distractors are the authors' own.
-        left_out: scorers that it would have.
-        stand_ins: whether its downloads are (a rehearsal).
-        simulated_raters: whether those of DreamBench++ are (rendered data).
-        differs: what is not the paper's, in words: of the `data` that is scored, of the `training` of heads.
+        left_out: scorers that were left out of it.
+        stand_ins: whether its downloads are stand-ins (a rehearsal).
+        simulated_raters: whether the raters of DreamBench++ are simulated (rendered data).
+        differs: differences from the paper, in words: in the `data` that is scored, in the `training` of heads.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Head(Settings):
 
 
 class DisplayNames(Settings):
-    """What a figure calls the heads that it compares, and the source of its distractors."""
+    """The names that a figure shows for the heads that it compares, and for the source of its distractors."""
 
     frozen: str
     trained: str
@@ -123,7 +123,7 @@ class DisplayNames(Settings):
 
 
 class ComputeFigure(Settings):
-    """What a figure is computed from: its id, its seed, and what its entry in the config `needs`; the rest is None.
+    """What a figure is computed from: its id, its seed, and what its entry in the config `needs`; other keys are None.
 
     Attributes:
         run: the scorers and sources shown (images, scores, metrics; for images alone no scorers).
@@ -131,7 +131,7 @@ class ComputeFigure(Settings):
         rows: how many identities or samples are shown (images).
         size_px: side of a shown image (images).
         ablation: the head shown, with the backbone that it was trained on (tokens).
-        source: of the distractors whose tokens are shown (tokens).
+        source: the source of the distractors whose tokens are shown (tokens).
         token_shards: how many shards there are, by collection (tokens).
         split: where the identities come from (tokens).
         identities: how many of them (tokens).
@@ -167,7 +167,7 @@ class PlotFigure(Settings):
 
 
 class CompareWithPaper(Settings):
-    """What stands beside the paper's numbers: tables, and those of figure 4."""
+    """What is compared with the paper's numbers: tables, and figure 4."""
 
     tables: dict[str, MakeTable]
 
@@ -179,11 +179,11 @@ class ShowIdentities(Settings):
 
 
 class Told(Settings):
-    """A run, as page and summary tell of it.
+    """Settings that page and summary have in common.
 
     Attributes:
         aims: what runs with several seeds should show.
-        seed_table: file with the numbers of those runs, where there are aims.
+        seed_table: file with the numbers of those runs, if there are aims.
     """
 
     run: Run
@@ -196,7 +196,7 @@ class MakePage(Told):
 
     Attributes:
         tables: by id.
-        compared: tables that stand beside the paper's numbers.
+        compared: what is compared with the paper's numbers, by id.
         figures: ids.
         gaps: what was left out, with the reason.
     """
@@ -208,7 +208,7 @@ class MakePage(Told):
 
 
 class WriteSummary(Told):
-    """What the summary tells of."""
+    """What the summary says."""
 
 
 class WriteManifest(Settings):

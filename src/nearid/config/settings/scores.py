@@ -1,4 +1,4 @@
-"""Settings of the steps that score, and of the one that makes metrics of the scores."""
+"""Settings of the steps that score, and of the step that computes metrics from the scores."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from nearid.config.settings.tokens import BackboneSettings
 
 
 class Scorer(Settings):
-    """An entry of the config's `scorers`, whose keys `nearid.config.schema.scorers` explains."""
+    """An entry of the config's `scorers`; `nearid.config.schema.scorers` explains the keys."""
 
     kind: str
     benchmarks: list[Benchmark] | None = None
 
 
 class Encoder(Scorer):
-    """Of kind `encoder`."""
+    """Kind `encoder`."""
 
     kind: Literal["encoder"]
     backbone: str | None = None
@@ -27,7 +27,7 @@ class Encoder(Scorer):
 
 
 class TrainedHead(Scorer):
-    """Of kind `head`: one of this run."""
+    """Kind `head`: one of this run."""
 
     kind: Literal["head"]
     ablation: str
@@ -35,7 +35,7 @@ class TrainedHead(Scorer):
 
 
 class ForeignHead(Scorer):
-    """Of kind `head`: one that was trained elsewhere."""
+    """Kind `head`: one that was trained elsewhere."""
 
     kind: Literal["head"]
     path: str
@@ -43,20 +43,20 @@ class ForeignHead(Scorer):
 
 
 class ColourHistogram(Scorer):
-    """Of kind `colour_histogram`."""
+    """Kind `colour_histogram`."""
 
     kind: Literal["colour_histogram"]
     bins: int | None = None
 
 
 class JudgeStandIn(Scorer):
-    """Of kind `judge_stand_in`."""
+    """Kind `judge_stand_in`."""
 
     kind: Literal["judge_stand_in"]
 
 
 class VSM(Scorer):
-    """Of kind `vsm`."""
+    """Kind `vsm`."""
 
     kind: Literal["vsm"]
     package: str
@@ -68,14 +68,14 @@ class VSM(Scorer):
 
 
 class ReleasedRatings(Scorer):
-    """Of kind `ratings`."""
+    """Kind `ratings`."""
 
     kind: Literal["ratings"]
     ratings: str
 
 
 class LocalJudge(Scorer):
-    """Of kind `vlm_judge`: a model on this machine."""
+    """Kind `vlm_judge`: a model on this machine."""
 
     kind: Literal["vlm_judge"]
     model: str
@@ -86,13 +86,13 @@ class LocalJudge(Scorer):
 
 
 class ServedJudge(Scorer):
-    """Of kind `vlm_judge`: a model behind an endpoint."""
+    """Kind `vlm_judge`: a model behind an endpoint."""
 
     kind: Literal["vlm_judge"]
     endpoint: str
     served_model: str
     model: Literal[""] | None = None
-    """Empty: an overlay cannot take a `model` away."""
+    """Empty if an overlay sets `endpoint` for an entry with a `model`, since it cannot remove a key."""
     api_key_env: str | None = None
     timeout_s: float | None = None
     concurrency: int | None = None
@@ -101,7 +101,7 @@ class ServedJudge(Scorer):
 
 
 class OwnScorer(Scorer):
-    """Of a kind of one's own, which refuses keys that it does not know."""
+    """A kind of your own, which checks its keys itself."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Any]
@@ -109,7 +109,7 @@ class OwnScorer(Scorer):
 
 
 def _tag(scorer: Any) -> str:
-    """By which class an entry is checked."""
+    """Tag of the class that checks an entry."""
     kind = scorer.get("kind") if isinstance(scorer, dict) else None
     if kind == "head":
         return "foreign_head" if "path" in scorer else "head"
@@ -133,20 +133,20 @@ AnyScorer = Annotated[
     | Annotated[OwnScorer, Tag("own")],
     Discriminator(_tag),
 ]
-"""A scorer with the keys that its kind has."""
+"""A scorer, checked with the keys of its kind."""
 
 
 class Score(Settings):
-    """How a scorer is scored, on any benchmark.
+    """How a scorer is scored; the same for every benchmark.
 
     Attributes:
         scorer: its entry.
         scorer_id: its id.
-        conditions: what images are compared under, `full` and `fg`.
-        backbone: whose tokens it reads, where it reads any.
+        conditions: those under which images are compared, `full` and `fg`.
+        backbone: the one whose tokens it reads, if it reads any.
         backbone_id: names the cached tokens.
-        token_shards: how many there are, by collection.
-        tokens: `images` if they are computed and not read.
+        token_shards: number of token shards, by collection.
+        tokens: `images` if tokens are computed from images instead of read.
     """
 
     scorer: AnyScorer
@@ -170,24 +170,24 @@ class ScoreMTG(Score):
 
 
 class ScoreDreamBench(Score):
-    """On DreamBench++: the samples at `path`, or the pretended ones of this run; neither for released ratings."""
+    """On DreamBench++: the samples at `path`, or the simulated ones of this run; neither for released ratings."""
 
     path: str | None = None
     simulated: Literal[True] | None = None
 
 
 class SummariseScores(Settings):
-    """What metrics are made of a scorer's similarities.
+    """How a scorer's similarities are summarised as metrics.
 
     Attributes:
-        scorer_id: whose they are.
+        scorer_id: the scorer.
         groups: sources by group.
-        headline_group: the one of the headline numbers.
-        benchmarks: those it has scores of.
+        headline_group: the group of the headline numbers.
+        benchmarks: those for which it has scores.
         seed: of what is drawn.
-        absent: why it has none of a benchmark.
-        dreambench: folder of the people's ratings, where it has scores of DreamBench++.
-        simulated: the raters are this run's pretended ones instead.
+        absent: why it has no scores, by benchmark.
+        dreambench: folder of the people's ratings, if it has scores of DreamBench++.
+        simulated: whether the raters are the simulated ones of this run instead.
     """
 
     scorer_id: str

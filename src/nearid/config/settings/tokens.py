@@ -9,7 +9,7 @@ from nearid.config.settings import Settings
 
 
 class BackboneSettings(Settings):
-    """An entry of the config's `backbones`, whose keys `nearid.config.schema.backbones` explains."""
+    """An entry of the config's `backbones`; `nearid.config.schema.backbones` explains the keys."""
 
     kind: str
     path: str
@@ -20,14 +20,14 @@ class BackboneSettings(Settings):
 
 
 class ExtractTokens(Settings):
-    """What of a collection is extracted, and with what.
+    """What is extracted of a collection, and by which backbone.
 
     Attributes:
         backbone: what computes the tokens.
         variants: of the images of each split (`nearid.config.variants`).
-        shards: of the collection, which become one shard of tokens.
-        augmentations: chances of what variants are drawn with, by their id.
-        damaged_images: what a damaged image does; an error where it is not said.
+        shards: the collection's shards that become one shard of tokens.
+        augmentations: the probabilities that variants are drawn with, by their id.
+        damaged_images: `gap` leaves a damaged image out; by default it is an error.
     """
 
     backbone: BackboneSettings

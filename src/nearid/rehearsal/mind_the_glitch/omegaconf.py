@@ -9,10 +9,10 @@ import yaml
 
 
 class OmegaConf:
-    """As much of it as is used."""
+    """The part of it that is used."""
 
     @staticmethod
     def load(path: str | Path) -> SimpleNamespace:
-        """The mapping in a YAML file, by attributes."""
+        """The mapping in a YAML file, as attributes."""
         content = yaml.safe_load(Path(path).read_text())
         return SimpleNamespace(dtype=content["dtype"], model=SimpleNamespace(**content["model"]))

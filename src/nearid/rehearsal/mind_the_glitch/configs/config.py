@@ -2,5 +2,5 @@
 
 
 def load_dataset_generation_config(name: str) -> str:
-    """The name is all that the stand-in needs."""
+    """The stand-in needs only the name."""
     return name

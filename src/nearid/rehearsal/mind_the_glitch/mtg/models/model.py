@@ -10,7 +10,7 @@ CELLS = 6
 
 
 class StandInModel(nn.Module):
-    """One weight; answers with the keys of the real model's `inference`."""
+    """A model with one weight, whose answers have the keys of the real model's `inference`."""
 
     def __init__(self, features: Any, config: Any, device: Any, dtype: torch.dtype) -> None:
         super().__init__()

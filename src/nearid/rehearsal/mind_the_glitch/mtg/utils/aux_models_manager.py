@@ -6,7 +6,7 @@ from .loaders import cleandift_loader
 
 
 class ModelManager:
-    """Loads the models that others build on."""
+    """Loads the models that other models build on."""
 
     def __init__(self, device: Any, dataset: Any, load_cleandift: bool, load_groundingsam: bool) -> None:
         assert load_cleandift and not load_groundingsam
