@@ -119,6 +119,16 @@ def test_a_download_that_lost_a_file_is_told_before_the_first_job(tmp_path):
         check_missing(config, tmp_path)
 
 
+def test_models_of_the_hub_are_left_to_the_jobs_that_load_them():
+    """As in `missing_paths`; a path that is no id of the hub is reported."""
+    config = load("config/demo.yaml")
+    backbone = config["backbones"]["demo_siglip"]
+    backbone["path"] = "someone/encoder"
+    assert find_missing(config) == [] and missing_paths(config) == {}
+    backbone["path"] = "models/of/mine"
+    assert [one.name for one in find_missing(config)] == ["models/of/mine"]
+
+
 def test_paths_that_are_not_there_are_one_list_with_the_downloads(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     config = copy.deepcopy(CONFIGS["ratings"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from nearid.config.steps import backbone_of, benchmarks_of, drawn_collections
+from nearid.config.steps import BENCHMARKS, backbone_of, benchmarks_of, drawn_collections, training_of
 from nearid.config.types import Config, MutableConfig
 
 LEFT_OUT = "left out of this run (`select.drop`)"
@@ -17,7 +17,7 @@ CATALOGUES = ("sources", "ablations", "scorers", "groups", "tables", "figures", 
 
 def droppable(config: Config) -> set[str]:
     """Every id that `select.drop` may name."""
-    known = {"nearid_bench", "mtg", "dreambench"}
+    known = set(BENCHMARKS)
     for catalogue in (config, config["paper"]):
         for name in CATALOGUES:
             known |= set(catalogue.get(name, {}))
@@ -73,7 +73,7 @@ def leave_out(config: MutableConfig) -> None:
             return f"its head is left out: {reasons[scorer['ablation']]}"
         if benchmarks_of(config, name):
             return ""
-        own = scorer["benchmarks"] or ["nearid_bench", "mtg", "dreambench"]
+        own = scorer["benchmarks"] or BENCHMARKS
         lacking = [
             f"{name}: {(reasons | scorer['lacks']).get(name)}" for name in own if name in reasons | scorer["lacks"]
         ]
@@ -131,13 +131,9 @@ def without_identities(config: MutableConfig, reason: str) -> None:
 def without_backbone(config: MutableConfig, backbone: str, reason: str) -> None:
     """Add all heads and scorers of a backbone to `select.drop`, with `reason`."""
     select = config["select"]
-    heads = [name for name in config["ablations"] if _trunk(config, name) == backbone]
+    heads = [name for name in config["ablations"] if training_of(config, name)["backbone"] == backbone]
     scorers = [name for name in select["scorers"] if backbone_of(config, name) == backbone]
     select["drop"] |= dict.fromkeys([*heads, *scorers], reason)
-
-
-def _trunk(config: Config, ablation: str) -> str:
-    return str(config["ablations"][ablation]["training"].get("backbone") or config["training"]["backbone"])
 
 
 def _without(names: Iterable[str], reasons: Mapping[str, str]) -> list[str]:

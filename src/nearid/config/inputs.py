@@ -18,7 +18,7 @@ KEYS = {
     "path", "prompt", "ratings", "samples", "seed_table",
 }  # fmt: skip
 """Keys of settings whose value is a path."""
-# Keys whose value may be a model of the hub instead.
+# (catalogue, key) of values that may name a model of the hub instead.
 _OF_THE_HUB = {
     ("backbones", "path"), ("dataset", "mask_model"), *(("sources", key) for key in ("controlnet", "lora", "model")),
 }  # fmt: skip
@@ -52,8 +52,7 @@ def missing_paths(config: Config) -> dict[str, str]:
             texts = value if key == "hub" else {key: value} if key in KEYS else {}
             for name, text in texts.items():
                 needed = where == "dataset.image_folder" and key == "path"
-                model = (where.partition(".")[0], key) in _OF_THE_HUB
-                fetched = text.startswith(FOLDER) or (model and is_hub_id(text))
+                fetched = text.startswith(FOLDER) or is_hub_model(where.partition(".")[0], key, text)
                 if (text or needed) and not fetched and not (text and Path(text).exists()):
                     missing[f"{where}.{name}"] = text
     return missing
@@ -127,6 +126,11 @@ def _paths(step: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _paths(step, value)
         elif key in KEYS and isinstance(value, str):
             yield key, value
+
+
+def is_hub_model(catalogue: str, key: str, text: str) -> bool:
+    """Whether the value `text` of a key in an entry of `catalogue` (or of `dataset`) names a model of the hub."""
+    return (catalogue, key) in _OF_THE_HUB and is_hub_id(text)
 
 
 def is_hub_id(text: str) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 
 from nearid.config.facts import PLACES, known_download
 from nearid.config.rows import FIGURES, PAPER_ROWS, TABLES
+from nearid.config.steps import BENCHMARKS
 from nearid.config.types import MutableConfig
 
-BENCHMARKS = ["nearid_bench", "mtg", "dreambench"]
 # Keys that a head's scorer takes from the head, and keys of a table or figure that depend on what runs.
 _INHERITED = ("display", "choice", "shown_in")
 _ROWS = ("scorers", "ablations")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from nearid.config.downloads import FOLDER
 from nearid.config.gaps import needs_identities
+from nearid.config.inputs import is_hub_model
 from nearid.config.steps import backbone_of, benchmarks_of, drawn_collections, step_settings, training_of
 from nearid.config.types import Config
 
@@ -25,8 +25,6 @@ _PATHS = (
     "official_splits",
     "captions",
 )
-# A pipeline may also be named by its id on the hub, and is then read from the hub's cache.
-_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -100,9 +98,5 @@ def _uses(key: str, purpose: str, entry: Mapping[str, Any], member: tuple[str, s
         elif isinstance(value, str) and value.startswith(FOLDER):
             download, _, below = value.removeprefix(FOLDER).partition("/")
             yield Use(download, *own, below, entry, member)
-        elif isinstance(value, str) and value and name in _PATHS and not _in_cache(key, value):
+        elif isinstance(value, str) and value and name in _PATHS and not is_hub_model(member[0], name, value):
             yield Use("", *own, value, entry, member)
-
-
-def _in_cache(key: str, value: str) -> bool:
-    return key.startswith("sources.") and bool(_REPOSITORY.fullmatch(value))

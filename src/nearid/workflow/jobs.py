@@ -14,6 +14,7 @@ from nearid.config.facts import download_facts
 from nearid.config.packs import packs
 from nearid.config.painting import images_per_shard
 from nearid.config.steps import (
+    BENCHMARKS,
     backbone_of,
     mix_of,
     step_settings,
@@ -32,7 +33,7 @@ Work = dict[str, Any]
 PNG_BYTES = 1.15
 JOIN = "join"
 """Rate key of joining a shard's painted parts."""
-# Of the released sets (docs/protocol.md 1.4, 2): part edits of each split, and the side of a view.
+# Sizes of the released sets (docs/protocol.md 1.4, 2): part edits of each split, and the side of a view.
 _RELEASED = {"train": 5_000, "test": 100, "size_px": 512}
 # (tokens, width) of an image, where there is no local config.json to read them from.
 _SHAPES = {"siglip": (729, 1152), "clip": (257, 1024), "dinov2": (257, 1024)}
@@ -275,7 +276,7 @@ class Jobs:
             vision = content.get("vision_config") or content
             return (vision["image_size"] // vision["patch_size"]) ** 2, vision["hidden_size"]
         except (OSError, ValueError, AttributeError, KeyError, TypeError):
-            # Not there yet, or not what it should be: the step that loads it says so.
+            # Missing or malformed: the step that loads it reports that.
             return _SHAPES.get(entry["kind"], (257, 1024))
 
 
@@ -294,9 +295,6 @@ _WORK: dict[str, Callable[..., Work]] = {
     "inpaint_shard": Jobs.shard,
     "extract_tokens": Jobs.extraction,
     "train_head": Jobs.training,
-    **{
-        f"score_{benchmark}": partial(Jobs.scoring, benchmark=benchmark)
-        for benchmark in ("nearid_bench", "mtg", "dreambench")
-    },
+    **{f"score_{benchmark}": partial(Jobs.scoring, benchmark=benchmark) for benchmark in BENCHMARKS},
     "show_identities": lambda jobs: {"size": jobs._images * jobs._image_bytes / 10},
 }
