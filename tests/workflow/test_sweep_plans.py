@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+from click.testing import CliRunner
 
+from nearid.cli import nearid as command
 from nearid.config import load
 from nearid.errors import UserError
 from nearid.io.files import write_json, write_text
@@ -86,6 +88,13 @@ def test_a_mistake_is_told_before_any_job(overlays, arguments, says):
         plan_sweep("wrong", overlays, *arguments)
     with pytest.raises(UserError, match="no sweep"):
         open_sweep(load(*overlays)["results_dir"] / Path("test/sweeps/wrong"))
+
+
+def test_a_value_that_is_no_yaml_is_told(overlays):
+    """A list is cut at its commas."""
+    words = [word for path in overlays for word in ("--config", str(path))]
+    done = CliRunner().invoke(command, ["sweep", "run", "wrong", *words, "--set", "params.more=[1,2]"])
+    assert done.exit_code == 2 and "where:    --set" in done.output, done.output
 
 
 def test_without_tokens_it_says_how_to_make_them(overlays):

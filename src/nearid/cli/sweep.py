@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from nearid.errors import UserError
+from nearid.io.yaml_files import parse_yaml
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
 
@@ -120,4 +120,4 @@ def _value(text: str) -> Any:
     try:
         return float(text) if not text.lstrip("-").isdigit() else int(text)
     except ValueError:
-        return yaml.safe_load(text)
+        return parse_yaml(text, "--set", "a value: a number, true, false or text")
