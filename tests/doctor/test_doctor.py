@@ -285,7 +285,8 @@ def test_13_a_backbone_that_is_missing_or_a_pickle(tmp_path):
 
 def test_14_a_page_for_the_help_desk(program, tmp_path):
     program("sinfo", "echo 'cpu|2-00:00:00|20|64|256000|(null)'; echo 'gpu|12:00:00|2|32+|512000+|gpu:a100:4'")
-    program("sacctmgr", "echo 'lab|normal|100|200||'")
+    qos = "*'show qos'*) echo 'normal|50|500|1-00:00:00|gres/gpu=8'; echo 'theirs|1|1||'"
+    program("sacctmgr", f"case \"$*\" in {qos};; *) echo 'lab|normal|100|200||';; esac")
     program("scontrol", "echo 'MinJobAge               = 300 sec'")
     profile = tmp_path / "config.yaml"
     text = (ROOT / "slurm/config.yaml").read_text()
@@ -298,6 +299,7 @@ def test_14_a_page_for_the_help_desk(program, tmp_path):
     assert re.search(r"gpu +720 min +2 +32 +512000 +gpu:a100:4", offered) and re.search(
         r"lab +normal +100 +200", offered
     )
+    assert re.search(r"normal +50 +500 +1-00:00:00 +gres/gpu=8", offered) and "theirs" not in offered
     assert "MinJobAge 300 sec" in offered
     assert "job status: sacct: no answer" in short and "a model" not in short
     assert re.search(r"score_nearid_bench: no node of these partitions has .*9\d\d minutes, 1 GPU", short)

@@ -25,6 +25,8 @@ _SETTINGS = ("SLURM_VERSION", "ClusterName", "MinJobAge", "MaxArraySize", "MaxJo
 # Findings that a help desk can do something about.
 _THEIRS = {"slurm", "partition", "account", "job status", "file system", "locks", "clock", "space"}
 _LIMITS = ("account", "qos", "maxjobs", "maxsubmitjobs", "grptres", "maxtres")
+# Of a QOS: jobs that a user may have running and submitted, and what one job, and a user, may take.
+_QOS_LIMITS = ("name", "maxjobspu", "maxsubmitpu", "maxwall", "maxtrespu")
 
 
 def format_page(config: Config, layout: Layout, profile: Path, findings: Iterable[Finding]) -> str:
@@ -105,7 +107,19 @@ def _limits() -> list[str]:
     if answer is None or answer[0] or not answer[1]:
         return ["accounts: no accounting, or it does not answer"]
     rows = sorted({tuple(line.split("|")) for line in answer[1].splitlines()})
-    return _table(_LIMITS, [tuple(word or "-" for word in row) for row in rows])
+    mine = {name for row in rows for name in row[_LIMITS.index("qos")].split(",")}
+    ours = [row for row in _read_qos() if row[0] in mine and any(row[1:])]
+    of_qos = _table(("limits of QOS", *_QOS_LIMITS[1:]), _fill(ours)) if ours else []
+    return _table(_LIMITS, _fill(rows)) + of_qos
+
+
+def _read_qos() -> list[tuple[str, ...]]:
+    answer = ask("sacctmgr", "--noheader", "--parsable2", "show", "qos", f"format={','.join(_QOS_LIMITS)}")
+    return [] if answer is None or answer[0] else [tuple(line.split("|")) for line in answer[1].splitlines()]
+
+
+def _fill(rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return [tuple(word or "-" for word in row) for row in rows]
 
 
 def _site() -> list[str]:
