@@ -14,10 +14,11 @@ from nearid.config import load
 from nearid.errors import UserError
 from nearid.io.files import write_json, write_text
 from nearid.sweeps.plan import name_heads, plan_sweep, spell
-from nearid.sweeps.states import add_jobs, read_states
+from nearid.sweeps.states import add_jobs, read_jobs, read_states
 from nearid.sweeps.status import read_progress
 from nearid.sweeps.submission import JobRequest, cancel, submit
 from nearid.sweeps.sweep import open_sweep
+from nearid.workflow.files import Files
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = (Path("config/demo.yaml"), Path("config/test.yaml"))
@@ -126,6 +127,22 @@ def test_a_job_that_will_run_again_is_under_way(submitted, state):
     assert cancel(sweep) == sweep.ablations
     assert (programs / "asked").read_text() == "--quiet 7_0\n"
     assert list(read_states(sweep).values()) == ["cancelled"] and cancel(sweep) == []
+
+
+def test_the_script_of_a_sweep_asks_for_what_was_said(submitted):
+    sweep, programs = submitted
+    (programs / "srun").symlink_to("squeue")
+    (programs / "sbatch").write_text(f'#!/bin/sh\ncp "$1" {programs}/script; echo Submitted batch job 8\n')
+    (programs / "sbatch").chmod(0o755)
+    for path in Files(sweep.config, sweep.layout).of_head(sweep.ablations[0]):
+        write_text(path, "there")
+    (programs / "queue").write_text("")
+    extra = {"qos": "few", "gpus_per_node": "a100:1", "wckey": "ours"}
+    assert submit(sweep, JobRequest(partition="gpu", account="lab", gpus=1, extra=extra)) == sweep.ablations
+    asked = set(re.findall(r"^#SBATCH --(\S+)$", (programs / "script").read_text(), re.MULTILINE))
+    assert {"partition=gpu", "account=lab", "qos=few", "gpus-per-node=a100:1", "requeue", "signal=URG@120"} <= asked
+    assert {option for option in asked if "wckey" in option} == {"wckey=ours"}, "not submitit's own"
+    assert read_jobs(sweep)[sweep.ablations[0]]["job"] == "8"
 
 
 def test_what_could_not_be_cancelled_is_told(submitted, monkeypatch):
