@@ -13,10 +13,17 @@ from transformers import SiglipModel
 
 from nearid.demo.pretraining import pretrain
 from nearid.demo.pretraining.loop import context_weight
+from nearid.demo.pretraining.settings import Pretraining
 from nearid.demo.pretraining.stream import PALETTE, compose_batch, render_chunk
 from nearid.demo.pretraining.targets import DIRECTIONS, LEVELS, describe_surroundings
+from nearid.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
+
+
+def read_settings() -> dict[str, Any]:
+    settings: dict[str, Any] = yaml.safe_load((REPOSITORY / "config" / "backbone.yaml").read_text())
+    return settings
 
 
 def test_colour_shares_equal_slow_counting() -> None:
@@ -50,16 +57,24 @@ def test_recolouring_keeps_picture_and_palette_together() -> None:
 
 def test_self_distillation_waits_until_the_tokens_hold_something() -> None:
     # At its full weight from the first step on, it made all tokens the same.
-    settings = yaml.safe_load((REPOSITORY / "config" / "backbone.yaml").read_text())
-    weights = [context_weight(step, settings) for step in range(settings["steps"])]
-    assert not any(weights[: settings["steps"] // 3])
+    settings = Pretraining.parse(read_settings())
+    weights = [context_weight(step, settings) for step in range(settings.steps)]
+    assert not any(weights[: settings.steps // 3])
     assert weights == sorted(weights)
-    assert weights[-1] == settings["weights"]["context"]
+    assert weights[-1] == settings.weights.context
+
+
+def test_an_unknown_setting_is_told_before_anything_is_rendered(tmp_path: Path) -> None:
+    settings = read_settings()
+    settings["weights"]["contxt"] = 1.0
+    with pytest.raises(UserError, match=r"the backbone's settings, weights\.contxt"):
+        pretrain(settings, tmp_path / "none")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_and_its_folder_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings: dict[str, Any] = yaml.safe_load((REPOSITORY / "config" / "backbone.yaml").read_text())
+    settings = read_settings()
     settings |= {"steps": 4, "steps_per_chunk": 2, "chunk_objects": 8, "chunks_kept": 2, "batch_size": 4, "threads": 1}
     settings |= {"size_px": 48, "width": 32, "heads": 4, "layers": 2, "kept_patches": 20}
     settings |= {"full_steps": 1, "warmup_steps": 2}

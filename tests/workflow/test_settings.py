@@ -7,6 +7,7 @@ import pytest
 
 from nearid.config import load, step_settings
 from nearid.config.settings.heads import TrainHead
+from nearid.config.settings.scores import ScoreMTG
 from nearid.errors import UserError
 from nearid.layout import Layout
 from nearid.workflow.graph import Graph
@@ -56,6 +57,13 @@ def test_a_setting_that_is_missing_unknown_or_of_another_type_is_named(path, val
     with pytest.raises(UserError) as error:
         TrainHead.parse(settings)
     assert (error.value.where, error.value.found) == (f"--settings, {path}", found)
+
+
+def test_a_mistake_in_an_entry_of_some_kind_is_named_by_its_keys():
+    settings = {"scorer": {"kind": "encoder", "readout": 3}, "scorer_id": "mine", "conditions": ["full"]}
+    with pytest.raises(UserError) as error:
+        ScoreMTG.parse(settings)
+    assert (error.value.where, error.value.found) == ("--settings, scorer.readout", "3")
 
 
 def test_parts_keep_what_they_were_given():

@@ -155,8 +155,7 @@ def repair_plan(overlays: tuple[Path, ...], whole: bool, cores: int) -> None:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the model.")
 def pretrain(settings: Path, output: Path) -> None:
     """Pretrain the demo's backbone; started again after a kill, it resumes."""
-    import yaml
-
     from nearid.demo.pretraining import pretrain
+    from nearid.io.yaml_files import read_yaml
 
-    pretrain(yaml.safe_load(settings.read_text()), output)
+    pretrain(read_yaml(settings, "settings of the demo's backbone"), output)

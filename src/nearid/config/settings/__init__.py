@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, PrivateAt
 
 from nearid.errors import UserError
 
+PASS = "pass what `nearid.config.step_settings` returns for this step"
+
 
 class Settings(BaseModel):
     """What a step, or a part of it, was told."""
@@ -22,8 +24,13 @@ class Settings(BaseModel):
     _given: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any], where: str = "--settings") -> Self:
+    def parse(cls, given: Mapping[str, Any], where: str = "--settings", then: str = PASS) -> Self:
         """Settings of what a rule passes, or `nearid.config.step_settings` returns.
+
+        Args:
+            given: the settings as plain values.
+            where: they come from, for the error.
+            then: what to do about a mistake in them, for the error.
 
         Raises:
             UserError: a key is missing, unknown or of another type.
@@ -32,12 +39,12 @@ class Settings(BaseModel):
             return cls.model_validate(given)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            key = ".".join(map(str, first["loc"]))
+            key = ".".join(_keys_of(first["loc"], given))
             raise UserError(
                 f"{where}, {key}",
                 "nothing" if first["type"] == "missing" else repr(first["input"]),
                 f"{first['msg']} ({cls.__name__})",
-                "pass what `nearid.config.step_settings` returns for this step",
+                then,
             ) from error
 
     @model_validator(mode="wrap")
@@ -52,3 +59,16 @@ class Settings(BaseModel):
     def given(self) -> Mapping[str, Any]:
         """What was parsed, unchanged, of parts too: for keys of caches and for files that repeat the settings."""
         return self._given
+
+
+def _keys_of(place: tuple[int | str, ...], given: Any) -> list[str]:
+    """The keys that lead to a mistake: pydantic's place of it without the names of a union's members."""
+    keys = []
+    for part in place[:-1]:
+        if isinstance(given, Mapping | list):
+            try:
+                given = given[part]
+            except (KeyError, TypeError):
+                continue
+        keys.append(str(part))
+    return [*keys, *map(str, place[-1:])]

@@ -17,6 +17,7 @@ from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
 from nearid.demo.pretraining.captions import CAPTION_LENGTH, build_tokenizer, write_caption
 from nearid.demo.pretraining.losses import DenseReadouts, sigmoid_loss
+from nearid.demo.pretraining.settings import Pretraining
 from nearid.demo.pretraining.stream import PretrainingBatch, compose_batch, follow_stream
 from nearid.demo.pretraining.targets import describe_surroundings
 from nearid.io.files import read_json, replacing, write_json, write_text
@@ -26,35 +27,39 @@ from nearid.io.randomness import keyed_rng, keyed_seed
 logger = logging.getLogger(__name__)
 
 
-def pretrain(settings: Mapping[str, Any], output: Path) -> None:
+def pretrain(given: Mapping[str, Any], output: Path) -> None:
     """Train the demo's backbone and write it as a transformers folder with its log.
 
     Args:
-        settings: the content of `config/backbone.yaml`.
+        given: the content of `config/backbone.yaml`.
         output: folder of the model; progress is kept in `output/.progress` and resumed from.
+
+    Raises:
+        UserError: a setting is missing, unknown or of another type.
     """
-    torch.set_num_threads(settings["threads"])
-    torch.manual_seed(keyed_seed("backbone", settings["seed"]) % 2**31)
+    settings = Pretraining.parse(given, "the backbone's settings", "correct it; config/backbone.yaml has all settings")
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(keyed_seed("backbone", settings.seed) % 2**31)
     trainer = _Trainer(settings)
-    progress = Path(output) / ".progress" / hash_json(dict(settings))[:16]
+    progress = Path(output) / ".progress" / hash_json(given)[:16]
     progress.mkdir(parents=True, exist_ok=True)
     first = trainer.restore(progress)
     pools = follow_stream(
-        "train", settings["seed"], first, settings["chunk_objects"], settings["size_px"], settings["chunks_kept"]
+        "train", settings.seed, first, settings.chunk_objects, settings.size_px, settings.chunks_kept
     )
-    chunks = math.ceil(settings["steps"] / settings["steps_per_chunk"])
+    chunks = math.ceil(settings.steps / settings.steps_per_chunk)
     for chunk, pool in zip(range(first, chunks), pools, strict=False):
         start = time.monotonic()
-        last = min((chunk + 1) * settings["steps_per_chunk"], settings["steps"])
-        for step in range(chunk * settings["steps_per_chunk"], last):
-            early = step < settings["steps"] * settings["early_fraction"]
-            alone = settings["alone_early"] if early else settings["alone"]
-            batch = compose_batch(pool, settings["batch_size"], alone, keyed_rng("batch", settings["seed"], step))
+        last = min((chunk + 1) * settings.steps_per_chunk, settings.steps)
+        for step in range(chunk * settings.steps_per_chunk, last):
+            early = step < settings.steps * settings.early_fraction
+            alone = settings.alone_early if early else settings.alone
+            batch = compose_batch(pool, settings.batch_size, alone, keyed_rng("batch", settings.seed, step))
             parts = trainer.step(batch, step)
             if step % 20 == 0 or step == last - 1:
                 trainer.log.append({"step": step, **{name: round(float(value), 4) for name, value in parts.items()}})
-        rate = (last - chunk * settings["steps_per_chunk"]) / (time.monotonic() - start)
-        logger.info("step %d/%d  %.2f steps/s  %s", last, settings["steps"], rate, json.dumps(trainer.log[-1]))
+        rate = (last - chunk * settings.steps_per_chunk) / (time.monotonic() - start)
+        logger.info("step %d/%d  %.2f steps/s  %s", last, settings.steps, rate, json.dumps(trainer.log[-1]))
         trainer.keep(progress, chunk + 1)
     trainer.export(Path(output))
 
@@ -62,14 +67,14 @@ def pretrain(settings: Mapping[str, Any], output: Path) -> None:
 class _Trainer:
     """Model, read-outs, optimizer and log as one resumable thing."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Pretraining) -> None:
         self.settings = settings
         self.tokenizer = build_tokenizer()
         self.model = SiglipModel(_model_config(settings, len(self.tokenizer)))
         # The sigmoid loss starts from SigLIP's own values: t = 10, b = -10.
         self.model.logit_scale.data.fill_(math.log(10))
         self.model.logit_bias.data.fill_(-10.0)
-        self.readouts = DenseReadouts(settings["width"], settings["patch_px"])
+        self.readouts = DenseReadouts(settings.width, settings.patch_px)
         self.optimizers = _build_optimizers(self.model, self.readouts, settings)
         self.log: list[dict[str, float]] = []
 
@@ -78,13 +83,13 @@ class _Trainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group.setdefault("peak", group["lr"])
-                group["lr"] = group["peak"] * _schedule(step, settings["warmup_steps"], settings["steps"])
+                group["lr"] = group["peak"] * _schedule(step, settings.warmup_steps, settings.steps)
         pixels = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float() / 127.5 - 1
-        patches = _patchify(pixels, settings["patch_px"])
-        hidden = _draw_hidden(patches.shape[:2], settings, keyed_rng("hidden", settings["seed"], step))
-        share = _patchify(torch.from_numpy(batch.alpha)[:, None], settings["patch_px"]).mean(-1)
-        shown = _unpatchify(patches.masked_fill(hidden[..., None], 0.0), settings["patch_px"])
-        kept = _keep_patches(share, step, settings, keyed_rng("kept", settings["seed"], step))
+        patches = _patchify(pixels, settings.patch_px)
+        hidden = _draw_hidden(patches.shape[:2], settings, keyed_rng("hidden", settings.seed, step))
+        share = _patchify(torch.from_numpy(batch.alpha)[:, None], settings.patch_px).mean(-1)
+        shown = _unpatchify(patches.masked_fill(hidden[..., None], 0.0), settings.patch_px)
+        kept = _keep_patches(share, step, settings, keyed_rng("kept", settings.seed, step))
         tokens = self._encode(shown, kept)
         parts = self.readouts(
             tokens,
@@ -95,11 +100,11 @@ class _Trainer:
             torch.from_numpy(batch.traits),
             torch.from_numpy(batch.scene),
             _gather(patches, kept),
-            _gather(describe_surroundings(pixels, torch.from_numpy(batch.alpha), settings["patch_px"]), kept),
+            _gather(describe_surroundings(pixels, torch.from_numpy(batch.alpha), settings.patch_px), kept),
             hidden.gather(1, kept),
         )
         parts["caption"] = self._caption_loss(tokens, batch)
-        weights = {**settings["weights"], "context": context_weight(step, settings)}
+        weights = {**settings.weights.model_dump(), "context": context_weight(step, settings)}
         loss = sum(weight * parts[name] for name, weight in weights.items())
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -112,13 +117,13 @@ class _Trainer:
     def _encode(self, pixels: Tensor, kept: Tensor) -> Tensor:
         vision = self.model.vision_model
         # The losses stay in float32: only the trunk's products, which take most of the time, are in bfloat16.
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings["precision"] == "bfloat16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             hidden = vision.encoder(inputs_embeds=_gather(vision.embeddings(pixels), kept)).last_hidden_state
         return vision.post_layernorm(hidden.float())
 
     def _caption_loss(self, tokens: Tensor, batch: PretrainingBatch) -> Tensor:
         # Most of this gradient stops at the tokens: in so small a trunk it would spread the scene into all of them.
-        scale = self.settings["caption_gradient"]
+        scale = self.settings.caption_gradient
         pooled = self.model.vision_model.head(tokens * scale + tokens.detach() * (1 - scale))
         captions = [write_caption(c, s) for c, s in zip(batch.category.tolist(), batch.scene.tolist(), strict=True)]
         ids = self.tokenizer(captions, padding="max_length", max_length=CAPTION_LENGTH, return_tensors="pt").input_ids
@@ -159,31 +164,31 @@ class _Trainer:
 
     def export(self, output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
-        size = {"height": self.settings["size_px"], "width": self.settings["size_px"]}
+        size = {"height": self.settings.size_px, "width": self.settings.size_px}
         self.model.half().save_pretrained(output, safe_serialization=True)
         SiglipImageProcessor(size=size).save_pretrained(output)
         self.tokenizer.save_pretrained(output)
         write_text(output / "log.jsonl", "".join(json.dumps(row) + "\n" for row in self.log))
-        write_json(output / "pretraining.json", dict(self.settings))
+        write_json(output / "pretraining.json", self.settings.given)
 
 
 def _build_optimizers(
-    model: SiglipModel, readouts: DenseReadouts, settings: Mapping[str, Any]
+    model: SiglipModel, readouts: DenseReadouts, settings: Pretraining
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the vision trunk, which learns faster so; AdamW for everything else."""
     matrices = [p for p in model.vision_model.encoder.parameters() if p.ndim == 2]
     chosen = {id(p) for p in matrices}
     others = [p for p in [*model.parameters(), *readouts.parameters()] if id(p) not in chosen]
-    decay = settings["weight_decay"]
+    decay = settings.weight_decay
     return [
-        torch.optim.Muon(matrices, lr=settings["muon_learning_rate"], weight_decay=decay),
-        torch.optim.AdamW(others, lr=settings["learning_rate"], weight_decay=decay, betas=(0.9, 0.98), fused=True),
+        torch.optim.Muon(matrices, lr=settings.muon_learning_rate, weight_decay=decay),
+        torch.optim.AdamW(others, lr=settings.learning_rate, weight_decay=decay, betas=(0.9, 0.98), fused=True),
     ]
 
 
-def _model_config(settings: Mapping[str, Any], vocabulary: int) -> SiglipConfig:
-    width = settings["width"]
-    shared = {"hidden_size": width, "num_attention_heads": settings["heads"], "intermediate_size": 4 * width}
+def _model_config(settings: Pretraining, vocabulary: int) -> SiglipConfig:
+    width = settings.width
+    shared = {"hidden_size": width, "num_attention_heads": settings.heads, "intermediate_size": 4 * width}
     return SiglipConfig(
         text_config={
             **shared,
@@ -196,9 +201,9 @@ def _model_config(settings: Mapping[str, Any], vocabulary: int) -> SiglipConfig:
         },
         vision_config={
             **shared,
-            "num_hidden_layers": settings["layers"],
-            "image_size": settings["size_px"],
-            "patch_size": settings["patch_px"],
+            "num_hidden_layers": settings.layers,
+            "image_size": settings.size_px,
+            "patch_size": settings.patch_px,
         },
     )
 
@@ -207,30 +212,30 @@ def _schedule(step: int, warmup: int, total: int) -> float:
     return min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * min(1.0, step / total))) + 1e-3)
 
 
-def context_weight(step: int, settings: Mapping[str, Any]) -> float:
+def context_weight(step: int, settings: Pretraining) -> float:
     """Weight of `context_share` at a step: 0, then rising linearly to its full weight.
 
     From the first step on it would win over all other losses: tokens that are all the same agree best.
     """
-    first, last = (fraction * settings["steps"] for fraction in settings["context_rise"])
+    first, last = (fraction * settings.steps for fraction in settings.context_rise)
     share = min(1.0, max(0.0, (step - first) / (last - first)))
-    return float(settings["weights"]["context"]) * share
+    return settings.weights.context * share
 
 
-def _draw_hidden(shape: torch.Size, settings: Mapping[str, Any], rng: np.random.Generator) -> Tensor:
+def _draw_hidden(shape: torch.Size, settings: Pretraining, rng: np.random.Generator) -> Tensor:
     n, patches = shape
-    masked = rng.random(n) < settings["masked_images"]
-    return torch.from_numpy((rng.random((n, patches)) < settings["masked_patches"]) & masked[:, None])
+    masked = rng.random(n) < settings.masked_images
+    return torch.from_numpy((rng.random((n, patches)) < settings.masked_patches) & masked[:, None])
 
 
-def _keep_patches(share: Tensor, step: int, settings: Mapping[str, Any], rng: np.random.Generator) -> Tensor:
+def _keep_patches(share: Tensor, step: int, settings: Pretraining, rng: np.random.Generator) -> Tensor:
     """Positions of the patches that this step encodes [n, kept]: those on the object first, then some of the scene.
 
     Most of the time goes into scene patches that teach little; the last steps see every patch, as the readers will.
     """
     n, patches = share.shape
     share, n = share[: n // 2], n // 2
-    count = patches if step >= settings["steps"] - settings["full_steps"] else settings["kept_patches"]
+    count = patches if step >= settings.steps - settings.full_steps else settings.kept_patches
     order = (share > 0.05).float() + torch.from_numpy(rng.random((n, patches))).float()
     # Both pictures of an object keep the same patches, so that their tokens can be compared.
     return order.topk(count, dim=1).indices.sort(dim=1).values.repeat(2, 1)
