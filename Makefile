@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 # Selects tests on SLURM, as pytest's -k and -m; CI uses "not waits".
 SLURM_TESTS ?=
-SLURM_MARKS ?= slurm
+SLURM_MARKS ?= not slow
 # nproc obeys OMP_NUM_THREADS, which has another purpose.
 CORES ?= $(shell OMP_NUM_THREADS= nproc)
 # Variables that make a CPU with AVX-512 compute like others: an old one, one with AVX2, and MKL's mode for any CPU.
@@ -61,7 +61,8 @@ test-slow: setup ## tests that take over a minute each: kills, whole runs, the p
 
 test-slurm: setup ## the workflow on a real SLURM on this machine (root; installs packages of SLURM and MariaDB; three quarters of an hour)
 	tests/cluster/install.sh
-	pytest -m "slurm and not slow and $$SLURM_MARKS" -k "$$SLURM_TESTS" tests/cluster
+	@# Most tests wait for most of their time: two clusters side by side.
+	pytest -n 2 --dist loadfile -m "slurm and $$SLURM_MARKS" -k "$$SLURM_TESTS" tests/cluster
 
 lint: setup ## ruff, types, snakefmt, snakemake --lint
 	ruff check
