@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from slurm_cluster import Cluster, missing_accounting, missing_programs
+from end_to_end import kill, start
+from slurm_cluster import DEFAULTS, HOW, Cluster, missing_accounting, missing_programs
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,20 @@ def accounting(cluster) -> Iterator[Cluster]:
     # A test that failed may have left it stopped.
     if not (cluster.root / "accounting.process").exists():
         cluster.start_accounting()
+
+
+@pytest.fixture
+def on_slurm(cluster):
+    """Starts Snakemake with the profile; whatever a test leaves running is ended."""
+    started = []
+    how = DEFAULTS if cluster.accounting else HOW
+
+    def run(project, *arguments):
+        started.append(start(project, *arguments, how=how, variables=cluster.variables))
+        return started[-1]
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            kill(process)
+    cluster.clear()

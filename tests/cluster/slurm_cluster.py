@@ -288,6 +288,16 @@ class Cluster:
             before = now
 
 
+def full_log(project: Path) -> str:
+    """Snakemake's own log of a project's last run; the terminal shows a line per stage."""
+    return max((project / ".snakemake/log").glob("*.log")).read_text()
+
+
+def submissions(project: Path) -> int:
+    """How many jobs a project's last run submitted."""
+    return full_log(project).count("has been submitted with SLURM jobid")
+
+
 def missing_programs() -> list[str]:
     """The programs of `PROGRAMS` that are not installed (Debian: slurmctld slurmd slurm-client munge)."""
     return [name for name in PROGRAMS if _find(name) is None]

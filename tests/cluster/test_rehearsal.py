@@ -35,11 +35,7 @@ WHOLE = pytest.param("", id="whole", marks=pytest.mark.slow)
 
 @pytest.mark.parametrize("config", [FEW, WHOLE])
 def test_a_rehearsal_on_the_cluster_equals_a_local_one(cluster, config, tmp_path, monkeypatch):
-<<<<<<< HEAD
-    """CI runs `few`; `whole` takes half an hour."""
-=======
-    """The whole takes half an hour: `make test-slurm SLURM_MARKS=slow`."""
->>>>>>> f31ae9d (Tests on SLURM: two clusters side by side (pytest-xdist); the rehearsal of the whole config is among the slow ones; locks without what jsonschema brought)
+    """`whole` takes half an hour: `make test-slurm SLURM_MARKS=slow`."""
     monkeypatch.chdir(ROOT)
     overlays = [ROOT / config] if config else []
     # What CI or `make rehearsal` has made is not made again.

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 from end_to_end import CONFIG, ROOT, await_file, copy_project, differences, end, kill, read_results, start
 from safetensors.numpy import load_file
-from slurm_accounting import LIMITED_QOS, OTHER_ACCOUNT
-from slurm_cluster import CPU_NODES, HOW
+from slurm_cluster import CPU_NODES, full_log, submissions
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 
@@ -26,51 +25,25 @@ TWO_TABLES = ("--", "results/test/paper/tables/table2.csv", "results/test/paper/
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory) -> dict[str, bytes]:
-    """The results of a run without a cluster."""
+def finished(tmp_path_factory) -> Path:
+    """A project after a run without a cluster."""
     project = copy_project(tmp_path_factory.mktemp("local") / "project")
-    return end(start(project), project)
-
-
-@pytest.fixture(scope="module")
-def ran(cluster, tmp_path_factory) -> Path:
-    """A project after a run on the cluster."""
-    project = copy_project(tmp_path_factory.mktemp("ran") / "project")
-    end(start(project, how=HOW, variables=cluster.variables), project)
+    end(start(project), project)
     return project
 
 
+@pytest.fixture(scope="module")
+def local(finished) -> dict[str, bytes]:
+    """The results of that run."""
+    return read_results(finished)
+
+
 @pytest.fixture
-def again(ran, tmp_path) -> Path:
-    """A copy of such a project."""
-    shutil.copytree(ran, tmp_path / "project")
+def again(finished, tmp_path) -> Path:
+    """A copy of that project."""
+    shutil.copytree(finished, tmp_path / "project")
     (tmp_path / "project/said.txt").unlink()
     return tmp_path / "project"
-
-
-@pytest.fixture
-def on_slurm(cluster):
-    """Starts Snakemake with the profile; whatever a test leaves running is ended."""
-    started = []
-
-    def run(project, *arguments):
-        started.append(start(project, *arguments, how=HOW, variables=cluster.variables))
-        return started[-1]
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            kill(process)
-    cluster.clear()
-
-
-def submissions(project) -> int:
-    return full_log(project).count("has been submitted with SLURM jobid")
-
-
-def full_log(project) -> str:
-    """Snakemake's log file of the last run; the terminal shows only a line per stage."""
-    return max((project / ".snakemake/log").glob("*.log")).read_text()
 
 
 def steps_of(job) -> list[int]:
@@ -207,11 +180,12 @@ def test_twenty_jobs_killed_at_random(cluster, local, on_slurm, tmp_path):
 def test_a_cluster_with_troubles_loses_nothing(cluster, local, on_slurm, tmp_path):
     """No controller, no status, a killed node, a drained node, and a kill of Snakemake."""
     project = copy_project(tmp_path / "project")
-    sbatch, squeue = (shutil.which(name) for name in ("sbatch", "squeue"))
+    sbatch = shutil.which("sbatch")
     away, silent = tmp_path / "away", tmp_path / "silent"
     words = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
     cluster.plant("sbatch", f'#!/bin/sh\n[ -e {away} ] && echo "{words}" >&2 && exit 1\nexec {sbatch} "$@"\n')
-    cluster.plant("squeue", f'#!/bin/sh\n[ -e {silent} ] && exit 1\nexec {squeue} "$@"\n')
+    status = "sacct" if cluster.accounting else "squeue"
+    cluster.plant(status, f'#!/bin/sh\n[ -e {silent} ] && exit 1\nexec {shutil.which(status)} "$@"\n')
     try:
         away.touch()
         process = on_slurm(project, *TWO_TABLES)
@@ -238,7 +212,7 @@ def test_a_cluster_with_troubles_loses_nothing(cluster, local, on_slurm, tmp_pat
         cluster.start_node(CPU_NODES[0])
         found = end(process, project)
     finally:
-        for name in ("sbatch", "squeue"):
+        for name in ("sbatch", status):
             (cluster.programs / name).unlink()
         cluster.run("scontrol", "update", f"nodename={CPU_NODES[0]}", "state=resume", check=False)
     assert {"paper/tables/table2.csv", "paper/tables/table8.csv"} <= found.keys()
@@ -324,185 +298,3 @@ def _states(project, head) -> list[Path]:
 
 def _heads(found: dict[str, bytes]) -> dict[str, bytes]:
     return {path: content for path, content in found.items() if path.startswith("heads/")}
-
-
-@pytest.mark.waits
-def test_a_sweep_that_is_preempted_cancelled_and_resumed(cluster, again):
-    environment = {**os.environ, **cluster.variables, "PYTHONPATH": "src"}
-
-    def call(*arguments) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", *map(str, arguments)], cwd=again, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    overlays = [part for path in CONFIG[1:] for part in ("--config", path)]
-    grid = ("--ablation", "nearid", "--ablation", "infonce", *(part for seed in "123" for part in ("--seed", seed)))
-    grid += ("--set", "training.learning_rate=1e-3,3e-3", "--set", "training.epochs=60")
-    needs = ("--partition", "scavenge", "--threads", 1, "--memory-gb", 2, "--parallel", 3, "--minutes", 30)
-    sweep, folder = ("nearid", "sweep"), "results/test/sweeps/grid"
-    assert "12 of 12 runs submitted" in call(*sweep, "run", "grid", *overlays, *grid, *needs)
-    finished = again / "results/test/heads"
-    cluster.wait("a first head", lambda: len(list(finished.glob("*seed*/head.safetensors"))) > 0, 180)
-    low = ("--partition=scavenge",)
-
-    def preempted() -> bool:
-        if any(int(cluster.show(job)["Restarts"]) for job in _jobs(cluster, *low)):
-            return True
-        # Repeated until one of them preempts a run.
-        if not _jobs(cluster, "--partition=cpu"):
-            for node in CPU_NODES:
-                options = (f"--nodelist={node}", "--cpus-per-task=32", "--mem=100", "--wrap=sleep 1")
-                cluster.submit("--partition=cpu", *options)
-        return False
-
-    cluster.wait("a preemption", preempted, 180)
-    call(*sweep, "cancel", folder)
-    assert not _jobs(cluster, *low)
-    table = call(*sweep, "status", folder)
-    assert 1 <= table.count(" done ") < 12 and " not running " in table.replace("cancelled", "not running")
-    assert "12 of 12" not in call(*sweep, "run", "grid", *overlays, *grid, *needs)
-    cluster.wait_for_jobs()
-    table = call(*sweep, "status", folder)
-    assert table.count(" done ") == 12 and "360/360" in table, table
-    assert "12 of 12 heads recorded" in call(*sweep, "collect", folder)
-    plan = ("snakemake", "-n", "--quiet", "rules", "--cores", "1", *CONFIG, f"{folder}/overlay.yaml")
-    assert "train_head" not in (planned := call(*plan)) and "score_nearid_bench" in planned
-    assert "1 of 1 runs submitted" in call(
-        *sweep, "run", "here", *overlays, "--ablation", "infonce", "--seed", 7, "--executor", "local"
-    )
-    assert call(*sweep, "status", "results/test/sweeps/here").count(" done ") == 1
-    # The settings of their training are recorded: with other settings they are trained again.
-    (again / "other.yaml").write_text("training: {weight_decay: 0.5}\n")
-    assert re.search(r"train_head +7\b", call(*plan, "other.yaml"))
-
-
-@pytest.mark.waits
-def test_a_sweep_has_its_account_qos_and_gpus(accounting, tmp_path):
-    """With a QOS that runs two jobs of a user at a time and accepts four; one run is requeued as if preempted."""
-    accounting.account(
-        "modify", "user", "root", "where", f"account={OTHER_ACCOUNT}", "set", f"qos=normal,{LIMITED_QOS}"
-    )
-    project = copy_project(tmp_path / "project")
-    end(start(project, "--", HEAD.format("infonce")), project)  # data and tokens
-    environment = {**os.environ, **accounting.variables, "PYTHONPATH": "src"}
-
-    def sweep(*arguments):
-        program = [sys.executable, "-m", "nearid", "sweep", *map(str, arguments)]
-        return subprocess.run(program, cwd=project, env=environment, capture_output=True, text=True)
-
-    overlays = [part for path in CONFIG[1:] for part in ("--config", path)]
-    heads = ("--ablation", "infonce", "--set", "training.epochs=60", "--set", "training.checkpoint_every_steps=4")
-    needs = ("--partition", "gpu", "--account", OTHER_ACCOUNT, "--sbatch", f"qos={LIMITED_QOS}", "--gpus", 1)
-    needs += ("--threads", 1, "--memory-gb", 2, "--minutes", 30)
-    seeds = [part for seed in range(1, 6) for part in ("--seed", seed)]
-    refused = sweep("run", "many", *overlays, *heads, *seeds, *needs)
-    assert refused.returncode != 0 and "QOSMaxSubmitJobPerUserLimit" in refused.stderr and "next:" in refused.stderr
-    submitted = sweep("run", "few", *overlays, *heads, *seeds[:6], *needs)
-    assert "3 of 3 runs submitted" in submitted.stdout + submitted.stderr, submitted.stderr
-    progress = project / "results/test/heads"
-    accounting.wait("a saved state", lambda: any(progress.glob("*seed*/.progress/*/*.pt")), 300)
-    table = sweep("status", "results/test/sweeps/few").stdout
-    assert table.count(" running ") <= 2 and " pending " in table, table
-    (first, *_) = _jobs(accounting, "--states=RUNNING", f"--account={OTHER_ACCOUNT}")
-    shown = accounting.show(first)
-    assert shown["QOS"] == LIMITED_QOS and "gres/gpu=1" in shown["TRES"], shown
-    accounting.run("scontrol", "requeue", first)
-    accounting.wait("another start", lambda: int(accounting.show(first)["Restarts"]) == 1, 120)
-    accounting.wait_for_jobs()
-    table = sweep("status", "results/test/sweeps/few").stdout
-    assert table.count(" done ") == 3, table
-    assert "3 of 3 heads recorded" in sweep("collect", "results/test/sweeps/few").stdout
-
-
-def _jobs(cluster, *which) -> list[str]:
-    return cluster.run("squeue", "--noheader", "--array", "--format=%i", *which, check=False).stdout.split()
-
-
-MISTAKES = {
-    "partition": ({"partition": "nowhere"}, (), "partition nowhere is not on this cluster"),
-    "time": ({"partition": "short"}, (), "short allows 10"),
-    "gpu": ({}, ("--set-resources", "train_head:gpu=1"), "train_head asks for a GPU"),
-    "arrays": ({}, ("--slurm-array-jobs", "extract_tokens"), "6 jobs at a time"),
-    "account": ({"account": "theirs"}, (), "account theirs is not yours"),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_before_the_first_job(cluster, tmp_path, on_slurm, mistake):
-    settings, arguments, says = MISTAKES[mistake]
-    project = copy_project(tmp_path / "project")
-    profile = project / "slurm/config.yaml"
-    for key, value in settings.items():
-        profile.write_text(profile.read_text().replace(f'# slurm_{key}: ""', f"slurm_{key}: {value}"))
-    cluster.plant("sacctmgr", "#!/bin/sh\necho ours\n")
-    try:
-        process = on_slurm(project, *arguments)
-        process.wait(60)
-    finally:
-        (cluster.programs / "sacctmgr").unlink()
-    said = (project / "said.txt").read_text()
-    assert process.returncode != 0
-    assert says in said and "next:" in said and "Traceback" not in said
-    assert submissions(project) == 0
-
-
-def test_an_account_that_is_missing_is_told_by_the_first_job(cluster, tmp_path, on_slurm):
-    project = copy_project(tmp_path / "project")
-    # The tests' user has a default account; this is sbatch's message to users without one.
-    words = "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"
-    cluster.plant("sbatch", f'#!/bin/sh\necho "{words}" >&2\nexit 1\n')
-    try:
-        process = on_slurm(project)
-        process.wait(120)
-    finally:
-        (cluster.programs / "sbatch").unlink()
-    said = (project / "said.txt").read_text()
-    assert process.returncode != 0
-    assert "Invalid account" in said and "next: name yours as slurm_account" in said
-    assert submissions(project) == 0
-
-
-def test_a_half_installed_environment_is_told_by_the_job(cluster, tmp_path, on_slurm):
-    project = copy_project(tmp_path / "project")
-    # Found before the real module, as if that were not installed.
-    (project / "src/vtkmodules.py").write_text("raise ModuleNotFoundError('No module named vtk', name='vtkmodules')\n")
-    target = "results/test/data/identities.parquet"
-    process = on_slurm(project, "--retries", "0", "--", target)
-    process.wait(120)
-    assert process.returncode != 0
-    log = (project / "results/test/logs/data/curate_positives/all.log").read_text()
-    assert "no module vtkmodules" in log and "make setup" in log and "Traceback" not in log
-
-
-def test_a_node_with_another_python_runs_the_right_one(cluster, tmp_path, on_slurm):
-    project, theirs = copy_project(tmp_path / "project"), tmp_path / "theirs"
-    theirs.mkdir()
-    for name in ("python", "python3", "python3.11", "nearid", "snakemake"):
-        (theirs / name).write_text(f"#!/bin/sh\necho the node's own {name} >&2\nexit 1\n")
-        (theirs / name).chmod(0o755)
-    # What a site's modules may do to a job before it begins.
-    cluster.plant("task_prolog", f'#!/bin/sh\necho "export PATH={theirs}:$PATH"\n')
-    try:
-        found = end(on_slurm(project, "--", "results/test/data/identities.parquet"), project)
-    finally:
-        cluster.plant("task_prolog", "#!/bin/sh\n")
-    assert "data/identities.parquet" in found and submissions(project) == 1
-    job = next((project / ".snakemake/slurm_logs").rglob("*.log")).read_text()
-    assert "the node's own" not in job
-
-
-def test_from_another_folder_it_says_where_to_run(cluster, tmp_path):
-    environment = {**os.environ, **cluster.variables}
-    program = [sys.executable, "-m", "snakemake", "-n"]
-    for arguments in (
-        ("--profile", "slurm"),
-        ("--profile", ROOT / "slurm", "--snakefile", ROOT / "Snakefile"),
-    ):
-        done = subprocess.run(
-            [*program, *map(str, arguments)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
-        )
-        said = done.stdout + done.stderr
-        assert done.returncode != 0
-        assert "Traceback" not in said and ("slurm" in said or "config.yaml" in said), said

@@ -32,7 +32,7 @@ ROUTES = [
     (r"nearid bench .*", "tests/scores/test_images_and_resume.py: bench"),
     (r"nearid scores dreambench .*", "tests/scores/test_human_alignment.py: dreambench"),
     (r"nearid heads tensorboard", "tests/heads/test_boards.py: tensorboard"),
-    (r"nearid sweep .*", "needs a cluster; tests/cluster/test_slurm.py starts one: sweep"),
+    (r"nearid sweep .*", "needs a cluster; tests/cluster/test_slurm_sweeps.py starts one: sweep"),
     (r"snakemake .*--until fetch_download", "needs the hub; tests/io/test_hub.py: fetch"),
     (r"snakemake .*--profile slurm .*-n", "tests/workflow/test_workflow.py: --profile"),
     (r"snakemake --profile slurm.*", "needs a cluster; tests/cluster/test_slurm.py starts one: end_to_end"),
