@@ -44,9 +44,7 @@ def pretrain(given: Mapping[str, Any], output: Path) -> None:
     progress = Path(output) / ".progress" / hash_json(given)[:16]
     progress.mkdir(parents=True, exist_ok=True)
     first = trainer.restore(progress)
-    pools = follow_stream(
-        "train", settings.seed, first, settings.chunk_objects, settings.size_px, settings.chunks_kept
-    )
+    pools = follow_stream("train", settings.seed, first, settings.chunk_objects, settings.size_px, settings.chunks_kept)
     chunks = math.ceil(settings.steps / settings.steps_per_chunk)
     for chunk, pool in zip(range(first, chunks), pools, strict=False):
         start = time.monotonic()
