@@ -65,10 +65,8 @@ def _keys_of(place: tuple[int | str, ...], given: Any) -> list[str]:
     """The keys that lead to a mistake: pydantic's place of it without the names of a union's members."""
     keys = []
     for part in place[:-1]:
-        if isinstance(given, Mapping | list):
-            try:
-                given = given[part]
-            except (KeyError, TypeError):
-                continue
+        if isinstance(part, str) and not (isinstance(given, Mapping) and part in given):
+            continue
+        given = given[part]
         keys.append(str(part))
     return [*keys, *map(str, place[-1:])]
