@@ -1,9 +1,10 @@
-"""What submitting jobs one by one, in groups or as arrays costs: submissions, requests, the time until all started.
+"""Cost of submitting jobs one by one, in groups or as arrays: submissions, requests, time from first to last start.
 
-`python benchmarks/slurm_arrays.py` (root, with SLURM installed as by tests/cluster/install.sh): a workflow of small
-jobs goes through the profile at its own rates, on the tests' cluster; in each round the ways come in random order.
-`submissions` are jobs of SLURM, an array being one; `requests` and `controller_cpu_s` are what the controller was asked
-and took; `first_to_last_start_s` is by SLURM's records, which are in whole seconds.
+`python benchmarks/slurm_arrays.py` (as root; tests/cluster/install.sh installs SLURM): a workflow of small jobs runs
+through the profile, at the profile's own rates, on the cluster of the tests; in each round the ways come in random
+order. `submissions` are calls of sbatch: an array counts once. `requests` are remote calls that the controller
+answered, and `controller_cpu_s` is its processor time. `first_to_last_start_s` is from SLURM's records, in whole
+seconds; jobs of a group start with their group.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ sys.path.insert(0, str(ROOT / "tests/cluster"))
 from slurm_cluster import Cluster, missing_accounting, missing_programs  # noqa: E402
 
 ROUNDS = 3
-JOBS = 48
+JOBS = 24
 WORKFLOW = """
 rule all:
     input: expand("parts/{n}.txt", n=range(JOBS))
@@ -40,7 +41,7 @@ SQUEUE = ("--slurm-status-command", "squeue")
 WAYS = {
     "one by one": (),
     "groups of 8": ("--group-components", "part=8"),
-    "arrays of 24": (*SQUEUE, "--slurm-array-jobs", "part", "--slurm-array-limit", "24", "--jobs", "1000",
+    "arrays of 12": (*SQUEUE, "--slurm-array-jobs", "part", "--slurm-array-limit", "12", "--jobs", "1000",
                      "--max-jobs-per-timespan", "1000/10s"),
 }  # fmt: skip
 

@@ -18,7 +18,8 @@ from nearid.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors of a file system without locks."""
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def _acquire(path: Path, message: str) -> AbstractContextManager[object]:
         logger.info(message)
         return held.acquire()
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
         logger.warning("%s: its file system has no locks; let no other process work there", path)
         return nullcontext()

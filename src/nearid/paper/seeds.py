@@ -173,9 +173,9 @@ def _verdict(spreads: Sequence[Spread], ours: str, baseline: str) -> list[str]:
         return [f"No verdict: {' and '.join(sorted({ours, baseline} - scorers))} not among the scorers."]
     lines = []
     for group in dict.fromkeys(spread.group for spread in spreads if spread.metric == "ssr"):
-        lead, spread, beaten = exceeds(spreads, ours, baseline, group)
+        gain, spread, beaten = exceeds(spreads, ours, baseline, group)
         lines.append(
-            f"- {group}: {ours} is {lead:+.1f} points of SSR from {baseline}; {FACTOR:.0f} x spread is"
+            f"- {group}: {ours} is {gain:+.1f} points of SSR from {baseline}; {FACTOR:.0f} x spread is"
             f" {FACTOR * spread:.1f}: {'exceeded' if beaten else 'not exceeded'}."
         )
     return [

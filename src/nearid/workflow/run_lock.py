@@ -7,7 +7,6 @@ its surviving jobs have ended. It uses `fcntl`, since the jobs share the lock, w
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import getpass
 import logging
@@ -18,13 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nearid.errors import UserError
+from nearid.io.locks import NO_LOCKS
 
 logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
 # A killed process may take a moment to end.
 PATIENCE_S = 10.0
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
@@ -62,7 +61,7 @@ def hold(folder: Path) -> int:
                     "wait, or end them",
                 )
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
         logger.warning("%s: its file system has no locks; nothing keeps a second run out", folder)
         return descriptor
