@@ -213,7 +213,7 @@ def test_lightning_weights_are_fused_and_its_schedule_is_set(models: dict[str, A
         ({"options": {"model": "nowhere", "steps": 1}}, "no guidance"),
         (
             {"options": {"model": "x/y", "steps": 1, "guidance": 1.0, "blend": "feather"}},
-            "flux_fill.options.blend",
+            "source.options.blend",
         ),
         ({"options": {"model": "resources/nowhere", "steps": 1, "guidance": 1.0}}, "no such folder"),
     ],

@@ -287,7 +287,7 @@ def test_the_feather_rises_from_the_edge_of_the_hole_inwards() -> None:
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [(SIBLING, "no scene to render again"), ({"options": {"steps": 5}}, "source.cut_paste.options.steps")],
+    [(SIBLING, "no scene to render again"), ({"options": {"steps": 5}}, "source.options.steps")],
     ids=["sibling of a photograph", "an option of another engine"],
 )
 def test_a_source_that_does_not_fit_is_refused(folder: Layout, source: dict[str, Any], message: str) -> None:

@@ -84,5 +84,5 @@ def test_a_missing_cut_off_or_foreign_head_is_named(world, trained, tmp_path):
     save_file({name: weight.contiguous() for name, weight in head.state_dict().items()}, weights)
     refused("8-dimensional")
     for entry in ({}, {"ablation": "trained", "path": "elsewhere"}):
-        with pytest.raises(UserError, match=r"scorer\.(head|foreign_head)\.ablation"):
+        with pytest.raises(UserError, match=r"scorer\.ablation"):
             score_nearid_bench(world.settings("t", kind="head", **entry), world.layout, tmp_path / "out.parquet")

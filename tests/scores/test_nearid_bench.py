@@ -107,7 +107,7 @@ def test_distractors_of_other_identities_are_refused(world, tmp_path):
 def test_an_empty_split_and_an_unknown_readout_are_refused(world, tmp_path):
     with pytest.raises(UserError, match="'dev'"):
         score_nearid_bench(world.settings() | {"split": "dev"}, world.layout, tmp_path / "out.parquet")
-    with pytest.raises(UserError, match=r"scorer\.encoder\.readout"):
+    with pytest.raises(UserError, match=r"scorer\.readout"):
         score_nearid_bench(world.settings("odd", kind="encoder", readout="cls"), world.layout, tmp_path / "out.parquet")
 
 

@@ -64,6 +64,7 @@ def test_a_mistake_in_an_entry_of_some_kind_is_named_by_its_keys():
     with pytest.raises(UserError) as error:
         ScoreMTG.parse(settings)
     assert (error.value.where, error.value.found) == ("--settings, scorer.readout", "3")
+    assert error.value.expected.endswith("(ScoreMTG, encoder)")
 
 
 def test_parts_keep_what_they_were_given():

@@ -39,11 +39,11 @@ class Settings(BaseModel):
             return cls.model_validate(given)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            key = ".".join(_keys_of(first["loc"], given))
+            keys, members = _split(first["loc"], given)
             raise UserError(
-                f"{where}, {key}",
+                f"{where}, {'.'.join(keys)}",
                 "nothing" if first["type"] == "missing" else repr(first["input"]),
-                f"{first['msg']} ({cls.__name__})",
+                f"{first['msg']} ({', '.join([cls.__name__, *members])})",
                 then,
             ) from error
 
@@ -61,12 +61,13 @@ class Settings(BaseModel):
         return self._given
 
 
-def _keys_of(place: tuple[int | str, ...], given: Any) -> list[str]:
-    """The keys that lead to a mistake: pydantic's place of it without the names of a union's members."""
-    keys = []
+def _split(place: tuple[int | str, ...], given: Any) -> tuple[list[str], list[str]]:
+    """Split pydantic's place of a mistake into the keys that lead to it and the members of unions, such as a kind."""
+    keys, members = [], []
     for part in place[:-1]:
         if isinstance(part, str) and not (isinstance(given, Mapping) and part in given):
+            members.append(part)
             continue
         given = given[part]
         keys.append(str(part))
-    return [*keys, *map(str, place[-1:])]
+    return [*keys, *map(str, place[-1:])], members
