@@ -225,6 +225,16 @@ def test_a_named_account_is_asked_for_until_accounting_answers(accounting, start
     assert run.submissions() == 3 and "Trying to restart" not in run.log()
 
 
+def test_a_job_that_is_cancelled_is_started_again(accounting, start, drained, expected):
+    """Its state names who did it, `CANCELLED by 0`, which the plugin would take for a job that still runs."""
+    run = start()
+    accounting.wait("jobs that wait", lambda: len(waiting(accounting)) == 3, SECONDS)
+    accounting.run("scancel", min(waiting(accounting)))
+    drained()
+    assert run.end() == expected()
+    assert run.submissions() == 4 and run.log().count("Trying to restart") == 1
+
+
 @pytest.mark.waits
 def test_a_held_job_is_waited_for(accounting, start, drained, expected):
     run = start()

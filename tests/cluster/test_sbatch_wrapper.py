@@ -98,6 +98,15 @@ def test_by_another_name_it_is_sacctmgr(tmp_path):
     assert (done.returncode, done.stdout) == (0, "list user\n"), done.stderr
 
 
+def test_as_sacct_it_reports_cancelled_jobs_as_the_plugin_knows_them(tmp_path):
+    there = plant(tmp_path / "there", "exit 1")
+    (there / "sbatch").rename(there / "sacct")
+    (there / "sacct").write_text('#!/bin/sh\necho "7|CANCELLED by 1000"; echo "8|COMPLETED"; echo "$@"; exit 3\n')
+    path = f"{WRAPPER.parent / 'accounting'}{os.pathsep}{there}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["sacct", "-X"], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (3, "7|CANCELLED\n8|COMPLETED\n-X\n"), done.stderr
+
+
 def test_a_limit_of_submissions_is_asked_again_and_a_limit_of_size_is_not(tmp_path, monkeypatch):
     program = runpy.run_path(str(WRAPPER))
     policy = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"

@@ -189,8 +189,9 @@ def refuse_shell_text(paths: Iterable[object]) -> None:
 
 
 def find_first(programs: Path) -> None:
-    """Put a folder of programs first in this process's PATH."""
-    os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    """Put a folder of programs first in this process's PATH, and its `accounting` if the cluster has `sacct`."""
+    folders = [programs, programs / "accounting"] if shutil.which("sacct") else [programs]
+    os.environ["PATH"] = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
 
 
 def read_partitions() -> list[Partition]:
